@@ -1,0 +1,21 @@
+"""The adapter for JAX. Importing this package does not import JAX; `ADAPTER.load()` does."""
+
+from unidl.backend import Adapter, Backend
+
+
+def _load() -> Backend:
+    from unidl_jax.adapter import JaxBackend
+
+    return JaxBackend()
+
+
+ADAPTER = Adapter(
+    name="jax",
+    framework="JAX",
+    keras_backend="jax",
+    module="jax",
+    distributions=("jax",),
+    install="pip install 'unidl[jax]'",
+    load=_load,
+    memory_on_demand={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+)

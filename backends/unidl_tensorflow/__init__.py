@@ -1,0 +1,22 @@
+"""The adapter for TensorFlow. Importing this package does not import TensorFlow; `ADAPTER.load()` does."""
+
+from unidl.backend import Adapter, Backend
+
+
+def _load() -> Backend:
+    from unidl_tensorflow.adapter import TensorFlowBackend
+
+    return TensorFlowBackend()
+
+
+ADAPTER = Adapter(
+    name="tensorflow",
+    framework="TensorFlow",
+    keras_backend="tensorflow",
+    module="tensorflow",
+    distributions=("tensorflow", "tensorflow-cpu"),
+    install="pip install 'unidl[tensorflow]'",
+    load=_load,
+    environment={"TF_CPP_MIN_LOG_LEVEL": "2"},
+    memory_on_demand={"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+)

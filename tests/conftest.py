@@ -1,0 +1,18 @@
+"""The same tests for every backend; UNIDL_BACKEND names the one of this process."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+os.environ.setdefault("UNIDL_BACKEND", "jax")
+os.environ.setdefault("UNIDL_DEVICE", "cpu")
+
+
+@pytest.fixture(scope="session")
+def backend():
+    """The backend under test. One that cannot be loaded is an error, never a skip."""
+    from unidl import registry
+
+    return registry.current()

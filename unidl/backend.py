@@ -1,0 +1,202 @@
+"""The seam: what an adapter implements, and the values that cross it. How to write one: `backends/README.md`.
+
+An adapter imports this module and `unidl.errors`, nothing else of the core; the core imports no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+Tree = Any
+"""A nest of dicts, lists and tuples with arrays at its leaves, as Keras uses for inputs and outputs."""
+
+PrecisionName = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device of this machine, as every adapter names it."""
+
+    kind: Literal["cpu", "gpu"]
+    index: int = 0
+    name: str = ""
+    memory_bytes: int | None = None
+    compute_capability: tuple[int, int] | None = None
+    """NVIDIA's (major, minor); None for any other device. 7.0 and up has float16 Tensor Cores, 8.0 and up TF32 and
+    bfloat16 as well (CUDA C++ Programming Guide, "Compute Capabilities")."""
+
+    @property
+    def id(self) -> str:
+        """The name Keras and the user know it by: "cpu:0", "gpu:1"."""
+        return f"{self.kind}:{self.index}"
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices a framework sees, and a sentence if this build of it could never see a GPU."""
+
+    found: tuple[Device, ...]
+    cpu_only: str | None = None
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What is computed in which type. Variables, losses, metrics and the final softmax are float32 in all of them."""
+
+    name: PrecisionName
+
+    @property
+    def dtype_policy(self) -> str:
+        """The Keras dtype policy of the layers; tf32 has float32 tensors and differs only inside matrix products."""
+        return "float32" if self.name == "tf32" else self.name
+
+    @property
+    def tf32(self) -> bool:
+        """Whether float32 matrix products may round their factors to 10 bits of mantissa."""
+        return self.name != "float32"
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes that a framework holds on one device; None where it cannot tell."""
+
+    current_bytes: int | None
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Rows that batches are made of, in host memory: NumPy arrays that share their first axis, or nests of such.
+
+    `x` alone is enough for prediction; `y` and `sample_weight` may be None.
+    """
+
+    x: Tree
+    y: Tree = None
+    sample_weight: Tree = None
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A few steps of one global order: row `rows[k]` of `data` is the batch of step k.
+
+    rows: (steps, batch) int64, every row number inside the data. An adapter is free to keep `data` on its device and
+    gather there, or to gather on the host.
+    """
+
+    data: Batches
+    rows: np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Logs(Protocol):
+    """Metrics as they stand after a chunk. Nothing waits for the device until somebody reads."""
+
+    def read(self) -> dict[str, float]:
+        """Name to value, in the order in which Keras reports them, "loss" among them."""
+        ...
+
+
+class TrainLoop(Protocol):
+    """One compiled model on one device. Between `run` and `commit` the Keras variables may be stale."""
+
+    steps_per_dispatch: int
+    """How many steps a chunk should hold for this model, device and framework."""
+
+    why_not_compiled: str | None
+    """Why steps run one by one in plain Keras instead of in the adapter's own loop; None if they do not."""
+
+    def run(self, chunk: Chunk) -> Logs:
+        """Take one optimizer step a row of `chunk.rows` and return the metrics since the last `reset_metrics`."""
+        ...
+
+    def test(self, chunk: Chunk) -> Logs:
+        """Update the metrics with each batch; no weight changes."""
+        ...
+
+    def predict(self, chunk: Chunk) -> Tree:
+        """Return the outputs of every batch, joined along the first axis, as NumPy arrays."""
+        ...
+
+    def reset_metrics(self) -> None:
+        """Start the metrics afresh."""
+        ...
+
+    def commit(self) -> None:
+        """Make every Keras variable (weights, optimizer, metrics, seeds) true again.
+
+        The next `run`, `test` or `predict` reads the variables anew, so a callback may change them after this.
+        """
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What every adapter implements."""
+
+    name: str
+
+    def versions(self) -> dict[str, str]:
+        """Distribution name to version, the framework first."""
+        ...
+
+    def devices(self) -> Devices:
+        """The devices the framework sees, CPUs first."""
+        ...
+
+    def on(self, device: Device) -> AbstractContextManager[Any]:
+        """Inside it new variables and computations go to `device`."""
+        ...
+
+    def precision(self, policy: Precision) -> AbstractContextManager[Any]:
+        """Inside it float32 matrix products and convolutions are true float32, or TF32 if `policy.tf32`."""
+        ...
+
+    def synchronise(self, tree: Tree) -> None:
+        """Wait until every array in `tree` is computed."""
+        ...
+
+    def memory(self, device: Device, reset: bool = False) -> MemoryUse:
+        """What the framework holds on `device`; with `reset`, the peak starts anew from here."""
+        ...
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """The role of an adapter that can train."""
+
+    def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
+        """Prepare the loop of a built and compiled Keras model on `device`. steps: optimizer steps a dispatch, or
+        None for what suits this framework. Computes nothing yet."""
+        ...
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What an entry point of the group `unidl.backends` names: all that can be said before the framework is imported."""
+
+    name: str
+    """What the user says: the value of UNIDL_BACKEND."""
+    framework: str
+    """The framework's own spelling, for messages."""
+    keras_backend: str
+    """The value of KERAS_BACKEND."""
+    module: str
+    """The framework's import name; the backend counts as installed if this can be found."""
+    distributions: tuple[str, ...]
+    """Where the version is read: the first of these that is installed."""
+    install: str
+    """The command that installs the framework."""
+    load: Callable[[], Backend]
+    """Imports the framework and Keras, and returns the backend. Called once, after the environment is set."""
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Environment variables to set, where the user has not, before the framework is imported."""
+    memory_on_demand: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The same, that keep the framework from taking the whole GPU memory; left out if UNIDL_PREALLOCATE=1."""

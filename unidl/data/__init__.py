@@ -1,0 +1,1 @@
+"""Data: what a model is trained and tested on, checked before training."""

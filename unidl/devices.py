@@ -1,0 +1,85 @@
+"""The device policy: "auto", "cpu", "gpu", "gpu:1" to one device, or to the reason why there is none."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import logging
+import os
+import re
+from dataclasses import dataclass
+
+from unidl import registry
+from unidl.backend import Backend, Device, Devices
+from unidl.errors import DeviceError
+
+ALLOWED = "'auto', 'cpu', 'gpu', or one by number such as 'gpu:1'"
+
+log = logging.getLogger("unidl")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The device that was chosen and, if `auto` had to take the CPU, why."""
+
+    device: Device
+    reason: str
+
+
+def resolve(request: str | None = None) -> Placement:
+    """Turn a request into a device of the backend in use. request: None means UNIDL_DEVICE, then "auto".
+
+    Raises `DeviceError` if the request is not one of the allowed words, or names a device that is not there.
+    """
+    wanted = request or os.environ.get("UNIDL_DEVICE") or "auto"
+    source = "device" if request else "UNIDL_DEVICE"
+    match = re.fullmatch(r"(auto)|(cpu|gpu)(?::(\d+))?", wanted)
+    if match is None:
+        raise DeviceError(f"Cannot use {source}={wanted!r}. Allowed: {ALLOWED}.")
+    backend = registry.current()
+    devices = backend.devices()
+    if match[1]:
+        placement = _automatic(backend, devices)
+        log.info("device %s: %s", placement.device.id, placement.reason)
+        return placement
+    kind, index = match[2], int(match[3] or 0)
+    of_kind = [device for device in devices.found if device.kind == kind]
+    for device in of_kind:
+        if device.index == index:
+            return Placement(device, f"asked for by {source}={wanted!r}")
+    if of_kind:
+        ids = ", ".join(repr(device.id) for device in of_kind)
+        raise DeviceError(f"Cannot use {source}={wanted!r}: {backend.name} sees only {ids}.")
+    raise DeviceError(
+        f"Cannot use {source}={wanted!r}: {why_no_gpu(backend, devices)}.\n"
+        "Use 'cpu' or 'auto', or mend this; `unidl doctor` shows what each framework sees."
+    )
+
+
+def why_no_gpu(backend: Backend, devices: Devices) -> str:
+    """Say in one sentence, without its full stop, why the backend sees no GPU."""
+    if devices.cpu_only is not None:
+        return devices.cpu_only
+    if not _nvidia_driver_loads():
+        return "this machine has no NVIDIA driver"
+    for variable in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+        if os.environ.get(variable) in ("", "-1", "none", "void"):
+            return f"{variable}={os.environ[variable]!r} hides every GPU"
+    return f"{backend.name} finds no GPU, although an NVIDIA driver is installed"
+
+
+def _automatic(backend: Backend, devices: Devices) -> Placement:
+    for device in devices.found:
+        if device.kind == "gpu":
+            return Placement(device, f"the first GPU, {device.name}")
+    return Placement(devices.found[0], f"no GPU: {why_no_gpu(backend, devices)}")
+
+
+def _nvidia_driver_loads() -> bool:
+    """Whether NVIDIA's driver library can be loaded; every CUDA program needs it."""
+    library = ctypes.util.find_library("cuda") or ctypes.util.find_library("nvcuda") or "libcuda.so.1"
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,41 @@
+"""What unidl knows of a model beside what Keras knows: how it was built, and what its numbers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The call that builds a model: a builder of `unidl.models` by name, and its arguments as JSON values."""
+
+    builder: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Kept beside a model, so that the model itself stays a plain keras.Model."""
+
+    architecture: Architecture | None = None
+    class_names: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
+
+
+_records: WeakKeyDictionary[keras.Model, Record] = WeakKeyDictionary()
+
+
+def record_of(model: keras.Model) -> Record:
+    """Return what is known of `model`; an empty record for a stranger's model."""
+    return _records.get(model, Record())
+
+
+def note(model: keras.Model, **changes: Any) -> None:
+    """Add to what is known of `model`."""
+    _records[model] = replace(record_of(model), **changes)

@@ -1,0 +1,209 @@
+"""Which backends are installed, which one is in use, and why not the others."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+
+from unidl.backend import Adapter, Backend
+from unidl.errors import BackendError
+
+GROUP = "unidl.backends"
+PREFERRED = ("jax", "torch", "tensorflow")
+"""The order in which a backend is taken when nobody chose one."""
+
+log = logging.getLogger("unidl")
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """One row of `unidl.backends()`."""
+
+    name: str
+    framework: str
+    installed: bool
+    version: str | None
+    selected: bool
+    why_not: str | None
+    """Why it cannot be used; None if it can."""
+
+
+@dataclass
+class _Selection:
+    """What this process has settled on. Keras runs on one framework a process, so there is one of these."""
+
+    requested: str | None = None
+    adapter: Adapter | None = None
+    backend: Backend | None = None
+
+
+_selection = _Selection()
+
+
+def adapters() -> dict[str, Adapter]:
+    """Return every adapter found through the entry points, by name: ours first, then strangers' by name."""
+    found: dict[str, Adapter] = {}
+    for entry in metadata.entry_points(group=GROUP):
+        try:
+            adapter = entry.load()
+        except Exception as error:
+            raise BackendError(
+                f"Cannot load the adapter '{entry.name}' from '{entry.value}': {type(error).__name__}: {error}\n"
+                "Reinstall or remove the distribution that brings it."
+            ) from error
+        if not isinstance(adapter, Adapter):
+            raise BackendError(
+                f"The entry point '{entry.name}' of the group '{GROUP}' names {entry.value}, which is no "
+                "unidl.backend.Adapter. See backends/README.md."
+            )
+        found[adapter.name] = adapter
+    if not found:
+        raise BackendError(
+            "No backend is registered: unidl is on the import path but not installed. Run pip install -e . first."
+        )
+    rank = {name: place for place, name in enumerate(PREFERRED)}
+    return dict(sorted(found.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0])))
+
+
+def version(adapter: Adapter) -> str | None:
+    """Return the installed version of the adapter's framework, or None if it cannot be found."""
+    if importlib.util.find_spec(adapter.module) is None:
+        return None
+    for distribution in adapter.distributions:
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def backends() -> list[BackendStatus]:
+    """List every known backend, whether it is installed and selected, and why not. Imports no framework."""
+    known = adapters()
+    running = _keras_backend()
+    try:
+        selected = _choose(known)[0].name
+    except BackendError:
+        selected = None
+    rows: list[BackendStatus] = []
+    for adapter in known.values():
+        found = version(adapter)
+        why_not = None
+        if found is None:
+            why_not = f"{adapter.framework} is not installed: {adapter.install}"
+        elif running is not None and running != adapter.keras_backend:
+            why_not = f"Keras already runs on '{running}' in this process"
+        rows.append(
+            BackendStatus(
+                adapter.name, adapter.framework, found is not None, found, adapter.name == selected, why_not
+            )
+        )
+    return rows
+
+
+def use(name: str) -> None:
+    """Choose the backend of this process. Goes before everything that builds, loads or trains a model.
+
+    Raises `BackendError` if the name is unknown, its framework is missing, or another one already runs.
+    """
+    adapter = _find(name, adapters(), "unidl.use")
+    _require_usable(adapter)
+    _selection.requested = name
+
+
+def current() -> Backend:
+    """Return the backend in use; the first call decides which, and imports the framework and Keras."""
+    if _selection.backend is not None:
+        if _selection.requested not in (None, _selection.backend.name):
+            raise BackendError(_conflict(str(_selection.requested), _selection.backend.name))
+        return _selection.backend
+    adapter, reason = _choose(adapters())
+    _require_usable(adapter)
+    _set_environment(adapter)
+    log.info("backend %s %s (%s)", adapter.name, version(adapter), reason)
+    try:
+        backend = adapter.load()
+    except ImportError as error:
+        raise BackendError(
+            f"Cannot use backend '{adapter.name}': importing {adapter.framework} failed: {error}\n"
+            f"Repair its installation: {adapter.install}"
+        ) from error
+    _selection.adapter, _selection.backend = adapter, backend
+    return backend
+
+
+def _choose(known: dict[str, Adapter]) -> tuple[Adapter, str]:
+    """The adapter to use, and who asked for it."""
+    if _selection.adapter is not None and _selection.requested in (None, _selection.adapter.name):
+        return _selection.adapter, "in use"
+    for source, name in (
+        ("unidl.use", _selection.requested),
+        ("UNIDL_BACKEND", os.environ.get("UNIDL_BACKEND")),
+    ):
+        if name:
+            return _find(name, known, source), f"chosen by {source}"
+    for source, name in (
+        ("Keras, already imported,", _keras_backend()),
+        ("KERAS_BACKEND", os.environ.get("KERAS_BACKEND")),
+    ):
+        if name:
+            for adapter in known.values():
+                if adapter.keras_backend == name:
+                    return adapter, f"chosen by {source}"
+            raise _unknown(name, known, source)
+    for adapter in known.values():
+        if version(adapter) is not None:
+            return adapter, "the first one installed; UNIDL_BACKEND chooses another"
+    commands = "\n".join(f"  {adapter.install}" for adapter in known.values())
+    raise BackendError(f"No deep-learning framework is installed. Install one of:\n{commands}")
+
+
+def _find(name: str, known: dict[str, Adapter], source: str) -> Adapter:
+    if name not in known:
+        raise _unknown(name, known, source)
+    return known[name]
+
+
+def _unknown(name: str, known: dict[str, Adapter], source: str) -> BackendError:
+    names = ", ".join(f"'{known_name}'" for known_name in known)
+    return BackendError(f"Unknown backend '{name}' (from {source}). Known backends: {names}.")
+
+
+def _require_usable(adapter: Adapter) -> None:
+    if version(adapter) is None:
+        raise BackendError(
+            f"Cannot use backend '{adapter.name}': {adapter.framework} is not installed.\n"
+            f"Install it with: {adapter.install}"
+        )
+    running = _keras_backend()
+    if running is not None and running != adapter.keras_backend:
+        raise BackendError(_conflict(adapter.name, running))
+
+
+def _conflict(wanted: str, running: str) -> str:
+    return (
+        f"Cannot use backend '{wanted}': Keras already runs on '{running}' in this process.\n"
+        f"Call unidl.use('{wanted}') before anything imports keras, or start with UNIDL_BACKEND={wanted}."
+    )
+
+
+def _keras_backend() -> str | None:
+    """The framework that Keras runs on in this process; None while Keras is not imported."""
+    keras = sys.modules.get("keras")
+    if keras is None or not hasattr(keras, "config"):
+        return None
+    return str(keras.config.backend())
+
+
+def _set_environment(adapter: Adapter) -> None:
+    """Set what the framework reads when it is imported. A variable that the user has set stays."""
+    os.environ["KERAS_BACKEND"] = adapter.keras_backend
+    wanted = dict(adapter.environment)
+    if os.environ.get("UNIDL_PREALLOCATE", "0") in ("", "0"):
+        wanted |= adapter.memory_on_demand
+    for variable, value in wanted.items():
+        os.environ.setdefault(variable, value)
