@@ -83,6 +83,12 @@ class Batches:
     y: Tree = None
     sample_weight: Tree = None
 
+    def parts(self) -> tuple[Tree, ...]:
+        """Return (x,), (x, y) or (x, y, sample_weight), whichever is there: what Keras's steps unpack."""
+        if self.sample_weight is not None:
+            return self.x, self.y, self.sample_weight
+        return (self.x,) if self.y is None else (self.x, self.y)
+
 
 @dataclass(frozen=True, eq=False)
 class Chunk:

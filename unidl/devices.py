@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-import logging
 import os
 import re
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from dataclasses import dataclass
 from unidl import registry
 from unidl.backend import Backend, Device, Devices
 from unidl.errors import DeviceError
+from unidl.notices import notice
 
 ALLOWED = "'auto', 'cpu', 'gpu', or one by number such as 'gpu:1'"
-
-log = logging.getLogger("unidl")
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,14 @@ class Placement:
 
 
 def resolve(request: str | None = None) -> Placement:
-    """Turn a request into a device of the backend in use. request: None means UNIDL_DEVICE, then "auto".
+    """Turn a request into a device of the backend in use. request: None and "auto" mean UNIDL_DEVICE, then automatic:
+    the first GPU, else the CPU.
 
     Raises `DeviceError` if the request is not one of the allowed words, or names a device that is not there.
     """
-    wanted = request or os.environ.get("UNIDL_DEVICE") or "auto"
-    source = "device" if request else "UNIDL_DEVICE"
+    explicit = request not in (None, "auto")
+    wanted = str(request) if explicit else os.environ.get("UNIDL_DEVICE") or "auto"
+    source = "device" if explicit else "UNIDL_DEVICE"
     match = re.fullmatch(r"(auto)|(cpu|gpu)(?::(\d+))?", wanted)
     if match is None:
         raise DeviceError(f"Cannot use {source}={wanted!r}. Allowed: {ALLOWED}.")
@@ -40,7 +40,7 @@ def resolve(request: str | None = None) -> Placement:
     devices = backend.devices()
     if match[1]:
         placement = _automatic(backend, devices)
-        log.info("device %s: %s", placement.device.id, placement.reason)
+        notice(f"device {placement.device.id}: {placement.reason}")
         return placement
     kind, index = match[2], int(match[3] or 0)
     of_kind = [device for device in devices.found if device.kind == kind]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import get_args
 
 from unidl.backend import Device, Precision, PrecisionName
 from unidl.errors import PrecisionError
+from unidl.notices import notice
 
 NAMES: tuple[PrecisionName, ...] = get_args(PrecisionName)
 NEEDED_CAPABILITY: dict[PrecisionName, tuple[int, int]] = {
@@ -16,8 +16,6 @@ NEEDED_CAPABILITY: dict[PrecisionName, tuple[int, int]] = {
     "mixed_float16": (5, 3),
 }
 """NVIDIA compute capability from which the arithmetic exists (CUDA C++ Programming Guide, "Compute Capabilities")."""
-
-log = logging.getLogger("unidl")
 
 
 def resolve(request: str | None, device: Device) -> Precision:
@@ -36,7 +34,7 @@ def resolve(request: str | None, device: Device) -> Precision:
         source, wanted = "keras.config.dtype_policy()", str(keras.config.dtype_policy().name)
     if wanted == "auto":
         chosen = _automatic(device)
-        log.info("precision %s: chosen for %s", chosen.name, device.name or device.id)
+        notice(f"precision {chosen.name}: chosen for {device.name or device.id}")
         return chosen
     for name in NAMES:
         if name == wanted:

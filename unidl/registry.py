@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from importlib import metadata
 
 from unidl.backend import Adapter, Backend
 from unidl.errors import BackendError
+from unidl.notices import notice
 
 GROUP = "unidl.backends"
 PREFERRED = ("jax", "torch", "tensorflow")
 """The order in which a backend is taken when nobody chose one."""
-
-log = logging.getLogger("unidl")
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class _Selection:
     """What this process has settled on. Keras runs on one framework a process, so there is one of these."""
 
     requested: str | None = None
+    source: str = "unidl.use"
     adapter: Adapter | None = None
     backend: Backend | None = None
 
@@ -45,28 +44,11 @@ _selection = _Selection()
 
 
 def adapters() -> dict[str, Adapter]:
-    """Return every adapter found through the entry points, by name: ours first, then strangers' by name."""
-    found: dict[str, Adapter] = {}
-    for entry in metadata.entry_points(group=GROUP):
-        try:
-            adapter = entry.load()
-        except Exception as error:
-            raise BackendError(
-                f"Cannot load the adapter '{entry.name}' from '{entry.value}': {type(error).__name__}: {error}\n"
-                "Reinstall or remove the distribution that brings it."
-            ) from error
-        if not isinstance(adapter, Adapter):
-            raise BackendError(
-                f"The entry point '{entry.name}' of the group '{GROUP}' names {entry.value}, which is no "
-                "unidl.backend.Adapter. See backends/README.md."
-            )
-        found[adapter.name] = adapter
-    if not found:
-        raise BackendError(
-            "No backend is registered: unidl is on the import path but not installed. Run pip install -e . first."
-        )
-    rank = {name: place for place, name in enumerate(PREFERRED)}
-    return dict(sorted(found.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0])))
+    """Return every adapter that the entry points name, by name: ours first, then strangers'.
+
+    Raises `BackendError` if there is none at all.
+    """
+    return _scan()[0]
 
 
 def version(adapter: Adapter) -> str | None:
@@ -83,10 +65,10 @@ def version(adapter: Adapter) -> str | None:
 
 def backends() -> list[BackendStatus]:
     """List every known backend, whether it is installed and selected, and why not. Imports no framework."""
-    known = adapters()
+    known, broken = _scan()
     running = _keras_backend()
     try:
-        selected = _choose(known)[0].name
+        selected = choice()[0].name
     except BackendError:
         selected = None
     rows: list[BackendStatus] = []
@@ -97,22 +79,49 @@ def backends() -> list[BackendStatus]:
             why_not = f"{adapter.framework} is not installed: {adapter.install}"
         elif running is not None and running != adapter.keras_backend:
             why_not = f"Keras already runs on '{running}' in this process"
-        rows.append(
-            BackendStatus(
-                adapter.name, adapter.framework, found is not None, found, adapter.name == selected, why_not
-            )
-        )
+        chosen = adapter.name == selected
+        rows.append(BackendStatus(adapter.name, adapter.framework, found is not None, found, chosen, why_not))
+    rows += [BackendStatus(name, name, False, None, False, why_not) for name, why_not in broken.items()]
     return rows
 
 
-def use(name: str) -> None:
+def use(name: str, *, source: str = "unidl.use") -> None:
     """Choose the backend of this process. Goes before everything that builds, loads or trains a model.
 
-    Raises `BackendError` if the name is unknown, its framework is missing, or another one already runs.
+    source: who asks, for the messages. Raises `BackendError` if the name is unknown, its framework is missing, or
+    another one already runs.
     """
-    adapter = _find(name, adapters(), "unidl.use")
-    _require_usable(adapter)
-    _selection.requested = name
+    _require_usable(_find(name, source))
+    _selection.requested, _selection.source = name, source
+
+
+def choice() -> tuple[Adapter, str]:
+    """Return the adapter that this process uses, or would use, and who chose it. Imports no framework.
+
+    Raises `BackendError` if the choice is unknown, or nothing is installed.
+    """
+    if _selection.adapter is not None and _selection.requested in (None, _selection.adapter.name):
+        return _selection.adapter, "in use"
+    for source, name in (
+        (_selection.source, _selection.requested),
+        ("UNIDL_BACKEND", os.environ.get("UNIDL_BACKEND")),
+    ):
+        if name:
+            return _find(name, source), f"chosen by {source}"
+    for source, name in (
+        ("Keras, already imported,", _keras_backend()),
+        ("KERAS_BACKEND", os.environ.get("KERAS_BACKEND")),
+    ):
+        if name:
+            for adapter in adapters().values():
+                if adapter.keras_backend == name:
+                    return adapter, f"chosen by {source}"
+            return _find(name, source), f"chosen by {source}"
+    for adapter in adapters().values():
+        if version(adapter) is not None:
+            return adapter, "the first one installed; UNIDL_BACKEND chooses another"
+    commands = "\n".join(f"  {adapter.install}" for adapter in adapters().values())
+    raise BackendError(f"No deep-learning framework is installed. Install one of:\n{commands}")
 
 
 def current() -> Backend:
@@ -121,10 +130,10 @@ def current() -> Backend:
         if _selection.requested not in (None, _selection.backend.name):
             raise BackendError(_conflict(str(_selection.requested), _selection.backend.name))
         return _selection.backend
-    adapter, reason = _choose(adapters())
+    adapter, reason = choice()
     _require_usable(adapter)
     _set_environment(adapter)
-    log.info("backend %s %s (%s)", adapter.name, version(adapter), reason)
+    notice(f"backend {adapter.name} {version(adapter)} ({reason})")
     try:
         backend = adapter.load()
     except ImportError as error:
@@ -136,41 +145,36 @@ def current() -> Backend:
     return backend
 
 
-def _choose(known: dict[str, Adapter]) -> tuple[Adapter, str]:
-    """The adapter to use, and who asked for it."""
-    if _selection.adapter is not None and _selection.requested in (None, _selection.adapter.name):
-        return _selection.adapter, "in use"
-    for source, name in (
-        ("unidl.use", _selection.requested),
-        ("UNIDL_BACKEND", os.environ.get("UNIDL_BACKEND")),
-    ):
-        if name:
-            return _find(name, known, source), f"chosen by {source}"
-    for source, name in (
-        ("Keras, already imported,", _keras_backend()),
-        ("KERAS_BACKEND", os.environ.get("KERAS_BACKEND")),
-    ):
-        if name:
-            for adapter in known.values():
-                if adapter.keras_backend == name:
-                    return adapter, f"chosen by {source}"
-            raise _unknown(name, known, source)
-    for adapter in known.values():
-        if version(adapter) is not None:
-            return adapter, "the first one installed; UNIDL_BACKEND chooses another"
-    commands = "\n".join(f"  {adapter.install}" for adapter in known.values())
-    raise BackendError(f"No deep-learning framework is installed. Install one of:\n{commands}")
+def _scan() -> tuple[dict[str, Adapter], dict[str, str]]:
+    """The adapters by name, and why the others that are registered cannot be loaded."""
+    found: dict[str, Adapter] = {}
+    broken: dict[str, str] = {}
+    for entry in metadata.entry_points(group=GROUP):
+        try:
+            adapter = entry.load()
+        except Exception as error:  # noqa: BLE001 - a stranger's code; what it raises is told where it is asked for
+            broken[entry.name] = f"its adapter {entry.value} cannot be loaded: {type(error).__name__}: {error}"
+            continue
+        if isinstance(adapter, Adapter):
+            found[adapter.name] = adapter
+        else:
+            broken[entry.name] = f"{entry.value} is no unidl.backend.Adapter (see backends/README.md)"
+    if not found:
+        raise BackendError(
+            "No backend is registered: unidl is on the import path but not installed. Run pip install -e . first."
+        )
+    rank = {name: place for place, name in enumerate(PREFERRED)}
+    return dict(sorted(found.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0]))), broken
 
 
-def _find(name: str, known: dict[str, Adapter], source: str) -> Adapter:
-    if name not in known:
-        raise _unknown(name, known, source)
-    return known[name]
-
-
-def _unknown(name: str, known: dict[str, Adapter], source: str) -> BackendError:
+def _find(name: str, source: str) -> Adapter:
+    known, broken = _scan()
+    if name in known:
+        return known[name]
+    if name in broken:
+        raise BackendError(f"Cannot use backend '{name}': {broken[name]}.")
     names = ", ".join(f"'{known_name}'" for known_name in known)
-    return BackendError(f"Unknown backend '{name}' (from {source}). Known backends: {names}.")
+    raise BackendError(f"Unknown backend '{name}' (from {source}). Known backends: {names}.")
 
 
 def _require_usable(adapter: Adapter) -> None:

@@ -4,9 +4,14 @@ from unidl.backend import Adapter, Backend
 
 
 def _load() -> Backend:
-    from unidl_tensorflow.adapter import TensorFlowBackend
+    from unidl_tensorflow.quiet import quiet_standard_error
 
-    return TensorFlowBackend()
+    with quiet_standard_error():
+        from unidl_tensorflow.adapter import TensorFlowBackend
+
+        backend = TensorFlowBackend()
+        backend.devices()  # the first look for a GPU is what prints most
+    return backend
 
 
 ADAPTER = Adapter(
@@ -17,6 +22,6 @@ ADAPTER = Adapter(
     distributions=("tensorflow", "tensorflow-cpu"),
     install="pip install 'unidl[tensorflow]'",
     load=_load,
-    environment={"TF_CPP_MIN_LOG_LEVEL": "2"},
+    environment={"TF_CPP_MIN_LOG_LEVEL": "1"},
     memory_on_demand={"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
 )

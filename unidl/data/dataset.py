@@ -3,35 +3,153 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from unidl.backend import Batches
+import numpy as np
+
+from unidl.backend import Batches, Tree
+from unidl.data.trees import leaves, map_leaves, named_leaves
+from unidl.errors import DataError, UsageError
+
+__all__ = ["Dataset", "Split", "as_split", "leaves", "map_leaves", "named_leaves", "take"]
+
+Kind = Literal["images", "text", "arrays"]
 
 
 @dataclass(frozen=True, eq=False)
 class Split(Batches):
     """Rows to train or test on, and what their numbers mean.
 
-    x, y, sample_weight: anything NumPy reads as an array, or nests of it; all of the same length.
-    class_names: the name of each label, for images. vocabulary: the word of each token, for text; token 0 is padding
-    and token 1 stands for every unknown word. Raises `DataError` if lengths differ or there is no row.
+    x, y, sample_weight: anything NumPy reads as an array, or a dict, list or tuple of such, kept as it is
+    nested; all of the same length. A list of numbers, or of lists of numbers, is one array; a list of arrays
+    is a nest. float64 becomes float32, as in Keras's own `fit`, so that every backend computes on the same
+    numbers. class_names: the name of each label, for images. vocabulary: the word of each token, for text;
+    token 0 is padding and token 1 stands for every unknown word. Raises `DataError` if lengths differ or
+    there is no row.
     """
 
     class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for part in ("x", "y", "sample_weight"):
+            object.__setattr__(self, part, _as_arrays(getattr(self, part), part))
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
+        _require_same_length(self)
+
+    def __len__(self) -> int:
+        return len(leaves(self.x)[0])
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A named data set, split once for training and test.
 
-    kind: what the rows are, so that a model of the right form can be built. origin: where the data came from, with
-    the hash of what can change; kept with every run.
+    kind: what the rows are, so that a model of the right form can be built. origin: where the data came from,
+    with the hash of what can change; kept with every run, so its values are JSON's.
     """
 
     name: str
-    kind: Literal["images", "text", "arrays"]
+    kind: Kind
     train: Split
     test: Split
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each label, for images; empty otherwise."""
+        return self.train.class_names
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The word of each token, for text; empty otherwise."""
+        return self.train.vocabulary
+
+
+def as_split(data: Any) -> Split:
+    """Return `data` as a `Split`: a Split, Batches, (x,), (x, y) or (x, y, sample_weight), or x alone.
+
+    A tuple is always read as the parts; several inputs go into a dict or a list.
+    """
+    if isinstance(data, Split):
+        return data
+    if isinstance(data, Batches):
+        return Split(data.x, data.y, data.sample_weight)
+    if isinstance(data, Dataset):
+        raise UsageError(f"'{data.name}' is a whole data set. Pass one half of it: its .train or its .test.")
+    if isinstance(data, tuple):
+        if not 1 <= len(data) <= 3:
+            raise UsageError(
+                f"A tuple of data is (x,), (x, y) or (x, y, sample_weight), not {len(data)} values. "
+                "Put several inputs into a list or a dict: ([input_a, input_b], y)."
+            )
+        return Split(*data)
+    return Split(data)
+
+
+def take(split: Split, rows: Any) -> Split:
+    """Return some rows of `split`. rows: what indexes the first axis, as numbers, a mask or a slice."""
+    index = rows if isinstance(rows, slice) else np.asarray(rows)
+
+    def pick(array: np.ndarray) -> np.ndarray:
+        return array[index]
+
+    return replace(
+        split,
+        x=map_leaves(pick, split.x),
+        y=map_leaves(pick, split.y),
+        sample_weight=map_leaves(pick, split.sample_weight),
+    )
+
+
+def _as_arrays(tree: Tree, part: str) -> Tree:
+    return map_leaves(lambda leaf: _as_array(leaf, part), tree)
+
+
+def _as_array(value: Any, part: str) -> np.ndarray:
+    """One leaf as an array of at least one axis."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        # Ragged lists; tensors that live on a GPU or need a gradient. The error itself says which.
+        raise DataError(f"NumPy cannot read {part} as one array: {error}") from error
+    if array.dtype.hasobject:
+        raise DataError(
+            f"{part} is no array of numbers but {_described(value)}. Pass NumPy arrays, or a dict, list or "
+            "tuple "
+            "of NumPy arrays, with one row for each sample."
+        )
+    if array.ndim == 0:
+        raise DataError(f"{part} is the single value {value!r}. Pass an array with one row for each sample.")
+    if array.dtype == np.float64:
+        # What overflows becomes infinite, which the check before training names with its row.
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32)
+    return array
+
+
+def _described(value: Any) -> str:
+    kind = type(value)
+    if kind is np.ndarray:
+        return "a NumPy array of Python objects"
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return f"of the type {name}"
+
+
+def _require_same_length(split: Split) -> None:
+    if not leaves(split.x):
+        raise DataError("There is no x: the data needs at least one input array.")
+    lengths: dict[str, int] = {}
+    for part in ("x", "y", "sample_weight"):
+        for name, array in named_leaves(getattr(split, part), part):
+            lengths[name] = len(array)
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise DataError(
+            f"The parts of the data must have the same number of rows: {found}. "
+            "Row k of every part belongs to the same sample."
+        )
+    if 0 in lengths.values():
+        raise DataError(f"The data has no rows: {', '.join(lengths)} are empty. Pass at least one sample.")

@@ -1,0 +1,69 @@
+"""JAX behind the seam."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from importlib import metadata
+from typing import Any
+
+import jax
+import jaxlib
+import keras
+
+from unidl.backend import Device, Devices, MemoryUse, Precision, TrainLoop, Tree
+from unidl_jax.loop import JaxLoop
+
+
+class JaxBackend:
+    """Implements `Backend` and `Trains`."""
+
+    name = "jax"
+
+    def versions(self) -> dict[str, str]:
+        return {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "keras": keras.__version__}
+
+    def devices(self) -> Devices:
+        cpus = tuple(Device("cpu", device.id, "CPU") for device in jax.devices("cpu"))
+        if jax.default_backend() == "gpu":
+            return Devices(cpus + tuple(_gpu(device) for device in jax.devices("gpu")))
+        if not metadata.entry_points(group="jax_plugins"):
+            return Devices(
+                cpus, f"jax {jax.__version__} is a CPU-only build here (pip install 'unidl[jax-cuda]' brings CUDA)"
+            )
+        return Devices(cpus)
+
+    def on(self, device: Device) -> AbstractContextManager[Any]:
+        return keras.device(device.id)
+
+    def precision(self, policy: Precision) -> AbstractContextManager[Any]:
+        # JAX's own default is TF32 where the GPU has it, for convolutions as well.
+        if policy.name == "float32":
+            return jax.default_matmul_precision("highest")
+        return jax.default_matmul_precision("tensorfloat32") if policy.name == "tf32" else nullcontext()
+
+    def synchronise(self, tree: Tree) -> None:
+        jax.block_until_ready(tree)
+
+    def memory(self, device: Device, reset: bool = False) -> MemoryUse:  # noqa: ARG002 - JAX cannot reset its peak
+        statistics = self.native(device).memory_stats() or {}
+        return MemoryUse(statistics.get("bytes_in_use"), statistics.get("peak_bytes_in_use"))
+
+    def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
+        return JaxLoop(model, self.native(device), steps)
+
+    @staticmethod
+    def native(device: Device) -> jax.Device:
+        """JAX's own object for one of our devices."""
+        return jax.devices(device.kind)[device.index]
+
+
+def _gpu(device: jax.Device) -> Device:
+    statistics = device.memory_stats() or {}
+    capability = getattr(device, "compute_capability", None)
+    return Device(
+        "gpu",
+        device.id,
+        device.device_kind,
+        statistics.get("bytes_limit"),
+        (int(capability.split(".")[0]), int(capability.split(".")[1])) if capability else None,
+    )

@@ -1,0 +1,135 @@
+"""The training loop on JAX: state goes in and out of jitted functions, donated, and meets the Keras model at commit."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import keras
+import numpy as np
+
+from unidl.backend import Chunk, Tree
+
+GPU_STEPS = 16
+"""Steps a dispatch on a GPU, where launching one costs as much as a small step computes."""
+
+
+class State(NamedTuple):
+    """The values of the Keras variables, in the order in which `keras.Model.train_step` wants them on JAX."""
+
+    trainable: list[jax.Array]
+    non_trainable: list[jax.Array]
+    optimizer: list[jax.Array]
+    metrics: list[jax.Array]
+
+
+class JaxLogs:
+    """Metrics still on the device."""
+
+    def __init__(self, values: dict[str, jax.Array]) -> None:
+        self._values = values
+
+    def read(self) -> dict[str, float]:
+        return {name: np.asarray(value).item() for name, value in jax.device_get(self._values).items()}
+
+
+class JaxLoop:
+    """Implements `TrainLoop`. A step is Keras's own pure `train_step`, jitted; several steps are one `lax.scan`."""
+
+    def __init__(self, model: keras.Model, device: jax.Device, steps: int | None) -> None:
+        self._model = model
+        self._device = device
+        # On the CPU a convolution inside a rolled loop misses XLA's fast path (jax issue 12868).
+        self.steps_per_dispatch = steps or (GPU_STEPS if device.platform == "gpu" else 1)
+        self.why_not_compiled: str | None = None
+        self._state: State | None = None
+        compiled = jax.jit
+        if model.run_eagerly or not model.jit_compile:
+            cause = "run_eagerly=True" if model.run_eagerly else "jit_compile=False"
+            self.why_not_compiled = f"the model was compiled with {cause}"
+            self.steps_per_dispatch = 1
+            compiled = _uncompiled
+        self._train_one = compiled(self._train_step, donate_argnums=0)
+        self._train_many = compiled(self._train_steps, donate_argnums=0)
+        self._test_one = compiled(self._test_step, donate_argnums=2)
+        self._predict_one = compiled(self._predict_step)
+
+    def run(self, chunk: Chunk) -> JaxLogs:
+        state = self._read_state(chunk)
+        if len(chunk.rows) == 1:
+            self._state, logs = self._train_one(state, self._batch(chunk, chunk.rows[0]))
+        else:
+            self._state, logs = self._train_many(state, self._batch(chunk, chunk.rows))
+        return JaxLogs(logs)
+
+    def test(self, chunk: Chunk) -> JaxLogs:
+        state = self._read_state(chunk)
+        logs = {}
+        for rows in chunk.rows:
+            metrics, logs = self._test_one(
+                state.trainable, state.non_trainable, state.metrics, self._batch(chunk, rows)
+            )
+            state = self._state = state._replace(metrics=metrics)
+        return JaxLogs(logs)
+
+    def predict(self, chunk: Chunk) -> Tree:
+        state = self._state or self._read_weights()
+        outputs = [
+            self._predict_one(state.trainable, state.non_trainable, self._batch(chunk, rows)) for rows in chunk.rows
+        ]
+        return keras.tree.map_structure(lambda *parts: np.concatenate(jax.device_get(parts)), *outputs)
+
+    def reset_metrics(self) -> None:
+        self._model.reset_metrics()
+        if self._state is not None:
+            self._state = self._state._replace(metrics=self._values(self._model.metrics_variables))
+
+    def commit(self) -> None:
+        if self._state is None:
+            return
+        for variables, values in zip(self._variables(), self._state, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        self._state = None
+
+    def _train_step(self, state: State, batch: Tree) -> tuple[State, dict[str, jax.Array]]:
+        logs, new_state = self._model.train_step(tuple(state), batch)
+        return State(*new_state), logs
+
+    def _train_steps(self, state: State, batches: Tree) -> tuple[State, dict[str, jax.Array]]:
+        state, logs = jax.lax.scan(self._train_step, state, batches)
+        return state, jax.tree.map(lambda values: values[-1], logs)
+
+    def _test_step(self, trainable: Any, non_trainable: Any, metrics: Any, batch: Tree) -> tuple[Any, Any]:
+        logs, (_, _, metrics) = self._model.test_step((trainable, non_trainable, metrics), batch)
+        return metrics, logs
+
+    def _predict_step(self, trainable: Any, non_trainable: Any, batch: Tree) -> Tree:
+        outputs, _ = self._model.predict_step((trainable, non_trainable), batch)
+        return outputs
+
+    def _batch(self, chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
+        """Gather rows on the host and send them; a first axis of steps in `rows` stays the first axis."""
+        return jax.device_put(keras.tree.map_structure(lambda array: array[rows], chunk.data.parts()), self._device)
+
+    def _read_state(self, chunk: Chunk) -> State:
+        if self._state is None:
+            # Metrics and optimizer slots exist only once Keras has seen what a batch looks like.
+            self._model._symbolic_build(data_batch=self._batch(chunk, chunk.rows[0]))
+            self._state = self._read_weights()
+        return self._state
+
+    def _read_weights(self) -> State:
+        return State(*(self._values(variables) for variables in self._variables()))
+
+    def _variables(self) -> tuple[list[keras.Variable], ...]:
+        model = self._model
+        optimizer = model.optimizer.variables if model.optimizer is not None else []
+        return model.trainable_variables, model.non_trainable_variables, optimizer, model.metrics_variables
+
+    def _values(self, variables: list[keras.Variable]) -> list[jax.Array]:
+        return [jax.device_put(variable.value, self._device) for variable in variables]
+
+
+def _uncompiled(function: Any, **_: Any) -> Any:
+    return function

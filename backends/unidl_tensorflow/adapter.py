@@ -1,0 +1,65 @@
+"""TensorFlow behind the seam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from unidl.backend import Device, Devices, MemoryUse, Precision, TrainLoop, Tree
+from unidl_tensorflow.loop import TensorFlowLoop
+
+
+class TensorFlowBackend:
+    """Implements `Backend` and `Trains`."""
+
+    name = "tensorflow"
+
+    def versions(self) -> dict[str, str]:
+        return {"tensorflow": tf.__version__, "keras": keras.__version__}
+
+    def devices(self) -> Devices:
+        cpus = tuple(Device("cpu", index, "CPU") for index in _numbers("CPU"))
+        if not tf.test.is_built_with_gpu_support():
+            return Devices(cpus, f"tensorflow {tf.__version__} is a CPU-only build")
+        return Devices(cpus + tuple(_gpu(index) for index in _numbers("GPU")))
+
+    def on(self, device: Device) -> AbstractContextManager[Any]:
+        return keras.device(device.id)
+
+    @contextmanager
+    def precision(self, policy: Precision) -> Iterator[None]:
+        before = tf.config.experimental.tensor_float_32_execution_enabled()
+        tf.config.experimental.enable_tensor_float_32_execution(policy.tf32)
+        try:
+            yield
+        finally:
+            tf.config.experimental.enable_tensor_float_32_execution(before)
+
+    def synchronise(self, tree: Tree) -> None:
+        for leaf in keras.tree.flatten(tree):
+            if isinstance(leaf, tf.Tensor):
+                leaf.numpy()
+
+    def memory(self, device: Device, reset: bool = False) -> MemoryUse:
+        if device.kind == "cpu":
+            return MemoryUse(None, None)
+        if reset:
+            tf.config.experimental.reset_memory_stats(device.id)
+        use = tf.config.experimental.get_memory_info(device.id)
+        return MemoryUse(use["current"], use["peak"])
+
+    def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
+        return TensorFlowLoop(model, device, steps)
+
+
+def _numbers(kind: str) -> range:
+    return range(len(tf.config.list_logical_devices(kind)))
+
+
+def _gpu(index: int) -> Device:
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[index])
+    return Device("gpu", index, details.get("device_name", "GPU"), None, details.get("compute_capability"))

@@ -1,0 +1,73 @@
+"""PyTorch behind the seam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import keras
+import torch
+
+from unidl.backend import Device, Devices, MemoryUse, Precision, TrainLoop, Tree
+from unidl_torch.loop import TorchLoop
+
+
+class TorchBackend:
+    """Implements `Backend` and `Trains`."""
+
+    name = "torch"
+
+    def versions(self) -> dict[str, str]:
+        return {"torch": str(torch.__version__), "keras": keras.__version__}
+
+    def devices(self) -> Devices:
+        cpu = Device("cpu", 0, "CPU")
+        if torch.version.cuda is None and torch.version.hip is None:
+            return Devices(
+                (cpu,), f"torch {torch.__version__} is a CPU-only build"
+            )
+        return Devices((cpu, *(_gpu(index) for index in range(torch.cuda.device_count()))))
+
+    def on(self, device: Device) -> AbstractContextManager[Any]:
+        # Keras compares device names: on "cpu:0" it would copy every variable of a model that is on "cpu".
+        return keras.device("cpu" if device.kind == "cpu" else device.id)
+
+    @contextmanager
+    def precision(self, policy: Precision) -> Iterator[None]:
+        # Left alone, torch computes matrix products in float32 and convolutions in TF32. The older `allow_tf32`
+        # switches must not be touched beside these: torch raises when the two are mixed.
+        switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+        before = [switch.fp32_precision for switch in switches]
+        try:
+            for switch in switches:
+                switch.fp32_precision = "tf32" if policy.tf32 else "ieee"
+            yield
+        finally:
+            for switch, value in zip(switches, before, strict=True):
+                switch.fp32_precision = value
+
+    def synchronise(self, tree: Tree) -> None:
+        for leaf in keras.tree.flatten(tree):
+            if isinstance(leaf, torch.Tensor) and leaf.is_cuda:
+                torch.cuda.synchronize(leaf.device)
+
+    def memory(self, device: Device, reset: bool = False) -> MemoryUse:
+        if device.kind == "cpu":
+            return MemoryUse(None, None)
+        if reset:
+            torch.cuda.reset_peak_memory_stats(device.index)
+        return MemoryUse(torch.cuda.memory_allocated(device.index), torch.cuda.max_memory_allocated(device.index))
+
+    def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
+        return TorchLoop(model, self.native(device), steps)
+
+    @staticmethod
+    def native(device: Device) -> torch.device:
+        """PyTorch's own object for one of our devices."""
+        return torch.device("cpu") if device.kind == "cpu" else torch.device("cuda", device.index)
+
+
+def _gpu(index: int) -> Device:
+    properties = torch.cuda.get_device_properties(index)
+    return Device("gpu", index, properties.name, properties.total_memory, (properties.major, properties.minor))

@@ -1,0 +1,40 @@
+"""The adapter under test passes the suite that a stranger's adapter is given."""
+
+import os
+
+import numpy as np
+import pytest
+
+from unidl import testing
+
+
+class TestConformance(testing.BackendConformance):
+    backend_name = os.environ["UNIDL_BACKEND"]
+
+
+def test_the_suite_fails_on_a_wrong_answer(backend, monkeypatch):
+    """A suite that accepts anything would let a broken adapter through."""
+
+    class Wrong(testing.BackendConformance):
+        backend_name = backend.name
+
+    suite = Wrong()
+    suite.setup_method()
+    true_step = testing.LinearCase.stepped
+    monkeypatch.setattr(
+        testing.LinearCase,
+        "stepped",
+        lambda case, kernel, bias, rows, row_weights=None: true_step(
+            case, np.asarray(kernel) * 1.001, bias, rows, row_weights
+        ),
+    )
+    with pytest.raises(AssertionError):
+        suite.test_steps_are_those_of_gradient_descent()
+    with pytest.raises(AssertionError):
+        suite.test_logs_are_means_since_the_reset()
+    with pytest.raises(AssertionError):
+        suite.test_a_smaller_last_batch_trains()
+    suite.teardown_method()
+    Wrong.backend_name = "none such"
+    with pytest.raises(AssertionError, match="UNIDL_BACKEND=none such"):
+        suite.test_devices_start_with_a_cpu()

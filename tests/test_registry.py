@@ -1,0 +1,160 @@
+"""Which backend runs, who decides it, and what a person is told when it cannot."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import processes
+import pytest
+
+import unidl
+from unidl import registry
+
+UNDER_TEST = os.environ["UNIDL_BACKEND"]
+OURS = ["jax", "torch", "tensorflow"]
+NOTHING_CHOSEN = dict.fromkeys(processes.CHOICES)
+SELECTED = "import unidl; {before}; print([row.name for row in unidl.backends() if row.selected])"
+
+
+def selected(before: str = "pass", **environment: str) -> str:
+    return processes.python(SELECTED.format(before=before), **NOTHING_CHOSEN | environment)
+
+
+def error_of(code: str, **environment: str) -> str:
+    """The text of the BackendError that `code` raises."""
+    wrapped = f"import unidl\ntry:\n    {code}\nexcept unidl.UnidlError as error:\n    print(error)"
+    return processes.python(wrapped, **NOTHING_CHOSEN | environment)
+
+
+def missing() -> str:
+    """One of our backends that is not installed here."""
+    absent = [row.name for row in unidl.backends() if not row.installed]
+    if not absent:
+        pytest.skip("every framework is installed here")
+    return absent[0]
+
+
+def test_our_three_adapters_are_known():
+    assert [row.name for row in unidl.backends()][:3] == OURS
+
+
+def test_backends_tells_version_and_why_not():
+    for row in unidl.backends():
+        assert row.installed == (row.version is not None)
+        if not row.installed:
+            assert f"pip install 'unidl[{row.name}]'" in row.why_not
+    [row] = [row for row in unidl.backends() if row.name == UNDER_TEST]
+    assert row.installed
+    assert row.why_not is None
+
+
+def test_use_goes_before_every_variable():
+    assert selected(f"unidl.use('{UNDER_TEST}')", UNIDL_BACKEND="nonsense") == f"['{UNDER_TEST}']"
+
+
+def test_unidl_backend_goes_before_keras_backend():
+    assert selected(UNIDL_BACKEND="torch", KERAS_BACKEND="tensorflow") == "['torch']"
+
+
+def test_keras_backend_goes_before_what_is_installed():
+    assert selected(KERAS_BACKEND="tensorflow") == "['tensorflow']"
+
+
+def test_the_first_installed_is_taken_when_nobody_chose():
+    installed = [row.name for row in unidl.backends() if row.installed]
+    assert selected() == f"['{installed[0]}']"
+
+
+def test_the_choice_is_said_once_in_the_log():
+    code = (
+        "import logging; logging.basicConfig(level='INFO', format='%(message)s', force=True)\n"
+        "from unidl import registry; registry.current(); registry.current()"
+    )
+    done = processes.run(sys.executable, "-c", code, UNIDL_BACKEND=UNDER_TEST)
+    said = [line for line in done.stderr.splitlines() if line.startswith("backend ")]
+    assert said == [f"backend {UNDER_TEST} {registry.current().versions()[UNDER_TEST]} (chosen by UNIDL_BACKEND)"]
+
+
+@pytest.mark.parametrize("code", ["unidl.use('pytorch')", "unidl.registry.current()"])
+def test_an_unknown_name_lists_the_known_ones(code):
+    said = error_of(f"import unidl.registry; {code}", UNIDL_BACKEND="pytorch")
+    assert "Unknown backend 'pytorch'" in said
+    for name in OURS:
+        assert f"'{name}'" in said
+
+
+def test_a_missing_framework_names_the_extra():
+    name = missing()
+    said = error_of("import unidl.registry; unidl.registry.current()", UNIDL_BACKEND=name)
+    assert f"Cannot use backend '{name}'" in said
+    assert f"pip install 'unidl[{name}]'" in said
+
+
+def test_keras_on_another_backend_says_so_and_what_to_do():
+    other = "torch" if UNDER_TEST != "torch" else "jax"
+    # Keras counts as imported on the backend under test; the other framework need not be there to say so.
+    code = (
+        "import keras, importlib.util, unidl.registry as r; find = importlib.util.find_spec; "
+        "importlib.util.find_spec = lambda name, *a: find('keras') if name == "
+        f"'{other}' else find(name, *a); unidl.use('{other}')"
+    )
+    said = error_of(code, KERAS_BACKEND=UNDER_TEST)
+    assert f"Cannot use backend '{other}': Keras already runs on '{UNDER_TEST}'" in said
+    assert f"UNIDL_BACKEND={other}" in said
+
+
+def test_keras_imported_first_is_respected():
+    code = "import keras, unidl.registry; print(unidl.registry.current().name)"
+    assert processes.python(code, **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST}) == UNDER_TEST
+
+
+def test_memory_is_taken_on_demand_unless_one_setting_says_otherwise():
+    variables = {"jax": "XLA_PYTHON_CLIENT_PREALLOCATE", "tensorflow": "TF_FORCE_GPU_ALLOW_GROWTH"}
+    if UNDER_TEST not in variables:
+        pytest.skip("PyTorch takes memory on demand by itself")
+    variable = variables[UNDER_TEST]
+    code = f"import os, unidl.registry; unidl.registry.current(); print(os.environ.get({variable!r}))"
+    expected = {"jax": "false", "tensorflow": "true"}[UNDER_TEST]
+    assert processes.python(code, **{variable: None}) == expected
+    assert processes.python(code, UNIDL_PREALLOCATE="1", **{variable: None}) == "None"
+    assert processes.python(code, **{variable: "mine"} if UNDER_TEST == "jax" else {variable: "false"}) != expected
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> dict[str, str]:
+    """A stranger's distribution, installed into a folder on the path; the environment that finds it."""
+    information = tmp_path / "unidl_stranger-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: unidl-stranger\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[unidl.backends]\nstranger = unidl_stranger:ADAPTER\n")
+    source = Path(__file__).parent / "stranger" / "unidl_stranger.py"
+    (tmp_path / source.name).write_text(source.read_text())
+    return {"PYTHONPATH": str(tmp_path), "STRANGER_RUNS_ON": UNDER_TEST, "UNIDL_BACKEND": "stranger"}
+
+
+def test_a_strangers_adapter_passes_the_suite_with_no_change_in_the_core(stranger, tmp_path):
+    test = tmp_path / "test_stranger.py"
+    test.write_text(
+        "from unidl.testing import BackendConformance\n"
+        "class TestStranger(BackendConformance):\n    backend_name = 'stranger'\n"
+    )
+    done = processes.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test), cwd=tmp_path, **stranger)
+    assert " passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_a_strangers_adapter_is_listed_after_ours(stranger):
+    code = "import unidl; print([(row.name, row.version) for row in unidl.backends()][3:])"
+    assert processes.python(code, **stranger) == "[('stranger', '1.0')]"
+
+
+def test_a_broken_adapter_says_why_and_leaves_the_others_alone(stranger, tmp_path):
+    for source, why in (("ADAPTER = 3", "no unidl.backend.Adapter"), ("import no_such_module", "no_such_module")):
+        (tmp_path / "unidl_stranger.py").write_text(source + "\n")
+        said = error_of("import unidl.registry; unidl.registry.current()", **stranger)
+        assert "Cannot use backend 'stranger'" in said
+        assert why in said
+        code = "import unidl; print([row.why_not for row in unidl.backends() if row.name == 'stranger'][0])"
+        assert why in processes.python(code, **stranger | {"UNIDL_BACKEND": UNDER_TEST})

@@ -1,0 +1,7 @@
+"""`python -m unidl`: the same as the command `unidl`."""
+
+import sys
+
+from unidl.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,186 @@
+"""`unidl doctor`: what this machine and each framework can do, and why not."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from unidl.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from unidl.backend import Device
+    from unidl.doctor.frameworks import Framework
+    from unidl.doctor.nvidia import Gpu
+    from unidl.doctor.survey import Choice, Survey
+
+
+def register(subparsers: options.Subparsers) -> None:
+    """Add the command."""
+    parser = options.add_command(
+        subparsers,
+        "doctor",
+        summary="Show what this machine and each framework can do here, and why not.",
+        example="unidl doctor\nunidl doctor --json > machine.json",
+        run=run,
+    )
+    options.add_json(parser)
+    options.add_quiet(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the survey. Exit code 0 if at least one backend can be used, that of `BackendError` if none."""
+    import json
+    import sys
+    from dataclasses import asdict
+
+    from unidl.doctor.survey import survey
+    from unidl.errors import BackendError
+
+    found = survey()
+    if arguments.json:
+        sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
+    else:
+        draw(found, _console())
+    return 0 if found.usable else BackendError.exit_code
+
+
+def draw(survey: Survey, console: Console) -> None:
+    """Write the survey for a person, readable at 80 columns."""
+    automatic = survey.automatic
+    choices = {"backend": automatic.backend, "device": automatic.device, "precision": automatic.precision}
+    _section(console, "Machine", _pairs(_machine(survey)))
+    if survey.frameworks:
+        _section(console, "Frameworks", _framework_table(survey.frameworks))
+    _section(
+        console, "What auto chooses", _pairs({name: _choice(choice) for name, choice in choices.items()})
+    )
+    if survey.environment:
+        _section(console, "Environment variables that matter", _pairs(survey.environment))
+    _section(console, "Advice", _grid(("  *", line) for line in survey.advice))
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    class DoctorConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # rich calls this while it handles the error, and would exit with code 1; `main` knows better.
+            raise
+
+    # Without markup: the square brackets of 'unidl[torch]' are meant.
+    return DoctorConsole(markup=False, highlight=False, emoji=False)
+
+
+def _section(console: Console, title: str, content: Table) -> None:
+    console.print(f"\n{title}", style="bold")
+    console.print(content)
+
+
+def _pairs(rows: Mapping[str, str]) -> Table:
+    return _grid((f"  {name}", value) for name, value in rows.items())
+
+
+def _grid(rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ("", "")) -> Table:
+    """Columns that wrap what is too long; rich by itself would cut it off."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=any(header))
+    for title in header:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _framework_table(rows: Iterable[Framework]) -> Table:
+    cells: list[tuple[str, ...]] = []
+    for row in rows:
+        seconds = row.answer.load_seconds
+        took = "-" if seconds is None else f"{seconds:.1f} s"
+        cells.append((f"  {row.name}", f"{row.framework} {row.version or ''}", took, "\n".join(_sees(row))))
+    return _grid(cells, ("  backend", "framework", "import", "devices, or why not"))
+
+
+def _sees(row: Framework) -> list[str]:
+    answer = row.answer
+    if not row.installed:
+        return ["not installed"]
+    if answer.why_not is not None:
+        return [answer.why_not]
+    devices = [_device(device) for device in answer.devices]
+    return [*devices, f"no GPU: {answer.why_no_gpu}"] if answer.why_no_gpu else devices
+
+
+def _device(device: Device) -> str:
+    parts = [device.name] if device.name and device.kind == "gpu" else []
+    if device.memory_bytes is not None:
+        parts.append(_size(device.memory_bytes))
+    return " ".join([device.id, ", ".join(parts)]).strip()
+
+
+def _machine(survey: Survey) -> dict[str, str]:
+    python, processor, memory = survey.python, survey.processor, survey.memory
+    rows = {
+        "unidl": f"{survey.unidl_version}, Keras {survey.keras_version or 'is not installed'}",
+        "Python": f"{python.version} ({python.implementation}), {python.executable}",
+        "platform": python.platform,
+        "CPU": f"{processor.model or 'unknown'} ({processor.architecture})",
+        "cores": ", ".join(
+            f"{'unknown' if count is None else count} {kind}"
+            for count, kind in (
+                (processor.physical_cores, "physical"),
+                (processor.logical_cores, "logical"),
+                (processor.usable_cores, "usable by this process"),
+            )
+        ),
+        "features": _features(processor.features),
+        "memory": f"{_size(memory.total_bytes)}, {_size(memory.available_bytes)} available",
+    }
+    limits = []
+    if survey.container.cpu_cores is not None:
+        limits.append(f"{survey.container.cpu_cores:g} CPU cores")
+    if survey.container.memory_bytes is not None:
+        limits.append(f"{_size(survey.container.memory_bytes)} of memory")
+    if limits:
+        rows["container"] = f"limited to {' and '.join(limits)}"
+    rows |= {f"GPU {gpu.index}": _gpu(gpu) for gpu in survey.gpus.found}
+    if not survey.gpus.found:
+        rows["GPUs"] = f"none: {survey.gpus.why_none}"
+    return rows
+
+
+def _features(features: Mapping[str, bool] | None) -> str:
+    if features is None:
+        return "unknown"
+    there = ", ".join(name for name, present in features.items() if present) or "none of note"
+    missing = ", ".join(name for name, present in features.items() if not present)
+    return f"{there} (not {missing})" if missing else there
+
+
+def _gpu(gpu: Gpu) -> str:
+    capability = gpu.compute_capability
+    cores = {True: "Tensor Cores", False: "no Tensor Cores", None: "Tensor Cores unknown"}[gpu.tensor_cores]
+    parts = [
+        gpu.name,
+        "memory unknown" if gpu.memory_bytes is None else _size(gpu.memory_bytes),
+        f"compute capability {f'{capability[0]}.{capability[1]}' if capability else 'unknown'}",
+        cores,
+        f"driver {gpu.driver_version or 'unknown'}",
+    ]
+    if gpu.power_limit_watts is not None:
+        parts.append(f"limit {gpu.power_limit_watts:g} W")
+    return ", ".join(parts)
+
+
+def _choice(choice: Choice) -> str:
+    text = f"{choice.value or 'nothing'}: {choice.reason}"
+    return f"{text} (but {choice.overridden_by} decides)" if choice.overridden_by else text
+
+
+def _size(size_bytes: int | None) -> str:
+    return "unknown" if size_bytes is None else f"{size_bytes / 2**30:.1f} GiB"

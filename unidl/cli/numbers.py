@@ -1,0 +1,51 @@
+"""Numbers on the command line, refused with the range that is allowed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+
+def positive_whole(word: str) -> int:
+    """A whole number from 1."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number of at least 1")
+    return int(word)
+
+
+def whole(word: str) -> int:
+    """A whole number from 0."""
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number of at least 0")
+    return int(word)
+
+
+def positive_number(word: str) -> float:
+    """A finite number above 0."""
+    number = _number(word)
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"{word!r} is no number above 0")
+    return number
+
+
+def number_from_zero(word: str) -> float:
+    """A finite number from 0."""
+    number = _number(word)
+    if not (math.isfinite(number) and number >= 0):
+        raise argparse.ArgumentTypeError(f"{word!r} is no number from 0")
+    return number
+
+
+def fraction(word: str) -> float:
+    """A number from 0 up to, but not including, 1."""
+    number = _number(word)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number from 0 up to, but not including, 1")
+    return number
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number") from None

@@ -1,0 +1,123 @@
+"""How a command enters the parser, and the options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+ENVIRONMENT = {"device": "UNIDL_DEVICE", "precision": "UNIDL_PRECISION"}
+"""Option to the variable that the core reads when a program says nothing."""
+
+
+def add_command(
+    subparsers: Subparsers, name: str, *, summary: str, example: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """Add a command and return its parser.
+
+    summary: one sentence, for `unidl --help` and for the command's own. example: command lines, one a line.
+    run: returns the exit code.
+    """
+    lines = [f"  {line.strip()}" for line in example.strip().splitlines()]
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog="\n".join(["examples:" if len(lines) > 1 else "example:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_debug(parser, default=argparse.SUPPRESS)
+    parser.set_defaults(run=run, command_parser=parser)
+    return parser
+
+
+def add_debug(parser: argparse.ArgumentParser, *, default: bool | str) -> None:
+    """Add --debug. default: argparse.SUPPRESS after a command, so that it does not undo the one before it."""
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        default=default,
+        help="show every message, and the traceback of an error instead of its one line",
+    )
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add --backend; `applied` chooses it before the command runs."""
+    parser.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="jax, torch, tensorflow or another (default: UNIDL_BACKEND, then the first one installed)",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device; `applied` makes it the default of everything that the command does."""
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, gpu, or one by number such as gpu:1 (default: UNIDL_DEVICE, then auto)",
+    )
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add --precision; `applied` makes it the default of everything that the command does."""
+    parser.add_argument(
+        "--precision",
+        metavar="NAME",
+        help="auto, float32, tf32, mixed_bfloat16 or mixed_float16 (default: UNIDL_PRECISION, then float32)",
+    )
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add --quiet: nothing but warnings and errors on stderr."""
+    parser.add_argument("--quiet", action="store_true", help="say nothing on stderr but warnings and errors")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json: the result as one JSON object on stdout, and nothing else there."""
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def add_seed(parser: argparse.ArgumentParser, *, default: int = 0) -> None:
+    """Add --seed, a whole number from 0."""
+    parser.add_argument(
+        "--seed",
+        type=_seed,
+        default=default,
+        metavar="NUMBER",
+        help=f"whole number from 0 that decides every random draw (default: {default})",
+    )
+
+
+@contextmanager
+def applied(arguments: argparse.Namespace) -> Iterator[None]:
+    """Choose the backend, and keep UNIDL_DEVICE and UNIDL_PRECISION as the options say while a command runs.
+
+    Raises `BackendError` if the backend cannot be chosen. Imports no framework.
+    """
+    if getattr(arguments, "backend", None):
+        from unidl import registry
+
+        registry.use(arguments.backend, source="--backend")
+    wanted = {variable: getattr(arguments, option, None) for option, variable in ENVIRONMENT.items()}
+    before = {variable: os.environ.get(variable) for variable, value in wanted.items() if value}
+    os.environ.update({variable: value for variable, value in wanted.items() if value})
+    try:
+        yield
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = value
+
+
+def _seed(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"invalid seed {word!r}: a whole number from 0 is needed")
+    return int(word)

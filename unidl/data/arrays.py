@@ -1,0 +1,150 @@
+"""Data sets in a NumPy .npz file."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from unidl.data.dataset import Dataset, Kind, Split, take
+from unidl.data.splitting import divide, divide_by_class
+from unidl.errors import DataError, UsageError
+
+_DIVIDED = ("x_train", "y_train", "x_test", "y_test")
+_WHOLE = ("x", "y")
+_MOST_CLASSES = 100_000
+"""Labels above this are no class numbers; ImageNet-21k, among the largest sets, has 21 841."""
+
+
+def load_arrays(path: Path, seed: int, *, test_fraction: float | None = None) -> Dataset:
+    """Return the arrays x_train, y_train, x_test and y_test of a .npz file, or x and y divided here.
+
+    Of x and y, `test_fraction` (0.2) is held out. Integer labels of shape (n,) are split class by class.
+    uint8 arrays of 3 or 4 axes are images: they become float32 in [0, 1] with a channel axis. The file may
+    name its classes in `class_names`. Pickled objects are never loaded.
+    """
+    arrays = _read(path)
+    origin = {"source": str(path), "sha256": _sha256(path)}
+    if set(_DIVIDED) <= arrays.keys():
+        if test_fraction is not None:
+            raise UsageError(f"test_fraction does not apply to '{path}': it has x_test and y_test already.")
+        train, test = (
+            Split(prepare_x(arrays[f"x_{part}"]), prepare_y(arrays[f"y_{part}"]))
+            for part in ("train", "test")
+        )
+        _require_same_form(path, train.x, test.x)
+    else:
+        test_fraction = 0.2 if test_fraction is None else test_fraction
+        origin |= {"split_seed": seed, "test_fraction": test_fraction}
+        train, test = _divided(Split(prepare_x(arrays["x"]), prepare_y(arrays["y"])), test_fraction, seed)
+    kind: Kind = "images" if train.x.ndim == 4 and train.x.shape[3] in (1, 3) else "arrays"
+    names = _class_names(path, arrays.get("class_names"), kind, (train.y, test.y))
+    return Dataset(
+        path.name, kind, replace(train, class_names=names), replace(test, class_names=names), origin
+    )
+
+
+def prepare_x(x: np.ndarray) -> np.ndarray:
+    """Return uint8 images, (n, h, w) or (n, h, w, c), as float32 in [0, 1] of 4 axes; others as they are."""
+    if x.dtype != np.uint8 or x.ndim not in (3, 4):
+        return x
+    images = x[..., np.newaxis] if x.ndim == 3 else x
+    return images.astype(np.float32) / np.float32(255)
+
+
+def prepare_y(y: np.ndarray) -> np.ndarray:
+    """Return integer labels of shape (n,) or (n, 1) as (n,) int32; others as they are."""
+    if y.dtype.kind not in "iu":
+        return y
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.size and (y.min() < np.iinfo(np.int32).min or y.max() > np.iinfo(np.int32).max):
+        return y
+    return y.astype(np.int32)
+
+
+def _divided(whole: Split, test_fraction: float, seed: int) -> tuple[Split, Split]:
+    if _counts_classes(whole.y):
+        rows = divide_by_class(whole.y, test_fraction, seed)
+    else:
+        rows = divide(len(whole), test_fraction, seed)
+    return take(whole, rows[0]), take(whole, rows[1])
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays that make a data set, by name."""
+    if not zipfile.is_zipfile(path):
+        raise DataError(
+            f"'{path}' is no .npz file, or it is damaged. Write it with numpy.savez(path, x=..., y=...)."
+        )
+    try:
+        # Opened here, since numpy.load leaves the file open when the archive is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in _wanted(path, archive.files)}
+    except DataError:
+        raise
+    except Exception as error:
+        # Damage shows as BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError and more.
+        pickled = "allow_pickle" in str(error)
+        reason = (
+            "it holds pickled Python objects, which are never loaded"
+            if pickled
+            else f"it is damaged: {error}"
+        )
+        raise DataError(
+            f"Cannot load '{path}': {reason}. Write it anew with numpy.savez and plain arrays."
+        ) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"'{name}' in '{path}' is no array. Write the file with numpy.savez.")
+    return arrays
+
+
+_EXPECTED = f"Expected the arrays {', '.join(_DIVIDED)}; or {' and '.join(_WHOLE)}."
+
+
+def _wanted(path: Path, found: Sequence[str]) -> tuple[str, ...]:
+    for names in (_DIVIDED, _WHOLE):
+        if set(names) <= set(found):
+            return (*names, "class_names") if "class_names" in found else names
+    raise DataError(f"'{path}' has the arrays {', '.join(sorted(found)) or 'none'}. {_EXPECTED}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _require_same_form(path: Path, train: np.ndarray, test: np.ndarray) -> None:
+    if train.shape[1:] != test.shape[1:]:
+        raise DataError(
+            f"The rows of x_train and x_test in '{path}' differ in shape: {train.shape[1:]} and "
+            f"{test.shape[1:]}."
+        )
+
+
+def _counts_classes(y: np.ndarray) -> bool:
+    return y.ndim == 1 and y.dtype.kind in "iu"
+
+
+def _class_names(
+    path: Path, names: np.ndarray | None, kind: Kind, labels: Sequence[np.ndarray]
+) -> tuple[str, ...]:
+    """The names in the file; else "0", "1"... up to the largest label of images; else none."""
+    if not all(map(_counts_classes, labels)) or (kind != "images" and names is None):
+        return ()
+    low, high = min(int(y.min()) for y in labels), max(int(y.max()) for y in labels)
+    limit = _MOST_CLASSES if names is None else names.size
+    if low < 0 or high >= limit:
+        raise DataError(
+            f"'{path}' has labels from {low} to {high}, and allowed are 0 to {limit - 1}"
+            + (". " if names is None else f", since class_names has {limit} names. ")
+            + "Renumber the labels, or store y as floats if it counts no classes."
+        )
+    if names is None:
+        return tuple(str(label) for label in range(high + 1))
+    return tuple(str(name) for name in names.ravel())

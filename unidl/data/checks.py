@@ -1,0 +1,82 @@
+"""Whether data fits a model, found out before training and told in the same words on every backend.
+
+Out-of-range labels and tokens are why: JAX computes on with wrong values, torch and TensorFlow raise errors
+that name neither row nor range.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unidl.backend import Batches
+from unidl.data.dataset import as_split
+from unidl.data.inputs import matched_inputs, require_shape, require_tokens, token_limits
+from unidl.data.labels import check_labels
+from unidl.data.rows import first_bad
+from unidl.data.trees import named_leaves
+from unidl.errors import DataError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def check_fits(model: keras.Model, split: Batches, *, for_training: bool, name: str = "data") -> None:
+    """Raise `DataError`, naming the first bad row, if `model` cannot be run on `split`.
+
+    for_training: labels and weights are checked too, as training and evaluation need them. name: what the
+    messages call the data, such as "training data". What a subclassed model does not tell, its shapes above
+    all, is not checked.
+    """
+    split = as_split(split)
+    for part, array in named_leaves(split.x, "x"):
+        _require_numbers(array, part, name)
+        _require_finite(array, part, name)
+    limits = token_limits(model)
+    for position, part, array, expected in matched_inputs(model, split.x, name):
+        require_shape(array, expected, part, name)
+        if position in limits:
+            require_tokens(array, limits[position], part, name)
+    if for_training:
+        _check_targets(model, split, name)
+
+
+def _check_targets(model: keras.Model, split: Batches, name: str) -> None:
+    if split.y is None and getattr(model, "loss", None) is not None:
+        raise DataError(
+            f"The {name} has no y, with which the model's loss compares its outputs. Pass (x, y)."
+        )
+    for part, array in named_leaves(split.y, "y"):
+        _require_numbers(array, part, name)
+        _require_finite(array, part, name)
+    for part, array in named_leaves(split.sample_weight, "sample_weight"):
+        _require_numbers(array, part, name)
+        _require_finite(array, part, name)
+        found = first_bad(array, lambda block: block >= 0)
+        if found is not None:
+            raise DataError(
+                f"{part} is {found[1]} in row {found[0]} of the {name}; a weight must be 0 or positive."
+            )
+    check_labels(model, split.y, name)
+
+
+def _require_numbers(array: np.ndarray, part: str, name: str) -> None:
+    """V is what NumPy calls bfloat16 and its like."""
+    if array.dtype.kind not in "biufV":
+        raise DataError(
+            f"{part} of the {name} holds values of the type {array.dtype}, and models take numbers. Encode "
+            "them first."
+        )
+
+
+def _require_finite(array: np.ndarray, part: str, name: str) -> None:
+    if array.dtype.kind != "f":
+        return
+    found = first_bad(array, np.isfinite)
+    if found is not None:
+        raise DataError(
+            f"{part} is {found[1]} in row {found[0]} of the {name}. Repair or remove such rows: one is "
+            "enough to turn "
+            "every weight into NaN."
+        )

@@ -1,0 +1,120 @@
+"""Data sets of text: windows of tokens, each with the token that follows."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unidl.data.dataset import Dataset, Split
+from unidl.data.splitting import check_fraction
+from unidl.data.text import UNKNOWN, build_vocabulary, encode, tokenize, windows
+from unidl.errors import DataError
+
+TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".html", ".py")
+
+
+def load_python_docs(
+    *, test_fraction: float = 0.1, vocabulary_size: int = 1000, sequence_length: int = 20
+) -> Dataset:
+    """Return CPython's own help topics, about 465 000 characters of English; they vary by Python version."""
+    from pydoc_data.topics import topics
+
+    text = "\n".join(topics[name] for name in sorted(topics))
+    source = {"source": "pydoc_data.topics of CPython", "python": platform.python_version()}
+    return text_dataset(
+        "python-docs",
+        text,
+        source,
+        test_fraction=test_fraction,
+        vocabulary_size=vocabulary_size,
+        sequence_length=sequence_length,
+    )
+
+
+def load_text(
+    path: Path, *, test_fraction: float = 0.1, vocabulary_size: int = 1000, sequence_length: int = 20
+) -> Dataset:
+    """Return the text of a UTF-8 file. Raises `DataError` if it is not UTF-8 or too short."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"'{path}' is no UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}. "
+            "Save it as UTF-8 and try again."
+        ) from error
+    except OSError as error:
+        raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
+    return text_dataset(
+        path.name,
+        text,
+        {"source": str(path)},
+        test_fraction=test_fraction,
+        vocabulary_size=vocabulary_size,
+        sequence_length=sequence_length,
+    )
+
+
+def text_dataset(
+    name: str,
+    text: str,
+    source: Mapping[str, Any],
+    *,
+    test_fraction: float,
+    vocabulary_size: int,
+    sequence_length: int,
+) -> Dataset:
+    """Cut a text into training and test windows.
+
+    The last tokens are the test part; the vocabulary is made without them. x: (n, sequence_length) int32; y:
+    (n,) int32, the next token.
+    """
+    check_fraction(test_fraction)
+    words = tokenize(text)
+    needed = _tokens_needed(test_fraction, sequence_length)
+    if len(words) < needed:
+        raise DataError(
+            f"'{name}' is too short: it has {len(words)} tokens (words, numbers and signs), and with "
+            f"sequence_length={sequence_length} and test_fraction={test_fraction:g} at least {needed} are "
+            "needed. "
+            "Take a longer text or a smaller sequence_length."
+        )
+    first_held_out = len(words) - _held_out(len(words), test_fraction)
+    vocabulary = build_vocabulary(words[:first_held_out], vocabulary_size)
+    tokens = encode(words, vocabulary)
+    origin = {
+        **source,
+        "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+        "characters": len(text),
+        "tokens": len(words),
+        "vocabulary": len(vocabulary),
+        "unknown_share": _unknown_share(tokens[:first_held_out]),
+        "test_unknown_share": _unknown_share(tokens[first_held_out:]),
+        "sequence_length": sequence_length,
+        "test_fraction": test_fraction,
+    }
+    train = Split(*windows(tokens[:first_held_out], sequence_length), vocabulary=vocabulary)
+    test = Split(*windows(tokens[first_held_out:], sequence_length), vocabulary=vocabulary)
+    return Dataset(name, "text", train, test, origin)
+
+
+def _unknown_share(tokens: np.ndarray) -> float:
+    return round(float(np.mean(tokens == UNKNOWN)), 6)
+
+
+def _held_out(count: int, test_fraction: float) -> int:
+    # The small term keeps 0.1 * 210, a little below 21 in binary, from losing a token.
+    return int(count * test_fraction + 1e-9)
+
+
+def _tokens_needed(test_fraction: float, sequence_length: int) -> int:
+    """The length from which both parts hold at least one window and the token after it."""
+    count = math.ceil((sequence_length + 1) / min(test_fraction, 1 - test_fraction) - 1e-9)
+    while min(_held_out(count, test_fraction), count - _held_out(count, test_fraction)) <= sequence_length:
+        count += 1
+    return count

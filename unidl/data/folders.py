@@ -1,0 +1,137 @@
+"""Data sets of images in folders: one folder a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unidl.data.dataset import Dataset, Split
+from unidl.data.images import IMAGE_SUFFIXES, decode_files
+from unidl.data.splitting import divide_by_class
+from unidl.errors import DataError, UsageError
+
+_IGNORED = ("Thumbs.db", "desktop.ini")
+_LAYOUT = (
+    "Expected class folders that hold images, as in flowers/rose/1.jpg and flowers/tulip/1.jpg; or the "
+    "folders "
+    "'train' and 'test', each with the same class folders."
+)
+
+
+def load_folder(
+    path: Path,
+    seed: int,
+    *,
+    test_fraction: float | None = None,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+) -> Dataset:
+    """Return the images of a folder of class folders; labels count the folders' sorted names.
+
+    x: (n, height, width, channels) float32 in [0, 1]; y: (n,) int32. `test_fraction` (0.2) of each class is
+    held out, unless the folder brings the parts 'train' and 'test'. How images are read:
+    `unidl.data.images.load_images`.
+    """
+    parts = _subfolders(path)
+    given = _is_divided(parts)
+    if given and test_fraction is not None:
+        raise UsageError(
+            f"test_fraction does not apply to '{path}': its folders 'train' and 'test' fix the split."
+        )
+    train_path = path / "train" if given else path
+    class_names = _class_names(train_path)
+    files, labels = _files(train_path, class_names)
+    first_test = len(files)
+    if given:
+        _require_same_classes(path, class_names)
+        more_files, more_labels = _files(path / "test", class_names)
+        files, labels = files + more_files, labels + more_labels
+    y = np.array(labels, dtype=np.int32)
+    test_fraction = 0.2 if test_fraction is None else test_fraction
+    if given:
+        train_rows, test_rows = np.arange(first_test), np.arange(first_test, len(files))
+    else:
+        train_rows, test_rows = divide_by_class(y, test_fraction, seed, class_names)
+    x, digest = decode_files(files, image_size, channels)
+    origin = {"source": str(path), "sha256": digest, "images": len(files)}
+    if not given:
+        origin |= {"split_seed": seed, "test_fraction": test_fraction}
+    return Dataset(
+        path.resolve().name,
+        "images",
+        Split(x[train_rows], y[train_rows], class_names=class_names),
+        Split(x[test_rows], y[test_rows], class_names=class_names),
+        origin,
+    )
+
+
+def _subfolders(path: Path) -> list[Path]:
+    try:
+        return sorted(
+            (entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__"))),
+            key=lambda entry: entry.name,
+        )
+    except OSError as error:
+        raise DataError(f"Cannot read the folder '{path}': {error.strerror or error}.") from error
+
+
+def _is_divided(folders: Sequence[Path]) -> bool:
+    """Whether these are the parts of a data set; two classes called so would hold images, not folders."""
+    names = {folder.name for folder in folders}
+    return {"train", "test"} <= names and all(
+        _subfolders(folder) for folder in folders if folder.name in ("train", "test")
+    )
+
+
+def _class_names(path: Path) -> tuple[str, ...]:
+    names = tuple(folder.name for folder in _subfolders(path))
+    if len(names) < 2:
+        found = f"only '{names[0]}'" if names else "none"
+        raise DataError(f"'{path}' needs at least 2 class folders and has {found}. {_LAYOUT}")
+    return names
+
+
+def _require_same_classes(path: Path, train_names: tuple[str, ...]) -> None:
+    test_names = {folder.name for folder in _subfolders(path / "test")}
+    for part, missing in (("test", set(train_names) - test_names), ("train", test_names - set(train_names))):
+        if missing:
+            names = ", ".join(f"'{name}'" for name in sorted(missing))
+            raise DataError(
+                f"'{path / part}' lacks the class folders {names}, which the other part has. Both parts need "
+                "the "
+                "same classes."
+            )
+
+
+def _files(path: Path, class_names: Sequence[str]) -> tuple[list[Path], list[int]]:
+    """Every image below `path`, class by class, and the label of each."""
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(class_names):
+        found = [_image(entry) for entry in sorted((path / name).iterdir()) if not _is_ignored(entry)]
+        if not found:
+            raise DataError(
+                f"The class folder '{path / name}' has no image ({', '.join(IMAGE_SUFFIXES)}). Add images or "
+                "remove the folder."
+            )
+        files += found
+        labels += [label] * len(found)
+    return files, labels
+
+
+def _is_ignored(entry: Path) -> bool:
+    return entry.name.startswith((".", "__")) or entry.name in _IGNORED
+
+
+def _image(entry: Path) -> Path:
+    """The entry itself; anything else than an image is an error, since leaving it out would go unnoticed."""
+    if entry.is_dir():
+        raise DataError(f"'{entry}' is a folder inside a class folder, which holds images only. {_LAYOUT}")
+    if entry.suffix.lower() not in IMAGE_SUFFIXES:
+        raise DataError(
+            f"'{entry}' is no image that unidl reads ({', '.join(IMAGE_SUFFIXES)}). Convert it or move it "
+            "away."
+        )
+    return entry

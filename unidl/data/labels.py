@@ -1,0 +1,126 @@
+"""Whether labels are class numbers that a model has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl.backend import Tree
+from unidl.data.rows import first_bad, is_whole
+from unidl.data.trees import is_nest
+from unidl.errors import DataError
+
+if TYPE_CHECKING:
+    import keras
+
+_SPARSE_NAMES = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
+_MISSING = object()
+
+
+def check_labels(model: keras.Model, y: Tree, name: str) -> None:
+    """Raise `DataError` for labels that are no classes of their output.
+
+    Looked at are the outputs whose loss is sparse categorical crossentropy. Labels are whole numbers from 0
+    to classes - 1, one for each row, or for each step if the output has steps. Outputs whose labels or loss
+    cannot be told apart are left to Keras.
+    """
+    if y is None:
+        return
+    for part, labels, loss, output in _outputs(model, y):
+        if not _is_sparse(loss) or getattr(loss, "_fn_kwargs", {}).get("axis", -1) != -1:
+            continue
+        classes = None
+        if output is not None:
+            _require_shape(labels, tuple(output.shape), part, name)
+            classes = output.shape[-1]
+        _require_classes(labels, classes, getattr(loss, "ignore_class", None), part, name)
+
+
+def _outputs(model: keras.Model, y: Tree) -> Iterator[tuple[str, np.ndarray, Any, Any]]:
+    """For each output: the name of its part of y, the labels, the loss, the symbolic output if known."""
+    loss = getattr(model, "loss", None)
+    outputs = list(getattr(model, "outputs", None) or ())
+    if not outputs:
+        if not is_nest(y):
+            yield "y", y, loss, None
+        return
+    structure = getattr(model, "output", None)
+    # Keras flattens a dict in the order of its sorted keys.
+    keys = sorted(structure) if isinstance(structure, dict) else [None] * len(outputs)
+    names = getattr(model, "output_names", None) or [None] * len(outputs)
+    for position, output in enumerate(outputs):
+        places = (position, keys[position], names[position])
+        part, labels = _member(y, is_nest(y), places, len(outputs))
+        _, own_loss = _member(loss, isinstance(loss, (list, tuple, dict)), places, len(outputs), shared=True)
+        if labels is not _MISSING and own_loss is not _MISSING and not is_nest(labels):
+            yield f"y{part}", labels, own_loss, output
+
+
+def _member(
+    tree: Any, nested: bool, places: tuple[int, Any, Any], count: int, shared: bool = False
+) -> tuple[str, Any]:
+    """The member of `tree` for one output, and its index as text. shared: a lone one is everybody's."""
+    if not nested:
+        return "", tree if shared or count == 1 else _MISSING
+    if isinstance(tree, dict):
+        for key in places[1:]:
+            if key is not None and key in tree:
+                return f"[{key!r}]", tree[key]
+    elif len(tree) == count:
+        return f"[{places[0]}]", tree[places[0]]
+    return "", _MISSING
+
+
+def _is_sparse(loss: Any) -> bool:
+    import keras
+
+    if isinstance(loss, str):
+        return loss in _SPARSE_NAMES
+    return loss is keras.losses.sparse_categorical_crossentropy or isinstance(
+        loss, keras.losses.SparseCategoricalCrossentropy
+    )
+
+
+def _require_shape(labels: np.ndarray, output: tuple[int | None, ...], part: str, name: str) -> None:
+    steps, given = output[1:-1], labels.shape[1:]
+    for shape in (given, given[:-1] if given[-1:] == (1,) else given):
+        if len(shape) == len(steps) and all(s in (None, g) for s, g in zip(steps, shape, strict=True)):
+            return
+    rows = len(labels)
+    expected = str((rows, *(("any" if step is None else step) for step in steps))).replace("'", "")
+    one_hot = given[-1:] == output[-1:] and len(given) == len(steps) + 1
+    hint = (
+        f"For one-hot labels take {part}.argmax(axis=-1), or the loss 'categorical_crossentropy'."
+        if one_hot
+        else "A last axis of length 1 may follow."
+    )
+    raise DataError(
+        f"{part} of the {name} has the shape {labels.shape}; the loss sparse_categorical_crossentropy takes "
+        "one label "
+        f"for each output of the model: {expected}. {hint}"
+    )
+
+
+def _require_classes(
+    labels: np.ndarray, classes: int | None, ignored: int | None, part: str, name: str
+) -> None:
+    upper = np.inf if classes is None else classes
+
+    def is_good(block: np.ndarray) -> np.ndarray:
+        good = (block >= 0) & (block < upper) & is_whole(block)
+        return good if ignored is None else good | (block == ignored)
+
+    found = first_bad(labels, is_good)
+    if found is None:
+        return
+    row, value = found
+    where = f"row {row} of the {name}" if part == "y" else f"row {row} of {part} of the {name}"
+    problem = "is out of range" if float(value).is_integer() else "is no whole number"
+    allowed = (
+        "labels are whole numbers from 0"
+        if classes is None
+        else f"the model has {classes} classes, labels 0 to {classes - 1}"
+    )
+    raise DataError(f"Label {value} in {where} {problem}: {allowed}.")

@@ -1,0 +1,124 @@
+"""`load_data`: a data set by its name or by the path of a file or folder."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unidl.data.arrays import load_arrays
+from unidl.data.corpus import TEXT_SUFFIXES, load_python_docs, load_text
+from unidl.data.dataset import Dataset
+from unidl.data.digits import load_digits
+from unidl.data.folders import load_folder
+from unidl.data.images import IMAGE_SUFFIXES
+from unidl.data.keras_images import SOURCES, load_keras_images
+from unidl.errors import DataError, UsageError
+
+_TEXT = ("test_fraction", "vocabulary_size", "sequence_length")
+_IMAGES = ("test_fraction", "image_size", "channels")
+
+NAMES = ("digits", "python-docs", *SOURCES)
+_PATHS = (
+    "a folder of class folders with images "
+    f"({', '.join(IMAGE_SUFFIXES)}), a .npz file with the arrays x and y or x_train, y_train, x_test and "
+    "y_test, "
+    f"and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
+)
+
+
+_LEAST = {"seed": 0, "vocabulary_size": 3, "sequence_length": 1}
+"""The smallest value of each whole number; 3 words are padding, unknown and one more."""
+
+
+@dataclass(frozen=True)
+class _Loader:
+    """How to load one data set: a call, and the options that mean something for it."""
+
+    what: str
+    load: Callable[..., Dataset]
+    options: tuple[str, ...]
+
+
+def load_data(
+    name: str | Path,
+    *,
+    seed: int = 0,
+    test_fraction: float | None = None,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    vocabulary_size: int | None = None,
+    sequence_length: int | None = None,
+) -> Dataset:
+    """Load a data set by name, or from a file or folder; a known name goes before a file called so.
+
+    seed: which rows are held out, where rows are drawn; the default is the same split everywhere. None leaves
+    an option to the data set: test_fraction 0.2 (text: the last 0.1), digits at 28 x 28 x 1, other images as
+    they are, vocabulary_size 1000, sequence_length 20. image_size is (height, width). Raises `UsageError` for
+    an option that means nothing for this data set, `DataError` for data that is missing, damaged or too
+    little.
+    """
+    _check_counts(seed=seed)
+    loader = _find(name, int(seed))
+    given = {
+        "test_fraction": test_fraction,
+        "image_size": image_size,
+        "channels": channels,
+        "vocabulary_size": vocabulary_size,
+        "sequence_length": sequence_length,
+    }
+    given = {option: value for option, value in given.items() if value is not None}
+    for option in given:
+        if option not in loader.options:
+            raise UsageError(
+                f"{option} does not apply to '{name}' ({loader.what}), which takes "
+                f"{', '.join(loader.options)}. "
+                f"Leave {option} out."
+            )
+    _check_counts(**{option: given[option] for option in _LEAST if option in given})
+    return loader.load(**given)
+
+
+def _find(name: str | Path, seed: int) -> _Loader:
+    if not isinstance(name, Path):
+        if name == "digits":
+            return _Loader("images", partial(load_digits, seed), _IMAGES)
+        if name == "python-docs":
+            return _Loader("text", load_python_docs, _TEXT)
+        if name in SOURCES:
+            return _Loader("images with a split of their own", partial(load_keras_images, name), _IMAGES[1:])
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _Loader("a folder of images", partial(load_folder, path, seed), _IMAGES)
+    if not path.is_file():
+        raise _unknown(str(name))
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _Loader("arrays", partial(load_arrays, path, seed), ("test_fraction",))
+    if suffix in TEXT_SUFFIXES:
+        return _Loader("text", partial(load_text, path), _TEXT)
+    raise DataError(
+        f"Cannot tell what data '{name}' holds: the ending '{suffix}' is unknown. Accepted: {_PATHS}."
+    )
+
+
+def _unknown(name: str) -> DataError:
+    close = difflib.get_close_matches(name, NAMES, n=1)
+    guess = f" Did you mean '{close[0]}'?" if close else ""
+    known = ", ".join(f"'{known_name}'" for known_name in NAMES)
+    return DataError(
+        f"There is no data set, file or folder '{name}'.{guess} Known data sets: {known}. Accepted paths: "
+        f"{_PATHS}."
+    )
+
+
+def _check_counts(**counts: Any) -> None:
+    for option, value in counts.items():
+        least = _LEAST[option]
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise UsageError(f"{option} must be a whole number of at least {least}, not {value!r}.")

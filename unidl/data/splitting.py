@@ -1,0 +1,59 @@
+"""Which rows are held out for the test: keyed by a seed, the same on every machine and backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from unidl.errors import DataError, UsageError
+from unidl.random import stream
+
+Rows = np.ndarray
+
+
+def check_fraction(test_fraction: float) -> None:
+    """Raise `UsageError` unless the fraction leaves something on both sides."""
+    if not isinstance(test_fraction, (int, float, np.floating)) or not 0 < test_fraction < 1:
+        raise UsageError(
+            f"test_fraction must lie between 0 and 1, not {test_fraction!r}. Usual values: 0.1, 0.2."
+        )
+
+
+def divide(count: int, test_fraction: float, seed: int) -> tuple[Rows, Rows]:
+    """Return the (training, test) rows of `count` rows, each in ascending order."""
+    check_fraction(test_fraction)
+    if count < 2:
+        raise DataError(f"Cannot hold out test rows: the data has {count} row(s), and 2 are needed.")
+    return _cut(np.arange(count), test_fraction, seed, "all")
+
+
+def divide_by_class(
+    labels: np.ndarray, test_fraction: float, seed: int, class_names: Sequence[str] = ()
+) -> tuple[Rows, Rows]:
+    """The same, class by class: of each at least one row is held out, never all. labels: (n,) integers.
+
+    Raises `DataError` if a class has a single row, which cannot be in both parts.
+    """
+    check_fraction(test_fraction)
+    train: list[Rows] = []
+    test: list[Rows] = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        if len(rows) < 2:
+            name = class_names[label] if class_names else label
+            raise DataError(
+                f"Class '{name}' has a single row (row {rows[0]}); with 1 for training and 1 for the test, "
+                "every "
+                "class needs at least 2. Add rows, remove the class, or bring a test part of your own."
+            )
+        kept, held_out = _cut(rows, test_fraction, seed, int(label))
+        train.append(kept)
+        test.append(held_out)
+    return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))
+
+
+def _cut(rows: Rows, test_fraction: float, seed: int, part: int | str) -> tuple[Rows, Rows]:
+    held_out = min(max(round(len(rows) * test_fraction), 1), len(rows) - 1)
+    order = stream(seed, "split", part).permutation(rows)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])

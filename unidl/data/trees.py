@@ -1,0 +1,49 @@
+"""Nests of arrays: dicts, lists and tuples with arrays at their leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from unidl.backend import Tree
+
+
+def is_nest(tree: Any) -> bool:
+    """Whether `tree` holds arrays rather than being one.
+
+    A list of numbers, or of lists of numbers, is one array; its first member decides, since members are
+    alike.
+    """
+    if isinstance(tree, dict):
+        return True
+    if not isinstance(tree, (list, tuple)) or not tree:
+        return False
+    first = tree[0]
+    return is_nest(first) or len(getattr(first, "shape", ())) > 0
+
+
+def named_leaves(tree: Tree, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield each leaf with its place as a user writes it: "x", "x['image']", "x[0]". None has no leaf."""
+    if is_nest(tree):
+        members = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        for key, member in members:
+            yield from named_leaves(member, f"{name}[{key!r}]")
+    elif tree is not None:
+        yield name, tree
+
+
+def leaves(tree: Tree) -> list[Any]:
+    """Return the arrays of a nest, in the order in which they are written; a dict keeps its own order."""
+    return [leaf for _, leaf in named_leaves(tree, "")]
+
+
+def map_leaves(function: Callable[[Any], Any], tree: Tree) -> Tree:
+    """Return a nest of the same form with `function` applied to each leaf; None stays None."""
+    if tree is None:
+        return None
+    if not is_nest(tree):
+        return function(tree)
+    if isinstance(tree, dict):
+        return {key: map_leaves(function, member) for key, member in tree.items()}
+    members = [map_leaves(function, member) for member in tree]
+    return members if isinstance(tree, list) else tuple(members)

@@ -1,0 +1,74 @@
+"""What to do next, most urgent first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+
+from unidl.doctor.frameworks import Framework
+from unidl.doctor.nvidia import Gpus
+
+
+def advise(
+    rows: tuple[Framework, ...], gpus: Gpus, environment: Mapping[str, str], why_no_frameworks: str | None
+) -> tuple[str, ...]:
+    """Return sentences that say what is wrong and which command mends it; never empty."""
+    if why_no_frameworks is not None:
+        return (why_no_frameworks,)
+    lines = [*_broken(rows), *_choice(rows, environment), *_gpus_unused(rows, gpus, environment)]
+    usable = [row.framework for row in rows if row.usable]
+    if not lines and usable:
+        lines.append(f"Nothing to mend: {' and '.join(usable)} can be used.")
+    for row in rows:
+        if not row.installed:
+            apart = ", best in an environment of its own" if usable else ""
+            lines.append(f"{row.answer.why_not}{apart}.")
+    return tuple(lines)
+
+
+def _broken(rows: tuple[Framework, ...]) -> list[str]:
+    return [
+        f"{row.framework} is installed but does not load. {row.answer.why_not}"
+        for row in rows
+        if row.installed and not row.usable
+    ]
+
+
+def _choice(rows: tuple[Framework, ...], environment: Mapping[str, str]) -> list[str]:
+    """A variable that asks for a backend which is not known, or cannot be used although another one could."""
+    source = next((name for name in ("UNIDL_BACKEND", "KERAS_BACKEND") if environment.get(name)), None)
+    usable = [row.name for row in rows if row.usable]
+    if source is None or any(row.selected and row.usable for row in rows):
+        return []
+    value = environment[source]
+    if not any(row.selected for row in rows):
+        known = ", ".join(f"'{row.name}'" for row in rows)
+        return [
+            f"{source}={value!r} names no known backend; known are {known}. Unset it or set one of these."
+        ]
+    if usable:
+        return [f"{source}={value!r} asks for a backend that cannot be used here; {', '.join(usable)} can."]
+    return []
+
+
+def _gpus_unused(rows: tuple[Framework, ...], gpus: Gpus, environment: Mapping[str, str]) -> list[str]:
+    """The driver works, but a framework sees no GPU."""
+    if not gpus.found:
+        return []
+    hidden = any(name.endswith("_VISIBLE_DEVICES") for name in environment)
+    lines: list[str] = []
+    for row in rows:
+        why = row.answer.why_no_gpu
+        if row.usable and why is not None:
+            command = f"pip install 'unidl[{row.name}-cuda]'"
+            mend = (
+                f" Try {command}."
+                if _has_extra(f"{row.name}-cuda") and command not in why and not hidden
+                else ""
+            )
+            lines.append(f"The NVIDIA driver works, but {row.framework} sees no GPU: {why}.{mend}")
+    return lines
+
+
+def _has_extra(extra: str) -> bool:
+    return extra in (metadata.metadata("unidl").get_all("Provides-Extra") or ())

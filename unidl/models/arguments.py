@@ -1,0 +1,123 @@
+"""What a builder was asked for: checked before a framework is imported, and kept for the record."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from difflib import get_close_matches
+from numbers import Real
+from typing import Any
+
+from unidl.errors import ModelError
+
+LARGEST_MODEL = 2**31
+"""Parameters, 8 GiB in float32. More is a slip of the keyboard, or a damaged file: no builder is made for
+it."""
+
+
+class Arguments:
+    """The arguments of one call of `builder`. Each method checks one of them, remembers it, and returns it.
+
+    All of them raise `ModelError`. `values` is what rebuilds the model: JSON values under the arguments'
+    names.
+    """
+
+    def __init__(self, builder: str) -> None:
+        self.builder = builder
+        self.values: dict[str, Any] = {}
+
+    def whole(self, argument: str, value: Any, minimum: int = 1) -> int:
+        """Take a whole number; NumPy's integers count, True and 3.0 do not."""
+        number = _whole(value)
+        if number is None or number < minimum:
+            raise self.refused(argument, value, f"it must be a whole number of at least {minimum}")
+        self.values[argument] = number
+        return number
+
+    def whole_or_none(self, argument: str, value: Any, minimum: int = 1) -> int | None:
+        """Take a whole number, or None."""
+        if value is not None:
+            return self.whole(argument, value, minimum)
+        self.values[argument] = None
+        return None
+
+    def wholes(self, argument: str, value: Any, members: Sequence[str] = ()) -> tuple[int, ...]:
+        """Take a tuple or list of positive whole numbers. members: what each is, if their count is fixed."""
+        needed = f"it must be a tuple ({', '.join(members)})" if members else "it must be a tuple"
+        needed += " of whole numbers of at least 1"
+        if not isinstance(value, Sequence) or not value or (members and len(value) != len(members)):
+            raise self.refused(argument, value, needed)
+        numbers = [number for number in map(_whole, value) if number is not None and number >= 1]
+        if len(numbers) != len(value):
+            raise self.refused(argument, value, needed)
+        self.values[argument] = numbers
+        return tuple(numbers)
+
+    def fraction(self, argument: str, value: Any) -> float:
+        """Take a number from 0 up to, but not including, 1."""
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
+            raise self.refused(argument, value, "it must be a number from 0 up to, but not including, 1")
+        self.values[argument] = float(value)
+        return float(value)
+
+    def flag(self, argument: str, value: Any) -> bool:
+        """Take True or False."""
+        if not isinstance(value, bool):
+            raise self.refused(argument, value, "it must be True or False")
+        self.values[argument] = value
+        return value
+
+    def choice(self, argument: str, value: Any, allowed: Sequence[str]) -> str:
+        """Take one of the words in `allowed`."""
+        if not isinstance(value, str) or value not in allowed:
+            raise self.refused(argument, value, f"it must be one of {', '.join(map(repr, allowed))}")
+        self.values[argument] = value
+        return value
+
+    def model_name(self, value: Any) -> str:
+        """Take the argument `name`: a word that Keras accepts, not empty and without a slash."""
+        if not isinstance(value, str) or not value or "/" in value:
+            raise self.refused("name", value, "it must be a word without '/'")
+        self.values["name"] = value
+        return value
+
+    def precision(self, value: Any) -> str | None:
+        """Take the argument `precision`; whether there is such a one is for `unidl.precision` to say."""
+        if value is not None and not isinstance(value, str):
+            raise self.refused("precision", value, "it must be a word such as 'mixed_bfloat16', or None")
+        self.values["precision"] = value
+        return value
+
+    def refused(self, argument: str, value: Any, because: str) -> ModelError:
+        """Return the error for an argument that cannot be used. because: a clause without its full stop."""
+        return ModelError(f"Cannot use {self.builder}({argument}={value!r}): {because}.")
+
+    def refuse_too_large(self, parameters: int) -> None:
+        """Raise if the model would have more than `LARGEST_MODEL` parameters."""
+        if parameters > LARGEST_MODEL:
+            raise ModelError(
+                f"Cannot use {self.builder} with these sizes: the model would have {parameters:,} parameters "
+                f"({parameters * 4 / 2**30:,.0f} GiB in float32), and {LARGEST_MODEL:,} are allowed.\n"
+                "Ask for smaller layers or a smaller input."
+            )
+
+
+def close_names(wanted: str, known: Sequence[str]) -> str:
+    """Say which of `known` come close to `wanted`, whatever its capitals; all of them if they are few."""
+    if len(known) <= 12:
+        return "It has " + ", ".join(map(repr, known))
+    by_lower_case = {name.lower(): name for name in known}
+    close = get_close_matches(wanted.lower(), by_lower_case, n=5, cutoff=0.5)
+    if close:
+        return "Close to it: " + ", ".join(repr(by_lower_case[name]) for name in close)
+    return f"It has {len(known)}, such as " + ", ".join(map(repr, known[:5]))
+
+
+def _whole(value: Any) -> int | None:
+    """`value` as an int if it is a whole number; True is one only to Python."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None

@@ -1,0 +1,162 @@
+"""Where the base of a transfer model comes from: keras.applications, one of our models, or any other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unidl.models.arguments import Arguments, close_names
+from unidl.models.records import Architecture, record_of
+
+if TYPE_CHECKING:
+    import keras
+
+DEFAULT_SHAPE = (224, 224, 3)
+"""What most networks of keras.applications were trained on."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A network from its inputs to its features, not frozen yet."""
+
+    model: keras.Model
+    argument: Any = None
+    """What names it in the record, as a JSON value; None if nothing can build it again."""
+    application: Callable[..., keras.Model] | None = None
+    """The function of keras.applications it came from, whose preprocessing it wants."""
+    weights_missing: bool = False
+    """Whether its weights are yet to be drawn."""
+    vocabulary: tuple[str, ...] = ()
+
+
+def from_model(model: keras.Model, precision: str | None) -> Base:
+    """Use a model: one of ours is copied up to its head; any other one is taken and shared as it is."""
+    record = record_of(model)
+    if record.architecture is None:
+        return Base(model)
+    return replace(from_architecture(record.architecture, precision, model), vocabulary=record.vocabulary)
+
+
+def from_architecture(
+    architecture: Architecture, precision: str | None, original: keras.Model | None = None
+) -> Base:
+    """Build one of our models, with the weights of `original` if there is one, and cut off its head."""
+    import keras
+
+    from unidl.models.rebuilding import build
+
+    arguments = {**architecture.arguments, "precision": precision}
+    model = build(replace(architecture, arguments=arguments))
+    if original is not None:
+        for weight, source in zip(model.weights, original.weights, strict=True):
+            # A copy, since a training loop may give up the buffers of its own model.
+            weight.assign(keras.ops.copy(source.value))
+    first_of_head = {
+        "cnn": "flatten",
+        "lstm": "logits" if arguments.get("targets") is None else "predictions",
+        "transfer": "logits" if arguments.get("pooling") == "first" else arguments.get("pooling", "flatten"),
+    }[architecture.builder]
+    features = model.get_layer(first_of_head).input
+    argument = {"builder": architecture.builder, "arguments": arguments}
+    return Base(keras.Model(model.input, features, name=model.name), argument)
+
+
+def from_application(
+    name: str, shape: tuple[int, ...], weights: str | None, policy: str, asked: Arguments, *, load: bool
+) -> Base:
+    """Build a network of keras.applications without its classifier. load: whether to get its weights, too."""
+    import keras
+
+    known = applications()
+    if name not in known:
+        because = (
+            f"it is no directory, and no network of keras.applications. {close_names(name, sorted(known))}.\n"
+            "Any keras.Model may be a base, too"
+        )
+        raise asked.refused("base", name, because)
+    application = known[name]
+    if shape[-1] != 3:
+        because = f"{name} takes images with 3 channels; repeat a grey one: np.repeat(images, 3, axis=-1)"
+        raise asked.refused("input_shape", shape, because)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)  # the applications have no other way to say it
+    try:
+        model = _built(application, shape, weights if load and weights == "imagenet" else None, asked)
+        if weights == "imagenet" and not load:
+            model = _as_for_imagenet(model, application)
+    finally:
+        keras.config.set_dtype_policy(before)
+    if load and weights not in (None, "imagenet"):
+        _load_file(model, weights, asked)
+    return Base(model, name, application, weights_missing=weights is None or not load)
+
+
+def applications() -> dict[str, Callable[..., keras.Model]]:
+    """Return the functions of keras.applications that build a network, by name."""
+    import keras
+
+    return {
+        name: value
+        for name, value in vars(keras.applications).items()
+        if callable(value) and "include_top" in signature(value).parameters
+    }
+
+
+def _built(
+    application: Callable[..., keras.Model], shape: tuple[int, ...], weights: str | None, asked: Arguments
+) -> keras.Model:
+    try:
+        return application(include_top=False, weights=weights, input_shape=shape)
+    except Exception as error:
+        # Keras raises a bare Exception where a download fails, and a ValueError for a wrong hash or a wrong
+        # shape.
+        if isinstance(error, OSError) or str(error).startswith(
+            ("URL fetch failure", "Incomplete or corrupted")
+        ):
+            cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+            because = (
+                f"the weights of {application.__name__} could not be had: {error}\n"
+                f"Put the file of that address into {cache}, where Keras keeps what it downloads; or give "
+                "weights= the path of a weights file, or None to begin with random weights"
+            )
+            raise asked.refused("weights", weights, because) from error
+        if isinstance(error, ValueError):
+            raise asked.refused(
+                "input_shape", shape, f"{application.__name__} refuses it: {error}"
+            ) from error
+        raise
+
+
+def _as_for_imagenet(model: keras.Model, application: Callable[..., keras.Model]) -> keras.Model:
+    """The network as weights="imagenet" builds it, without them.
+
+    Of all applications only EfficientNet looks at `weights` when it builds: it corrects the normalization of
+    its inputs for the published weights (Keras 3.15.1, applications/efficientnet.py; tensorflow issue
+    #49930).
+    """
+    import keras
+
+    deviations = getattr(sys.modules[application.__module__], "IMAGENET_STDDEV_RGB", None)
+    if deviations is None:
+        return model
+
+    def call(layer: keras.layers.Layer, *inputs: Any, **options: Any) -> Any:
+        outputs = layer(*inputs, **options)
+        if isinstance(layer, keras.layers.Normalization):
+            return keras.layers.Rescaling([deviation**-0.5 for deviation in deviations])(outputs)
+        return outputs
+
+    return keras.models.clone_model(model, call_function=call)
+
+
+def _load_file(model: keras.Model, path: str, asked: Arguments) -> None:
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        because = f"the file does not hold the weights of {model.name} without its classifier: {error}"
+        raise asked.refused("weights", path, because) from error

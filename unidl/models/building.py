@@ -1,0 +1,64 @@
+"""The steps that every builder shares: where and in which precision it builds, its softmax, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from unidl import devices, registry
+from unidl import precision as precisions
+from unidl.models import records
+from unidl.models.initial_weights import drawn_later, initialise
+from unidl.random import derived_seed
+
+if TYPE_CHECKING:
+    import keras
+
+
+@contextmanager
+def layers_in(precision: str | None) -> Iterator[str]:
+    """Settle backend, device and precision: inside it layers are built there, their weights not drawn yet.
+
+    Yields the Keras dtype policy of the layers. Raises `BackendError`, `DeviceError` or `PrecisionError`.
+    """
+    backend = registry.current()
+    device = devices.resolve().device
+    policy = precisions.resolve(precision, device).dtype_policy
+    with backend.on(device), drawn_later():
+        yield policy
+
+
+def dropout_layer(rate: float, seed: int, name: str, policy: str) -> keras.layers.Layer:
+    """Return a dropout layer whose masks come from the model's seed and the layer's name."""
+    import keras
+
+    return keras.layers.Dropout(rate, seed=derived_seed(seed, "dropout", name), dtype=policy, name=name)
+
+
+def softmax_head(features: keras.KerasTensor, classes: int, policy: str) -> keras.KerasTensor:
+    """Return class probabilities in float32, whatever the policy.
+
+    The logits are a layer of their own, so that a loss can start from them.
+    """
+    import keras
+
+    logits = keras.layers.Dense(classes, dtype=policy, name="logits")(features)
+    return keras.layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
+
+
+def finish(
+    model: keras.Model,
+    builder: str | None,
+    arguments: Mapping[str, Any],
+    *,
+    skip: Collection[keras.layers.Layer] = (),
+) -> keras.Model:
+    """Draw the initial weights, except those of the layers in `skip`, and note how the model was built.
+
+    builder: None if these arguments cannot build it again.
+    """
+    initialise(model, arguments["seed"], skip=skip)
+    if builder is not None:
+        records.note(model, architecture=records.Architecture(builder, dict(arguments)))
+    return model

@@ -1,0 +1,74 @@
+"""What a frozen base makes of its inputs, and how that becomes one vector for each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unidl.errors import ModelError
+from unidl.models.arguments import Arguments
+from unidl.models.bases import DEFAULT_SHAPE, Base
+
+if TYPE_CHECKING:
+    import keras
+
+
+def frozen_features(
+    found: Base, shape: tuple[int, ...] | None, asked: Arguments
+) -> tuple[Any, keras.KerasTensor]:
+    """New inputs, one tensor or a nest of them, and what the base makes of them in inference mode."""
+    import keras
+
+    model = found.model
+    outputs = getattr(model, "outputs", None)
+    if not outputs:
+        raise ModelError(
+            f"Cannot use the model '{model.name}' as a base: it does not say what its inputs are.\n"
+            "Wrap it: keras.Model(inputs, model(inputs)) with inputs = keras.Input(...)."
+        )
+    if len(outputs) > 1:
+        raise ModelError(
+            f"Cannot use the model '{model.name}' as a base: it gives {len(outputs)} tensors instead of one.\n"
+            'Choose: keras.Model(model.input, model.output["..."]), or model.output[0] for a list.'
+        )
+    if found.application is not None:
+        from unidl.models.preprocessing import preprocessed
+
+        images = keras.Input(shape or DEFAULT_SHAPE, name="image", dtype="float32")
+        return images, model(preprocessed(images, found.application), training=False)
+    if shape is not None and [tuple(given.shape[1:]) for given in model.inputs] != [shape]:
+        own = ", ".join(str(tuple(given.shape[1:])) for given in model.inputs)
+        raise asked.refused(
+            "input_shape", shape, f"the model '{model.name}' takes {own}; leave input_shape out"
+        )
+    nest = model.inputs[0] if len(model.inputs) == 1 else model.input
+    inputs = keras.tree.map_structure(
+        lambda given: keras.Input(given.shape[1:], dtype=given.dtype, name=given.name), nest
+    )
+    return inputs, model(inputs, training=False)
+
+
+def pooled(features: keras.KerasTensor, pooling: str, policy: str, asked: Arguments) -> keras.KerasTensor:
+    """Features (batch, n) of whatever the base gives."""
+    import keras
+
+    shape = tuple(features.shape)
+    if pooling == "flatten":
+        if None in shape[1:]:
+            because = f"the features {shape} have no fixed size; take 'average', or a fixed input size"
+            raise asked.refused("pooling", pooling, because)
+        return keras.layers.Flatten(data_format="channels_last", dtype=policy, name="flatten")(features)
+    if pooling == "first":
+        if len(shape) != 3:
+            because = f"the features {shape} are no sequence (batch, time, features)"
+            raise asked.refused("pooling", pooling, because)
+        return features[:, 0]
+    averages = {
+        3: keras.layers.GlobalAveragePooling1D,
+        4: keras.layers.GlobalAveragePooling2D,
+        5: keras.layers.GlobalAveragePooling3D,
+    }
+    if len(shape) not in averages:
+        raise asked.refused(
+            "pooling", pooling, f"the features {shape} have nothing to average over; take 'flatten'"
+        )
+    return averages[len(shape)](data_format="channels_last", dtype=policy, name="average")(features)

@@ -1,0 +1,181 @@
+"""Initial weights from the one stream of randomness, so that every backend begins with the same bits."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl.errors import ModelError
+from unidl.models.layer_paths import walk
+from unidl.random import stream
+
+if TYPE_CHECKING:
+    import keras
+
+_building = threading.RLock()
+
+
+def initialise(model: keras.Model, seed: int, *, skip: Collection[keras.layers.Layer] = ()) -> None:
+    """Draw every random initial weight of a built model again, from `seed` and the weight's path in the
+    model.
+
+    The distribution is that of the layer's Keras initializer; the initializer's own seed is not used. Weights
+    that begin as constants stay as they are, and so do those of the layers in `skip`. Two equal models get
+    equal weights, on any backend and in any process. Raises `ModelError` if the model has no weights yet, or
+    if a weight is random and nothing tells its distribution.
+    """
+    if not model.built:
+        raise ModelError(
+            f"Cannot initialise the model '{model.name}': it is not built yet.\n"
+            "Call it on a batch, or give it a keras.Input, first."
+        )
+    skipped = {id(weight) for layer in skip for weight in layer.weights}
+    owners = {id(weight): (path, layer) for path, layer in walk(model) for weight in layer.weights}
+    counts: Counter[str] = Counter()
+    for weight in model.weights:
+        path, layer = owners[id(weight)]
+        key = f"{path}/{weight.name}"
+        counts[key] += 1
+        if id(weight) in skipped:
+            continue
+        initializer = _initializer(layer, weight)
+        if initializer is not None:
+            weight.assign(_values(initializer, layer, weight, stream(seed, "initial", key, counts[key])))
+        elif not _begins_constant(layer, weight):
+            raise ModelError(
+                f"Cannot initialise the weight '{weight.name}' of the {type(layer).__name__} '{layer.name}': it is "
+                "random, and the layer does not tell from which initializer of Keras.\n"
+                f"Keep the initializer as the layer's attribute '{weight.name}_initializer', or pass the layer "
+                "in skip= to leave its weights to Keras, different on every backend."
+            )
+
+
+@contextmanager
+def drawn_later() -> Iterator[None]:
+    """Inside it Keras's random initializers give NaN in this thread: `initialise` or a file brings real
+    values.
+
+    JAX compiles a program for every shape that it draws, 14 s for VGG16 and 30 s for MobileNetV2 on two cores
+    (Keras 3.15.1, jax 0.10.2), for values that are thrown away. Without them both take under 1 s.
+    """
+    import keras
+
+    with _building:
+        drawing = {
+            kind: kind.__call__
+            for kind in (
+                keras.initializers.RandomNormal,
+                keras.initializers.TruncatedNormal,
+                keras.initializers.RandomUniform,
+                keras.initializers.VarianceScaling,
+                keras.initializers.Orthogonal,
+            )
+        }
+        for kind, draw in drawing.items():
+            kind.__call__ = _placeholder_for(draw, threading.get_ident())
+        try:
+            yield
+        finally:
+            for kind, draw in drawing.items():
+                kind.__call__ = draw
+
+
+def _placeholder_for(draw: Callable[..., Any], thread: int) -> Callable[..., Any]:
+    """What stands in for the method `draw` of an initializer; other threads still draw."""
+    import keras
+
+    def call(self: Any, shape: Any, dtype: Any = None) -> Any:
+        if threading.get_ident() != thread:
+            return draw(self, shape, dtype=dtype)
+        return keras.ops.convert_to_tensor(np.full(shape, np.nan, dtype="float32"), dtype=dtype)
+
+    return call
+
+
+def _initializer(layer: keras.layers.Layer, weight: keras.Variable) -> Any:
+    """The random Keras initializer that the weight came from, or None if it is constant or unknown."""
+    import keras
+
+    from unidl.models.draws import RANDOM
+
+    # Two layers of Keras 3.15.1 write the initializer of a weight where nothing but their code can see it.
+    hidden = {
+        (keras.layers.AdditiveAttention, "scale"): keras.initializers.GlorotUniform,
+        (keras.layers.SpectralNormalization, "vector_u"): lambda: keras.initializers.TruncatedNormal(
+            stddev=0.02
+        ),
+    }
+    if (type(layer), weight.name) in hidden:
+        return hidden[type(layer), weight.name]()
+    initializer = _attribute(layer, weight.name)
+    if type(initializer) not in RANDOM:
+        return None
+    if isinstance(layer, keras.layers.EinsumDense) and isinstance(
+        initializer, keras.initializers.VarianceScaling
+    ):
+        return _with_einsum_axes(initializer, layer.equation)
+    return initializer
+
+
+def _attribute(layer: keras.layers.Layer, weight_name: str) -> Any:
+    """The layer's initializer for a weight: "recurrent_kernel" comes from `recurrent_initializer`, and so
+    on."""
+    names = [weight_name, weight_name.removesuffix("_kernel"), weight_name.removeprefix("reverse_")]
+    if weight_name == "kernel":
+        names.append("depthwise")  # of DepthwiseConv1D and 2D
+    for name in names:
+        initializer = getattr(layer, f"{name}_initializer", None)
+        if initializer is not None:
+            return initializer
+    return None
+
+
+def _with_einsum_axes(initializer: Any, equation: str) -> Any:
+    """The initializer as EinsumDense uses it: the axes of the kernel that reach the output are the
+    outputs."""
+    if initializer.input_axes is not None and initializer.output_axes is not None:
+        return initializer
+    operands, output = equation.replace("...", "").split("->")
+    kernel = operands.split(",")[1]
+    axes = {True: [], False: []}
+    for axis, label in enumerate(kernel):
+        axes[label in output].append(axis)
+    config = initializer.get_config() | {"input_axes": axes[False], "output_axes": axes[True]}
+    return type(initializer).from_config(config)
+
+
+def _values(
+    initializer: Any, layer: keras.layers.Layer, weight: keras.Variable, generator: np.random.Generator
+) -> np.ndarray[Any, Any]:
+    from unidl.models.draws import draw
+
+    values = draw(initializer, weight.shape, generator)
+    # The forget gate begins open, as in Keras: Jozefowicz et al. 2015, "An empirical exploration of RNNs".
+    if weight.name == "bias" and getattr(layer, "unit_forget_bias", False):
+        gate = values.size // 4
+        values[gate : 2 * gate] = (
+            1  # as Keras does: Jozefowicz et al. 2015, "An empirical exploration of RNNs"
+        )
+    return values
+
+
+def _begins_constant(layer: keras.layers.Layer, weight: keras.Variable) -> bool:
+    """Whether a weight without a random initializer is the same everywhere. One lone number could be a
+    draw."""
+    import keras
+
+    from unidl.models.draws import CONSTANT
+
+    if isinstance(_attribute(layer, weight.name), CONSTANT) or "float" not in weight.dtype:
+        return True
+    size = math.prod(weight.shape)
+    if size == 0:
+        return True
+    lowest, highest = float(keras.ops.min(weight.value)), float(keras.ops.max(weight.value))
+    return lowest == highest and (size > 1 or lowest in (0, 1))

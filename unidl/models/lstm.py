@@ -1,0 +1,176 @@
+"""A recurrent network for token sequences and for series of measurements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unidl.models.arguments import Arguments
+from unidl.models.building import dropout_layer, finish, layers_in, softmax_head
+from unidl.random import derived_seed
+
+if TYPE_CHECKING:
+    import keras
+
+CELLS = ("lstm", "gru")
+OUTPUTS = ("last", "steps")
+
+
+def build_lstm(
+    vocabulary_size: int | None = 1000,
+    sequence_length: int | None = 20,
+    *,
+    units: int = 128,
+    embedding_size: int = 128,
+    layers: int = 1,
+    cell: str = "lstm",
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    output: str = "last",
+    mask_padding: bool = False,
+    features: int | None = None,
+    classes: int | None = None,
+    targets: int | None = None,
+    precision: str | None = None,
+    seed: int = 0,
+    name: str = "lstm",
+) -> keras.Model:
+    """Build a recurrent network for token ids (batch, time), or for measurements (batch, time, features).
+
+    It gives probabilities of `classes`, by default of the next token out of the vocabulary; or, with
+    `targets`, that many unbounded numbers for a regression. With `features` there is no vocabulary and no
+    embedding, and `classes` or `targets` must be said.
+
+    sequence_length: None for any length. cell: "lstm", or "gru" with Keras's `reset_after`. dropout: the
+    share dropped of the embeddings, and of what each recurrent layer gives. output: "last" gives (batch,
+    classes) after the last step, "steps" gives (batch, time, classes). bidirectional: a second network reads
+    backwards, and both outputs are joined; with output="steps" every step then knows the later ones, which is
+    wrong for predicting the next token. mask_padding: skip steps whose token is 0, or whose features are all
+    0; on a GPU this may rule out the fast kernels. Raises `ModelError` if such a network cannot exist.
+    """
+    asked = Arguments("build_lstm")
+    sequence_length = asked.whole_or_none("sequence_length", sequence_length)
+    units = asked.whole("units", units)
+    embedding_size = asked.whole("embedding_size", embedding_size)
+    layers = asked.whole("layers", layers)
+    cell = asked.choice("cell", cell, CELLS)
+    bidirectional = asked.flag("bidirectional", bidirectional)
+    dropout = asked.fraction("dropout", dropout)
+    output = asked.choice("output", output, OUTPUTS)
+    mask_padding = asked.flag("mask_padding", mask_padding)
+    features = asked.whole_or_none("features", features)
+    vocabulary_size = _vocabulary_size(asked, vocabulary_size, features)
+    classes, targets = _head(asked, classes, targets, vocabulary_size)
+    precision = asked.precision(precision)
+    seed = asked.whole("seed", seed, minimum=0)
+    name = asked.model_name(name)
+    recurrent = recurrent_parameters(features or embedding_size, units, layers, cell, bidirectional)
+    outputs = (units * (2 if bidirectional else 1) + 1) * (classes or targets or 0)
+    asked.refuse_too_large((vocabulary_size or 0) * embedding_size + recurrent + outputs)
+
+    with layers_in(precision) as policy:
+        import keras
+
+        inputs, values = _steps(
+            vocabulary_size, embedding_size, sequence_length, features, mask_padding, policy
+        )
+        # A layer of its own each time: dropout inside a recurrent layer rules out every framework's fast
+        # kernel.
+        if dropout and vocabulary_size is not None:
+            values = dropout_layer(dropout, seed, "dropout_0", policy)(values)
+        for number in range(1, layers + 1):
+            every_step = output == "steps" or number < layers
+            values = _recurrent(cell, units, every_step, bidirectional, seed, number, policy)(values)
+            if dropout:
+                values = dropout_layer(dropout, seed, f"dropout_{number}", policy)(values)
+        if classes is not None:
+            values = softmax_head(values, classes, policy)
+        else:
+            values = keras.layers.Dense(targets, dtype="float32", name="predictions")(values)
+        return finish(keras.Model(inputs, values, name=name), "lstm", asked.values)
+
+
+def recurrent_parameters(inputs: int, units: int, layers: int, cell: str, bidirectional: bool) -> int:
+    """Count the parameters of the recurrent layers. inputs: the size of one step as the first layer gets
+    it."""
+    total = 0
+    for _ in range(layers):
+        # A GRU with reset_after has a second bias, inside the reset gate.
+        gates, biases = (4, 1) if cell == "lstm" else (3, 2)
+        directions = 2 if bidirectional else 1
+        total += directions * gates * units * (inputs + units + biases)
+        inputs = directions * units
+    return total
+
+
+def _vocabulary_size(asked: Arguments, vocabulary_size: int | None, features: int | None) -> int | None:
+    """The size of the vocabulary, None if the inputs are measurements. The default counts as not said."""
+    size = asked.whole_or_none("vocabulary_size", vocabulary_size, minimum=2)
+    if features is None:
+        if size is None:
+            because = "say how many different tokens there are, or features= for measurements"
+            raise asked.refused("vocabulary_size", None, because)
+        return size
+    if size not in (None, 1000):
+        because = f"with features={features} the inputs are measurements, not tokens; leave one of both out"
+        raise asked.refused("vocabulary_size", size, because)
+    asked.values["vocabulary_size"] = None
+    return None
+
+
+def _head(
+    asked: Arguments, classes: int | None, targets: int | None, vocabulary_size: int | None
+) -> tuple[int | None, int | None]:
+    """What the network gives: the number of classes, or of targets; the other is None."""
+    classes = asked.whole_or_none("classes", classes, minimum=2)
+    targets = asked.whole_or_none("targets", targets)
+    if classes is not None and targets is not None:
+        raise asked.refused(
+            "targets", targets, f"classes={classes} asks for probabilities instead; leave one out"
+        )
+    if classes is None and targets is None:
+        if vocabulary_size is None:
+            raise asked.refused(
+                "classes", None, "with features=, say classes= for probabilities or targets= for numbers"
+            )
+        return vocabulary_size, None
+    return classes, targets
+
+
+def _steps(
+    vocabulary_size: int | None,
+    embedding_size: int,
+    sequence_length: int | None,
+    features: int | None,
+    mask_padding: bool,
+    policy: str,
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The inputs, and the vectors (batch, time, size) that the first recurrent layer is given."""
+    import keras
+
+    if vocabulary_size is None:
+        series = keras.Input((sequence_length, features), name="series", dtype="float32")
+        if not mask_padding:
+            return series, series
+        return series, keras.layers.Masking(0.0, dtype=policy, name="mask")(series)
+    tokens = keras.Input((sequence_length,), name="tokens", dtype="int32")
+    embedding = keras.layers.Embedding(
+        vocabulary_size, embedding_size, mask_zero=mask_padding, dtype=policy, name="embedding"
+    )
+    return tokens, embedding(tokens)
+
+
+def _recurrent(
+    cell: str, units: int, every_step: bool, bidirectional: bool, seed: int, number: int, policy: str
+) -> keras.layers.Layer:
+    """One recurrent layer, which gives its output of every step or of the last one."""
+    import keras
+
+    name = f"{cell}_{number}"
+    kind = keras.layers.LSTM if cell == "lstm" else keras.layers.GRU
+    # The seed has no use without dropout; without one Keras would draw it from Python's global random state.
+    layer = kind(
+        units, return_sequences=every_step, seed=derived_seed(seed, "dropout", name), dtype=policy, name=name
+    )
+    if bidirectional:
+        return keras.layers.Bidirectional(layer, dtype=policy, name=f"bidirectional_{number}")
+    return layer

@@ -1,0 +1,172 @@
+"""A new classifier on top of a network that has learned from other data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unidl.models import bases, records
+from unidl.models.arguments import Arguments
+from unidl.models.building import dropout_layer, finish, layers_in, softmax_head
+from unidl.models.features import frozen_features, pooled
+
+if TYPE_CHECKING:
+    import keras
+
+POOLINGS = ("flatten", "average", "first")
+
+
+def build_transfer(
+    base: str | os.PathLike[str] | keras.Model = "VGG16",
+    input_shape: Sequence[int] | None = None,
+    classes: int = 10,
+    *,
+    weights: str | os.PathLike[str] | None = "imagenet",
+    dense_units: int | None = 256,
+    dropout: float = 0.0,
+    pooling: str = "flatten",
+    precision: str | None = None,
+    seed: int = 0,
+    name: str = "transfer",
+) -> keras.Model:
+    """Put a new classifier on a frozen network; `unidl.unfreeze` sets the network free later.
+
+    base: a name of keras.applications; or a model of one of our builders, or a directory that Trainer.save
+    wrote, which is copied up to its own head; or any other functional keras.Model, which is shared as it is,
+    in its own precision, and frozen. A backbone of keras_hub is one, once its output is a single tensor:
+    `keras.Model(backbone.input, backbone.output["sequence_output"])`, with pooling="first".
+
+    input_shape: (height, width, 3) for a name, 224x224 if not said; a model has its own. The images of a
+    named base are 0 to 1, red first, as everywhere in unidl: the model contains the preprocessing that the
+    base expects. weights: of a named base: "imagenet" (downloaded once), the path of a weights file, or None
+    for random ones. dense_units: of a dense layer with ReLU before the classes; None for no such layer.
+    pooling: "flatten" the features, "average" them over places or steps, or take the "first" step.
+
+    The base runs in inference mode, also while training and once it is unfrozen: the statistics of its batch
+    normalization stay. Raises `ModelError` if such a model cannot be built.
+    """
+    return _transfer(
+        base,
+        input_shape,
+        classes,
+        weights=weights,
+        dense_units=dense_units,
+        dropout=dropout,
+        pooling=pooling,
+        precision=precision,
+        seed=seed,
+        name=name,
+        load=True,
+    )
+
+
+def rebuild_transfer(arguments: Mapping[str, Any]) -> keras.Model:
+    """Build again what these arguments of a record built, but without pretrained weights for the base."""
+    base = arguments["base"]
+    if isinstance(base, Mapping) and isinstance(base.get("arguments"), Mapping):
+        arguments = {**arguments, "base": records.Architecture(base.get("builder", ""), base["arguments"])}
+    return _transfer(**arguments, load=False)
+
+
+def _transfer(
+    base: Any,
+    input_shape: Any,
+    classes: Any,
+    *,
+    weights: Any,
+    dense_units: Any,
+    dropout: Any,
+    pooling: Any,
+    precision: Any,
+    seed: Any,
+    name: Any,
+    load: bool,
+) -> keras.Model:
+    asked = Arguments("build_transfer")
+    shape = None
+    if input_shape is not None:
+        shape = asked.wholes("input_shape", input_shape, ("height", "width", "channels"))
+    asked.values.setdefault("input_shape", None)
+    classes = asked.whole("classes", classes, minimum=2)
+    weights = _weights(asked, base, weights, load)
+    dense_units = asked.whole_or_none("dense_units", dense_units, minimum=0)
+    dropout = asked.fraction("dropout", dropout)
+    pooling = asked.choice("pooling", pooling, POOLINGS)
+    precision = asked.precision(precision)
+    seed = asked.whole("seed", seed, minimum=0)
+    name = asked.model_name(name)
+
+    with layers_in(precision) as policy:
+        import keras
+
+        found = _find(base, shape, weights, precision, policy, asked, load)
+        frozen = found.model
+        frozen.trainable = False
+        inputs, features = frozen_features(found, shape, asked)
+        values = pooled(features, pooling, policy, asked)
+        asked.refuse_too_large(_parameters(frozen, values.shape[-1], dense_units or 0, classes))
+        if dense_units:
+            values = keras.layers.Dense(dense_units, activation="relu", dtype=policy, name="dense")(values)
+        if dropout:
+            values = dropout_layer(dropout, seed, "dropout", policy)(values)
+        model = keras.Model(inputs, softmax_head(values, classes, policy), name=name)
+        skip = () if found.weights_missing else (frozen,)
+        asked.values["base"] = found.argument
+        finish(model, "transfer" if found.argument else None, asked.values, skip=skip)
+        records.note(model, vocabulary=found.vocabulary)
+        return model
+
+
+def _weights(asked: Arguments, base: Any, weights: Any, load: bool) -> str | None:
+    """Check where the weights of the base come from."""
+    if isinstance(weights, os.PathLike):
+        weights = os.fspath(weights)
+    if weights is not None and not isinstance(weights, str):
+        raise asked.refused("weights", weights, "it must be 'imagenet', the path of a weights file, or None")
+    asked.values["weights"] = weights
+    if weights in (None, "imagenet") or not load:
+        return weights
+    if not isinstance(base, str):
+        raise asked.refused(
+            "weights", weights, "only a base given by its name takes weights; this one has its own"
+        )
+    if not Path(weights).is_file():
+        raise asked.refused(
+            "weights", weights, "there is no such file. 'imagenet' and None are possible, too"
+        )
+    return weights
+
+
+def _find(
+    base: Any,
+    shape: tuple[int, ...] | None,
+    weights: str | None,
+    precision: str | None,
+    policy: str,
+    asked: Arguments,
+    load: bool,
+) -> bases.Base:
+    import keras
+
+    if isinstance(base, records.Architecture):
+        return bases.from_architecture(base, precision)
+    if isinstance(base, keras.Model):
+        return bases.from_model(base, precision)
+    if not isinstance(base, str | os.PathLike):
+        raise asked.refused(
+            "base", base, "it must be a name of keras.applications, a directory or a keras.Model"
+        )
+    if Path(base).is_dir() and base not in bases.applications():
+        from unidl.training import load_model
+
+        return bases.from_model(load_model(base), precision)
+    return bases.from_application(
+        os.fspath(base), shape or bases.DEFAULT_SHAPE, weights, policy, asked, load=load
+    )
+
+
+def _parameters(frozen: keras.Model, features: int, dense_units: int, classes: int) -> int:
+    hidden = (features + 1) * dense_units
+    return frozen.count_params() + hidden + ((dense_units or features) + 1) * classes

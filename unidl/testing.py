@@ -1,0 +1,259 @@
+"""The conformance suite: what every adapter must do. Subclass it in the tests of an adapter and run pytest.
+
+    from unidl.testing import BackendConformance
+
+    class TestMyBackend(BackendConformance):
+        backend_name = "mine"
+
+Expected numbers come from NumPy, so one backend is enough to run it.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl import devices, registry
+from unidl.backend import Adapter, Backend, Batches, Chunk, Logs, Precision, Trains, TrainLoop
+
+if TYPE_CHECKING:
+    import keras
+
+FLOAT32_TOLERANCE = 1e-5
+"""Sums of some ten float32 products, each rounded to 6e-8 of its size, in whatever order a framework likes."""
+
+LEARNING_RATE = 0.1
+
+
+class BackendConformance:
+    """Tests of one adapter; `backend_name` is its entry point's name. What a role's tests need is that role only."""
+
+    backend_name: str
+
+    def setup_method(self) -> None:
+        """Compute as the trainer does: on one device, in float32."""
+        backend = self._backend()
+        self._device = devices.resolve().device
+        self._inside = ExitStack()
+        self._inside.enter_context(backend.on(self._device))
+        self._inside.enter_context(backend.precision(Precision("float32")))
+
+    def teardown_method(self) -> None:
+        """Leave the device and the precision."""
+        self._inside.close()
+
+    def test_the_adapter_is_found_by_its_entry_point(self) -> None:
+        """Without this a person who sets UNIDL_BACKEND is told that the backend is unknown."""
+        adapter = self._adapter()
+        expect(adapter.name == self.backend_name, f"the adapter calls itself {adapter.name!r}")
+        expect(registry.version(adapter) is not None, f"{adapter.framework} is not installed here")
+
+    def test_the_backend_says_who_it_is(self) -> None:
+        """A run directory without versions cannot be repeated."""
+        backend = self._backend()
+        expect(isinstance(backend, Backend), "it lacks members of unidl.backend.Backend")
+        expect(backend.name == self.backend_name, f"the backend calls itself {backend.name!r}")
+        expect(all(backend.versions().values()), f"a version is missing in {backend.versions()}")
+
+    def test_devices_start_with_a_cpu(self) -> None:
+        """`auto` falls back to the first device."""
+        devices = self._backend().devices()
+        expect(devices.found[0].id == "cpu:0", f"the first device is {devices.found[0].id}")
+        ids = [device.id for device in devices.found]
+        expect(len(set(ids)) == len(ids), f"two devices have one name: {ids}")
+        if devices.cpu_only is not None:
+            expect(all(device.kind == "cpu" for device in devices.found), "a CPU-only build lists a GPU")
+
+    def test_every_float32_precision_can_be_entered_twice_and_left(self) -> None:
+        """A precision that leaks out of its block changes what the rest of the program computes."""
+        backend = self._backend()
+        factor = np.full((8, 8), 1 + 2.0**-20, dtype=np.float32)
+        expected = factor @ factor
+        with backend.precision(Precision("tf32")), backend.precision(Precision("float32")):
+            inside = self._product(factor)
+        np.testing.assert_allclose(inside, expected, rtol=FLOAT32_TOLERANCE)
+        np.testing.assert_allclose(self._product(factor), expected, rtol=FLOAT32_TOLERANCE)
+
+    def test_memory_is_known_or_none(self) -> None:
+        """A comparison prints these as bytes."""
+        backend = self._backend()
+        for device in backend.devices().found:
+            use = backend.memory(device, reset=True)
+            for value in (use.current_bytes, use.peak_bytes):
+                expect(value is None or value >= 0, f"{device.id} uses {value} bytes")
+
+    def test_steps_are_those_of_gradient_descent(self) -> None:
+        """The weights after several steps are those that NumPy computes, whether in one chunk or in many."""
+        for chunk_steps in (1, 3):
+            case = LinearCase(steps=3, batch=4)
+            loop = self._loop(case.model, chunk_steps)
+            for first in range(0, 3, chunk_steps):
+                loop.run(Chunk(case.data, case.rows[first : first + chunk_steps]))
+            loop.commit()
+            kernel, bias, _ = case.expected()
+            np.testing.assert_allclose(case.weights()[0], kernel, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
+            np.testing.assert_allclose(case.weights()[1], bias, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
+
+    def test_logs_are_means_since_the_reset(self) -> None:
+        """A loss that counts the epoch before would make early stopping stop late."""
+        case = LinearCase(steps=3, batch=4)
+        loop = self._loop(case.model, 3)
+        _, _, losses = case.expected()
+        expect_loss(loop.run(Chunk(case.data, case.rows)), float(np.mean(losses)))
+        loop.reset_metrics()
+        loop.commit()
+        kernel, bias = case.weights()
+        expect_loss(loop.test(Chunk(case.data, case.rows[:1])), case.loss(kernel, bias, case.rows[0]))
+
+    def test_logs_stay_what_they_were(self) -> None:
+        """The trainer reads the logs of one chunk while the next one computes."""
+        case = LinearCase(steps=3, batch=4)
+        loop = self._loop(case.model, 1)
+        first = loop.run(Chunk(case.data, case.rows[:1]))
+        loop.run(Chunk(case.data, case.rows[1:]))
+        expect_loss(first, case.expected()[2][0])
+
+    def test_a_smaller_last_batch_trains(self) -> None:
+        """Rows left out of each epoch are rows nobody learns from."""
+        case = LinearCase(steps=2, batch=4)
+        loop = self._loop(case.model, 2)
+        loop.run(Chunk(case.data, case.rows))
+        loop.commit()
+        before = case.weights()
+        loop.run(Chunk(case.data, case.rows[:1, :2]))
+        loop.commit()
+        kernel, bias, _ = case.stepped(*before, case.rows[0, :2])
+        np.testing.assert_allclose(case.weights()[0], kernel, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
+        np.testing.assert_allclose(case.weights()[1], bias, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
+
+    def test_testing_and_predicting_change_no_weight(self) -> None:
+        """Predictions come in the order of the rows, from weights that stay as they are."""
+        case = LinearCase(steps=2, batch=4)
+        loop = self._loop(case.model, 2)
+        before = case.weights()
+        loop.test(Chunk(case.data, case.rows))
+        outputs = loop.predict(Chunk(Batches(case.data.x), case.rows))
+        loop.commit()
+        for value, kept in zip(case.weights(), before, strict=True):
+            np.testing.assert_array_equal(value, kept)
+        expected = case.outputs(*before, case.rows.reshape(-1))
+        np.testing.assert_allclose(outputs, expected, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
+
+    def test_changes_after_commit_are_seen(self) -> None:
+        """A callback may restore the best weights or lower the learning rate."""
+        case = LinearCase(steps=1, batch=4)
+        loop = self._loop(case.model, 1)
+        loop.run(Chunk(case.data, case.rows))
+        loop.commit()
+        case.model.set_weights([np.zeros_like(value) for value in case.weights()])
+        case.model.optimizer.learning_rate = 0.0
+        loop.run(Chunk(case.data, case.rows))
+        loop.commit()
+        for value in case.weights():
+            np.testing.assert_array_equal(value, 0.0)
+
+    def test_sample_weights_count(self) -> None:
+        """A row of weight 0 teaches nothing."""
+        case = LinearCase(steps=1, batch=4)
+        weights = np.array([1, 1, 0, 0], dtype=np.float32)
+        data = Batches(case.data.x, case.data.y, np.resize(weights, len(case.data.x)))
+        before = case.weights()
+        loop = self._loop(case.model, 1)
+        loop.run(Chunk(data, case.rows))
+        loop.commit()
+        # Keras divides the weighted sum by the number of rows, not by the sum of the weights.
+        kernel, bias, _ = case.stepped(*before, case.rows[0], row_weights=data.sample_weight[case.rows[0]])
+        np.testing.assert_allclose(case.weights()[0], kernel, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
+        np.testing.assert_allclose(case.weights()[1], bias, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
+
+    def _adapter(self) -> Adapter:
+        return registry.adapters()[self.backend_name]
+
+    def _backend(self) -> Backend:
+        backend = registry.current()
+        expect(
+            backend.name == self.backend_name,
+            f"this process runs {backend.name!r}: start it with UNIDL_BACKEND={self.backend_name}",
+        )
+        return backend
+
+    def _loop(self, model: keras.Model, steps: int) -> TrainLoop:
+        backend = self._backend()
+        if not isinstance(backend, Trains):
+            import pytest
+
+            pytest.skip(f"{backend.name} has no role Trains")
+        return backend.compile_loop(model, device=self._device, steps=steps)
+
+    @staticmethod
+    def _product(factor: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        from keras import ops
+
+        return ops.convert_to_numpy(ops.matmul(factor, factor))
+
+
+class LinearCase:
+    """Linear regression by gradient descent, on the backend as a Keras model and beside it in NumPy."""
+
+    def __init__(self, *, steps: int, batch: int) -> None:
+        registry.current()
+        import keras
+
+        generator = np.random.default_rng(0)
+        rows = steps * batch
+        self.data = Batches(
+            generator.normal(size=(rows, 3)).astype(np.float32), generator.normal(size=(rows, 2)).astype(np.float32)
+        )
+        self.rows = generator.permutation(rows).reshape(steps, batch)
+        inputs = keras.Input((3,))
+        self.model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(inputs))
+        self.model.set_weights([generator.normal(size=(3, 2)), generator.normal(size=(2,))])
+        self.model.compile(optimizer=keras.optimizers.SGD(LEARNING_RATE), loss="mean_squared_error")
+        self._start = self.weights()
+
+    def weights(self) -> list[np.ndarray[Any, Any]]:
+        """Kernel (3, 2) and bias (2,) of the Keras model."""
+        from keras import ops
+
+        return [np.array(ops.convert_to_numpy(variable.value)) for variable in self.model.weights]
+
+    def expected(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[float]]:
+        """Kernel and bias after all steps, and the loss before each."""
+        kernel, bias = self._start
+        losses: list[float] = []
+        for rows in self.rows:
+            kernel, bias, loss = self.stepped(kernel, bias, rows)
+            losses.append(loss)
+        return kernel, bias, losses
+
+    def stepped(
+        self, kernel: Any, bias: Any, rows: Any, row_weights: Any = None
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], float]:
+        """One step of gradient descent on the mean over rows and outputs of the squared error."""
+        x, y = self.data.x[rows].astype(np.float64), self.data.y[rows].astype(np.float64)
+        weights = np.ones(len(rows)) if row_weights is None else row_weights
+        error = x @ kernel + bias - y
+        slope = 2 * error * weights[:, None] / error.size
+        loss = float(np.mean(np.mean(error**2, axis=1) * weights))
+        return kernel - LEARNING_RATE * x.T @ slope, bias - LEARNING_RATE * slope.sum(axis=0), loss
+
+    def outputs(self, kernel: Any, bias: Any, rows: Any) -> np.ndarray[Any, Any]:
+        """What the model gives for `rows`."""
+        return self.data.x[rows] @ kernel + bias
+
+    def loss(self, kernel: Any, bias: Any, rows: Any) -> float:
+        """The mean squared error on `rows`."""
+        return float(np.mean((self.outputs(kernel, bias, rows) - self.data.y[rows]) ** 2))
+
+
+def expect(condition: bool, otherwise: str) -> None:
+    """Fail the test, saying why, unless the condition holds. An `assert` would vanish under `python -O`."""
+    if not condition:
+        raise AssertionError(otherwise)
+
+
+def expect_loss(logs: Logs, expected: float) -> None:
+    """Fail the test unless the logs hold this loss."""
+    np.testing.assert_allclose(logs.read()["loss"], expected, rtol=FLOAT32_TOLERANCE)

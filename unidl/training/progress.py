@@ -1,0 +1,157 @@
+"""What a person, or a program, sees of a training run while it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import IO, Any, Literal, Protocol
+
+from unidl.errors import UsageError
+
+Style = Literal["auto", "bar", "lines", "json", "quiet"]
+REFRESH_SECONDS = 0.2
+
+
+class Progress(Protocol):
+    """Told by the trainer what happens; how often the metrics are looked at is its own choice."""
+
+    def start(self, title: str, *, epochs: int, rows: int) -> None:
+        """A run begins. rows: training rows an epoch."""
+        ...
+
+    def epoch_started(self, epoch: int) -> None:
+        """An epoch begins, counted from 0."""
+        ...
+
+    def wants_metrics(self) -> bool:
+        """Whether it is time to look at the metrics again."""
+        ...
+
+    def advanced(self, rows_done: int, metrics: dict[str, float] | None) -> None:
+        """So many rows of this epoch are done; metrics as far as somebody has looked."""
+        ...
+
+    def epoch_ended(self, metrics: dict[str, float], seconds: float) -> None:
+        """An epoch is over, validation included; seconds: of training alone."""
+        ...
+
+    def stop(self, why: str | None = None) -> None:
+        """The run is over; why, if it ended before its last epoch."""
+        ...
+
+
+def make_progress(style: Style, stream: IO[str] | None = None) -> Progress:
+    """Return the progress of a style. "auto" is bars on a terminal and plain lines elsewhere."""
+    out = stream or sys.stdout
+    if style == "auto":
+        style = "bar" if out.isatty() else "lines"
+    if style == "bar":
+        from unidl.training.progress_bar import BarProgress
+
+        return BarProgress(out)
+    if style == "lines":
+        return LineProgress(out)
+    if style == "json":
+        return JsonProgress(out)
+    if style == "quiet":
+        return QuietProgress()
+    raise UsageError(f"Cannot use progress={style!r}. Allowed: 'auto', 'bar', 'lines', 'json', 'quiet'.")
+
+
+def format_metrics(metrics: dict[str, float]) -> str:
+    """Write metrics as people read them: accuracies in percent, the rest to four digits."""
+    words: list[str] = []
+    for name, value in metrics.items():
+        shown = f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4g}"
+        words.append(f"{name.replace('_', ' ')} {shown}")
+    return "  ".join(words)
+
+
+class QuietProgress:
+    """Says nothing."""
+
+    def start(self, title: str, *, epochs: int, rows: int) -> None: ...
+
+    def epoch_started(self, epoch: int) -> None: ...
+
+    def wants_metrics(self) -> bool:
+        return False
+
+    def advanced(self, rows_done: int, metrics: dict[str, float] | None) -> None: ...
+
+    def epoch_ended(self, metrics: dict[str, float], seconds: float) -> None: ...
+
+    def stop(self, why: str | None = None) -> None: ...
+
+
+class LineProgress(QuietProgress):
+    """One plain line an epoch, for files and pipes."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._epochs = self._rows = self._epoch = 0
+
+    def start(self, title: str, *, epochs: int, rows: int) -> None:
+        self._epochs, self._rows = epochs, rows
+        self._say(title)
+
+    def epoch_started(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def epoch_ended(self, metrics: dict[str, float], seconds: float) -> None:
+        speed = self._rows / max(seconds, 1e-9)
+        epoch = f"epoch {self._epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
+        self._say(f"{epoch}  {format_metrics(metrics)}  {speed:,.0f} samples/s  {seconds:.1f} s")
+
+    def stop(self, why: str | None = None) -> None:
+        if why:
+            self._say(why)
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._out, flush=True)
+
+
+class JsonProgress(QuietProgress):
+    """One JSON object a line: {"event": "start" | "epoch" | "stop", ...}."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._rows = self._epoch = 0
+
+    def start(self, title: str, *, epochs: int, rows: int) -> None:
+        self._rows = rows
+        self._say(event="start", title=title, epochs=epochs, rows=rows)
+
+    def epoch_started(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def epoch_ended(self, metrics: dict[str, float], seconds: float) -> None:
+        self._say(
+            event="epoch",
+            epoch=self._epoch + 1,
+            metrics=metrics,
+            seconds=round(seconds, 3),
+            samples_per_second=round(self._rows / max(seconds, 1e-9), 1),
+        )
+
+    def stop(self, why: str | None = None) -> None:
+        self._say(event="stop", why=why)
+
+    def _say(self, **event: Any) -> None:
+        print(json.dumps(event), file=self._out, flush=True)
+
+
+class Refresh:
+    """Says when a display is due again."""
+
+    def __init__(self, seconds: float = REFRESH_SECONDS) -> None:
+        self._seconds = seconds
+        self._last = float("-inf")
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True

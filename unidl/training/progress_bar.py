@@ -1,0 +1,71 @@
+"""Progress on a terminal."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from unidl.training.progress import QuietProgress, Refresh, format_metrics
+
+
+class SpeedColumn(ProgressColumn):
+    """Training rows a second, over the epoch so far."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} samples/s" if speed else "", style="cyan")
+
+
+class BarProgress(QuietProgress):
+    """A bar for the epoch under way with metrics, samples/s and time left; finished epochs stay as lines above."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._console = Console(file=out, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[metrics]}"),
+            SpeedColumn(),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            expand=True,
+            transient=True,
+        )
+        self._refresh = Refresh()
+        self._task = self._bar.add_task("", total=None, visible=False, metrics="")
+        self._epochs = self._rows = 0
+        self._description = ""
+
+    def start(self, title: str, *, epochs: int, rows: int) -> None:
+        self._epochs, self._rows = epochs, rows
+        self._console.print(title, style="bold")
+        self._bar.start()
+
+    def epoch_started(self, epoch: int) -> None:
+        self._description = f"epoch {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
+        self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(self._description, total=self._rows, metrics="")
+
+    def wants_metrics(self) -> bool:
+        return self._refresh.due()
+
+    def advanced(self, rows_done: int, metrics: dict[str, float] | None) -> None:
+        if metrics is None:
+            self._bar.update(self._task, completed=rows_done)
+        else:
+            self._bar.update(self._task, completed=rows_done, metrics=format_metrics(metrics))
+
+    def epoch_ended(self, metrics: dict[str, float], seconds: float) -> None:
+        self._bar.update(self._task, visible=False)
+        speed = self._rows / max(seconds, 1e-9)
+        self._console.print(
+            f"{self._description}  {format_metrics(metrics)}  [cyan]{speed:,.0f} samples/s[/]  {seconds:.1f} s"
+        )
+
+    def stop(self, why: str | None = None) -> None:
+        self._bar.stop()
+        if why:
+            self._console.print(why, style="yellow")

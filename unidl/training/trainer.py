@@ -1,0 +1,210 @@
+"""The trainer: any keras.Model, on one device, in one precision, by the adapter's compiled loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl import devices, registry
+from unidl.backend import Device, Trains, TrainLoop, Tree
+from unidl.data.checks import check_fits
+from unidl.data.dataset import Split, as_split
+from unidl.errors import BackendError, UsageError
+from unidl.models.records import note
+from unidl.training.compiling import ensure_compiled, signature
+from unidl.training.fitting import Fit, FitSettings, test_metrics
+from unidl.training.order import chunks, epoch_order
+from unidl.training.progress import QuietProgress, Style, make_progress
+from unidl.training.running_precision import precision_of
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Trainer:
+    """Trains, evaluates and saves a Keras model.
+
+    model: any keras.Model. optimizer, loss, metrics: as in `keras.Model.compile`; not needed for a model that is
+    compiled already or came from one of our builders (Adam, crossentropy and accuracy). Gradient clipping and
+    accumulation and learning-rate schedules are the optimizer's own arguments. device: "auto", "cpu", "gpu", "gpu:1";
+    "auto" is UNIDL_DEVICE, else the first GPU, else the CPU. precision: how float32 is computed; a mixed precision is
+    chosen when the model is built. seed: keys the order of the data.
+
+    Raises `DeviceError`, `PrecisionError` or `ModelError` if model, device and precision do not go together.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        device: str = "auto",
+        precision: str | None = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        seed: int = 0,
+    ) -> None:
+        self.backend = registry.current()
+        if not isinstance(self.backend, Trains):
+            raise BackendError(f"Backend '{self.backend.name}' cannot train: its adapter has no compile_loop.")
+        self.model = model
+        self.placement = devices.resolve(device)
+        self.precision = precision_of(model, precision, self.device)
+        self.seed = seed
+        self.history: dict[str, list[float]] = {}
+        self.interrupted = False
+        self.settings: FitSettings | None = None
+        ensure_compiled(model, optimizer, loss, metrics)
+        self._loop: TrainLoop | None = None
+        self._signature: tuple[Any, ...] = ()
+
+    @property
+    def device(self) -> Device:
+        """The device that computes."""
+        return self.placement.device
+
+    @property
+    def why_not_compiled(self) -> str | None:
+        """Why this model's steps take Keras's plain path, or None if they do not."""
+        return self._ready_loop().why_not_compiled
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        validation: Any = None,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        initial_epoch: int = 0,
+        early_stopping: int | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        progress: Style = "auto",
+    ) -> keras.callbacks.History:
+        """Train on `data` and return Keras's History.
+
+        data, validation: a Split, (x, y) or (x, y, sample_weight). early_stopping: end after so many epochs without a
+        better validation loss (training loss, without validation data) and go back to the best weights. callbacks:
+        Keras's; one that looks at single batches gets every batch, at the price of one dispatch a batch. progress:
+        "auto", "bar", "lines", "json" or "quiet".
+
+        Raises `DataError` before the first step if the data does not fit the model, and `TrainingError` if the loss
+        becomes NaN or infinite. Ctrl-C ends the run after the step under way, with the history so far; then
+        `interrupted` is True.
+        """
+        settings = FitSettings(
+            epochs=_positive("epochs", epochs),
+            batch_size=_positive("batch_size", batch_size),
+            seed=self.seed,
+            shuffle=shuffle,
+            initial_epoch=initial_epoch,
+        )
+        train = self._checked(data, "training data")
+        held_out = self._checked(validation, "validation data") if validation is not None else None
+        stoppers = self._stoppers(early_stopping, monitor="val_loss" if held_out is not None else "loss")
+        reporter = make_progress(progress)
+        note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
+        self.settings = settings
+        with self._context():
+            run = Fit(
+                self.model, self._ready_loop(), train, held_out, settings, [*callbacks, *stoppers], reporter
+            )
+            try:
+                history = run.run(self._title())
+            finally:
+                self.history = dict(self.model.history.history)
+        self.interrupted = run.interrupted
+        return history
+
+    def evaluate(self, data: Any, *, batch_size: int = 256) -> dict[str, float]:
+        """Return loss and metrics on `data`: a Split, (x, y) or (x, y, sample_weight)."""
+        checked = self._checked(data, "test data")
+        with self._context():
+            return test_metrics(self._ready_loop(), checked, _positive("batch_size", batch_size))
+
+    def predict(self, x: Any, *, batch_size: int = 256) -> Tree:
+        """Return the model's outputs for `x`, an array or a nest of arrays, as NumPy arrays in the order of `x`."""
+        data = Split(as_split(x).x)
+        check_fits(self.model, data, for_training=False, name="input")
+        loop = self._ready_loop()
+        order = epoch_order(len(data), seed=0, epoch=0, shuffle=False)
+        with self._context():
+            import keras
+
+            parts = [
+                loop.predict(chunk)
+                for chunk in chunks(
+                    data, order, batch_size=_positive("batch_size", batch_size), steps=loop.steps_per_dispatch
+                )
+            ]
+            return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model, its history and how it was trained to the directory `path`, whole or not at all.
+
+        Raises `SavedModelError` if something else is there, or it cannot be written.
+        """
+        from unidl.training.run_directory import save_run
+
+        return save_run(self, Path(path))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what somebody needs to know to repeat this training, as JSON values."""
+        from dataclasses import asdict
+
+        return {
+            "backend": self.backend.name,
+            "versions": self.backend.versions(),
+            "device": asdict(self.device),
+            "device_reason": self.placement.reason,
+            "precision": self.precision.name,
+            "seed": self.seed,
+            "fit": asdict(self.settings) if self.settings is not None else None,
+        }
+
+    def _context(self) -> ExitStack:
+        stack = ExitStack()
+        stack.enter_context(self.backend.on(self.device))
+        stack.enter_context(self.backend.precision(self.precision))
+        return stack
+
+    def _ready_loop(self) -> TrainLoop:
+        """The loop for the model as it is compiled now."""
+        current = signature(self.model)
+        if self._loop is None or current != self._signature:
+            if not isinstance(self.backend, Trains):
+                raise BackendError(f"Backend '{self.backend.name}' cannot train.")
+            self._loop = self.backend.compile_loop(self.model, device=self.device)
+            self._signature = current
+        return self._loop
+
+    def _checked(self, data: Any, name: str) -> Split:
+        split = as_split(data)
+        check_fits(self.model, split, for_training=True, name=name)
+        return split
+
+    def _stoppers(self, patience: int | None, monitor: str) -> list[keras.callbacks.Callback]:
+        if patience is None:
+            return []
+        import keras
+
+        return [keras.callbacks.EarlyStopping(monitor, patience=patience, restore_best_weights=True)]
+
+    def _title(self) -> str:
+        versions = self.backend.versions()
+        framework = next(iter(versions))
+        device = self.device.name if self.device.kind == "gpu" else self.device.id
+        return (
+            f"{self.model.name}: {self.model.count_params():,} parameters, {framework} {versions[framework]} on "
+            f"{device} ({self.placement.reason}), {self.precision.name}"
+        )
+
+
+def _positive(argument: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"Cannot use {argument}={value!r}: it must be a whole number of at least 1.")
+    return value
