@@ -1,6 +1,6 @@
 """Train a CNN on real handwritten digits. Another framework: UNIDL_BACKEND=torch python examples/cnn.py
 
-    python examples/cnn.py [EPOCHS]
+python examples/cnn.py [EPOCHS]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Train an LSTM on the documentation of Python, or on a text of yours, and let it write.
 
-    python examples/lstm.py [EPOCHS [TEXT]]
+python examples/lstm.py [EPOCHS [TEXT]]
 """
 
 import math

@@ -60,9 +60,7 @@ def run_failing(body: str, *words: str) -> subprocess.CompletedProcess[str]:
 def run_into(stdout: int, command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run with stdout as most people have it, buffered, going to a file descriptor."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    return subprocess.run(
-        command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment
-    )
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment)
 
 
 def test_the_version_is_printed_on_stdout():
@@ -131,8 +129,7 @@ def test_an_unexpected_error_is_one_line_and_a_hint():
     answer = run_failing("raise TypeError('first line\\nsecond line')")
     assert answer.returncode == 70
     assert answer.stderr == (
-        "unidl: unexpected TypeError: first line\n"
-        "run again with --debug for the traceback and please report it\n"
+        "unidl: unexpected TypeError: first line\nrun again with --debug for the traceback and please report it\n"
     )
 
 
@@ -171,9 +168,7 @@ def test_a_full_disk_is_not_reported_as_a_bug(size: int):
         (("--debug",), ["unidl: detail", "unidl: information", "unidl: warning"]),
     ],
 )
-def test_messages_go_to_stderr_once_and_as_far_as_they_are_wanted(
-    words: tuple[str, ...], expected: list[str]
-):
+def test_messages_go_to_stderr_once_and_as_far_as_they_are_wanted(words: tuple[str, ...], expected: list[str]):
     body = (
         "import logging; logging.basicConfig(); log = logging.getLogger('unidl'); "
         "log.debug('detail'); log.info('information'); log.warning('warning'); return 0"

@@ -65,8 +65,17 @@ def test_colour_images_and_names(save):
     assert data.class_names == data.test.class_names == tuple(names)
 
 
+def test_images_can_be_brought_into_the_form_of_a_model(save):
+    data = load_data(save(x=BYTES, y=LABELS), image_size=(6, 5), channels=3)
+    assert data.train.x.shape == (16, 6, 5, 3)
+    assert data.test.x.shape == (4, 6, 5, 3)
+
+
 def test_bytes_that_are_no_images_stay(save):
-    assert load_data(save(x=BYTES[:, 0], y=LABELS)).train.x.dtype == np.uint8
+    path = save(x=BYTES[:, 0], y=LABELS)
+    assert load_data(path).train.x.dtype == np.uint8
+    with pytest.raises(UsageError, match=r"image_size and channels apply to images.* shape \(16, 4\)"):
+        load_data(path, channels=3)
 
 
 @pytest.mark.parametrize(

@@ -210,9 +210,7 @@ def test_negative_weights(images_model):
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (4, 4, 3), (4, 4, 2), (16,), (4, 4, 1, 1, 1)])
 def test_rows_of_another_shape(images_model, shape):
-    with pytest.raises(
-        DataError, match=r"takes rows of shape \(4, 4, 1\).*x of the data has rows of shape"
-    ) as caught:
+    with pytest.raises(DataError, match=r"takes rows of shape \(4, 4, 1\).*x of the data has rows of shape") as caught:
         check_fits(images_model, images(x=np.ones((ROWS, *shape))), for_training=False)
     assert "(" + ", ".join(map(str, shape)) + ")" in str(caught.value)
 
@@ -224,19 +222,21 @@ def test_shapes_that_keras_itself_mends_pass_here_and_there(images_model, shape)
     assert images_model(x).shape == (2, 10)
 
 
+def test_a_missing_axis_of_any_length_is_not_mended(tagger):
+    """As in Keras, which adds only an axis of length 1."""
+    with pytest.raises(DataError, match=r"takes rows of shape \(any\).* rows of shape \(\)"):
+        check_fits(tagger, Split([1, 2, 3]), for_training=False)
+
+
 def test_rows_that_are_no_numbers(images_model):
-    with pytest.raises(
-        DataError, match="x of the data holds values of the type <U1, and models take numbers"
-    ):
+    with pytest.raises(DataError, match="x of the data holds values of the type <U1, and models take numbers"):
         check_fits(images_model, images(x=np.full((ROWS, 4, 4, 1), "a")), for_training=False)
 
 
 @pytest.mark.parametrize(("token", "shown"), [(7, "7"), (-1, "-1"), (2.5, "2.5")])
 def test_a_token_that_the_embedding_lacks(words_model, token, shown):
     x = changed(np.zeros((ROWS, 5), np.float32 if token == 2.5 else np.int32), (3, 2), token)
-    with pytest.raises(
-        DataError, match=f"Token {shown} in row 3 of x .*'words' takes whole numbers from 0 to 6"
-    ):
+    with pytest.raises(DataError, match=f"Token {shown} in row 3 of x .*'words' takes whole numbers from 0 to 6"):
         check_fits(words_model, words(x=x), for_training=False)
 
 
@@ -290,9 +290,7 @@ def test_inputs_that_are_not_the_models(two_by_two):
     numbers = np.ones((ROWS, 2))
     with pytest.raises(DataError, match=r"takes 2 input\(s\), 'numbers', 'words'; x of the data has 1 array"):
         check_fits(two_by_two, Split(numbers), for_training=False)
-    with pytest.raises(
-        DataError, match="inputs are 'numbers', 'words'; x of the data has 'numbers', 'wrods'"
-    ):
+    with pytest.raises(DataError, match="inputs are 'numbers', 'words'; x of the data has 'numbers', 'wrods'"):
         check_fits(two_by_two, Split({"numbers": numbers, "wrods": numbers}), for_training=False)
 
 
@@ -320,9 +318,7 @@ def test_a_subclassed_model_is_checked_as_far_as_it_can_be(keras):
     check_fits(model, Split(np.ones((2, 99)), [0, 50]), for_training=True)
     with pytest.raises(DataError, match="Label -1 in row 1 of the data is out of range: labels are whole"):
         check_fits(model, Split(np.ones((2, 99)), [0, -1]), for_training=True)
-    check_fits(
-        compiled(keras.Sequential([keras.layers.Dense(3)])), Split(np.ones((2, 9)), [0, 1]), for_training=True
-    )
+    check_fits(compiled(keras.Sequential([keras.layers.Dense(3)])), Split(np.ones((2, 9)), [0, 1]), for_training=True)
 
 
 def test_a_model_that_makes_its_own_loss_needs_no_labels(keras):

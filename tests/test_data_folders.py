@@ -82,9 +82,7 @@ def test_parts_with_different_classes_are_refused(tmp_path):
 
 
 def test_what_no_image_data_set_looks_like(tmp_path):
-    with pytest.raises(
-        DataError, match=r"needs at least 2 class folders and has none\. Expected class folders"
-    ):
+    with pytest.raises(DataError, match=r"needs at least 2 class folders and has none\. Expected class folders"):
         load_data(tmp_path)
     fill(tmp_path, {"dark": 2})
     with pytest.raises(DataError, match="has only 'dark'"):

@@ -49,6 +49,7 @@ def test_text_can_be_streamed_token_by_token():
 
 
 @given(text=some.text(max_size=60) | some.text("aB'’1_-. (),*=%/İΣ\u0308\u0338", max_size=30))
+@example("a ' b and don' t")
 @example("-\u0338(\u0308_\u0331 a' 'b ''a")
 def test_tokens_survive_being_written_and_read(text):
     tokens = tokenize(text)
@@ -130,6 +131,27 @@ def test_a_text_file_is_treated_alike(tmp_path):
     assert data.origin["sha256"] == hashlib.sha256(text.encode()).hexdigest()
 
 
+def test_the_share_held_out_is_exact_where_binary_fractions_are_not(tmp_path):
+    path = tmp_path / "hundred.txt"
+    path.write_text("word " * 100)
+    assert len(load_data(path, sequence_length=1, test_fraction=0.29).test) == 29 - 1
+
+
+def test_a_trained_models_vocabulary_keeps_its_numbers(tmp_path):
+    """Counted anew, the same number would mean another word, and the model's figures would be nonsense."""
+    path = tmp_path / "story.txt"
+    path.write_text("tulip rose tulip tulip " * 50)
+    words = (PADDING_WORD, UNKNOWN_WORD, "rose", "tulip", "elm")
+    data = load_data(path, vocabulary=words, sequence_length=3)
+    assert data.vocabulary == words
+    assert data.train.x[0].tolist() == [3, 2, 3]
+    assert load_data(path, sequence_length=3).train.x[0].tolist() == [2, 3, 2]
+    with pytest.raises(UsageError, match="exclude each other"):
+        load_data(path, vocabulary=words, vocabulary_size=5)
+    with pytest.raises(UsageError, match="must be a list of words that starts with"):
+        load_data(path, vocabulary=words[2:])
+
+
 def test_the_vocabulary_knows_nothing_of_the_test_part(tmp_path):
     path = tmp_path / "story.md"
     path.write_text("seen " * 90 + "secret " * 10)
@@ -140,9 +162,7 @@ def test_the_vocabulary_knows_nothing_of_the_test_part(tmp_path):
 
 
 @given(fraction=some.floats(0.01, 0.99), length=some.integers(1, 50))
-def test_the_number_of_tokens_an_error_asks_for_is_enough_and_not_too_much(
-    tmp_path_factory, fraction, length
-):
+def test_the_number_of_tokens_an_error_asks_for_is_enough_and_not_too_much(tmp_path_factory, fraction, length):
     path = tmp_path_factory.getbasetemp() / "short.txt"
     path.write_text("word " * (length + 1))
     options = {"sequence_length": length, "test_fraction": fraction}

@@ -36,9 +36,7 @@ def test_fields_that_the_driver_does_not_tell_are_none():
     assert broken == Gpu(1, "[Unknown Error]", None, None, None, None, None)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "No devices were found\n", 'Field "compute_cap" is not a valid field to query.']
-)
+@pytest.mark.parametrize("text", ["", "No devices were found\n", 'Field "compute_cap" is not a valid field to query.'])
 def test_messages_of_nvidia_smi_are_no_gpus(text: str):
     assert parse(text) == ()
 
@@ -88,9 +86,7 @@ def test_nvidia_smi_is_asked_for_the_fields_that_are_read(tmp_path: Path, monkey
         ("exit 6", "nvidia-smi said nothing (exit code 6)"),
     ],
 )
-def test_a_driver_that_fails_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why_none: str
-):
+def test_a_driver_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why_none: str):
     fake_nvidia_smi(tmp_path, monkeypatch, script)
     assert gpus() == Gpus((), why_none)
 
@@ -152,9 +148,7 @@ def test_sysctl_of_an_intel_mac():
     assert found == {"AVX2": True, "AVX-512": True, "VNNI": False, "bf16": False, "AMX": False}
 
 
-@pytest.mark.parametrize(
-    ("architecture", "flags"), [("riscv64", {"avx2"}), ("x86_64", set()), ("AMD64", None)]
-)
+@pytest.mark.parametrize(("architecture", "flags"), [("riscv64", {"avx2"}), ("x86_64", set()), ("AMD64", None)])
 def test_features_are_unknown_rather_than_absent(architecture: str, flags: set[str] | None):
     assert features(architecture, flags) is None
 
@@ -170,9 +164,7 @@ def test_this_processor_and_memory_make_sense():
 
 
 def test_meminfo_counts_in_kibibytes():
-    text = (
-        "MemTotal:       24684096 kB\nMemFree:  9 kB\nMemAvailable:   23644620 kB\nHugePages_Total:       0\n"
-    )
+    text = "MemTotal:       24684096 kB\nMemFree:  9 kB\nMemAvailable:   23644620 kB\nHugePages_Total:       0\n"
     assert parse_meminfo(text) == Memory(24684096 * 1024, 23644620 * 1024)
 
 

@@ -120,9 +120,7 @@ def test_the_drawing_tells_everything_at_80_columns():
     gpu = Device("gpu", 0, "NVIDIA H200", 143771 * 2**20, (9, 0))
     good = framework("jax", selected=True)
     good = replace(good, answer=replace(good.answer, devices=(Device("cpu"), gpu), why_no_gpu=None))
-    broken = framework(
-        "torch", usable=False, answer=Answer(why_not="killed [signal 9]; " + "long " * 30 + "end")
-    )
+    broken = framework("torch", usable=False, answer=Answer(why_not="killed [signal 9]; " + "long " * 30 + "end"))
     choice = Choice("gpu:0", "the first GPU", "UNIDL_DEVICE=cpu")
     survey = Survey(
         "0.1.0",

@@ -140,7 +140,9 @@ def test_a_strangers_adapter_passes_the_suite_with_no_change_in_the_core(strange
         "from unidl.testing import BackendConformance\n"
         "class TestStranger(BackendConformance):\n    backend_name = 'stranger'\n"
     )
-    done = processes.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test), cwd=tmp_path, **stranger)
+    done = processes.run(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test), cwd=tmp_path, **stranger
+    )
     assert " passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 
@@ -151,7 +153,10 @@ def test_a_strangers_adapter_is_listed_after_ours(stranger):
 
 
 def test_a_broken_adapter_says_why_and_leaves_the_others_alone(stranger, tmp_path):
-    for source, why in (("ADAPTER = 3", "no unidl.backend.Adapter"), ("import no_such_module", "no_such_module")):
+    for source, why in (
+        ("ADAPTER = 3", "no unidl.backend.Adapter"),
+        ("import no_such_module", "no_such_module"),
+    ):
         (tmp_path / "unidl_stranger.py").write_text(source + "\n")
         said = error_of("import unidl.registry; unidl.registry.current()", **stranger)
         assert "Cannot use backend 'stranger'" in said

@@ -186,7 +186,7 @@ class Trains(Protocol):
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an entry point of the group `unidl.backends` names: all that can be said before the framework is imported."""
+    """What an entry point of the group `unidl.backends` names: all there is to say before the framework is imported."""
 
     name: str
     """What the user says: the value of UNIDL_BACKEND."""

@@ -39,7 +39,7 @@ def resolve(request: str | None = None) -> Placement:
     backend = registry.current()
     devices = backend.devices()
     if match[1]:
-        placement = _automatic(backend, devices)
+        placement = automatic(backend, devices)
         notice(f"device {placement.device.id}: {placement.reason}")
         return placement
     kind, index = match[2], int(match[3] or 0)
@@ -68,7 +68,8 @@ def why_no_gpu(backend: Backend, devices: Devices) -> str:
     return f"{backend.name} finds no GPU, although an NVIDIA driver is installed"
 
 
-def _automatic(backend: Backend, devices: Devices) -> Placement:
+def automatic(backend: Backend, devices: Devices) -> Placement:
+    """Return the first GPU, else the CPU and why."""
     for device in devices.found:
         if device.kind == "gpu":
             return Placement(device, f"the first GPU, {device.name}")

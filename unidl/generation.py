@@ -137,9 +137,7 @@ def _pieces(
     previous = tokens[-1]
     for position in range(words):
         draw = stream(seed, "generated token", position).random()
-        token = choose(
-            predictor.next_word(numbers), draw, temperature=temperature, top_k=top_k, top_p=top_p
-        )
+        token = choose(predictor.next_word(numbers), draw, temperature=temperature, top_k=top_k, top_p=top_p)
         numbers.append(token)
         yield spacing(previous, vocabulary[token]) + vocabulary[token]
         previous = vocabulary[token]

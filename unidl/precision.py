@@ -33,7 +33,7 @@ def resolve(request: str | None, device: Device) -> Precision:
 
         source, wanted = "keras.config.dtype_policy()", str(keras.config.dtype_policy().name)
     if wanted == "auto":
-        chosen = _automatic(device)
+        chosen = automatic(device)
         notice(f"precision {chosen.name}: chosen for {device.name or device.id}")
         return chosen
     for name in NAMES:
@@ -64,7 +64,7 @@ def why_not_on(name: PrecisionName, device: Device) -> str | None:
     return None
 
 
-def _automatic(device: Device) -> Precision:
+def automatic(device: Device) -> Precision:
     """bfloat16 where Tensor Cores have it, float16 where they have only that, float32 elsewhere."""
     has = device.compute_capability
     if device.kind == "cpu" or has is None or has < (7, 0):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl import devices, registry
-from unidl.backend import Adapter, Backend, Batches, Chunk, Logs, Precision, Trains, TrainLoop
+from unidl.backend import Adapter, Backend, Batches, Chunk, Logs, Precision, TrainLoop, Trains
 
 if TYPE_CHECKING:
     import keras
@@ -204,7 +204,8 @@ class LinearCase:
         generator = np.random.default_rng(0)
         rows = steps * batch
         self.data = Batches(
-            generator.normal(size=(rows, 3)).astype(np.float32), generator.normal(size=(rows, 2)).astype(np.float32)
+            generator.normal(size=(rows, 3)).astype(np.float32),
+            generator.normal(size=(rows, 2)).astype(np.float32),
         )
         self.rows = generator.permutation(rows).reshape(steps, batch)
         inputs = keras.Input((3,))

@@ -28,7 +28,8 @@ class JaxBackend:
             return Devices(cpus + tuple(_gpu(device) for device in jax.devices("gpu")))
         if not metadata.entry_points(group="jax_plugins"):
             return Devices(
-                cpus, f"jax {jax.__version__} is a CPU-only build here (pip install 'unidl[jax-cuda]' brings CUDA)"
+                cpus,
+                f"jax {jax.__version__} is a CPU-only build here (pip install 'unidl[jax-cuda]' brings CUDA)",
             )
         return Devices(cpus)
 
@@ -44,8 +45,8 @@ class JaxBackend:
     def synchronise(self, tree: Tree) -> None:
         jax.block_until_ready(tree)
 
-    def memory(self, device: Device, reset: bool = False) -> MemoryUse:  # noqa: ARG002 - JAX cannot reset its peak
-        statistics = self.native(device).memory_stats() or {}
+    def memory(self, device: Device, reset: bool = False) -> MemoryUse:
+        statistics = self.native(device).memory_stats() or {}  # JAX cannot reset its peak
         return MemoryUse(statistics.get("bytes_in_use"), statistics.get("peak_bytes_in_use"))
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:

@@ -24,9 +24,7 @@ class TorchBackend:
     def devices(self) -> Devices:
         cpu = Device("cpu", 0, "CPU")
         if torch.version.cuda is None and torch.version.hip is None:
-            return Devices(
-                (cpu,), f"torch {torch.__version__} is a CPU-only build"
-            )
+            return Devices((cpu,), f"torch {torch.__version__} is a CPU-only build")
         return Devices((cpu, *(_gpu(index) for index in range(torch.cuda.device_count()))))
 
     def on(self, device: Device) -> AbstractContextManager[Any]:

@@ -77,7 +77,9 @@ class TorchLoop:
                 variable.value.data = variable.value.data.to(self._device)
 
     def _batch(self, chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
-        return keras.tree.map_structure(lambda array: torch.from_numpy(array[rows]).to(self._device), chunk.data.parts())
+        return keras.tree.map_structure(
+            lambda array: torch.from_numpy(array[rows]).to(self._device), chunk.data.parts()
+        )
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray[Any, Any]:

@@ -56,9 +56,7 @@ def draw(survey: Survey, console: Console) -> None:
     _section(console, "Machine", _pairs(_machine(survey)))
     if survey.frameworks:
         _section(console, "Frameworks", _framework_table(survey.frameworks))
-    _section(
-        console, "What auto chooses", _pairs({name: _choice(choice) for name, choice in choices.items()})
-    )
+    _section(console, "What auto chooses", _pairs({name: _choice(choice) for name, choice in choices.items()}))
     if survey.environment:
         _section(console, "Environment variables that matter", _pairs(survey.environment))
     _section(console, "Advice", _grid(("  *", line) for line in survey.advice))

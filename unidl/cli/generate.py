@@ -24,7 +24,11 @@ def register(subparsers: options.Subparsers) -> None:
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="the words to go on from")
     parser.add_argument("--words", type=whole, default=50, metavar="N", help="words to write (default: 50)")
     parser.add_argument(
-        "--temperature", type=number_from_zero, default=1.0, metavar="X", help="0 is the likeliest word (default: 1)"
+        "--temperature",
+        type=number_from_zero,
+        default=1.0,
+        metavar="X",
+        help="0 is the likeliest word (default: 1)",
     )
     parser.add_argument("--top-k", type=positive_whole, metavar="K", help="draw from the K likeliest words")
     parser.add_argument(

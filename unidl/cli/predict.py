@@ -47,7 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
     rows = []
     for path, probabilities in zip(arguments.images, outputs, strict=True):
         best = probabilities.argsort()[::-1][: arguments.top]
-        rows.append({"image": str(path), "classes": [{"name": names[k], "probability": float(probabilities[k])} for k in best]})
+        rows.append(
+            {
+                "image": str(path),
+                "classes": [{"name": names[k], "probability": float(probabilities[k])} for k in best],
+            }
+        )
     if arguments.json:
         print(json.dumps(rows))
         return 0

@@ -38,8 +38,8 @@ class Recipe:
 
 
 RECIPES = {
-    "cnn": Recipe("digits", epochs=20, batch_size=64, learning_rate=1e-3, schedule="cosine"),
-    "lstm": Recipe("python-docs", epochs=3, batch_size=128, learning_rate=2e-3, schedule="cosine"),
+    "cnn": Recipe("digits", epochs=15, batch_size=64, learning_rate=2e-3, schedule="cosine"),
+    "lstm": Recipe("python-docs", epochs=2, batch_size=128, learning_rate=4e-3, schedule="cosine"),
     "transfer": Recipe("digits", epochs=10, batch_size=32, learning_rate=1e-3, schedule="cosine"),
 }
 
@@ -67,9 +67,7 @@ def register(subparsers: options.Subparsers) -> None:
     parser.add_argument("--learning-rate", type=positive_number, metavar="X", help="Adam's, at the start")
     parser.add_argument("--schedule", choices=("constant", "cosine"), help="what the learning rate does")
     parser.add_argument("--clip-norm", type=positive_number, metavar="X", help="largest norm of a gradient")
-    parser.add_argument(
-        "--accumulate", type=positive_whole, metavar="N", help="batches whose gradients make one step"
-    )
+    parser.add_argument("--accumulate", type=positive_whole, metavar="N", help="batches whose gradients make one step")
     parser.add_argument(
         "--early-stopping",
         type=positive_whole,
@@ -77,7 +75,9 @@ def register(subparsers: options.Subparsers) -> None:
         help="stop after N epochs without a better loss on rows held out of the training data",
     )
     parser.add_argument("--dropout", type=fraction, metavar="X", default=0.0, help="share of units dropped")
-    parser.add_argument("--base", default="VGG16", metavar="NAME", help="transfer: a saved run, or a keras.applications name")
+    parser.add_argument(
+        "--base", default="VGG16", metavar="NAME", help="transfer: a saved run, or a keras.applications name"
+    )
     parser.add_argument("--weights", default="imagenet", metavar="NAME", help="transfer: imagenet, a file, or none")
     parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the run is kept (default: runs/MODEL)")
@@ -135,9 +135,7 @@ def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     return configuration
 
 
-def _model_and_data(
-    arguments: argparse.Namespace, configuration: dict[str, Any]
-) -> tuple[keras.Model, Dataset]:
+def _model_and_data(arguments: argparse.Namespace, configuration: dict[str, Any]) -> tuple[keras.Model, Dataset]:
     from unidl import build_cnn, build_lstm, load_data
 
     settings = {"dropout": arguments.dropout, "seed": arguments.seed}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from unidl.data.dataset import Dataset, Kind, Split, take
+from unidl.data.images import reform
 from unidl.data.splitting import divide, divide_by_class
 from unidl.errors import DataError, UsageError
 
@@ -20,7 +21,14 @@ _MOST_CLASSES = 100_000
 """Labels above this are no class numbers; ImageNet-21k, among the largest sets, has 21 841."""
 
 
-def load_arrays(path: Path, seed: int, *, test_fraction: float | None = None) -> Dataset:
+def load_arrays(
+    path: Path,
+    seed: int,
+    *,
+    test_fraction: float | None = None,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+) -> Dataset:
     """Return the arrays x_train, y_train, x_test and y_test of a .npz file, or x and y divided here.
 
     Of x and y, `test_fraction` (0.2) is held out. Integer labels of shape (n,) are split class by class.
@@ -33,8 +41,7 @@ def load_arrays(path: Path, seed: int, *, test_fraction: float | None = None) ->
         if test_fraction is not None:
             raise UsageError(f"test_fraction does not apply to '{path}': it has x_test and y_test already.")
         train, test = (
-            Split(prepare_x(arrays[f"x_{part}"]), prepare_y(arrays[f"y_{part}"]))
-            for part in ("train", "test")
+            Split(prepare_x(arrays[f"x_{part}"]), prepare_y(arrays[f"y_{part}"])) for part in ("train", "test")
         )
         _require_same_form(path, train.x, test.x)
     else:
@@ -42,10 +49,16 @@ def load_arrays(path: Path, seed: int, *, test_fraction: float | None = None) ->
         origin |= {"split_seed": seed, "test_fraction": test_fraction}
         train, test = _divided(Split(prepare_x(arrays["x"]), prepare_y(arrays["y"])), test_fraction, seed)
     kind: Kind = "images" if train.x.ndim == 4 and train.x.shape[3] in (1, 3) else "arrays"
+    if kind == "arrays" and (image_size is not None or channels is not None):
+        raise UsageError(
+            f"image_size and channels apply to images, (rows, height, width, 1 or 3), and x in '{path}' has "
+            f"the shape {train.x.shape}. Leave them out."
+        )
     names = _class_names(path, arrays.get("class_names"), kind, (train.y, test.y))
-    return Dataset(
-        path.name, kind, replace(train, class_names=names), replace(test, class_names=names), origin
-    )
+    if kind == "images":
+        train, test = (replace(part, x=reform(part.x, image_size, channels)) for part in (train, test))
+    train, test = (replace(part, class_names=names) for part in (train, test))
+    return Dataset(path.name, kind, train, test, origin)
 
 
 def prepare_x(x: np.ndarray) -> np.ndarray:
@@ -78,9 +91,7 @@ def _divided(whole: Split, test_fraction: float, seed: int) -> tuple[Split, Spli
 def _read(path: Path) -> dict[str, np.ndarray]:
     """The arrays that make a data set, by name."""
     if not zipfile.is_zipfile(path):
-        raise DataError(
-            f"'{path}' is no .npz file, or it is damaged. Write it with numpy.savez(path, x=..., y=...)."
-        )
+        raise DataError(f"'{path}' is no .npz file, or it is damaged. Write it with numpy.savez(path, x=..., y=...).")
     try:
         # Opened here, since numpy.load leaves the file open when the archive is damaged.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -90,14 +101,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         # Damage shows as BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError and more.
         pickled = "allow_pickle" in str(error)
-        reason = (
-            "it holds pickled Python objects, which are never loaded"
-            if pickled
-            else f"it is damaged: {error}"
-        )
-        raise DataError(
-            f"Cannot load '{path}': {reason}. Write it anew with numpy.savez and plain arrays."
-        ) from error
+        reason = "it holds pickled Python objects, which are never loaded" if pickled else f"it is damaged: {error}"
+        raise DataError(f"Cannot load '{path}': {reason}. Write it anew with numpy.savez and plain arrays.") from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
             raise DataError(f"'{name}' in '{path}' is no array. Write the file with numpy.savez.")
@@ -122,8 +127,7 @@ def _sha256(path: Path) -> str:
 def _require_same_form(path: Path, train: np.ndarray, test: np.ndarray) -> None:
     if train.shape[1:] != test.shape[1:]:
         raise DataError(
-            f"The rows of x_train and x_test in '{path}' differ in shape: {train.shape[1:]} and "
-            f"{test.shape[1:]}."
+            f"The rows of x_train and x_test in '{path}' differ in shape: {train.shape[1:]} and {test.shape[1:]}."
         )
 
 
@@ -131,9 +135,7 @@ def _counts_classes(y: np.ndarray) -> bool:
     return y.ndim == 1 and y.dtype.kind in "iu"
 
 
-def _class_names(
-    path: Path, names: np.ndarray | None, kind: Kind, labels: Sequence[np.ndarray]
-) -> tuple[str, ...]:
+def _class_names(path: Path, names: np.ndarray | None, kind: Kind, labels: Sequence[np.ndarray]) -> tuple[str, ...]:
     """The names in the file; else "0", "1"... up to the largest label of images; else none."""
     if not all(map(_counts_classes, labels)) or (kind != "images" and names is None):
         return ()

@@ -44,9 +44,7 @@ def check_fits(model: keras.Model, split: Batches, *, for_training: bool, name: 
 
 def _check_targets(model: keras.Model, split: Batches, name: str) -> None:
     if split.y is None and getattr(model, "loss", None) is not None:
-        raise DataError(
-            f"The {name} has no y, with which the model's loss compares its outputs. Pass (x, y)."
-        )
+        raise DataError(f"The {name} has no y, with which the model's loss compares its outputs. Pass (x, y).")
     for part, array in named_leaves(split.y, "y"):
         _require_numbers(array, part, name)
         _require_finite(array, part, name)
@@ -55,9 +53,7 @@ def _check_targets(model: keras.Model, split: Batches, name: str) -> None:
         _require_finite(array, part, name)
         found = first_bad(array, lambda block: block >= 0)
         if found is not None:
-            raise DataError(
-                f"{part} is {found[1]} in row {found[0]} of the {name}; a weight must be 0 or positive."
-            )
+            raise DataError(f"{part} is {found[1]} in row {found[0]} of the {name}; a weight must be 0 or positive.")
     check_labels(model, split.y, name)
 
 
@@ -65,8 +61,7 @@ def _require_numbers(array: np.ndarray, part: str, name: str) -> None:
     """V is what NumPy calls bfloat16 and its like."""
     if array.dtype.kind not in "biufV":
         raise DataError(
-            f"{part} of the {name} holds values of the type {array.dtype}, and models take numbers. Encode "
-            "them first."
+            f"{part} of the {name} holds values of the type {array.dtype}, and models take numbers. Encode them first."
         )
 
 
@@ -77,6 +72,5 @@ def _require_finite(array: np.ndarray, part: str, name: str) -> None:
     if found is not None:
         raise DataError(
             f"{part} is {found[1]} in row {found[0]} of the {name}. Repair or remove such rows: one is "
-            "enough to turn "
-            "every weight into NaN."
+            "enough to turn every weight into NaN."
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +14,59 @@ import numpy as np
 
 from unidl.data.dataset import Dataset, Split
 from unidl.data.splitting import check_fraction
-from unidl.data.text import UNKNOWN, build_vocabulary, encode, tokenize, windows
-from unidl.errors import DataError
+from unidl.data.text import (
+    PADDING_WORD,
+    UNKNOWN,
+    UNKNOWN_WORD,
+    build_vocabulary,
+    encode,
+    tokenize,
+    windows,
+)
+from unidl.errors import DataError, UsageError
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".html", ".py")
 
 
-def load_python_docs(
-    *, test_fraction: float = 0.1, vocabulary_size: int = 1000, sequence_length: int = 20
-) -> Dataset:
-    """Return CPython's own help topics, about 465 000 characters of English; they vary by Python version."""
+@dataclass(frozen=True)
+class TextForm:
+    """How a text is cut. vocabulary: given words, as of a trained model; None counts the training part's."""
+
+    test_fraction: float = 0.1
+    vocabulary_size: int | None = None
+    vocabulary: Sequence[str] | None = None
+    sequence_length: int = 20
+
+    def __post_init__(self) -> None:
+        check_fraction(self.test_fraction)
+        if self.vocabulary is None:
+            return
+        if self.vocabulary_size is not None:
+            raise UsageError("vocabulary and vocabulary_size exclude each other. Leave vocabulary_size out.")
+        words = (PADDING_WORD, UNKNOWN_WORD)
+        if isinstance(self.vocabulary, str) or tuple(self.vocabulary[:2]) != words:
+            raise UsageError(
+                f"vocabulary must be a list of words that starts with {words}, not {self.vocabulary[:2]!r}."
+            )
+
+
+def load_python_docs(**form: Any) -> Dataset:
+    """Return CPython's own help topics, about 465 000 characters of English; they vary by Python version.
+
+    form: the fields of `TextForm`.
+    """
     from pydoc_data.topics import topics
 
     text = "\n".join(topics[name] for name in sorted(topics))
     source = {"source": "pydoc_data.topics of CPython", "python": platform.python_version()}
-    return text_dataset(
-        "python-docs",
-        text,
-        source,
-        test_fraction=test_fraction,
-        vocabulary_size=vocabulary_size,
-        sequence_length=sequence_length,
-    )
+    return text_dataset("python-docs", text, source, TextForm(**form))
 
 
-def load_text(
-    path: Path, *, test_fraction: float = 0.1, vocabulary_size: int = 1000, sequence_length: int = 20
-) -> Dataset:
-    """Return the text of a UTF-8 file. Raises `DataError` if it is not UTF-8 or too short."""
+def load_text(path: Path, **form: Any) -> Dataset:
+    """Return the text of a UTF-8 file. form: the fields of `TextForm`.
+
+    Raises `DataError` if the file is not UTF-8 or too short.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -50,42 +76,29 @@ def load_text(
         ) from error
     except OSError as error:
         raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
-    return text_dataset(
-        path.name,
-        text,
-        {"source": str(path)},
-        test_fraction=test_fraction,
-        vocabulary_size=vocabulary_size,
-        sequence_length=sequence_length,
-    )
+    return text_dataset(path.name, text, {"source": str(path)}, TextForm(**form))
 
 
-def text_dataset(
-    name: str,
-    text: str,
-    source: Mapping[str, Any],
-    *,
-    test_fraction: float,
-    vocabulary_size: int,
-    sequence_length: int,
-) -> Dataset:
+def text_dataset(name: str, text: str, source: Mapping[str, Any], form: TextForm) -> Dataset:
     """Cut a text into training and test windows.
 
-    The last tokens are the test part; the vocabulary is made without them. x: (n, sequence_length) int32; y:
-    (n,) int32, the next token.
+    The last tokens are the test part; the vocabulary is made without them. x: (n, sequence_length) int32;
+    y: (n,) int32, the next token.
     """
-    check_fraction(test_fraction)
     words = tokenize(text)
-    needed = _tokens_needed(test_fraction, sequence_length)
+    length = form.sequence_length
+    needed = _tokens_needed(form.test_fraction, length)
     if len(words) < needed:
         raise DataError(
             f"'{name}' is too short: it has {len(words)} tokens (words, numbers and signs), and with "
-            f"sequence_length={sequence_length} and test_fraction={test_fraction:g} at least {needed} are "
-            "needed. "
-            "Take a longer text or a smaller sequence_length."
+            f"sequence_length={length} and test_fraction={form.test_fraction:g} at least {needed} are "
+            "needed. Take a longer text or a smaller sequence_length."
         )
-    first_held_out = len(words) - _held_out(len(words), test_fraction)
-    vocabulary = build_vocabulary(words[:first_held_out], vocabulary_size)
+    first_held_out = len(words) - _held_out(len(words), form.test_fraction)
+    if form.vocabulary is None:
+        vocabulary = build_vocabulary(words[:first_held_out], form.vocabulary_size or 1000)
+    else:
+        vocabulary = tuple(form.vocabulary)
     tokens = encode(words, vocabulary)
     origin = {
         **source,
@@ -95,11 +108,11 @@ def text_dataset(
         "vocabulary": len(vocabulary),
         "unknown_share": _unknown_share(tokens[:first_held_out]),
         "test_unknown_share": _unknown_share(tokens[first_held_out:]),
-        "sequence_length": sequence_length,
-        "test_fraction": test_fraction,
+        "sequence_length": length,
+        "test_fraction": form.test_fraction,
     }
-    train = Split(*windows(tokens[:first_held_out], sequence_length), vocabulary=vocabulary)
-    test = Split(*windows(tokens[first_held_out:], sequence_length), vocabulary=vocabulary)
+    train = Split(*windows(tokens[:first_held_out], length), vocabulary=vocabulary)
+    test = Split(*windows(tokens[first_held_out:], length), vocabulary=vocabulary)
     return Dataset(name, "text", train, test, origin)
 
 
@@ -108,7 +121,7 @@ def _unknown_share(tokens: np.ndarray) -> float:
 
 
 def _held_out(count: int, test_fraction: float) -> int:
-    # The small term keeps 0.1 * 210, a little below 21 in binary, from losing a token.
+    # The small term keeps 0.29 * 100, a little below 29 in binary, from losing a token.
     return int(count * test_fraction + 1e-9)
 
 

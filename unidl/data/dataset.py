@@ -118,8 +118,7 @@ def _as_array(value: Any, part: str) -> np.ndarray:
     if array.dtype.hasobject:
         raise DataError(
             f"{part} is no array of numbers but {_described(value)}. Pass NumPy arrays, or a dict, list or "
-            "tuple "
-            "of NumPy arrays, with one row for each sample."
+            "tuple of NumPy arrays, with one row for each sample."
         )
     if array.ndim == 0:
         raise DataError(f"{part} is the single value {value!r}. Pass an array with one row for each sample.")

@@ -15,8 +15,7 @@ from unidl.errors import DataError, UsageError
 _IGNORED = ("Thumbs.db", "desktop.ini")
 _LAYOUT = (
     "Expected class folders that hold images, as in flowers/rose/1.jpg and flowers/tulip/1.jpg; or the "
-    "folders "
-    "'train' and 'test', each with the same class folders."
+    "folders 'train' and 'test', each with the same class folders."
 )
 
 
@@ -37,9 +36,7 @@ def load_folder(
     parts = _subfolders(path)
     given = _is_divided(parts)
     if given and test_fraction is not None:
-        raise UsageError(
-            f"test_fraction does not apply to '{path}': its folders 'train' and 'test' fix the split."
-        )
+        raise UsageError(f"test_fraction does not apply to '{path}': its folders 'train' and 'test' fix the split.")
     train_path = path / "train" if given else path
     class_names = _class_names(train_path)
     files, labels = _files(train_path, class_names)
@@ -100,8 +97,7 @@ def _require_same_classes(path: Path, train_names: tuple[str, ...]) -> None:
             names = ", ".join(f"'{name}'" for name in sorted(missing))
             raise DataError(
                 f"'{path / part}' lacks the class folders {names}, which the other part has. Both parts need "
-                "the "
-                "same classes."
+                "the same classes."
             )
 
 
@@ -131,7 +127,6 @@ def _image(entry: Path) -> Path:
         raise DataError(f"'{entry}' is a folder inside a class folder, which holds images only. {_LAYOUT}")
     if entry.suffix.lower() not in IMAGE_SUFFIXES:
         raise DataError(
-            f"'{entry}' is no image that unidl reads ({', '.join(IMAGE_SUFFIXES)}). Convert it or move it "
-            "away."
+            f"'{entry}' is no image that unidl reads ({', '.join(IMAGE_SUFFIXES)}). Convert it or move it away."
         )
     return entry

@@ -58,8 +58,7 @@ def decode_files(
         if decoded[0].shape[:2] != decoded[-1].shape[:2]:
             raise DataError(
                 f"The images differ in size: '{paths[0]}' is {_size(decoded[0])}, '{path}' is "
-                f"{_size(decoded[-1])}. "
-                "Pass image_size=(height, width) to bring them all to one."
+                f"{_size(decoded[-1])}. Pass image_size=(height, width) to bring them all to one."
             )
     count = channels or max(image.shape[2] for image in decoded)
     stacked = np.stack([np.broadcast_to(image, (*image.shape[:2], count)) for image in decoded])
@@ -73,9 +72,7 @@ def check_form(image_size: tuple[int, int] | None, channels: int | None) -> None
         and len(image_size) == 2
         and all(isinstance(side, (int, np.integer)) and side > 0 for side in image_size)
     ):
-        raise UsageError(
-            f"image_size must be (height, width), two positive whole numbers, not {image_size!r}."
-        )
+        raise UsageError(f"image_size must be (height, width), two positive whole numbers, not {image_size!r}.")
     if channels not in (None, 1, 3):
         raise UsageError(f"channels must be 1 (greyscale) or 3 (red, green, blue), not {channels!r}.")
 
@@ -100,9 +97,7 @@ def reform(images: np.ndarray, image_size: tuple[int, int] | None, channels: int
     return np.ascontiguousarray(images)
 
 
-def _decode(
-    content: bytes, path: Path, image_size: tuple[int, int] | None, channels: int | None
-) -> np.ndarray:
+def _decode(content: bytes, path: Path, image_size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
     """One image as (height, width, 1 or 3) uint8."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 

@@ -32,8 +32,7 @@ def matched_inputs(model: keras.Model, x: Tree, name: str) -> Iterator[tuple[int
     if len(arrays) != len(inputs):
         raise DataError(
             f"The model takes {len(inputs)} input(s), {_quoted(tensor.name for tensor in inputs)}; x of the "
-            f"{name} has "
-            f"{len(arrays)} array(s). Pass a list in this order, or a dict with these names."
+            f"{name} has {len(arrays)} array(s). Pass a list in this order, or a dict with these names."
         )
     for position, ((part, array), tensor) in enumerate(zip(arrays, inputs, strict=True)):
         yield position, part, array, tensor
@@ -46,8 +45,7 @@ def _matched_by_name(
     named = structure if isinstance(structure, dict) else {tensor.name: tensor for tensor in inputs}
     if set(named) != set(x):
         raise DataError(
-            f"The model's inputs are {_quoted(named)}; x of the {name} has {_quoted(x)}. Use the model's "
-            "names."
+            f"The model's inputs are {_quoted(named)}; x of the {name} has {_quoted(x)}. Use the model's names."
         )
     for key, tensor in named.items():
         # By identity: == on symbolic tensors gives a tensor.
@@ -63,15 +61,16 @@ def require_shape(array: np.ndarray, expected: Any, part: str, name: str) -> Non
     """
     wanted = tuple(expected.shape[1:])
     given = tuple(array.shape[1:])
-    allowed = [given, (*given, 1)]
+    allowed = [given]
+    if wanted[-1:] == (1,):
+        allowed.append((*given, 1))
     if given[-1:] == (1,):
         allowed.append(given[:-1])
     if any(_agree(wanted, shape) for shape in allowed):
         return
     raise DataError(
         f"The model takes rows of shape {_shape(wanted)} as input '{expected.name}'; {part} of the {name} "
-        "has rows of "
-        f"shape {_shape(given)}. Reshape the data, or build the model for it."
+        f"has rows of shape {_shape(given)}. Reshape the data, or build the model for it."
     )
 
 
@@ -82,8 +81,7 @@ def require_tokens(array: np.ndarray, limit: tuple[str, int], part: str, name: s
     if found is not None:
         raise DataError(
             f"Token {found[1]} in row {found[0]} of {part} of the {name} is out of range: the layer "
-            f"'{layer}' takes "
-            f"whole numbers from 0 to {count - 1}."
+            f"'{layer}' takes whole numbers from 0 to {count - 1}."
         )
 
 

@@ -37,9 +37,7 @@ _CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "ho
 
 SOURCES = {
     "mnist": _Source(_GOOGLE + "mnist.npz", "mnist.npz", _DIGITS),
-    "fashion_mnist": _Source(
-        _GOOGLE, "fashion-mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz", _CLOTHES
-    ),
+    "fashion_mnist": _Source(_GOOGLE, "fashion-mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz", _CLOTHES),
     "cifar10": _Source(_TORONTO + "cifar-10-python.tar.gz", "cifar-10-batches-py-target_archive", _CIFAR_10),
     # Keras loads the numbers of the hundred classes without their names.
     "cifar100": _Source(
@@ -50,9 +48,7 @@ SOURCES = {
 }
 
 
-def load_keras_images(
-    name: str, *, image_size: tuple[int, int] | None = None, channels: int | None = None
-) -> Dataset:
+def load_keras_images(name: str, *, image_size: tuple[int, int] | None = None, channels: int | None = None) -> Dataset:
     """Return a data set of `keras.datasets` with its own split, downloaded on first use.
 
     x: (n, height, width, channels) float32 in [0, 1]; y: (n,) int32. Raises `DataError` if there is no local
@@ -92,6 +88,5 @@ def _download(name: str, module: ModuleType) -> Any:
         raise DataError(
             f"Cannot load '{name}': the download by Keras failed: {error}\n"
             f"Keras fetches it from {source.address} unless it finds {os.path.join(cache, source.local)}; "
-            "copy it "
-            "there from a machine with a network, or take 'digits', which needs none."
+            "copy it there from a machine with a network, or take 'digits', which needs none."
         ) from error

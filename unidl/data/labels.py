@@ -58,9 +58,7 @@ def _outputs(model: keras.Model, y: Tree) -> Iterator[tuple[str, np.ndarray, Any
             yield f"y{part}", labels, own_loss, output
 
 
-def _member(
-    tree: Any, nested: bool, places: tuple[int, Any, Any], count: int, shared: bool = False
-) -> tuple[str, Any]:
+def _member(tree: Any, nested: bool, places: tuple[int, Any, Any], count: int, shared: bool = False) -> tuple[str, Any]:
     """The member of `tree` for one output, and its index as text. shared: a lone one is everybody's."""
     if not nested:
         return "", tree if shared or count == 1 else _MISSING
@@ -98,14 +96,11 @@ def _require_shape(labels: np.ndarray, output: tuple[int | None, ...], part: str
     )
     raise DataError(
         f"{part} of the {name} has the shape {labels.shape}; the loss sparse_categorical_crossentropy takes "
-        "one label "
-        f"for each output of the model: {expected}. {hint}"
+        f"one label for each output of the model: {expected}. {hint}"
     )
 
 
-def _require_classes(
-    labels: np.ndarray, classes: int | None, ignored: int | None, part: str, name: str
-) -> None:
+def _require_classes(labels: np.ndarray, classes: int | None, ignored: int | None, part: str, name: str) -> None:
     upper = np.inf if classes is None else classes
 
     def is_good(block: np.ndarray) -> np.ndarray:

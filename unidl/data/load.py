@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,13 @@ from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
 from unidl.errors import DataError, UsageError
 
-_TEXT = ("test_fraction", "vocabulary_size", "sequence_length")
+_TEXT = ("test_fraction", "vocabulary_size", "vocabulary", "sequence_length")
 _IMAGES = ("test_fraction", "image_size", "channels")
 
 NAMES = ("digits", "python-docs", *SOURCES)
 _PATHS = (
-    "a folder of class folders with images "
-    f"({', '.join(IMAGE_SUFFIXES)}), a .npz file with the arrays x and y or x_train, y_train, x_test and "
-    "y_test, "
-    f"and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
+    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a .npz file with the arrays x and "
+    f"y or x_train, y_train, x_test and y_test, and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
 )
 
 
@@ -53,15 +51,17 @@ def load_data(
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
     vocabulary_size: int | None = None,
+    vocabulary: Sequence[str] | None = None,
     sequence_length: int | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a file or folder; a known name goes before a file called so.
 
     seed: which rows are held out, where rows are drawn; the default is the same split everywhere. None leaves
     an option to the data set: test_fraction 0.2 (text: the last 0.1), digits at 28 x 28 x 1, other images as
-    they are, vocabulary_size 1000, sequence_length 20. image_size is (height, width). Raises `UsageError` for
-    an option that means nothing for this data set, `DataError` for data that is missing, damaged or too
-    little.
+    they are, vocabulary_size 1000, sequence_length 20. image_size is (height, width). vocabulary: the words
+    of a model that is already trained, so that its tokens keep their meaning; without it they are counted
+    anew. Raises `UsageError` for an option that means nothing for this data set, `DataError` for data that is
+    missing, damaged or too little.
     """
     _check_counts(seed=seed)
     loader = _find(name, int(seed))
@@ -70,6 +70,7 @@ def load_data(
         "image_size": image_size,
         "channels": channels,
         "vocabulary_size": vocabulary_size,
+        "vocabulary": vocabulary,
         "sequence_length": sequence_length,
     }
     given = {option: value for option, value in given.items() if value is not None}
@@ -77,21 +78,20 @@ def load_data(
         if option not in loader.options:
             raise UsageError(
                 f"{option} does not apply to '{name}' ({loader.what}), which takes "
-                f"{', '.join(loader.options)}. "
-                f"Leave {option} out."
+                f"{', '.join(loader.options)}. Leave {option} out."
             )
     _check_counts(**{option: given[option] for option in _LEAST if option in given})
     return loader.load(**given)
 
 
 def _find(name: str | Path, seed: int) -> _Loader:
-    if not isinstance(name, Path):
-        if name == "digits":
-            return _Loader("images", partial(load_digits, seed), _IMAGES)
-        if name == "python-docs":
-            return _Loader("text", load_python_docs, _TEXT)
-        if name in SOURCES:
-            return _Loader("images with a split of their own", partial(load_keras_images, name), _IMAGES[1:])
+    # A Path equals no string, so Path("digits") is a folder and "digits" the data set.
+    if name == "digits":
+        return _Loader("images", partial(load_digits, seed), _IMAGES)
+    if name == "python-docs":
+        return _Loader("text", load_python_docs, _TEXT)
+    if name in SOURCES:
+        return _Loader("images with a split of their own", partial(load_keras_images, str(name)), _IMAGES[1:])
     path = Path(name).expanduser()
     if path.is_dir():
         return _Loader("a folder of images", partial(load_folder, path, seed), _IMAGES)
@@ -99,12 +99,10 @@ def _find(name: str | Path, seed: int) -> _Loader:
         raise _unknown(str(name))
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        return _Loader("arrays", partial(load_arrays, path, seed), ("test_fraction",))
+        return _Loader("arrays", partial(load_arrays, path, seed), _IMAGES)
     if suffix in TEXT_SUFFIXES:
         return _Loader("text", partial(load_text, path), _TEXT)
-    raise DataError(
-        f"Cannot tell what data '{name}' holds: the ending '{suffix}' is unknown. Accepted: {_PATHS}."
-    )
+    raise DataError(f"Cannot tell what data '{name}' holds: the ending '{suffix}' is unknown. Accepted: {_PATHS}.")
 
 
 def _unknown(name: str) -> DataError:
@@ -112,8 +110,7 @@ def _unknown(name: str) -> DataError:
     guess = f" Did you mean '{close[0]}'?" if close else ""
     known = ", ".join(f"'{known_name}'" for known_name in NAMES)
     return DataError(
-        f"There is no data set, file or folder '{name}'.{guess} Known data sets: {known}. Accepted paths: "
-        f"{_PATHS}."
+        f"There is no data set, file or folder '{name}'.{guess} Known data sets: {known}. Accepted paths: {_PATHS}."
     )
 
 

@@ -15,9 +15,7 @@ Rows = np.ndarray
 def check_fraction(test_fraction: float) -> None:
     """Raise `UsageError` unless the fraction leaves something on both sides."""
     if not isinstance(test_fraction, (int, float, np.floating)) or not 0 < test_fraction < 1:
-        raise UsageError(
-            f"test_fraction must lie between 0 and 1, not {test_fraction!r}. Usual values: 0.1, 0.2."
-        )
+        raise UsageError(f"test_fraction must lie between 0 and 1, not {test_fraction!r}. Usual values: 0.1, 0.2.")
 
 
 def divide(count: int, test_fraction: float, seed: int) -> tuple[Rows, Rows]:
@@ -44,8 +42,7 @@ def divide_by_class(
             name = class_names[label] if class_names else label
             raise DataError(
                 f"Class '{name}' has a single row (row {rows[0]}); with 1 for training and 1 for the test, "
-                "every "
-                "class needs at least 2. Add rows, remove the class, or bring a test part of your own."
+                "every class needs at least 2. Add rows, remove the class, or bring a test part of your own."
             )
         kept, held_out = _cut(rows, test_fraction, seed, int(label))
         train.append(kept)

@@ -22,7 +22,8 @@ def advise(
     for row in rows:
         if not row.installed:
             apart = ", best in an environment of its own" if usable else ""
-            lines.append(f"{row.answer.why_not}{apart}.")
+            hint = apart if "pip install" in str(row.answer.why_not) else ""
+            lines.append(f"{row.answer.why_not}{hint}.")
     return tuple(lines)
 
 
@@ -43,9 +44,7 @@ def _choice(rows: tuple[Framework, ...], environment: Mapping[str, str]) -> list
     value = environment[source]
     if not any(row.selected for row in rows):
         known = ", ".join(f"'{row.name}'" for row in rows)
-        return [
-            f"{source}={value!r} names no known backend; known are {known}. Unset it or set one of these."
-        ]
+        return [f"{source}={value!r} names no known backend; known are {known}. Unset it or set one of these."]
     if usable:
         return [f"{source}={value!r} asks for a backend that cannot be used here; {', '.join(usable)} can."]
     return []
@@ -61,11 +60,7 @@ def _gpus_unused(rows: tuple[Framework, ...], gpus: Gpus, environment: Mapping[s
         why = row.answer.why_no_gpu
         if row.usable and why is not None:
             command = f"pip install 'unidl[{row.name}-cuda]'"
-            mend = (
-                f" Try {command}."
-                if _has_extra(f"{row.name}-cuda") and command not in why and not hidden
-                else ""
-            )
+            mend = f" Try {command}." if _has_extra(f"{row.name}-cuda") and command not in why and not hidden else ""
             lines.append(f"The NVIDIA driver works, but {row.framework} sees no GPU: {why}.{mend}")
     return lines
 

@@ -56,17 +56,13 @@ def gpus() -> Gpus:
     if found:
         return Gpus(found)
     said = (answer.stdout + answer.stderr).strip().partition("\n")[0]
-    return Gpus(
-        (), f"nvidia-smi says: {said}" if said else f"nvidia-smi said nothing (exit code {answer.returncode})"
-    )
+    return Gpus((), f"nvidia-smi says: {said}" if said else f"nvidia-smi said nothing (exit code {answer.returncode})")
 
 
 def parse(text: str) -> tuple[Gpu, ...]:
     """Read what nvidia-smi prints for `FIELDS`. Lines of another shape are its messages, not GPUs."""
     rows = csv.reader(text.splitlines(), skipinitialspace=True)
-    return tuple(
-        _gpu([word.strip() for word in row]) for row in rows if len(row) == len(FIELDS) and row[0].isdecimal()
-    )
+    return tuple(_gpu([word.strip() for word in row]) for row in rows if len(row) == len(FIELDS) and row[0].isdecimal())
 
 
 def has_tensor_cores(name: str, compute_capability: tuple[int, int] | None) -> bool | None:

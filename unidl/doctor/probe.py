@@ -26,7 +26,7 @@ def answer(name: str) -> dict[str, Any]:
     load_seconds = time.perf_counter() - started
     seen = backend.devices()
     has_gpu = any(device.kind == "gpu" for device in seen.found)
-    placement = devices.resolve("auto")
+    placement = devices.automatic(backend, seen)
     return {
         "versions": backend.versions(),
         "load_seconds": round(load_seconds, 3),

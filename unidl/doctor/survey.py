@@ -92,9 +92,7 @@ def survey() -> Survey:
     return Survey(
         unidl.__version__,
         _version("keras"),
-        Python(
-            platform.python_version(), platform.python_implementation(), sys.executable, platform.platform()
-        ),
+        Python(platform.python_version(), platform.python_implementation(), sys.executable, platform.platform()),
         rows,
         why_no_frameworks,
         automatic(rows, environment),
@@ -127,9 +125,7 @@ def automatic(rows: tuple[Framework, ...], environment: Mapping[str, str]) -> Au
     return Automatic(
         backend,
         Choice(row.answer.device, str(row.answer.device_reason), _setting("UNIDL_DEVICE", environment)),
-        Choice(
-            row.answer.precision, str(row.answer.precision_reason), _setting("UNIDL_PRECISION", environment)
-        ),
+        Choice(row.answer.precision, str(row.answer.precision_reason), _setting("UNIDL_PRECISION", environment)),
     )
 
 

@@ -11,8 +11,7 @@ from typing import Any
 from unidl.errors import ModelError
 
 LARGEST_MODEL = 2**31
-"""Parameters, 8 GiB in float32. More is a slip of the keyboard, or a damaged file: no builder is made for
-it."""
+"""Parameters, 8 GiB in float32. More is a slip of the keyboard, or a damaged file."""
 
 
 class Arguments:
@@ -55,10 +54,11 @@ class Arguments:
 
     def fraction(self, argument: str, value: Any) -> float:
         """Take a number from 0 up to, but not including, 1."""
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+        if not 0 <= number < 1:
             raise self.refused(argument, value, "it must be a number from 0 up to, but not including, 1")
-        self.values[argument] = float(value)
-        return float(value)
+        self.values[argument] = number
+        return number
 
     def flag(self, argument: str, value: Any) -> bool:
         """Take True or False."""

@@ -42,15 +42,16 @@ def from_model(model: keras.Model, precision: str | None) -> Base:
     return replace(from_architecture(record.architecture, precision, model), vocabulary=record.vocabulary)
 
 
-def from_architecture(
-    architecture: Architecture, precision: str | None, original: keras.Model | None = None
-) -> Base:
-    """Build one of our models, with the weights of `original` if there is one, and cut off its head."""
+def from_architecture(architecture: Architecture, precision: str | None, original: keras.Model | None = None) -> Base:
+    """Build one of our models, with the weights of `original` if there is one, and cut off its head.
+
+    Without its dropout, which would make the features of a frozen base random.
+    """
     import keras
 
     from unidl.models.rebuilding import build
 
-    arguments = {**architecture.arguments, "precision": precision}
+    arguments = {**architecture.arguments, "precision": precision, "dropout": 0.0}
     model = build(replace(architecture, arguments=arguments))
     if original is not None:
         for weight, source in zip(model.weights, original.weights, strict=True):
@@ -87,12 +88,13 @@ def from_application(
     keras.config.set_dtype_policy(policy)  # the applications have no other way to say it
     try:
         model = _built(application, shape, weights if load and weights == "imagenet" else None, asked)
+        if load and weights not in (None, "imagenet"):
+            _load_file(model, weights, asked)
+        model = _without_chance(model)
         if weights == "imagenet" and not load:
             model = _as_for_imagenet(model, application)
     finally:
         keras.config.set_dtype_policy(before)
-    if load and weights not in (None, "imagenet"):
-        _load_file(model, weights, asked)
     return Base(model, name, application, weights_missing=weights is None or not load)
 
 
@@ -100,11 +102,12 @@ def applications() -> dict[str, Callable[..., keras.Model]]:
     """Return the functions of keras.applications that build a network, by name."""
     import keras
 
-    return {
+    found: dict[str, Any] = {
         name: value
         for name, value in vars(keras.applications).items()
         if callable(value) and "include_top" in signature(value).parameters
     }
+    return found
 
 
 def _built(
@@ -113,11 +116,9 @@ def _built(
     try:
         return application(include_top=False, weights=weights, input_shape=shape)
     except Exception as error:
-        # Keras raises a bare Exception where a download fails, and a ValueError for a wrong hash or a wrong
-        # shape.
-        if isinstance(error, OSError) or str(error).startswith(
-            ("URL fetch failure", "Incomplete or corrupted")
-        ):
+        # Keras raises a bare Exception for a failed download, and a ValueError for a wrong hash or shape.
+        failures = ("URL fetch failure", "Incomplete or corrupted")
+        if isinstance(error, OSError) or str(error).startswith(failures):
             cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
             because = (
                 f"the weights of {application.__name__} could not be had: {error}\n"
@@ -126,18 +127,32 @@ def _built(
             )
             raise asked.refused("weights", weights, because) from error
         if isinstance(error, ValueError):
-            raise asked.refused(
-                "input_shape", shape, f"{application.__name__} refuses it: {error}"
-            ) from error
+            because = f"{application.__name__} refuses it: {error}"
+            raise asked.refused("input_shape", shape, because) from error
         raise
+
+
+def _without_chance(model: keras.Model) -> keras.Model:
+    """The network without the layers that drop something at random while training: a frozen base has no use
+    for it.
+
+    To call it with training=False would not do, since `fit` overrides that in a functional model (keras issue
+    #20285).
+    """
+    names = ("Dropout", "StochasticDepth")
+    if not any(type(layer).__name__ in names for layer in model.layers):
+        return model
+    return _called_through(
+        lambda layer, *inputs, **options: inputs[0] if type(layer).__name__ in names else layer(*inputs, **options),
+        model,
+    )
 
 
 def _as_for_imagenet(model: keras.Model, application: Callable[..., keras.Model]) -> keras.Model:
     """The network as weights="imagenet" builds it, without them.
 
     Of all applications only EfficientNet looks at `weights` when it builds: it corrects the normalization of
-    its inputs for the published weights (Keras 3.15.1, applications/efficientnet.py; tensorflow issue
-    #49930).
+    its inputs for the published weights (Keras 3.15.1, applications/efficientnet.py; tensorflow #49930).
     """
     import keras
 
@@ -148,10 +163,21 @@ def _as_for_imagenet(model: keras.Model, application: Callable[..., keras.Model]
     def call(layer: keras.layers.Layer, *inputs: Any, **options: Any) -> Any:
         outputs = layer(*inputs, **options)
         if isinstance(layer, keras.layers.Normalization):
-            return keras.layers.Rescaling([deviation**-0.5 for deviation in deviations])(outputs)
+            rescaling: Any = keras.layers.Rescaling
+            return rescaling([deviation**-0.5 for deviation in deviations])(outputs)
         return outputs
 
-    return keras.models.clone_model(model, call_function=call)
+    return _called_through(call, model)
+
+
+def _called_through(call: Callable[..., Any], model: keras.Model) -> keras.Model:
+    """The same network with the same weights, but each layer called by `call(layer, *inputs)`."""
+    import keras
+
+    changed = keras.models.clone_model(model, call_function=call)
+    for weight, source in zip(changed.weights, model.weights, strict=True):
+        weight.assign(source.value)
+    return changed
 
 
 def _load_file(model: keras.Model, path: str, asked: Arguments) -> None:

@@ -15,6 +15,9 @@ from unidl.random import derived_seed
 if TYPE_CHECKING:
     import keras
 
+Tensor = Any
+"""A keras.KerasTensor, which Keras's own annotations do not promise."""
+
 
 @contextmanager
 def layers_in(precision: str | None) -> Iterator[str]:
@@ -36,7 +39,7 @@ def dropout_layer(rate: float, seed: int, name: str, policy: str) -> keras.layer
     return keras.layers.Dropout(rate, seed=derived_seed(seed, "dropout", name), dtype=policy, name=name)
 
 
-def softmax_head(features: keras.KerasTensor, classes: int, policy: str) -> keras.KerasTensor:
+def softmax_head(features: Tensor, classes: int, policy: str) -> Tensor:
     """Return class probabilities in float32, whatever the policy.
 
     The logits are a layer of their own, so that a loss can start from them.

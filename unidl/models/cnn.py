@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unidl.models.arguments import Arguments
-from unidl.models.building import dropout_layer, finish, layers_in, softmax_head
+from unidl.models.building import Tensor, dropout_layer, finish, layers_in, softmax_head
 
 if TYPE_CHECKING:
     import keras
@@ -26,13 +26,12 @@ def build_cnn(
     seed: int = 0,
     name: str = "cnn",
 ) -> keras.Model:
-    """Build a network that gives class probabilities (batch, classes) of images (batch, height, width,
-    channels).
+    """Build a convolutional network for images (batch, height, width, channels).
 
     A convolution for each of `filters`, with ReLU and without padding, and a 2x2 max-pooling after each but
-    the last; then a dense layer with ReLU, and softmax. dropout: the share dropped of what the dense layer
-    gives. Raises `ModelError` if such a network cannot exist, as where the images are too small for its
-    poolings.
+    the last; then a dense layer with ReLU, and softmax: it gives probabilities (batch, classes). dropout: the
+    share dropped of what the dense layer gives. Raises `ModelError` if such a network cannot exist, as where
+    the images are too small for the poolings.
     """
     asked = Arguments("build_cnn")
     shape = asked.wholes("input_shape", input_shape, ("height", "width", "channels"))
@@ -56,9 +55,7 @@ def build_cnn(
         for number, count in enumerate(filters, start=1):
             values = _convolution(values, number, count, kernel_size, batch_normalization, policy)
             if number < len(filters):
-                pool = keras.layers.MaxPooling2D(
-                    2, data_format="channels_last", dtype=policy, name=f"pool_{number}"
-                )
+                pool = keras.layers.MaxPooling2D(2, data_format="channels_last", dtype=policy, name=f"pool_{number}")
                 values = pool(values)
         values = keras.layers.Flatten(data_format="channels_last", dtype=policy, name="flatten")(values)
         values = keras.layers.Dense(dense_units, activation="relu", dtype=policy, name="dense")(values)
@@ -89,9 +86,7 @@ def parameters(
     return total + (flat + 1) * dense_units + (dense_units + 1) * classes
 
 
-def _require_large_enough(
-    asked: Arguments, shape: tuple[int, ...], convolutions: int, kernel_size: int
-) -> None:
+def _require_large_enough(asked: Arguments, shape: tuple[int, ...], convolutions: int, kernel_size: int) -> None:
     smallest = kernel_size
     for _ in range(convolutions - 1):
         smallest = 2 * smallest + kernel_size - 1
@@ -108,13 +103,13 @@ def _require_large_enough(
 
 
 def _convolution(
-    values: keras.KerasTensor,
+    values: Tensor,
     number: int,
     filters: int,
     kernel_size: int,
     batch_normalization: bool,
     policy: str,
-) -> keras.KerasTensor:
+) -> Tensor:
     import keras
 
     values = keras.layers.Conv2D(

@@ -97,8 +97,8 @@ def _orthogonal(initializer: Any, shape: tuple[int, ...], generator: np.random.G
 
     Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks".
     The factor Q is unique once the diagonal of R is positive, which also makes it uniform (Mezzadri 2007,
-    "How to generate random matrices from the classical compact groups"). In float64, whose last bits depend
-    on the BLAS and are rounded away.
+    "How to generate random matrices from the classical compact groups"). The last bits of float64 depend on
+    the BLAS and its threads; a grid of 2**-24, fine enough for float32, hides them.
     """
     rows, columns = math.prod(shape[:-1]), shape[-1]
     gaussian = generator.standard_normal((max(rows, columns), min(rows, columns)))
@@ -106,7 +106,8 @@ def _orthogonal(initializer: Any, shape: tuple[int, ...], generator: np.random.G
     orthogonal *= np.sign(np.diagonal(triangular))
     if rows < columns:
         orthogonal = orthogonal.T
-    return (initializer.gain * orthogonal).astype(np.float32).reshape(shape)
+    orthogonal = np.rint(orthogonal * 2**24) / 2**24
+    return np.float32(initializer.gain) * orthogonal.astype(np.float32).reshape(shape)
 
 
 RANDOM: dict[type, Callable[[Any, tuple[int, ...], np.random.Generator], Array]] = {

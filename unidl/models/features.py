@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unidl.errors import ModelError
 from unidl.models.arguments import Arguments
 from unidl.models.bases import DEFAULT_SHAPE, Base
-
-if TYPE_CHECKING:
-    import keras
+from unidl.models.building import Tensor
 
 
-def frozen_features(
-    found: Base, shape: tuple[int, ...] | None, asked: Arguments
-) -> tuple[Any, keras.KerasTensor]:
-    """New inputs, one tensor or a nest of them, and what the base makes of them in inference mode."""
+def frozen_features(found: Base, shape: tuple[int, ...] | None, asked: Arguments) -> tuple[Any, Tensor]:
+    """New inputs, one tensor or a nest of them, and what the base makes of them."""
     import keras
 
     model = found.model
@@ -27,27 +23,26 @@ def frozen_features(
         )
     if len(outputs) > 1:
         raise ModelError(
-            f"Cannot use the model '{model.name}' as a base: it gives {len(outputs)} tensors instead of one.\n"
+            f"Cannot use the model '{model.name}' as a base: it gives {len(outputs)} tensors, not one.\n"
             'Choose: keras.Model(model.input, model.output["..."]), or model.output[0] for a list.'
         )
     if found.application is not None:
         from unidl.models.preprocessing import preprocessed
 
         images = keras.Input(shape or DEFAULT_SHAPE, name="image", dtype="float32")
-        return images, model(preprocessed(images, found.application), training=False)
+        return images, model(preprocessed(images, found.application))
     if shape is not None and [tuple(given.shape[1:]) for given in model.inputs] != [shape]:
         own = ", ".join(str(tuple(given.shape[1:])) for given in model.inputs)
-        raise asked.refused(
-            "input_shape", shape, f"the model '{model.name}' takes {own}; leave input_shape out"
-        )
-    nest = model.inputs[0] if len(model.inputs) == 1 else model.input
+        because = f"the model '{model.name}' takes {own}; leave input_shape out"
+        raise asked.refused("input_shape", shape, because)
+    nest = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     inputs = keras.tree.map_structure(
         lambda given: keras.Input(given.shape[1:], dtype=given.dtype, name=given.name), nest
     )
-    return inputs, model(inputs, training=False)
+    return inputs, model(inputs)
 
 
-def pooled(features: keras.KerasTensor, pooling: str, policy: str, asked: Arguments) -> keras.KerasTensor:
+def pooled(features: Tensor, pooling: str, policy: str, asked: Arguments) -> Tensor:
     """Features (batch, n) of whatever the base gives."""
     import keras
 
@@ -68,7 +63,6 @@ def pooled(features: keras.KerasTensor, pooling: str, policy: str, asked: Argume
         5: keras.layers.GlobalAveragePooling3D,
     }
     if len(shape) not in averages:
-        raise asked.refused(
-            "pooling", pooling, f"the features {shape} have nothing to average over; take 'flatten'"
-        )
+        because = f"the features {shape} have nothing to average over; take 'flatten'"
+        raise asked.refused("pooling", pooling, because)
     return averages[len(shape)](data_format="channels_last", dtype=policy, name="average")(features)

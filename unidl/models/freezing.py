@@ -18,35 +18,41 @@ def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
     """Let the base of a transfer model learn, too; return how many parameters of the model are trainable now.
 
     from_layer: this layer of the base and all that come after it in `base.layers`; None for the whole base.
-    Compile the model again, or make a new Trainer, before training goes on, with a learning rate 10 to 100
-    times smaller: Keras fixes at compile time what an optimizer updates. Batch normalization stays in
-    inference mode. Raises `ModelError` if the model has no base, or the base has no such layer.
+    Batch normalization stays frozen, and so keeps the statistics it came with: the batches of a fine-tuning
+    run are too few to replace them. Compile the model again, or make a new Trainer, before training goes on,
+    with a learning rate 10 to 100 times smaller: Keras settles at compile time what an optimizer updates.
+    Raises `ModelError` if the model has no base, or the base has no such layer.
     """
+    import keras
+
     base = base_of(model)
     layers = _layers(base)
     names = [layer.name for layer in layers]
     if from_layer is not None and from_layer not in names:
         raise ModelError(
-            f"Cannot unfreeze from_layer={from_layer!r}: the base '{base.name}' of the model '{model.name}' has no "
-            f"layer of that name. {close_names(from_layer, names)}."
+            f"Cannot unfreeze from_layer={from_layer!r}: the base '{base.name}' of the model '{model.name}' "
+            f"has no layer of that name. {close_names(from_layer, names)}."
         )
     base.trainable = False  # on TensorFlow, setting what is already set does not reach the layers inside
     base.trainable = True
     for layer in layers[: names.index(from_layer) if from_layer is not None else 0]:
         layer.trainable = False
-    return sum(_size(weight) for weight in model.trainable_weights)
+    for _, layer in walk(base):
+        # Frozen is what runs it in inference mode: `fit` overrides a training=False (keras issue #20285).
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 def base_of(model: keras.Model) -> keras.Model:
-    """Return the base of a transfer model: the one layer of it that is a model itself. Raises
-    `ModelError`."""
+    """Return the base of a transfer model: the one among its layers that is a model. Raises `ModelError`."""
     import keras
 
     found = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     if len(found) != 1:
         raise ModelError(
-            f"Cannot find the base of the model '{model.name}': {len(found)} of its layers are models, and in a "
-            "model of build_transfer one is."
+            f"Cannot find the base of the model '{model.name}': {len(found)} of its layers are models, and "
+            "in a model of build_transfer one is."
         )
     return found[0]
 
@@ -81,7 +87,3 @@ def _layers(base: keras.Model) -> list[keras.layers.Layer]:
     for layer in base.layers:
         layers += _layers(layer) if isinstance(layer, keras.Model) else [layer]
     return layers
-
-
-def _size(weight: keras.Variable) -> int:
-    return math.prod(weight.shape)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import ModelError
-from unidl.models.layer_paths import walk
+from unidl.models.layer_paths import named_weights, walk
 from unidl.random import stream
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ _building = threading.RLock()
 
 
 def initialise(model: keras.Model, seed: int, *, skip: Collection[keras.layers.Layer] = ()) -> None:
-    """Draw every random initial weight of a built model again, from `seed` and the weight's path in the
-    model.
+    """Draw every random initial weight of a built model again, from `seed` and its place in the model.
 
     The distribution is that of the layer's Keras initializer; the initializer's own seed is not used. Weights
     that begin as constants stay as they are, and so do those of the layers in `skip`. Two equal models get
@@ -36,30 +34,26 @@ def initialise(model: keras.Model, seed: int, *, skip: Collection[keras.layers.L
             "Call it on a batch, or give it a keras.Input, first."
         )
     skipped = {id(weight) for layer in skip for weight in layer.weights}
-    owners = {id(weight): (path, layer) for path, layer in walk(model) for weight in layer.weights}
-    counts: Counter[str] = Counter()
-    for weight in model.weights:
-        path, layer = owners[id(weight)]
-        key = f"{path}/{weight.name}"
-        counts[key] += 1
+    owners = {id(weight): layer for _, layer in walk(model) for weight in layer.weights}
+    for path, weight in named_weights(model).items():
         if id(weight) in skipped:
             continue
+        layer = owners[id(weight)]
         initializer = _initializer(layer, weight)
         if initializer is not None:
-            weight.assign(_values(initializer, layer, weight, stream(seed, "initial", key, counts[key])))
+            weight.assign(_values(initializer, layer, weight, stream(seed, "initial", path)))
         elif not _begins_constant(layer, weight):
             raise ModelError(
-                f"Cannot initialise the weight '{weight.name}' of the {type(layer).__name__} '{layer.name}': it is "
-                "random, and the layer does not tell from which initializer of Keras.\n"
-                f"Keep the initializer as the layer's attribute '{weight.name}_initializer', or pass the layer "
-                "in skip= to leave its weights to Keras, different on every backend."
+                f"Cannot initialise the weight '{weight.name}' of the {type(layer).__name__} '{layer.name}': "
+                "it is random, and the layer does not tell from which initializer of Keras.\n"
+                f"Keep the initializer as the layer's '{weight.name}_initializer', or pass the layer in "
+                "skip= to leave its weights to Keras, different on every backend."
             )
 
 
 @contextmanager
 def drawn_later() -> Iterator[None]:
-    """Inside it Keras's random initializers give NaN in this thread: `initialise` or a file brings real
-    values.
+    """Inside it Keras's random initializers give NaN, in this thread; `initialise` or a file brings values.
 
     JAX compiles a program for every shape that it draws, 14 s for VGG16 and 30 s for MobileNetV2 on two cores
     (Keras 3.15.1, jax 0.10.2), for values that are thrown away. Without them both take under 1 s.
@@ -67,7 +61,7 @@ def drawn_later() -> Iterator[None]:
     import keras
 
     with _building:
-        drawing = {
+        drawing: dict[Any, Callable[..., Any]] = {
             kind: kind.__call__
             for kind in (
                 keras.initializers.RandomNormal,
@@ -101,31 +95,25 @@ def _placeholder_for(draw: Callable[..., Any], thread: int) -> Callable[..., Any
 def _initializer(layer: keras.layers.Layer, weight: keras.Variable) -> Any:
     """The random Keras initializer that the weight came from, or None if it is constant or unknown."""
     import keras
+    from keras.initializers import GlorotUniform, TruncatedNormal, VarianceScaling
 
     from unidl.models.draws import RANDOM
 
     # Two layers of Keras 3.15.1 write the initializer of a weight where nothing but their code can see it.
     hidden = {
-        (keras.layers.AdditiveAttention, "scale"): keras.initializers.GlorotUniform,
-        (keras.layers.SpectralNormalization, "vector_u"): lambda: keras.initializers.TruncatedNormal(
-            stddev=0.02
-        ),
+        (keras.layers.AdditiveAttention, "scale"): GlorotUniform(seed=0),
+        (keras.layers.SpectralNormalization, "vector_u"): TruncatedNormal(stddev=0.02, seed=0),
     }
-    if (type(layer), weight.name) in hidden:
-        return hidden[type(layer), weight.name]()
-    initializer = _attribute(layer, weight.name)
+    initializer = hidden.get((type(layer), weight.name)) or _attribute(layer, weight.name)
     if type(initializer) not in RANDOM:
         return None
-    if isinstance(layer, keras.layers.EinsumDense) and isinstance(
-        initializer, keras.initializers.VarianceScaling
-    ):
+    if isinstance(layer, keras.layers.EinsumDense) and isinstance(initializer, VarianceScaling):
         return _with_einsum_axes(initializer, layer.equation)
     return initializer
 
 
 def _attribute(layer: keras.layers.Layer, weight_name: str) -> Any:
-    """The layer's initializer for a weight: "recurrent_kernel" comes from `recurrent_initializer`, and so
-    on."""
+    """The layer's initializer for a weight, as `recurrent_initializer` for "recurrent_kernel"."""
     names = [weight_name, weight_name.removesuffix("_kernel"), weight_name.removeprefix("reverse_")]
     if weight_name == "kernel":
         names.append("depthwise")  # of DepthwiseConv1D and 2D
@@ -137,8 +125,7 @@ def _attribute(layer: keras.layers.Layer, weight_name: str) -> Any:
 
 
 def _with_einsum_axes(initializer: Any, equation: str) -> Any:
-    """The initializer as EinsumDense uses it: the axes of the kernel that reach the output are the
-    outputs."""
+    """The initializer as EinsumDense uses it: its outputs are the axes of the kernel that stay."""
     if initializer.input_axes is not None and initializer.output_axes is not None:
         return initializer
     operands, output = equation.replace("...", "").split("->")
@@ -146,7 +133,7 @@ def _with_einsum_axes(initializer: Any, equation: str) -> Any:
     axes = {True: [], False: []}
     for axis, label in enumerate(kernel):
         axes[label in output].append(axis)
-    config = initializer.get_config() | {"input_axes": axes[False], "output_axes": axes[True]}
+    config = initializer.get_config() | {"seed": 0, "input_axes": axes[False], "output_axes": axes[True]}
     return type(initializer).from_config(config)
 
 
@@ -159,15 +146,12 @@ def _values(
     # The forget gate begins open, as in Keras: Jozefowicz et al. 2015, "An empirical exploration of RNNs".
     if weight.name == "bias" and getattr(layer, "unit_forget_bias", False):
         gate = values.size // 4
-        values[gate : 2 * gate] = (
-            1  # as Keras does: Jozefowicz et al. 2015, "An empirical exploration of RNNs"
-        )
+        values[gate : 2 * gate] = 1
     return values
 
 
 def _begins_constant(layer: keras.layers.Layer, weight: keras.Variable) -> bool:
-    """Whether a weight without a random initializer is the same everywhere. One lone number could be a
-    draw."""
+    """Whether a weight without a random initializer is the same everywhere. A lone number could be drawn."""
     import keras
 
     from unidl.models.draws import CONSTANT
@@ -177,5 +161,6 @@ def _begins_constant(layer: keras.layers.Layer, weight: keras.Variable) -> bool:
     size = math.prod(weight.shape)
     if size == 0:
         return True
-    lowest, highest = float(keras.ops.min(weight.value)), float(keras.ops.max(weight.value))
+    ops: Any = keras.ops
+    lowest, highest = float(ops.min(weight.value)), float(ops.max(weight.value))
     return lowest == highest and (size > 1 or lowest in (0, 1))

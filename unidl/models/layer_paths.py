@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 
 def walk(model: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yield every layer inside `model` with its path, parents before children; the model itself has the path
-    "".
+    """Yield every layer inside `model` with its path, parents before children; the model's own is "".
 
     A path joins the names on the way with "/", as in "vgg16/block1_conv1". A name that Keras made up, such as
     "conv2d_7", counts layers over the whole process: it becomes "conv2d#0", "conv2d#1" in the order of the

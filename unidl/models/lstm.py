@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unidl.models.arguments import Arguments
-from unidl.models.building import dropout_layer, finish, layers_in, softmax_head
+from unidl.models.building import Tensor, dropout_layer, finish, layers_in, softmax_head
 from unidl.random import derived_seed
 
 if TYPE_CHECKING:
@@ -70,11 +70,8 @@ def build_lstm(
     with layers_in(precision) as policy:
         import keras
 
-        inputs, values = _steps(
-            vocabulary_size, embedding_size, sequence_length, features, mask_padding, policy
-        )
-        # A layer of its own each time: dropout inside a recurrent layer rules out every framework's fast
-        # kernel.
+        inputs, values = _steps(vocabulary_size, embedding_size, sequence_length, features, mask_padding, policy)
+        # In layers of its own: dropout inside a recurrent layer rules out the frameworks' fast kernels.
         if dropout and vocabulary_size is not None:
             values = dropout_layer(dropout, seed, "dropout_0", policy)(values)
         for number in range(1, layers + 1):
@@ -90,8 +87,7 @@ def build_lstm(
 
 
 def recurrent_parameters(inputs: int, units: int, layers: int, cell: str, bidirectional: bool) -> int:
-    """Count the parameters of the recurrent layers. inputs: the size of one step as the first layer gets
-    it."""
+    """Count the parameters of the recurrent layers. inputs: the size of the vectors they are given."""
     total = 0
     for _ in range(layers):
         # A GRU with reset_after has a second bias, inside the reset gate.
@@ -124,14 +120,12 @@ def _head(
     classes = asked.whole_or_none("classes", classes, minimum=2)
     targets = asked.whole_or_none("targets", targets)
     if classes is not None and targets is not None:
-        raise asked.refused(
-            "targets", targets, f"classes={classes} asks for probabilities instead; leave one out"
-        )
+        because = f"classes={classes} asks for probabilities instead; leave one out"
+        raise asked.refused("targets", targets, because)
     if classes is None and targets is None:
         if vocabulary_size is None:
-            raise asked.refused(
-                "classes", None, "with features=, say classes= for probabilities or targets= for numbers"
-            )
+            because = "with features=, say classes= for probabilities or targets= for numbers"
+            raise asked.refused("classes", None, because)
         return vocabulary_size, None
     return classes, targets
 
@@ -143,7 +137,7 @@ def _steps(
     features: int | None,
     mask_padding: bool,
     policy: str,
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+) -> tuple[Tensor, Tensor]:
     """The inputs, and the vectors (batch, time, size) that the first recurrent layer is given."""
     import keras
 
@@ -167,10 +161,9 @@ def _recurrent(
 
     name = f"{cell}_{number}"
     kind = keras.layers.LSTM if cell == "lstm" else keras.layers.GRU
-    # The seed has no use without dropout; without one Keras would draw it from Python's global random state.
-    layer = kind(
-        units, return_sequences=every_step, seed=derived_seed(seed, "dropout", name), dtype=policy, name=name
-    )
+    # Of no use here, but without one Keras would take a seed from Python's global random state.
+    unused_seed = derived_seed(seed, "dropout", name)
+    layer = kind(units, return_sequences=every_step, seed=unused_seed, dtype=policy, name=name)
     if bidirectional:
         return keras.layers.Bidirectional(layer, dtype=policy, name=f"bidirectional_{number}")
     return layer

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
 from unidl.errors import ModelError
+from unidl.models.building import Tensor
 
 
-def preprocessed(images: keras.KerasTensor, application: Callable[..., keras.Model]) -> keras.KerasTensor:
-    """Return `images` (batch, height, width, 3), red first and 0 to 1, as `application` was trained to see
-    them.
+def preprocessed(images: Tensor, application: Callable[..., keras.Model]) -> Tensor:
+    """Return `images` (batch, height, width, 3) as `application` was trained to see them.
 
-    The arithmetic is that of the `preprocess_input` beside the application, after a multiplication by 255.
+    They are red first, and 0 to 1. The arithmetic is that of the `preprocess_input` beside the application,
+    after a multiplication by 255.
     """
     backwards, scale, offset = measured(application)
     if backwards:
         images = keras.ops.flip(images, axis=-1)  # the weights that came from Caffe take blue-green-red
-    # In float32 under every policy: 255 grey levels are more than bfloat16 can tell apart.
-    return keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocessing")(images)
+    # In float32 under every policy: 255 grey levels are more than bfloat16 can tell apart. Any, since Keras's
+    # annotations forget that both numbers may be lists, one number a channel.
+    rescaling: Any = keras.layers.Rescaling
+    return rescaling(scale, offset, dtype="float32", name="preprocessing")(images)
 
 
 def measured(application: Callable[..., keras.Model]) -> tuple[bool, list[float], list[float]]:
@@ -43,7 +47,7 @@ def measured(application: Callable[..., keras.Model]) -> tuple[bool, list[float]
     expected = np.diag(scale)
     if not np.allclose(response, expected[::-1] if backwards else expected):
         raise ModelError(
-            f"Cannot use the base '{application.__name__}': its preprocess_input mixes the colours of a pixel, "
-            "and unidl can only scale them.\nBuild it yourself and pass the keras.Model as base."
+            f"Cannot use the base '{application.__name__}': its preprocess_input mixes the colours, and "
+            "unidl can only scale them.\nBuild it yourself and pass the keras.Model as base."
         )
     return backwards, [float(value) for value in scale], [float(value) for value in black]

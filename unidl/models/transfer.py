@@ -44,8 +44,8 @@ def build_transfer(
     for random ones. dense_units: of a dense layer with ReLU before the classes; None for no such layer.
     pooling: "flatten" the features, "average" them over places or steps, or take the "first" step.
 
-    The base runs in inference mode, also while training and once it is unfrozen: the statistics of its batch
-    normalization stay. Raises `ModelError` if such a model cannot be built.
+    The batch normalization of the base keeps its statistics, also once it is unfrozen. Its dropout is left
+    out; only a foreign keras.Model keeps its own. Raises `ModelError` if such a model cannot be built.
     """
     return _transfer(
         base,
@@ -85,10 +85,9 @@ def _transfer(
     load: bool,
 ) -> keras.Model:
     asked = Arguments("build_transfer")
-    shape = None
+    shape = asked.values["input_shape"] = None
     if input_shape is not None:
         shape = asked.wholes("input_shape", input_shape, ("height", "width", "channels"))
-    asked.values.setdefault("input_shape", None)
     classes = asked.whole("classes", classes, minimum=2)
     weights = _weights(asked, base, weights, load)
     dense_units = asked.whole_or_none("dense_units", dense_units, minimum=0)
@@ -129,13 +128,11 @@ def _weights(asked: Arguments, base: Any, weights: Any, load: bool) -> str | Non
     if weights in (None, "imagenet") or not load:
         return weights
     if not isinstance(base, str):
-        raise asked.refused(
-            "weights", weights, "only a base given by its name takes weights; this one has its own"
-        )
+        because = "only a base given by its name takes weights; this one has its own"
+        raise asked.refused("weights", weights, because)
     if not Path(weights).is_file():
-        raise asked.refused(
-            "weights", weights, "there is no such file. 'imagenet' and None are possible, too"
-        )
+        because = "there is no such file. 'imagenet' and None are possible, too"
+        raise asked.refused("weights", weights, because)
     return weights
 
 
@@ -155,16 +152,15 @@ def _find(
     if isinstance(base, keras.Model):
         return bases.from_model(base, precision)
     if not isinstance(base, str | os.PathLike):
-        raise asked.refused(
-            "base", base, "it must be a name of keras.applications, a directory or a keras.Model"
-        )
-    if Path(base).is_dir() and base not in bases.applications():
+        because = "it must be a name of keras.applications, a directory or a keras.Model"
+        raise asked.refused("base", base, because)
+    name = os.fspath(base)
+    # A record never names a directory, so that a file cannot make us read another one.
+    if load and name not in bases.applications() and Path(name).is_dir():
         from unidl.training import load_model
 
-        return bases.from_model(load_model(base), precision)
-    return bases.from_application(
-        os.fspath(base), shape or bases.DEFAULT_SHAPE, weights, policy, asked, load=load
-    )
+        return bases.from_model(load_model(name), precision)
+    return bases.from_application(name, shape or bases.DEFAULT_SHAPE, weights, policy, asked, load=load)
 
 
 def _parameters(frozen: keras.Model, features: int, dense_units: int, classes: int) -> int:

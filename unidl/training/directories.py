@@ -86,7 +86,9 @@ def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
             raise SavedModelError(
                 f"Cannot load {path}: it has format {manifest['format']}, and this unidl reads format {FORMAT}."
             )
-        return {str(name): {"bytes": entry["bytes"], "sha256": entry["sha256"]} for name, entry in manifest["files"].items()}
+        return {
+            str(name): {"bytes": entry["bytes"], "sha256": entry["sha256"]} for name, entry in manifest["files"].items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SavedModelError(f"Cannot load {path}: its {MANIFEST} is damaged ({error}).") from error
 

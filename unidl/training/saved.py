@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl import registry
-from unidl.errors import ModelError, SavedModelError
+from unidl.errors import SavedModelError
 from unidl.models import build, set_trainable_state, trainable_state
 from unidl.models.layer_paths import named_weights
 from unidl.models.records import Architecture, note, record_of
@@ -66,7 +66,10 @@ def _describe(model: keras.Model) -> bytes:
         "trainable": trainable_state(model),
     }
     if record.architecture is not None:
-        description |= {"builder": record.architecture.builder, "arguments": dict(record.architecture.arguments)}
+        description |= {
+            "builder": record.architecture.builder,
+            "arguments": dict(record.architecture.arguments),
+        }
     else:
         description["keras"] = _keras_description(model)
     return json.dumps(description, indent=1).encode()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl import devices, registry
-from unidl.backend import Device, Trains, TrainLoop, Tree
+from unidl.backend import Device, TrainLoop, Trains, Tree
 from unidl.data.checks import check_fits
 from unidl.data.dataset import Split, as_split
 from unidl.errors import BackendError, UsageError
@@ -18,7 +18,7 @@ from unidl.models.records import note
 from unidl.training.compiling import ensure_compiled, signature
 from unidl.training.fitting import Fit, FitSettings, test_metrics
 from unidl.training.order import chunks, epoch_order
-from unidl.training.progress import QuietProgress, Style, make_progress
+from unidl.training.progress import Style, make_progress
 from unidl.training.running_precision import precision_of
 
 if TYPE_CHECKING:
@@ -110,9 +110,7 @@ class Trainer:
         note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
         self.settings = settings
         with self._context():
-            run = Fit(
-                self.model, self._ready_loop(), train, held_out, settings, [*callbacks, *stoppers], reporter
-            )
+            run = Fit(self.model, self._ready_loop(), train, held_out, settings, [*callbacks, *stoppers], reporter)
             try:
                 history = run.run(self._title())
             finally:

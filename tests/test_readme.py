@@ -1,0 +1,100 @@
+"""Every command of the README and every line of its Python is run, or held to what runs it."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import re
+import shlex
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from unidl.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+FIRST = "pip install '.[jax]' && unidl train cnn"
+SECOND = "pip install tox && tox"
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Every line of every sh block."""
+    return [line for block in blocks("sh") for line in block.splitlines() if line and not line.startswith("#")]
+
+
+def shortened(source: str) -> str:
+    """The same Python on less data: what is tested is that it runs as it stands."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "epochs":
+            node.value = ast.Constant(1)
+    return ast.unparse(tree).replace("text.train", "take(text.train, slice(0, 256))")
+
+
+def test_the_first_commands_are_these():
+    """Tox runs the first in a fresh environment, and the continuous integration runs the second."""
+    assert commands()[:2] == [FIRST, SECOND]
+    assert "pip install --quiet tox && tox" in (ROOT / ".ci/run").read_text()
+    assert "FIRST" in (ROOT / "tests/check_distribution.py").read_text()
+
+
+def test_every_extra_exists():
+    """A person who pastes an extra that is not there gets no framework and only a warning."""
+    extras = set(re.findall(r"pip install '\.\[([\w-]+)\]'", README))
+    assert len(extras) >= 5
+    assert extras <= set(metadata.metadata("unidl").get_all("Provides-Extra"))
+
+
+@pytest.mark.slow
+def test_every_other_command_runs_in_order(tmp_path, monkeypatch):
+    """In one folder, one after the other, as a reader pastes them; with fewer epochs of the long one."""
+    (tmp_path / "examples").mkdir()
+    shutil.copy(ROOT / "examples/seven.png", tmp_path / "examples")
+    (tmp_path / "short.txt").write_text("the value of the object is the value of the name . " * 60)
+    monkeypatch.chdir(tmp_path)
+    ran = commands()[2:]
+    assert len(ran) >= 7
+    for command in ran:
+        words = shlex.split(command)
+        assert words[0] == "unidl", command
+        if words[1:3] == ["train", "lstm"]:
+            words += ["--data", "short.txt"]
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            assert main(words[1:]) == 0, command
+        assert output.getvalue().strip(), command
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    """The blocks share a folder, as the third takes the run that the first saved."""
+    monkeypatch.chdir(tmp_path)
+    assert len(blocks("python")) == 3
+    for block in blocks("python"):
+        exec(compile("from unidl.data.dataset import take\n" + shortened(block), "README.md", "exec"), {})
+    assert (tmp_path / "runs/cnn/weights.safetensors").exists()
+
+
+def test_every_link_leads_somewhere():
+    for page in (README, (ROOT / "backends/README.md").read_text()):
+        folder = ROOT if page is README else ROOT / "backends"
+        for target in re.findall(r"\]\(([^)#]+)\)", page):
+            assert target.startswith("https://") or (folder / target).exists(), target
+
+
+def test_every_exit_code_is_told():
+    """Scripts depend on them."""
+    from unidl import errors
+
+    told = re.search(r"Exit codes tell errors apart: (.*?)\.\n", README, flags=re.DOTALL)[1]
+    codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)} - {1}
+    assert {int(code) for code in re.findall(r"\d+", told)} == codes | {130}
