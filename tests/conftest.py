@@ -8,6 +8,9 @@ import pytest
 
 os.environ.setdefault("UNIDL_BACKEND", "jax")
 os.environ.setdefault("UNIDL_DEVICE", "cpu")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two processes with a thread a core each spend their time waiting for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -26,13 +26,13 @@ def trained(capsys, *words: str) -> dict[str, float]:
 
 
 def test_the_cnn_reads_digits(capsys, tmp_path):
-    """At least 96% for the default command; and within half a point of 98.9%, so that no two backends are more than one
+    """At least 96% for the default command; and within half a point of 98.8%, so that no two backends are more than one
     point apart."""
     accuracies = [
         trained(capsys, "cnn", "--seed", str(seed), "--out", str(tmp_path / "cnn"))["accuracy"] for seed in range(3)
     ]
     assert np.mean(accuracies) >= 0.96, accuracies
-    assert abs(np.mean(accuracies) - 0.989) <= 0.005, accuracies
+    assert abs(np.mean(accuracies) - 0.988) <= 0.005, accuracies
 
 
 def test_the_lstm_predicts_text_better_than_a_bigram_model(capsys, tmp_path):

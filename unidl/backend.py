@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 if TYPE_CHECKING:
-    import keras
+    import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
 Tree = Any
 """A nest of dicts, lists and tuples with arrays at its leaves, as Keras uses for inputs and outputs."""

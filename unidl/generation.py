@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl import devices, registry
-from unidl.backend import Batches, Chunk, Trains
 from unidl.data.text import PADDING, UNKNOWN, encode, join, spacing, tokenize
-from unidl.errors import BackendError, ModelError, UsageError
+from unidl.errors import ModelError, UsageError
 from unidl.models.records import record_of
 from unidl.random import stream
 
@@ -19,6 +18,29 @@ if TYPE_CHECKING:
     import keras
 
 Probabilities = np.ndarray[Any, np.dtype[np.float64]]
+
+LARGEST_ERROR_OF_A_SUM = 0.05
+"""How far from 1 probabilities may sum up; a softmax over some ten thousand words in bfloat16 is off by less."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How tokens are drawn: the arguments of `generate_text` of the same names. Raises `UsageError`."""
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (_is_number(self.temperature) and math.isfinite(self.temperature) and self.temperature >= 0):
+            raise UsageError(f"Cannot use temperature={self.temperature!r}: it must be a number from 0.")
+        if self.top_k is not None and not (_is_whole(self.top_k) and self.top_k >= 1):
+            raise UsageError(f"Cannot use top_k={self.top_k!r}: it must be a whole number of at least 1.")
+        if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
+            raise UsageError(f"Cannot use top_p={self.top_p!r}: it must be a number above 0 and at most 1.")
+        if not _is_whole(self.seed):
+            raise UsageError(f"Cannot use seed={self.seed!r}: it must be a whole number.")
 
 
 def generate_text(
@@ -65,107 +87,112 @@ def stream_text(
     vocabulary: Sequence[str] | None = None,
 ) -> Iterator[str]:
     """Yield what `generate_text` returns in pieces: the prompt, then each word with the space before it."""
+    draws = Draws(temperature, top_k, top_p, seed)
+    if not (_is_whole(words) and words >= 0):
+        raise UsageError(f"Cannot use words={words!r}: it must be a whole number from 0.")
     known = tuple(vocabulary or record_of(model).vocabulary)
-    _check(model, known, words, temperature, top_k, top_p)
+    _require_language_model(model, known)
     tokens = tokenize(prompt)
     if not tokens:
         raise UsageError(f"Cannot start from prompt={prompt!r}: it has no word to go on from.")
-    return _pieces(_Predictor(model), tokens, known, words, seed, temperature, top_k, top_p)
+    return _pieces(_Predictor(model, len(known)), tokens, known, words, draws)
 
 
-def choose(
-    probabilities: Probabilities, draw: float, *, temperature: float, top_k: int | None, top_p: float | None
-) -> int:
+def choose(probabilities: Probabilities, draw: float, draws: Draws) -> int:
     """Return the token that `draw`, from 0 up to 1, falls on; never padding and never the unknown word.
 
     probabilities: (vocabulary,). Tokens are laid out from likely to unlikely, so that a rounding difference between
-    backends moves a boundary and not the order. top_p is nucleus sampling (Holtzman et al., 2020).
+    backends moves a boundary and not the order. top_p is nucleus sampling (Holtzman et al., 2020). Raises `ModelError`
+    if no word has a probability.
     """
     allowed = np.array(probabilities, dtype=np.float64)
     allowed[[PADDING, UNKNOWN]] = 0.0
+    if not (np.isfinite(allowed).all() and allowed.min() >= 0 and allowed.max() > 0):
+        raise ModelError(
+            "The model gives no word a probability: its outputs are NaN, infinite, negative or all zero.\n"
+            "Train it again with a lower learning rate; a model must end in a softmax."
+        )
     order = np.argsort(-allowed, kind="stable")
-    if temperature == 0:
+    order = order[: np.count_nonzero(allowed)]
+    if draws.temperature == 0:
         return int(order[0])
-    likely = allowed[order]
-    with np.errstate(divide="ignore"):
-        logarithms = np.log(likely) / temperature
-    weights = np.exp(logarithms - logarithms[0])
-    weights[likely == 0] = 0.0
-    if top_k is not None:
-        weights[top_k:] = 0.0
-    if top_p is not None:
+    logarithms = np.log(allowed[order])
+    with np.errstate(over="ignore"):  # of a temperature near 0, at which all but the likeliest words get weight 0
+        weights = np.exp((logarithms - logarithms[0]) / draws.temperature)
+    weights = weights[: draws.top_k]
+    if draws.top_p is not None:
         before = np.cumsum(weights) - weights
-        weights[before >= top_p * weights.sum()] = 0.0
+        weights = weights[before < draws.top_p * weights.sum()]
     edges = np.cumsum(weights)
-    return int(order[np.searchsorted(edges, draw * edges[-1], side="right")])
+    place = np.searchsorted(edges, draw * edges[-1], side="right")
+    # The product may round up to the last edge; behind it there are no words, nor in words of weight 0.
+    return int(order[min(place, np.flatnonzero(weights)[-1])])
 
 
 class _Predictor:
     """The probabilities of the next token, one window at a time, through the adapter's compiled prediction."""
 
-    def __init__(self, model: keras.Model) -> None:
-        backend = registry.current()
-        if not isinstance(backend, Trains):
-            raise BackendError(f"Backend '{backend.name}' cannot run a model: its adapter has no compile_loop.")
-        self._backend = backend
-        self._device = devices.resolve().device
-        self._loop = backend.compile_loop(model, device=self._device)
+    def __init__(self, model: keras.Model, words: int) -> None:
+        from unidl.training import Trainer
+
+        self._trainer = Trainer(model)
         self._length = model.input_shape[1]
+        self._words = words
 
     def next_word(self, tokens: Sequence[int]) -> Probabilities:
         """tokens: all so far; a model of fixed length sees the last of them, padded on the left."""
         window = list(tokens[-self._length :]) if self._length else list(tokens)
         window = [PADDING] * ((self._length or 0) - len(window)) + window
-        chunk = Chunk(Batches(np.array([window], dtype=np.int32)), np.zeros((1, 1), dtype=np.int64))
-        with self._backend.on(self._device):
-            outputs = self._loop.predict(chunk)
-        return np.asarray(outputs, dtype=np.float64).reshape(-1, outputs.shape[-1])[-1]
+        outputs = self._trainer.predict(np.array([window], dtype=np.int32))
+        probabilities = np.asarray(outputs, dtype=np.float64).reshape(-1, outputs.shape[-1])[-1]
+        if abs(probabilities.sum() - 1) > LARGEST_ERROR_OF_A_SUM:
+            raise ModelError(
+                f"The model gives no probabilities: its outputs sum up to {probabilities.sum():.4g}, not to 1.\n"
+                "A model that generates text must end in a softmax."
+            )
+        return probabilities[: self._words]  # a model may have more outputs than there are words
 
 
 def _pieces(
-    predictor: _Predictor,
-    tokens: list[str],
-    vocabulary: tuple[str, ...],
-    words: int,
-    seed: int,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
+    predictor: _Predictor, tokens: list[str], vocabulary: tuple[str, ...], words: int, draws: Draws
 ) -> Iterator[str]:
     yield join(tokens)
     numbers = encode(tokens, vocabulary).tolist()
     previous = tokens[-1]
     for position in range(words):
-        draw = stream(seed, "generated token", position).random()
-        token = choose(predictor.next_word(numbers), draw, temperature=temperature, top_k=top_k, top_p=top_p)
+        draw = stream(draws.seed, "generated token", position).random()
+        token = choose(predictor.next_word(numbers), draw, draws)
         numbers.append(token)
         yield spacing(previous, vocabulary[token]) + vocabulary[token]
         previous = vocabulary[token]
 
 
-def _check(
-    model: keras.Model,
-    vocabulary: tuple[str, ...],
-    words: int,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-) -> None:
-    if words < 0:
-        raise UsageError(f"Cannot use words={words}: it must be 0 or more.")
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise UsageError(f"Cannot use temperature={temperature}: it must be a number from 0.")
-    if top_k is not None and top_k < 1:
-        raise UsageError(f"Cannot use top_k={top_k}: it must be at least 1.")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise UsageError(f"Cannot use top_p={top_p}: it must be above 0 and at most 1.")
+def _require_language_model(model: keras.Model, vocabulary: tuple[str, ...]) -> None:
     if not vocabulary:
         raise ModelError(
             f"The model '{model.name}' has no vocabulary: it was not trained on text by unidl.\n"
             "Train one with `unidl train lstm`, or pass vocabulary=, the word of each token."
         )
-    size = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
-    if size is None or size < len(vocabulary):
+    inputs, outputs = (getattr(model, name, None) for name in ("input_shape", "output_shape"))
+    if not (_is_shape(inputs, (2,)) and _is_shape(outputs, (2, 3))):
         raise ModelError(
-            f"The model '{model.name}' predicts {size} tokens and the vocabulary has {len(vocabulary)} words."
+            f"The model '{model.name}' is no language model: that takes tokens (batch, time) and gives probabilities "
+            f"(batch, words) or (batch, time, words). It has inputs {inputs} and outputs {outputs}."
         )
+    if outputs[-1] < len(vocabulary):
+        raise ModelError(
+            f"The model '{model.name}' predicts {outputs[-1]} tokens and the vocabulary has {len(vocabulary)} words."
+        )
+
+
+def _is_shape(shape: Any, ranks: tuple[int, ...]) -> bool:
+    """Whether it is the shape of one tensor; a model may have a list or a dict of them, or none before it is built."""
+    return isinstance(shape, tuple) and len(shape) in ranks and not any(isinstance(side, tuple) for side in shape)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | np.floating) or _is_whole(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import get_args
+from typing import Any, get_args
 
 from unidl.backend import Device, Precision, PrecisionName
 from unidl.errors import PrecisionError
@@ -29,9 +29,7 @@ def resolve(request: str | None, device: Device) -> Precision:
     elif os.environ.get("UNIDL_PRECISION"):
         source, wanted = "UNIDL_PRECISION", os.environ["UNIDL_PRECISION"]
     else:
-        import keras
-
-        source, wanted = "keras.config.dtype_policy()", str(keras.config.dtype_policy().name)
+        source, wanted = "keras.config.dtype_policy()", _keras_policy()
     if wanted == "auto":
         chosen = automatic(device)
         notice(f"precision {chosen.name}: chosen for {device.name or device.id}")
@@ -62,6 +60,14 @@ def why_not_on(name: PrecisionName, device: Device) -> str | None:
     if has < needed:
         return f"it needs compute capability {needed[0]}.{needed[1]}, and {device.name} has {has[0]}.{has[1]}"
     return None
+
+
+def _keras_policy() -> str:
+    """The name of Keras's own dtype policy."""
+    import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
+
+    policy: Any = keras.config.dtype_policy()
+    return str(policy.name)
 
 
 def automatic(device: Device) -> Precision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 
 import numpy as np
 
@@ -14,7 +15,8 @@ def stream(seed: int, purpose: str, *position: int | str) -> np.random.Generator
     independent ones. Philox is counter-based (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"); its
     128-bit key is the BLAKE2b hash of the arguments, since neighbouring seeds must not give neighbouring streams.
     """
-    words = repr((int(seed), purpose, *position)).encode()
+    places = [place if isinstance(place, str) else operator.index(place) for place in position]
+    words = repr((operator.index(seed), purpose, *places)).encode()
     key = np.frombuffer(hashlib.blake2b(words, digest_size=16).digest(), dtype="<u8")
     return np.random.Generator(np.random.Philox(key=key))
 

@@ -124,7 +124,7 @@ class BackendConformance:
         before = case.weights()
         loop.run(Chunk(case.data, case.rows[:1, :2]))
         loop.commit()
-        kernel, bias, _ = case.stepped(*before, case.rows[0, :2])
+        kernel, bias, _ = case.stepped(before[0], before[1], case.rows[0, :2])
         np.testing.assert_allclose(case.weights()[0], kernel, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
         np.testing.assert_allclose(case.weights()[1], bias, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
 
@@ -138,7 +138,7 @@ class BackendConformance:
         loop.commit()
         for value, kept in zip(case.weights(), before, strict=True):
             np.testing.assert_array_equal(value, kept)
-        expected = case.outputs(*before, case.rows.reshape(-1))
+        expected = case.outputs(before[0], before[1], case.rows.reshape(-1))
         np.testing.assert_allclose(outputs, expected, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
 
     def test_changes_after_commit_are_seen(self) -> None:
@@ -164,7 +164,8 @@ class BackendConformance:
         loop.run(Chunk(data, case.rows))
         loop.commit()
         # Keras divides the weighted sum by the number of rows, not by the sum of the weights.
-        kernel, bias, _ = case.stepped(*before, case.rows[0], row_weights=data.sample_weight[case.rows[0]])
+        row_weights = data.sample_weight[case.rows[0]]
+        kernel, bias, _ = case.stepped(before[0], before[1], case.rows[0], row_weights=row_weights)
         np.testing.assert_allclose(case.weights()[0], kernel, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
         np.testing.assert_allclose(case.weights()[1], bias, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
 
@@ -191,7 +192,7 @@ class BackendConformance:
     def _product(factor: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         from keras import ops
 
-        return ops.convert_to_numpy(ops.matmul(factor, factor))
+        return np.asarray(ops.convert_to_numpy(ops.matmul(factor, factor)))
 
 
 class LinearCase:

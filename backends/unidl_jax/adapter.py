@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from typing import Any
 
 import jax
-import jaxlib
 import keras
 
 from unidl.backend import Device, Devices, MemoryUse, Precision, TrainLoop, Tree
@@ -20,7 +20,7 @@ class JaxBackend:
     name = "jax"
 
     def versions(self) -> dict[str, str]:
-        return {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "keras": keras.__version__}
+        return {"jax": jax.__version__, "jaxlib": metadata.version("jaxlib"), "keras": keras.__version__}
 
     def devices(self) -> Devices:
         cpus = tuple(Device("cpu", device.id, "CPU") for device in jax.devices("cpu"))
@@ -53,18 +53,19 @@ class JaxBackend:
         return JaxLoop(model, self.native(device), steps)
 
     @staticmethod
-    def native(device: Device) -> jax.Device:
+    def native(device: Device) -> Any:
         """JAX's own object for one of our devices."""
         return jax.devices(device.kind)[device.index]
 
 
-def _gpu(device: jax.Device) -> Device:
+def _gpu(device: Any) -> Device:
     statistics = device.memory_stats() or {}
-    capability = getattr(device, "compute_capability", None)
+    # An AMD GPU says "gfx90a" there.
+    capability = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
     return Device(
         "gpu",
         device.id,
         device.device_kind,
         statistics.get("bytes_limit"),
-        (int(capability.split(".")[0]), int(capability.split(".")[1])) if capability else None,
+        (int(capability[1]), int(capability[2])) if capability else None,
     )

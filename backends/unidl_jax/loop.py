@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 
 from unidl.backend import Chunk, Tree
+from unidl.errors import TrainingError
 
 GPU_STEPS = 16
 """Steps a dispatch on a GPU, where launching one costs as much as a small step computes."""
@@ -26,11 +28,11 @@ class State(NamedTuple):
 class JaxLogs:
     """Metrics still on the device."""
 
-    def __init__(self, values: dict[str, jax.Array]) -> None:
+    def __init__(self, values: dict[str, Any]) -> None:
         self._values = values
 
-    def read(self) -> dict[str, float]:
-        return {name: np.asarray(value).item() for name, value in jax.device_get(self._values).items()}
+    def read(self) -> dict[str, Any]:
+        return _plain(jax.device_get(self._values))
 
 
 class JaxLoop:
@@ -43,6 +45,7 @@ class JaxLoop:
         self.steps_per_dispatch = steps or (GPU_STEPS if device.platform == "gpu" else 1)
         self.why_not_compiled: str | None = None
         self._state: State | None = None
+        self._built = False
         compiled = jax.jit
         if model.run_eagerly or not model.jit_compile:
             cause = "run_eagerly=True" if model.run_eagerly else "jit_compile=False"
@@ -51,15 +54,18 @@ class JaxLoop:
             compiled = _uncompiled
         self._train_one = compiled(self._train_step, donate_argnums=0)
         self._train_many = compiled(self._train_steps, donate_argnums=0)
-        self._test_one = compiled(self._test_step, donate_argnums=2)
+        self._test_one = compiled(self._test_step)
         self._predict_one = compiled(self._predict_step)
 
     def run(self, chunk: Chunk) -> JaxLogs:
         state = self._read_state(chunk)
-        if len(chunk.rows) == 1:
-            self._state, logs = self._train_one(state, self._batch(chunk, chunk.rows[0]))
-        else:
-            self._state, logs = self._train_many(state, self._batch(chunk, chunk.rows))
+        step, rows = (self._train_one, chunk.rows[0]) if len(chunk.rows) == 1 else (self._train_many, chunk.rows)
+        try:
+            self._state, logs = step(state, self._batch(chunk, rows))
+        except Exception as error:
+            if any(value.is_deleted() for value in jax.tree.leaves(state)):
+                raise self._failed(error) from error
+            raise  # from tracing or compiling: the state is still ours
         return JaxLogs(logs)
 
     def test(self, chunk: Chunk) -> JaxLogs:
@@ -77,7 +83,7 @@ class JaxLoop:
         outputs = [
             self._predict_one(state.trainable, state.non_trainable, self._batch(chunk, rows)) for rows in chunk.rows
         ]
-        return keras.tree.map_structure(lambda *parts: np.concatenate(jax.device_get(parts)), *outputs)
+        return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
     def reset_metrics(self) -> None:
         self._model.reset_metrics()
@@ -85,12 +91,26 @@ class JaxLoop:
             self._state = self._state._replace(metrics=self._values(self._model.metrics_variables))
 
     def commit(self) -> None:
+        """Raises `TrainingError` if a step has failed since the last commit; the variables then stay as they were."""
         if self._state is None:
             return
-        for variables, values in zip(self._variables(), self._state, strict=True):
+        try:
+            jax.block_until_ready(self._state)
+        except jax.errors.JaxRuntimeError as error:
+            raise self._failed(error) from error
+        state, self._state = self._state, None
+        for variables, values in zip(self._variables(), state, strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
+
+    def _failed(self, error: Exception) -> TrainingError:
+        """Give up the state, which a failed step has taken along, and say so."""
         self._state = None
+        return TrainingError(
+            f"A step failed while JAX computed it: {_cause(error)}\n"
+            "The steps since the last commit are lost: the model has the weights from the beginning of this epoch, or from "
+            "the last batch that a callback looked at."
+        )
 
     def _train_step(self, state: State, batch: Tree) -> tuple[State, dict[str, jax.Array]]:
         logs, new_state = self._model.train_step(tuple(state), batch)
@@ -110,13 +130,17 @@ class JaxLoop:
 
     def _batch(self, chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
         """Gather rows on the host and send them; a first axis of steps in `rows` stays the first axis."""
-        return jax.device_put(keras.tree.map_structure(lambda array: array[rows], chunk.data.parts()), self._device)
+        return jax.device_put(_gathered(chunk, rows), self._device)
 
     def _read_state(self, chunk: Chunk) -> State:
-        if self._state is None:
+        if not self._built:
             # Metrics and optimizer slots exist only once Keras has seen what a batch looks like.
-            self._model._symbolic_build(data_batch=self._batch(chunk, chunk.rows[0]))
-            self._state = self._read_weights()
+            self._model._symbolic_build(data_batch=_gathered(chunk, chunk.rows[0]))
+            self._built = True
+        if self._state is None:
+            # Copies, since the first step takes the arrays away: the variables must outlive a step that fails, and
+            # two variables may share one array, which XLA refuses to take twice. The price is the state once more.
+            self._state = _copied(self._read_weights())
         return self._state
 
     def _read_weights(self) -> State:
@@ -128,8 +152,46 @@ class JaxLoop:
         return model.trainable_variables, model.non_trainable_variables, optimizer, model.metrics_variables
 
     def _values(self, variables: list[keras.Variable]) -> list[jax.Array]:
-        return [jax.device_put(variable.value, self._device) for variable in variables]
+        return [self._placed(variable.value) for variable in variables]
+
+    def _placed(self, value: jax.Array) -> jax.Array:
+        """The value on our device, and committed to it: a jitted function is compiled anew for one that is not."""
+        if value.committed and value.devices() == {self._device}:
+            return value
+        return jax.device_put(value, self._device)
+
+
+@jax.jit
+def _copied(state: State) -> State:
+    return jax.tree.map(jnp.copy, state)
+
+
+def _gathered(chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
+    return keras.tree.map_structure(lambda array: None if array is None else array[rows], chunk.data.parts())
 
 
 def _uncompiled(function: Any, **_: Any) -> Any:
     return function
+
+
+def _numpy(array: jax.Array) -> np.ndarray[Any, Any]:
+    # Outputs are the same on every backend, and NumPy itself has no bfloat16.
+    values = np.asarray(array)
+    return values.astype(np.float32) if array.dtype == jnp.bfloat16 else values
+
+
+def _plain(logs: dict[str, Any]) -> dict[str, Any]:
+    """Floats, and arrays where a metric has several values, as Keras's History holds them."""
+    plain: dict[str, Any] = {}
+    for name, value in logs.items():
+        if isinstance(value, dict):
+            plain |= _plain(value)
+        else:
+            plain[name] = float(value) if np.ndim(value) == 0 else np.asarray(value)
+    return plain
+
+
+def _cause(error: Exception) -> str:
+    """The line that tells most: the last one of a traceback of Python, else the first one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1] if "Traceback" in str(error) else lines[0]

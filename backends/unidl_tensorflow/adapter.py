@@ -47,9 +47,10 @@ class TensorFlowBackend:
     def memory(self, device: Device, reset: bool = False) -> MemoryUse:
         if device.kind == "cpu":
             return MemoryUse(None, None)
+        name = device.id.upper()  # as TensorFlow documents it: "GPU:0"
         if reset:
-            tf.config.experimental.reset_memory_stats(device.id)
-        use = tf.config.experimental.get_memory_info(device.id)
+            tf.config.experimental.reset_memory_stats(name)
+        use = tf.config.experimental.get_memory_info(name)
         return MemoryUse(use["current"], use["peak"])
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from unidl.backend import Chunk, Device, Tree
+from unidl_tensorflow.placing import place
 
 STEPS = 8
 """Steps a dispatch: enough to hide the call of a `tf.function` behind a small step."""
@@ -17,11 +18,12 @@ STEPS = 8
 class TensorFlowLogs:
     """Metrics still on the device."""
 
-    def __init__(self, values: dict[str, tf.Tensor]) -> None:
-        self._values = values
+    def __init__(self, values: dict[str, Any]) -> None:
+        # Copies: run eagerly, some metrics give their own variable, which the next step changes.
+        self._values = keras.tree.map_structure(tf.convert_to_tensor, values)
 
-    def read(self) -> dict[str, float]:
-        return {name: float(value) for name, value in self._values.items()}
+    def read(self) -> dict[str, Any]:
+        return _plain(self._values)
 
 
 class TensorFlowLoop:
@@ -29,53 +31,71 @@ class TensorFlowLoop:
 
     def __init__(self, model: keras.Model, device: Device, steps: int | None) -> None:
         self._model = model
-        self._device = device.id
+        self._device = device
         self.steps_per_dispatch = steps or STEPS
         self.why_not_compiled: str | None = None
+        own = [name for name in ("train_step", "compute_metrics") if _is_own(model, name)]
         if model.run_eagerly:
             self.why_not_compiled = "the model was compiled with run_eagerly=True"
-        elif type(model).train_step is not keras.Model.train_step:
-            self.why_not_compiled = "the model has a train_step of its own, whose logs are wanted after each step"
+        elif own:
+            self.why_not_compiled = f"the model has a {own[0]} of its own, whose logs are wanted after each step"
         if self.why_not_compiled is not None:
             self.steps_per_dispatch = 1
-        compiled = _uncompiled if model.run_eagerly else _compiled
-        self._train_one = compiled(lambda batch: self._model.train_step(batch))
-        self._train_many = compiled(self._train_steps)
-        self._test_one = compiled(lambda batch: self._model.test_step(batch))
-        self._predict_one = compiled(lambda batch: self._model.predict_step(batch))
         self._built = False
+        self._settled = False
+        self._traced: list[tf.Variable] = []
+        self._make_functions()
 
     def run(self, chunk: Chunk) -> TensorFlowLogs:
         self._build(chunk)
-        with tf.device(self._device):
+        with self._placed():
             if len(chunk.rows) == 1:
-                return TensorFlowLogs(self._train_one(self._batch(chunk, chunk.rows[0])))
-            return TensorFlowLogs(self._train_many(self._batch(chunk, chunk.rows)))
+                return TensorFlowLogs(self._train_one(_batch(chunk, chunk.rows[0])))
+            return TensorFlowLogs(self._train_many(_batch(chunk, chunk.rows)))
 
     def test(self, chunk: Chunk) -> TensorFlowLogs:
         self._build(chunk)
         logs = {}
-        with tf.device(self._device):
+        with self._placed():
             for rows in chunk.rows:
-                logs = self._test_one(self._batch(chunk, rows))
+                logs = self._test_one(_batch(chunk, rows))
         return TensorFlowLogs(logs)
 
     def predict(self, chunk: Chunk) -> Tree:
-        with tf.device(self._device):
-            outputs = [self._predict_one(self._batch(chunk, rows)) for rows in chunk.rows]
-        return keras.tree.map_structure(lambda *parts: np.concatenate([part.numpy() for part in parts]), *outputs)
+        self._settled = False
+        with self._placed():
+            outputs = [self._predict_one(_batch(chunk, rows)) for rows in chunk.rows]
+        return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
     def reset_metrics(self) -> None:
         self._model.reset_metrics()
 
     def commit(self) -> None:
-        """Nothing to do: every step wrote to the Keras variables."""
+        """Nothing to bring back, since every step wrote to the Keras variables."""
+        self._settled = False
+
+    def _make_functions(self) -> None:
+        model = self._model
+
+        def compiled(function: Any, jit_compile: bool = False) -> Any:
+            if model.run_eagerly:
+                return function
+            # A new trace for each shape is meant: full batches and the last, smaller one; relaxed shapes slow both.
+            return tf.function(function, autograph=False, reduce_retracing=False, jit_compile=jit_compile)
+
+        xla = bool(model.jit_compile)
+        self._train_one = compiled(lambda batch: model.train_step(batch), xla)
+        self._test_one = compiled(lambda batch: model.test_step(batch), xla)
+        self._predict_one = compiled(lambda batch: model.predict_step(batch), xla)
+        # XLA compiles a step, not the loop around it, as in Keras.
+        self._step = self._train_one if xla else model.train_step
+        self._train_many = compiled(self._train_steps)
 
     def _train_steps(self, batches: Tree) -> dict[str, tf.Tensor]:
-        steps = tf.shape(tf.nest.flatten(batches)[0])[0]
+        steps = next(tf.shape(array)[0] for array in keras.tree.flatten(batches) if array is not None)
 
         def step(index: tf.Tensor) -> tuple[tf.Tensor]:
-            self._model.train_step(tf.nest.map_structure(lambda array: array[index], batches))
+            self._step(keras.tree.map_structure(lambda array: None if array is None else array[index], batches))
             return (index + 1,)
 
         tf.while_loop(lambda index: index < steps, step, (tf.constant(0),), parallel_iterations=1)
@@ -84,17 +104,48 @@ class TensorFlowLoop:
     def _build(self, chunk: Chunk) -> None:
         """Create what Keras creates on seeing its first batch: a `tf.function` may not create variables later."""
         if not self._built:
-            self._model._symbolic_build(data_batch=self._batch(chunk, chunk.rows[0]))
+            self._model._symbolic_build(data_batch=_gathered(chunk, chunk.rows[0]))
             self._built = True
 
-    def _batch(self, chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
-        return keras.tree.map_structure(lambda array: tf.convert_to_tensor(array[rows]), chunk.data.parts())
+    def _placed(self) -> Any:
+        """Bring the model to the device, and return the scope in which to compute there."""
+        if not self._settled:
+            place(self._model, self._device)
+            variables = [variable._value for variable in self._model.variables]
+            if any(new is not old for new, old in zip(variables, self._traced, strict=False)):
+                # What was traced holds on to the variables of then, and another loop has moved the model since.
+                self._make_functions()
+            self._traced = variables
+            self._settled = True
+        return tf.device(self._device.id)
 
 
-def _compiled(function: Any) -> Any:
-    # A new trace for each shape is meant: full batches and the last, smaller one; relaxed shapes would slow both.
-    return tf.function(function, autograph=False, reduce_retracing=False)
+def _is_own(model: keras.Model, method: str) -> bool:
+    return getattr(type(model), method) is not getattr(keras.Model, method)
 
 
-def _uncompiled(function: Any) -> Any:
-    return function
+def _gathered(chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
+    return keras.tree.map_structure(lambda array: None if array is None else array[rows], chunk.data.parts())
+
+
+def _batch(chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
+    return keras.tree.map_structure(
+        lambda array: None if array is None else tf.convert_to_tensor(array), _gathered(chunk, rows)
+    )
+
+
+def _numpy(tensor: tf.Tensor) -> np.ndarray[Any, Any]:
+    # Outputs are the same on every backend, and NumPy itself has no bfloat16.
+    return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
+
+
+def _plain(logs: dict[str, Any]) -> dict[str, Any]:
+    """Floats, and arrays where a metric has several values, as Keras's History holds them."""
+    plain: dict[str, Any] = {}
+    for name, value in logs.items():
+        if isinstance(value, dict):
+            plain |= _plain(value)
+        else:
+            array = _numpy(value)
+            plain[name] = float(array) if array.ndim == 0 else array
+    return plain

@@ -33,13 +33,19 @@ class TorchBackend:
 
     @contextmanager
     def precision(self, policy: Precision) -> Iterator[None]:
-        # Left alone, torch computes matrix products in float32 and convolutions in TF32. The older `allow_tf32`
-        # switches must not be touched beside these: torch raises when the two are mixed.
-        switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+        # Left alone, torch computes matrix products in float32 and convolutions in TF32 on a GPU; and on a CPU with
+        # bfloat16 units in that, after torch.set_float32_matmul_precision("medium"). The older `allow_tf32` switches
+        # must not be touched beside these: torch raises when the two are mixed.
+        mkldnn: Any = torch.backends.mkldnn
+        on_gpu = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+        on_cpu = (mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+        switches = (*on_gpu, *on_cpu)
         before = [switch.fp32_precision for switch in switches]
         try:
-            for switch in switches:
+            for switch in on_gpu:
                 switch.fp32_precision = "tf32" if policy.tf32 else "ieee"
+            for switch in on_cpu:
+                switch.fp32_precision = "ieee"
             yield
         finally:
             for switch, value in zip(switches, before, strict=True):
@@ -68,4 +74,6 @@ class TorchBackend:
 
 def _gpu(index: int) -> Device:
     properties = torch.cuda.get_device_properties(index)
-    return Device("gpu", index, properties.name, properties.total_memory, (properties.major, properties.minor))
+    # An AMD GPU has numbers of its own there.
+    capability = (properties.major, properties.minor) if torch.version.hip is None else None
+    return Device("gpu", index, properties.name, properties.total_memory, capability)

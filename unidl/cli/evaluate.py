@@ -54,7 +54,10 @@ def test_results(trainer: Trainer, test: Split) -> dict[str, float]:
     """Return the test metrics; for text with the perplexity, exp of the mean crossentropy a word."""
     results = trainer.evaluate(test)
     if test.vocabulary:
-        results["perplexity"] = math.exp(results["loss"])
+        try:
+            results["perplexity"] = math.exp(results["loss"])
+        except OverflowError:
+            results["perplexity"] = math.inf
     return results
 
 
@@ -66,28 +69,52 @@ def describe_metrics(results: dict[str, float]) -> str:
 
 
 def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
-    """The data that was asked for, in the form the model takes."""
+    """The data that was asked for, in the form the model takes and with the meaning it has for the model."""
     from unidl import load_data
-    from unidl.errors import UsageError
-
-    name = arguments.data or _trained_on(arguments.run_directory)
-    if name is None:
-        raise UsageError(f"{arguments.run_directory} does not say what data it was trained on. Pass --data.")
-    return load_data(name, **data_options(model, name))
-
-
-def data_options(model: keras.Model, name: str) -> dict[str, Any]:
-    """What `load_data` needs to bring `name` into the form that `model` takes."""
+    from unidl.errors import DataError, UsageError
     from unidl.models.records import record_of
 
+    name = arguments.data or _trained_on(arguments.run_directory)
+    record = record_of(model)
+    try:
+        data = load_data(name, **_form(model, record.vocabulary))
+    except UsageError as error:
+        what = "text" if record.vocabulary else f"rows of shape {model.input_shape[1:]}"
+        raise DataError(
+            f"Cannot evaluate {arguments.run_directory}, which takes {what}, on '{name}': {error}"
+        ) from error
+    known = record.class_names
+    if known and data.class_names and data.class_names != known[: len(data.class_names)]:
+        raise DataError(
+            f"Cannot evaluate {arguments.run_directory} on '{name}': it has the classes "
+            f"{_list(data.class_names)}, and the model {_list(known)}."
+        )
+    return data
+
+
+def _form(model: keras.Model, vocabulary: tuple[str, ...]) -> dict[str, Any]:
+    """What `load_data` needs to bring data into the form that `model` takes."""
     shape = model.input_shape
-    if record_of(model).vocabulary or Path(name).suffix == ".npz":
-        return {}
-    return {"image_size": shape[1:3], "channels": shape[3]} if len(shape) == 4 else {}
+    if vocabulary:
+        # Counted anew, the words of another text would get other numbers.
+        return {"vocabulary": vocabulary, "sequence_length": shape[1]}
+    if isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
+        return {"image_size": shape[1:3], "channels": shape[3]}
+    return {}
 
 
-def _trained_on(run_directory: Path) -> str | None:
-    run_file = run_directory / "run.json"
-    if not run_file.is_file():
-        return None
-    return json.loads(run_file.read_text())["configuration"].get("data")
+def _list(names: tuple[str, ...], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _trained_on(run_directory: Path) -> str:
+    from unidl.errors import UsageError
+    from unidl.training.directories import location
+    from unidl.training.run_directory import RUN, read_run
+
+    name = None
+    if (location(run_directory) / RUN).is_file():
+        name = read_run(run_directory)["configuration"].get("data")
+    if not isinstance(name, str):
+        raise UsageError(f"{run_directory} does not say what data it was trained on. Pass --data.")
+    return name

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from unidl.cli import options
-from unidl.cli.numbers import number_from_zero, positive_whole, whole
+from unidl.cli.numbers import number_from_zero, positive_whole, share, whole
 
 
 def register(subparsers: options.Subparsers) -> None:
@@ -32,7 +32,7 @@ def register(subparsers: options.Subparsers) -> None:
     )
     parser.add_argument("--top-k", type=positive_whole, metavar="K", help="draw from the K likeliest words")
     parser.add_argument(
-        "--top-p", type=number_from_zero, metavar="P", help="draw from the fewest words with probability P"
+        "--top-p", type=share, metavar="P", help="draw from the fewest words that together have probability P"
     )
     options.add_backend(parser)
     options.add_device(parser)
@@ -58,8 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"prompt": arguments.prompt, "text": "".join(pieces)}))
         return 0
-    for piece in pieces:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+    try:
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    finally:
+        sys.stdout.write("\n")  # also after Ctrl-C, so that what follows has a line of its own
     return 0

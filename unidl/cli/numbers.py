@@ -44,6 +44,14 @@ def fraction(word: str) -> float:
     return number
 
 
+def share(word: str) -> float:
+    """A number above 0 and up to 1."""
+    number = _number(word)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number above 0 and up to 1")
+    return number
+
+
 def _number(word: str) -> float:
     try:
         return float(word)

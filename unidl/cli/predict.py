@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import positive_whole
+
+if TYPE_CHECKING:
+    import keras
 
 
 def register(subparsers: options.Subparsers) -> None:
@@ -34,25 +38,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Load, predict, print one line an image."""
     from unidl import Trainer, load_model
     from unidl.data.images import load_images
-    from unidl.errors import ModelError
     from unidl.models.records import record_of
 
     model = load_model(arguments.run_directory)
-    shape = model.input_shape
-    if len(shape) != 4:
-        raise ModelError(f"{arguments.run_directory} is no image classifier: its input has the shape {shape[1:]}.")
-    images = load_images(arguments.images, image_size=shape[1:3], channels=shape[3])
+    height, width, channels = _image_shape(model, arguments.run_directory)
+    images = load_images(arguments.images, image_size=(height, width), channels=channels)
     outputs = Trainer(model).predict(images)
-    names = record_of(model).class_names or tuple(str(label) for label in range(outputs.shape[-1]))
+    names = record_of(model).class_names
+    names += tuple(str(label) for label in range(len(names), outputs.shape[-1]))
     rows = []
     for path, probabilities in zip(arguments.images, outputs, strict=True):
         best = probabilities.argsort()[::-1][: arguments.top]
-        rows.append(
-            {
-                "image": str(path),
-                "classes": [{"name": names[k], "probability": float(probabilities[k])} for k in best],
-            }
-        )
+        classes = [{"name": names[label], "probability": float(probabilities[label])} for label in best]
+        rows.append({"image": str(path), "classes": classes})
     if arguments.json:
         print(json.dumps(rows))
         return 0
@@ -60,3 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
         found = "  ".join(f"{entry['name']} {entry['probability']:.1%}" for entry in row["classes"])
         print(f"{row['image']}  {found}")
     return 0
+
+
+def _image_shape(model: keras.Model, run_directory: Path) -> tuple[int, int, int]:
+    """Height, width and channels of the images that a classifier takes. Raises `ModelError` if it is none."""
+    from unidl.errors import ModelError
+
+    shape, classes = model.input_shape, model.output_shape
+    is_classifier = isinstance(shape, tuple) and len(shape) == 4 and isinstance(classes, tuple) and len(classes) == 2
+    if not is_classifier or shape[3] not in (1, 3) or None in shape[1:]:
+        raise ModelError(
+            f"{run_directory} is no classifier of images: its inputs have the shape {shape} and its outputs {classes}."
+        )
+    return shape[1:]

@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import math
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,13 @@ from unidl.cli.numbers import fraction, positive_number, positive_whole
 if TYPE_CHECKING:
     import keras
 
-    from unidl.data import Dataset, Split
+    from unidl.data import Dataset
     from unidl.training import Trainer
 
 log = logging.getLogger("unidl")
 
-VALIDATION_FRACTION = 0.1
-"""Of the training rows, held out to decide when to stop early: the test rows must not decide anything."""
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Recipe:
 
 
 RECIPES = {
-    "cnn": Recipe("digits", epochs=15, batch_size=64, learning_rate=2e-3, schedule="cosine"),
+    "cnn": Recipe("digits", epochs=10, batch_size=64, learning_rate=3e-3, schedule="cosine"),
     "lstm": Recipe("python-docs", epochs=2, batch_size=128, learning_rate=4e-3, schedule="cosine"),
     "transfer": Recipe("digits", epochs=10, batch_size=32, learning_rate=1e-3, schedule="cosine"),
 }
@@ -76,9 +75,11 @@ def register(subparsers: options.Subparsers) -> None:
     )
     parser.add_argument("--dropout", type=fraction, metavar="X", default=0.0, help="share of units dropped")
     parser.add_argument(
-        "--base", default="VGG16", metavar="NAME", help="transfer: a saved run, or a keras.applications name"
+        "--base", metavar="NAME", help="transfer: a saved run, or a name of keras.applications (default: VGG16)"
     )
-    parser.add_argument("--weights", default="imagenet", metavar="NAME", help="transfer: imagenet, a file, or none")
+    parser.add_argument(
+        "--weights", metavar="NAME", help="transfer, of a named base: a file, or none (default: imagenet)"
+    )
     parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the run is kept (default: runs/MODEL)")
     parser.add_argument("--plot", action="store_true", help="draw the curves as curves.png, with matplotlib")
@@ -86,43 +87,56 @@ def register(subparsers: options.Subparsers) -> None:
     options.add_device(parser)
     options.add_precision(parser)
     options.add_seed(parser)
-    options.add_quiet(parser)
-    options.add_json(parser)
+    parser.add_argument(
+        "--quiet", action="store_true", help="say nothing but the test result, and warnings and errors on stderr"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line: start, each epoch, stop, result")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, evaluate on the test rows, save."""
+    """Train, save, evaluate on the test rows."""
+    from unidl.cli.model_and_data import model_and_data, refuse_idle_options, training_and_validation
+    from unidl.training.directories import require_writable
     from unidl.training.run_directory import require_plotting, save_run
 
     out = arguments.out or Path("runs") / arguments.model
+    refuse_idle_options(arguments)
     if arguments.plot:
         require_plotting()
+    require_writable(out)
     configuration = _configuration(arguments)
-    model, data = _model_and_data(arguments, configuration)
-    train, validation = _validation(data, arguments)
+    model, data = model_and_data(arguments, configuration["data"])
+    configuration["data_origin"] = dict(data.origin)
+    train, validation = training_and_validation(
+        data, early_stopping=arguments.early_stopping is not None, seed=arguments.seed
+    )
     trainer = _trainer(model, len(train), configuration)
-    style = "json" if arguments.json else "quiet" if arguments.quiet else "auto"
+    replaced = out.is_dir() and any(out.iterdir())
+    if replaced:
+        log.info("the run in %s will be replaced", out)
     trainer.fit(
         train,
         validation=validation,
         epochs=configuration["epochs"],
         batch_size=configuration["batch_size"],
         early_stopping=arguments.early_stopping,
-        progress=style,
+        progress="json" if arguments.json else "quiet" if arguments.quiet else "auto",
     )
-    configuration["data_origin"] = dict(data.origin)
-    if (out / "run.json").exists():
-        log.info("%s is replaced", out)
+    if trainer.interrupted and replaced and not trainer.history:
+        log.warning("interrupted in the first epoch; %s is left as it was", out)
+        return INTERRUPTED
     save_run(trainer, out, configuration=configuration, plot=arguments.plot)
     if trainer.interrupted:
         log.warning("interrupted; the model as it was then is in %s", out)
-        return 130
+        return INTERRUPTED
     _report(trainer, data, out, arguments)
     return 0
 
 
 def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was asked for, with the recipe where nothing was."""
+    from unidl.data.load import NAMES
+
     configuration = {"model": arguments.model, **asdict(RECIPES[arguments.model])}
     for name in ("data", "epochs", "batch_size", "learning_rate", "schedule"):
         given = getattr(arguments, name)
@@ -131,67 +145,11 @@ def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in ("clip_norm", "accumulate", "early_stopping", "dropout", "image_size", "seed"):
         configuration[name] = getattr(arguments, name)
     if arguments.model == "transfer":
-        configuration |= {"base": arguments.base, "weights": arguments.weights}
+        configuration |= {"base": arguments.base or "VGG16", "weights": arguments.weights or "imagenet"}
+    path = Path(configuration["data"]).expanduser()
+    if configuration["data"] not in NAMES and path.exists():
+        configuration["data"] = str(path.resolve())  # `unidl evaluate` may run in another directory
     return configuration
-
-
-def _model_and_data(arguments: argparse.Namespace, configuration: dict[str, Any]) -> tuple[keras.Model, Dataset]:
-    from unidl import build_cnn, build_lstm, load_data
-
-    settings = {"dropout": arguments.dropout, "seed": arguments.seed}
-    size = (arguments.image_size, arguments.image_size) if arguments.image_size else None
-    if arguments.model == "lstm":
-        data = load_data(configuration["data"])
-        _require_kind(data, "text", arguments.model)
-        return build_lstm(len(data.vocabulary), data.train.x.shape[1], **settings), data
-    if arguments.model == "transfer":
-        return _transfer(arguments, configuration, settings)
-    data = load_data(configuration["data"], **({"image_size": size} if size else {}))
-    _require_kind(data, "images", arguments.model)
-    return build_cnn(data.train.x.shape[1:], class_count(data.train), **settings), data
-
-
-def _transfer(
-    arguments: argparse.Namespace, configuration: dict[str, Any], settings: dict[str, Any]
-) -> tuple[keras.Model, Dataset]:
-    from unidl import build_transfer, load_data, load_model
-
-    if Path(arguments.base).is_dir():
-        base: Any = load_model(arguments.base)
-        shape = base.input_shape[1:]
-    else:
-        base = arguments.base
-        side = arguments.image_size or 224
-        shape = (side, side, 3)
-    data = load_data(configuration["data"], image_size=shape[:2], channels=shape[2])
-    _require_kind(data, "images", arguments.model)
-    weights = None if arguments.weights == "none" else arguments.weights
-    model = build_transfer(base, shape, class_count(data.train), weights=weights, **settings)
-    return model, data
-
-
-def class_count(split: Split) -> int:
-    """How many classes a model needs: one a name, or up to the highest label."""
-    return len(split.class_names) or int(split.y.max()) + 1
-
-
-def _require_kind(data: Dataset, kind: str, model: str) -> None:
-    from unidl.errors import DataError
-
-    if data.kind != kind and not (kind == "images" and data.kind == "arrays" and data.train.x.ndim == 4):
-        raise DataError(f"`unidl train {model}` needs {kind}, and '{data.name}' is {data.kind}.")
-
-
-def _validation(data: Dataset, arguments: argparse.Namespace) -> tuple[Split, Split]:
-    """The rows to train on and the rows shown after each epoch: the test rows if nothing is decided by them."""
-    if arguments.early_stopping is None:
-        return data.train, data.test
-    from unidl.data.dataset import take
-    from unidl.random import stream
-
-    order = stream(arguments.seed, "validation rows").permutation(len(data.train))
-    held_out = max(1, round(VALIDATION_FRACTION * len(order)))
-    return take(data.train, order[held_out:]), take(data.train, order[:held_out])
 
 
 def _trainer(model: keras.Model, rows: int, configuration: dict[str, Any]) -> Trainer:
@@ -201,12 +159,14 @@ def _trainer(model: keras.Model, rows: int, configuration: dict[str, Any]) -> Tr
 
     rate = configuration["learning_rate"]
     if configuration["schedule"] == "cosine":
-        steps = configuration["epochs"] * math.ceil(rows / configuration["batch_size"])
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+        # Counted in batches, as Keras does, also where several of them make one step.
+        batches = configuration["epochs"] * math.ceil(rows / configuration["batch_size"])
+        rate = keras.optimizers.schedules.CosineDecay(rate, batches)
+    accumulate = configuration["accumulate"]
     optimizer = keras.optimizers.Adam(
         rate,
         clipnorm=configuration["clip_norm"],
-        gradient_accumulation_steps=configuration["accumulate"],
+        gradient_accumulation_steps=accumulate if accumulate != 1 else None,  # Keras takes no 1
     )
     return Trainer(model, optimizer=optimizer, seed=configuration["seed"])
 
@@ -216,11 +176,10 @@ def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Name
 
     results = test_results(trainer, data.test)
     if arguments.json:
-        print(json.dumps({"event": "result", "test": results, "out": str(out)}))
+        print(json.dumps({"event": "result", "test": results, "rows": len(data.test), "out": str(out)}))
         return
     print(f"test: {describe_metrics(results)} on {len(data.test):,} rows")
-    follow = {"lstm": f'unidl generate {out} --prompt "the value of"'}.get(
-        arguments.model, f"unidl predict {out} image.png"
-    )
-    print(f"kept in {out}; go on with: {follow}")
-    sys.stdout.flush()
+    if arguments.quiet:
+        return
+    follow = f"predict {out} image.png" if data.kind != "text" else f'generate {out} --prompt "the value of"'
+    print(f"kept in {out}; go on with: unidl {follow}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -133,11 +134,10 @@ def _built(
 
 
 def _without_chance(model: keras.Model) -> keras.Model:
-    """The network without the layers that drop something at random while training: a frozen base has no use
-    for it.
+    """The network without the layers that drop something at random while training.
 
-    To call it with training=False would not do, since `fit` overrides that in a functional model (keras issue
-    #20285).
+    A frozen base has no use for them, and its features are to be the same in every epoch. To call it with
+    training=False would not do: `fit` overrides that in a functional model (keras issue #20285).
     """
     names = ("Dropout", "StochasticDepth")
     if not any(type(layer).__name__ in names for layer in model.layers):
@@ -182,7 +182,9 @@ def _called_through(call: Callable[..., Any], model: keras.Model) -> keras.Model
 
 def _load_file(model: keras.Model, path: str, asked: Arguments) -> None:
     try:
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras only warns of some weights that it does not find
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
         because = f"the file does not hold the weights of {model.name} without its classifier: {error}"
         raise asked.refused("weights", path, because) from error

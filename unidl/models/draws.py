@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from keras import initializers
+from threadpoolctl import threadpool_limits
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -98,11 +99,13 @@ def _orthogonal(initializer: Any, shape: tuple[int, ...], generator: np.random.G
     Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks".
     The factor Q is unique once the diagonal of R is positive, which also makes it uniform (Mezzadri 2007,
     "How to generate random matrices from the classical compact groups"). The last bits of float64 depend on
-    the BLAS and its threads; a grid of 2**-24, fine enough for float32, hides them.
+    the BLAS; a grid of 2**-24, fine enough for float32, hides them.
     """
     rows, columns = math.prod(shape[:-1]), shape[-1]
     gaussian = generator.standard_normal((max(rows, columns), min(rows, columns)))
-    orthogonal, triangular = np.linalg.qr(gaussian)
+    # One thread: on a busy machine OpenBLAS's threads wait for each other, seconds where one needs 10 ms.
+    with threadpool_limits(1, "blas"):
+        orthogonal, triangular = np.linalg.qr(gaussian)
     orthogonal *= np.sign(np.diagonal(triangular))
     if rows < columns:
         orthogonal = orthogonal.T

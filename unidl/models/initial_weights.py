@@ -162,5 +162,5 @@ def _begins_constant(layer: keras.layers.Layer, weight: keras.Variable) -> bool:
     if size == 0:
         return True
     ops: Any = keras.ops
-    lowest, highest = float(ops.min(weight.value)), float(ops.max(weight.value))
+    lowest, highest = (float(ops.convert_to_numpy(find(weight.value))) for find in (ops.min, ops.max))
     return lowest == highest and (size > 1 or lowest in (0, 1))

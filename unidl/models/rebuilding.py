@@ -31,12 +31,12 @@ def build(architecture: Architecture) -> keras.Model:
     whole model are to be loaded next. Raises `ModelError` if the builder or one of the arguments does not
     exist, or the arguments ask for a model that cannot exist.
     """
-    builder = BUILDERS.get(architecture.builder)
-    if builder is None:
+    if architecture.builder not in list(BUILDERS):
         raise ModelError(
             f"Cannot build the model: unknown builder {architecture.builder!r}. Known builders: "
             f"{', '.join(map(repr, BUILDERS))}."
         )
+    builder = BUILDERS[architecture.builder]
     arguments = dict(architecture.arguments)
     parameters = signature(builder).parameters
     unknown = [name for name in arguments if name not in parameters]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from unidl.errors import ModelError
 from unidl.models.records import record_of
+from unidl.notices import notice
 
 if TYPE_CHECKING:
     import keras
@@ -13,43 +15,79 @@ if TYPE_CHECKING:
 LEARNING_RATE = 1e-3
 """Adam's default in Keras and in Kingma & Ba, 2015."""
 
+KEPT = ("loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution", "jit_compile")
+"""What stays of an earlier `compile` where nothing else is given."""
+
 
 def ensure_compiled(model: keras.Model, optimizer: Any = None, loss: Any = None, metrics: Any = None) -> None:
-    """Compile `model` with what is given; leave a compiled model alone if nothing is.
+    """Compile `model` with what is given, and what it was compiled with before for the rest.
 
-    A model that one of our builders made needs nothing: Adam, and the loss that its outputs call for. Raises
-    `ModelError` if a stranger's model is not compiled and no loss is given.
+    A compiled model is left alone if nothing is given, unless other layers learn than its optimizer was made for. A
+    model that one of our builders made needs nothing: Adam, and the loss that its outputs call for. In mixed_float16
+    the optimizer is wrapped in Keras's LossScaleOptimizer. Raises `ModelError` if the loss of a stranger's model is
+    unknown, or its class has a `compile` of its own.
     """
-    given = optimizer is not None or loss is not None or metrics is not None
-    if model.compiled and not given:
-        return
-    if model.compiled:
-        optimizer = optimizer if optimizer is not None else model.optimizer
-        metrics = metrics if metrics is not None else _compiled_metrics(model)
-        loss = loss if loss is not None else model.loss
-    if loss is None:
-        loss, metrics = _recommended(model, metrics)
     import keras
 
-    model.compile(
-        optimizer=optimizer if optimizer is not None else keras.optimizers.Adam(LEARNING_RATE),
-        loss=loss,
-        metrics=metrics,
-    )
+    given = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
+    given = {name: value for name, value in given.items() if value is not None}
+    if model.compiled and not given and not _needs_new_optimizer(model):
+        return
+    if type(model).compile is not keras.Model.compile:
+        raise ModelError(
+            f"The class {type(model).__name__} has a compile method of its own, which takes arguments of its own: call "
+            "model.compile, then Trainer(model) without optimizer=, loss= and metrics=."
+        )
+    settings = _compiled_with(model, with_loss="loss" not in given) | given
+    if settings.get("loss") is None and not model.compiled:
+        settings = _recommended(model) | settings
+    model.compile(**settings | {"optimizer": _optimizer(model, settings.get("optimizer"), "optimizer" in given)})
+
+
+def require_trainable(model: keras.Model) -> None:
+    """Raise `ModelError` if no step of this model could learn anything, or Keras would fail at the first one."""
+    import keras
+
+    if type(model).train_step is not keras.Model.train_step:
+        return
+    if not model.trainable_variables:
+        raise ModelError(
+            f"The model '{model.name}' has no trainable weights, so there is nothing to learn. Set trainable = True on "
+            "the layers that should learn, and compile it again."
+        )
+    if model.optimizer is None:
+        raise ModelError(
+            "The model was compiled without an optimizer. Pass one, such as Trainer(model, optimizer='adam')."
+        )
+    if not _fits(model.optimizer, model.trainable_variables):
+        raise ModelError(
+            f"The optimizer of '{model.name}' was made for other weights than those that are trainable now. Call "
+            "model.compile again, or make a new Trainer, with a new optimizer."
+        )
 
 
 def signature(model: keras.Model) -> tuple[Any, ...]:
-    """What a compiled loop depends on: compiling, freezing or unfreezing changes it."""
-    trainable = tuple(id(variable) for variable in model.trainable_variables)
-    return id(model.optimizer), id(model._compile_loss), model.run_eagerly, model.jit_compile, trainable
+    """What a compiled loop depends on: compiling, freezing or unfreezing changes it. Compare with `same`."""
+    # Keras makes a new loss tracker in every `compile`. The objects themselves, since an id can be used again.
+    compiled = (model.optimizer, model._compile_loss, model._compile_metrics, model._loss_tracker)
+    return (*compiled, model.run_eagerly, model.jit_compile, *model.trainable_variables)
 
 
-def _compiled_metrics(model: keras.Model) -> Any:
-    config = model.get_compile_config() or {}
-    return config.get("metrics")
+def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether two signatures hold the same objects."""
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
-def _recommended(model: keras.Model, metrics: Any) -> tuple[str, Any]:
+def _compiled_with(model: keras.Model, *, with_loss: bool) -> dict[str, Any]:
+    """The arguments of the last `compile`, as the objects that were given; loss weights belong to their loss."""
+    if not model.compiled:
+        return {}
+    before = dict(model._compile_config.config)
+    kept = {name: before.get(name) for name in KEPT if with_loss or name != "loss_weights"}
+    return kept | {"optimizer": model.optimizer} | ({"loss": model.loss} if with_loss else {})
+
+
+def _recommended(model: keras.Model) -> dict[str, Any]:
     architecture = record_of(model).architecture
     if architecture is None:
         raise ModelError(
@@ -58,5 +96,41 @@ def _recommended(model: keras.Model, metrics: Any) -> tuple[str, Any]:
             "model.compile first."
         )
     if model.layers[-1].__class__.__name__ == "Activation":
-        return "sparse_categorical_crossentropy", metrics if metrics is not None else ["accuracy"]
-    return "mean_squared_error", metrics if metrics is not None else ["mean_absolute_error"]
+        return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    return {"loss": "mean_squared_error", "metrics": ["mean_absolute_error"]}
+
+
+def _optimizer(model: keras.Model, optimizer: Any, given: bool) -> Any:
+    import keras
+
+    chosen = keras.optimizers.Adam(LEARNING_RATE) if optimizer is None else keras.optimizers.get(optimizer)
+    if not given and not _fits(chosen, model.trainable_variables):
+        notice(f"{model.name}: other weights learn than before, so its optimizer starts anew")
+        chosen = type(chosen).from_config(chosen.get_config())
+    return keras.optimizers.LossScaleOptimizer(chosen) if _lacks_loss_scaling(model, chosen) else chosen
+
+
+def _needs_new_optimizer(model: keras.Model) -> bool:
+    optimizer = model.optimizer
+    if optimizer is None:
+        return False
+    return _lacks_loss_scaling(model, optimizer) or not _fits(optimizer, model.trainable_variables)
+
+
+def _lacks_loss_scaling(model: keras.Model, optimizer: Any) -> bool:
+    """Whether gradients in float16 would vanish.
+
+    Keras looks at the policy of the model alone, not at its layers'; where that is mixed_float16, an optimizer without
+    scaling was asked for by `compile(auto_scale_loss=False)`.
+    """
+    import keras
+
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or model.dtype_policy.name == "mixed_float16":
+        return False
+    return any(layer.dtype_policy.name == "mixed_float16" for layer in model._flatten_layers())
+
+
+def _fits(optimizer: Any, variables: Sequence[Any]) -> bool:
+    """Whether an optimizer has its state for exactly these variables, or none yet."""
+    made_for = getattr(optimizer, "_trainable_variables", None)
+    return not getattr(optimizer, "built", False) or made_for is None or same(made_for, variables)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
+
+from unidl.backend import Chunk, Logs, TrainLoop, Tree
 
 
 class Interrupt:
     """Inside the block the first Ctrl-C sets `requested`; a second one raises KeyboardInterrupt as always.
 
-    A signal that arrives inside a compiled step must not unwind it: on JAX the state of the model is owned by that
-    step. Outside the main thread, where Python delivers no signals, this changes nothing.
+    Neither unwinds a step under way: on JAX the state of the model is owned by that step. Only a third one does, for a
+    step that never ends. Outside the main thread, where Python delivers no signals, this changes nothing.
     """
 
     def __init__(self) -> None:
         self.requested = False
-        self._previous = signal.getsignal(signal.SIGINT)
+        self._insisted = False
+        self._busy = False
+        self._previous: Any = signal.getsignal(signal.SIGINT)
         self._installed = False
 
     def __enter__(self) -> Self:
@@ -32,8 +37,47 @@ class Interrupt:
         if self._installed:
             signal.signal(signal.SIGINT, self._previous)
 
+    def finish(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `action`; a second Ctrl-C meanwhile raises when it is done."""
+        self._busy = True
+        try:
+            result = action(*arguments)
+        finally:
+            self._busy = False
+        if self._insisted:
+            self._insisted = False
+            self._previous(signal.SIGINT, None)
+        return result
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            signal.signal(signal.SIGINT, self._previous)
-            raise KeyboardInterrupt
-        self.requested = True
+        if not self.requested:
+            self.requested = True
+        elif self._busy and not self._insisted:
+            self._insisted = True
+        else:
+            self._previous(number, frame)
+
+
+class UninterruptedLoop:
+    """A `TrainLoop` whose every action is finished before Ctrl-C raises."""
+
+    def __init__(self, loop: TrainLoop, interrupt: Interrupt) -> None:
+        self._loop = loop
+        self._interrupt = interrupt
+        self.steps_per_dispatch = loop.steps_per_dispatch
+        self.why_not_compiled = loop.why_not_compiled
+
+    def run(self, chunk: Chunk) -> Logs:
+        return self._interrupt.finish(self._loop.run, chunk)
+
+    def test(self, chunk: Chunk) -> Logs:
+        return self._interrupt.finish(self._loop.test, chunk)
+
+    def predict(self, chunk: Chunk) -> Tree:
+        return self._interrupt.finish(self._loop.predict, chunk)
+
+    def reset_metrics(self) -> None:
+        self._interrupt.finish(self._loop.reset_metrics)
+
+    def commit(self) -> None:
+        self._interrupt.finish(self._loop.commit)

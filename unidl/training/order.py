@@ -16,8 +16,8 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 def epoch_order(count: int, *, seed: int, epoch: int, shuffle: bool) -> Rows:
     """Return the rows of one epoch, each once. It depends on nothing but these arguments."""
     if not shuffle:
-        return np.arange(count)
-    return stream(seed, "order", epoch).permutation(count)
+        return np.arange(count, dtype=np.int64)
+    return stream(seed, "order", epoch).permutation(count).astype(np.int64, copy=False)
 
 
 def chunks(data: Batches, order: Rows, *, batch_size: int, steps: int) -> Iterator[Chunk]:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
-from typing import IO, Any, Literal, Protocol
+from collections.abc import Mapping
+from typing import IO, Any, Literal, Protocol, get_args
+
+import numpy as np
 
 from unidl.errors import UsageError
 
 Style = Literal["auto", "bar", "lines", "json", "quiet"]
 REFRESH_SECONDS = 0.2
+
+Metrics = dict[str, Any]
+"""Name to value as in Keras's History: a float, or an array if the metric has several values."""
 
 
 class Progress(Protocol):
@@ -28,11 +35,11 @@ class Progress(Protocol):
         """Whether it is time to look at the metrics again."""
         ...
 
-    def advanced(self, rows_done: int, metrics: dict[str, float] | None) -> None:
+    def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
         """So many rows of this epoch are done; metrics as far as somebody has looked."""
         ...
 
-    def epoch_ended(self, metrics: dict[str, float], seconds: float) -> None:
+    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
         """An epoch is over, validation included; seconds: of training alone."""
         ...
 
@@ -43,29 +50,42 @@ class Progress(Protocol):
 
 def make_progress(style: Style, stream: IO[str] | None = None) -> Progress:
     """Return the progress of a style. "auto" is bars on a terminal and plain lines elsewhere."""
+    if style not in get_args(Style):
+        allowed = ", ".join(map(repr, get_args(Style)))
+        raise UsageError(f"Cannot use progress={style!r}. Allowed: {allowed}.")
     out = stream or sys.stdout
     if style == "auto":
         style = "bar" if out.isatty() else "lines"
     if style == "bar":
+        from rich.console import Console
+
         from unidl.training.progress_bar import BarProgress
 
-        return BarProgress(out)
+        return BarProgress(Console(file=out, highlight=False))
     if style == "lines":
         return LineProgress(out)
     if style == "json":
         return JsonProgress(out)
-    if style == "quiet":
-        return QuietProgress()
-    raise UsageError(f"Cannot use progress={style!r}. Allowed: 'auto', 'bar', 'lines', 'json', 'quiet'.")
+    return QuietProgress()
 
 
-def format_metrics(metrics: dict[str, float]) -> str:
-    """Write metrics as people read them: accuracies in percent, the rest to four digits."""
+def format_metrics(metrics: Mapping[str, Any]) -> str:
+    """Write metrics as people read them: accuracies in percent, the rest to four digits, and of metrics with several
+    values their mean."""
     words: list[str] = []
     for name, value in metrics.items():
-        shown = f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4g}"
-        words.append(f"{name.replace('_', ' ')} {shown}")
+        mean = float(np.mean(value))
+        shown = f"{mean:.2%}" if name.endswith("accuracy") else f"{mean:.4g}"
+        words.append(f"{'mean ' if np.ndim(value) else ''}{name.replace('_', ' ')} {shown}")
     return "  ".join(words)
+
+
+def plain(value: Any) -> Any:
+    """Return a metric's value as JSON has it: nothing for NaN and infinity, which JSON lacks; lists for arrays."""
+    if np.ndim(value):
+        return [plain(member) for member in value]
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 class QuietProgress:
@@ -78,9 +98,9 @@ class QuietProgress:
     def wants_metrics(self) -> bool:
         return False
 
-    def advanced(self, rows_done: int, metrics: dict[str, float] | None) -> None: ...
+    def advanced(self, rows_done: int, metrics: Metrics | None) -> None: ...
 
-    def epoch_ended(self, metrics: dict[str, float], seconds: float) -> None: ...
+    def epoch_ended(self, metrics: Metrics, seconds: float) -> None: ...
 
     def stop(self, why: str | None = None) -> None: ...
 
@@ -90,17 +110,20 @@ class LineProgress(QuietProgress):
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
-        self._epochs = self._rows = self._epoch = 0
+        self._epochs = self._epoch = self._rows_done = 0
 
     def start(self, title: str, *, epochs: int, rows: int) -> None:
-        self._epochs, self._rows = epochs, rows
+        self._epochs = epochs
         self._say(title)
 
     def epoch_started(self, epoch: int) -> None:
         self._epoch = epoch
 
-    def epoch_ended(self, metrics: dict[str, float], seconds: float) -> None:
-        speed = self._rows / max(seconds, 1e-9)
+    def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
+        self._rows_done = rows_done
+
+    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
+        speed = self._rows_done / max(seconds, 1e-9)
         epoch = f"epoch {self._epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
         self._say(f"{epoch}  {format_metrics(metrics)}  {speed:,.0f} samples/s  {seconds:.1f} s")
 
@@ -117,29 +140,31 @@ class JsonProgress(QuietProgress):
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
-        self._rows = self._epoch = 0
+        self._epoch = self._rows_done = 0
 
     def start(self, title: str, *, epochs: int, rows: int) -> None:
-        self._rows = rows
         self._say(event="start", title=title, epochs=epochs, rows=rows)
 
     def epoch_started(self, epoch: int) -> None:
         self._epoch = epoch
 
-    def epoch_ended(self, metrics: dict[str, float], seconds: float) -> None:
+    def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
+        self._rows_done = rows_done
+
+    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
         self._say(
             event="epoch",
             epoch=self._epoch + 1,
-            metrics=metrics,
+            metrics={name: plain(value) for name, value in metrics.items()},
             seconds=round(seconds, 3),
-            samples_per_second=round(self._rows / max(seconds, 1e-9), 1),
+            samples_per_second=round(self._rows_done / max(seconds, 1e-9), 1),
         )
 
     def stop(self, why: str | None = None) -> None:
         self._say(event="stop", why=why)
 
     def _say(self, **event: Any) -> None:
-        print(json.dumps(event), file=self._out, flush=True)
+        print(json.dumps(event, allow_nan=False), file=self._out, flush=True)
 
 
 class Refresh:

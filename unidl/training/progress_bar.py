@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import IO
-
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from unidl.training.progress import QuietProgress, Refresh, format_metrics
+from unidl.training.progress import Metrics, QuietProgress, Refresh, format_metrics
 
 
 class SpeedColumn(ProgressColumn):
@@ -22,12 +20,13 @@ class SpeedColumn(ProgressColumn):
 class BarProgress(QuietProgress):
     """A bar for the epoch under way with metrics, samples/s and time left; finished epochs stay as lines above."""
 
-    def __init__(self, out: IO[str]) -> None:
-        self._console = Console(file=out, highlight=False)
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        # Names are the user's: a bracket in one is no markup.
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[metrics]}"),
+            TextColumn("{task.fields[metrics]}", markup=False),
             SpeedColumn(),
             TimeRemainingColumn(compact=True),
             console=self._console,
@@ -36,12 +35,12 @@ class BarProgress(QuietProgress):
         )
         self._refresh = Refresh()
         self._task = self._bar.add_task("", total=None, visible=False, metrics="")
-        self._epochs = self._rows = 0
+        self._epochs = self._rows = self._rows_done = 0
         self._description = ""
 
     def start(self, title: str, *, epochs: int, rows: int) -> None:
         self._epochs, self._rows = epochs, rows
-        self._console.print(title, style="bold")
+        self._console.print(title, style="bold", markup=False)
         self._bar.start()
 
     def epoch_started(self, epoch: int) -> None:
@@ -52,20 +51,22 @@ class BarProgress(QuietProgress):
     def wants_metrics(self) -> bool:
         return self._refresh.due()
 
-    def advanced(self, rows_done: int, metrics: dict[str, float] | None) -> None:
+    def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
+        self._rows_done = rows_done
         if metrics is None:
             self._bar.update(self._task, completed=rows_done)
         else:
             self._bar.update(self._task, completed=rows_done, metrics=format_metrics(metrics))
 
-    def epoch_ended(self, metrics: dict[str, float], seconds: float) -> None:
+    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
         self._bar.update(self._task, visible=False)
-        speed = self._rows / max(seconds, 1e-9)
-        self._console.print(
-            f"{self._description}  {format_metrics(metrics)}  [cyan]{speed:,.0f} samples/s[/]  {seconds:.1f} s"
-        )
+        speed = self._rows_done / max(seconds, 1e-9)
+        line = Text(f"{self._description}  {format_metrics(metrics)}")
+        line.append(f"  {speed:,.0f} samples/s", style="cyan")
+        line.append(f"  {seconds:.1f} s")
+        self._console.print(line)
 
     def stop(self, why: str | None = None) -> None:
         self._bar.stop()
         if why:
-            self._console.print(why, style="yellow")
+            self._console.print(why, style="yellow", markup=False)

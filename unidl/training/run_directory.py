@@ -8,12 +8,15 @@ import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from unidl import __version__
-from unidl.errors import UsageError
-from unidl.training.directories import write_directory
+from unidl.errors import SavedModelError, UsageError
+from unidl.training.directories import location, write_directory
 from unidl.training.saved import model_files
 
 if TYPE_CHECKING:
@@ -30,32 +33,53 @@ def save_run(
     """Write a run to the directory `path`, whole or not at all, and return it.
 
     configuration: what the caller was asked for, such as the command line's arguments. plot: draw the curves as well,
-    which needs matplotlib. Raises `SavedModelError` if it cannot be written.
+    if there are any, which needs matplotlib. Raises `SavedModelError` if it cannot be written.
     """
+    described = trainer.describe()
+    own = {"unidl": __version__, "python": platform.python_version(), "numpy": np.__version__}
     run = {
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),
-        "unidl": __version__,
-        "python": platform.python_version(),
         "platform": platform.platform(),
-        **trainer.describe(),
+        **described,
+        "versions": own | described["versions"],
         "configuration": dict(configuration or {}),
     }
+    first_epoch = 1 + (trainer.settings.initial_epoch if trainer.settings is not None else 0)
     files = model_files(trainer.model)
     files[RUN] = json.dumps(run, indent=2).encode()
-    files[HISTORY] = history_csv(trainer.history).encode()
-    if plot:
-        files[CURVES] = draw_curves(trainer.history, title=trainer.model.name)
+    files[HISTORY] = history_csv(trainer.history, first_epoch).encode()
+    if plot and trainer.history:
+        files[CURVES] = draw_curves(trainer.history, trainer.model.name, first_epoch)
     write_directory(path, files)
     return path
 
 
-def history_csv(history: Mapping[str, list[float]]) -> str:
-    """Return one line an epoch, counted from 1, with a column a metric."""
+def read_run(path: Path) -> dict[str, Any]:
+    """Return what `save_run` noted about the run in `path`, beside its model and its history.
+
+    Raises `SavedModelError` if there is nothing of the kind.
+    """
+    file = location(path) / RUN
+    try:
+        run = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise SavedModelError(f"Cannot read {file}: {error}") from error
+    if not isinstance(run, dict) or not isinstance(run.get("configuration"), dict):
+        raise SavedModelError(f"Cannot read {file}: it has no 'configuration'.")
+    return run
+
+
+def history_csv(history: Mapping[str, list[float]], first_epoch: int = 1) -> str:
+    """Return one line an epoch with a column a metric: the loss, what else was trained with, then validation.
+
+    A callback may give a metric in some epochs only, and nothing tells in which: its column ends early.
+    """
+    names = sorted(history, key=lambda name: (name.startswith("val_"), name.removeprefix("val_") != "loss"))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["epoch", *history])
-    for epoch, values in enumerate(zip(*history.values(), strict=True), start=1):
-        writer.writerow([epoch, *values])
+    writer.writerow(["epoch", *names])
+    for epoch, values in enumerate(zip_longest(*(history[name] for name in names), fillvalue=""), first_epoch):
+        writer.writerow([epoch, *(np.asarray(value).tolist() for value in values)])
     return text.getvalue()
 
 
@@ -67,26 +91,29 @@ def require_plotting() -> None:
         raise UsageError("Cannot draw curves: matplotlib is not installed. Install it with: pip install 'unidl[plot]'")
 
 
-def draw_curves(history: Mapping[str, list[float]], title: str) -> bytes:
-    """Return a PNG with one panel a metric, training and validation together."""
+def draw_curves(history: Mapping[str, list[float]], title: str, first_epoch: int = 1) -> bytes:
+    """Return a PNG with one panel a metric, training and validation together. history: at least one metric."""
     require_plotting()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    names = [name for name in history if not name.startswith("val_")]
-    figure = Figure(figsize=(5 * max(len(names), 1), 3.6), layout="constrained")
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
+    names.sort(key=lambda name: name != "loss")
+    figure = Figure(figsize=(5 * len(names), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     for place, name in enumerate(names, start=1):
         axes = figure.add_subplot(1, len(names), place)
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             if key in history:
-                axes.plot(range(1, len(history[key]) + 1), history[key], marker=".", label=label)
+                epochs = range(first_epoch, first_epoch + len(history[key]))
+                axes.plot(epochs, history[key], marker=".", label=label)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(name.replace("_", " "))
+        axes.set_ylabel(name.replace("_", " "), parse_math=False)
         axes.grid(alpha=0.3)
         axes.legend()
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     return picture.getvalue()

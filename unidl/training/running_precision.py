@@ -8,6 +8,7 @@ from unidl import precision
 from unidl.backend import Device, Precision
 from unidl.errors import PrecisionError
 from unidl.models.records import record_of
+from unidl.notices import notice
 
 if TYPE_CHECKING:
     import keras
@@ -16,8 +17,10 @@ MIXED = ("mixed_bfloat16", "mixed_float16")
 
 
 def precision_of(model: keras.Model, request: str | None, device: Device) -> Precision:
-    """Return what `model` computes in on `device`. request: as in `Trainer`; None leaves it to how the model was built,
-    then UNIDL_PRECISION.
+    """Return what `model` computes in on `device`.
+
+    request: as in `Trainer`. "auto" is what the layers were built in; None is that as well, and where they are float32,
+    the precision its builder was given, then UNIDL_PRECISION, say whether TF32 may be used.
 
     Raises `PrecisionError` if the device cannot, or the request contradicts the layers.
     """
@@ -30,14 +33,17 @@ def precision_of(model: keras.Model, request: str | None, device: Device) -> Pre
                 f"Build the model again with precision={request!r}."
             )
         return precision.resolve(built, device)
+    if request == "auto":
+        return Precision("float32")
     architecture = record_of(model).architecture
     asked = request or (architecture.arguments.get("precision") if architecture is not None else None)
     chosen = precision.resolve(asked, device)
-    if chosen.name in MIXED:
-        if request is not None:
-            raise PrecisionError(
-                f"Cannot use precision={request!r}: the layers of this model were built in float32.\n"
-                f"Build the model with precision={chosen.name!r}."
-            )
-        return Precision("float32")
-    return chosen
+    if chosen.name not in MIXED:
+        return chosen
+    if request is not None:
+        raise PrecisionError(
+            f"Cannot use precision={request!r}: the layers of this model were built in float32.\n"
+            f"Build the model with precision={chosen.name!r}."
+        )
+    notice(f"precision float32: the layers of '{model.name}' were built in it, before {chosen.name} was asked for")
+    return Precision("float32")

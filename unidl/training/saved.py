@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unidl import registry
+import numpy as np
+
 from unidl.errors import SavedModelError
-from unidl.models import build, set_trainable_state, trainable_state
-from unidl.models.layer_paths import named_weights
-from unidl.models.records import Architecture, note, record_of
+from unidl.models.layer_paths import named_weights, walk
 from unidl.training.directories import read_directory
+from unidl.training.saved_architecture import ARCHITECTURE, describe, read_description, rebuild
 
 if TYPE_CHECKING:
     import keras
 
-ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
 
 
 def model_files(model: keras.Model) -> dict[str, bytes]:
     """Return the files that hold `model`: name to content.
 
-    Raises `SavedModelError` if Keras cannot describe a stranger's model.
+    Raises `SavedModelError` if `load_model` could not rebuild it from them.
     """
     from safetensors.numpy import save
 
-    weights = {name: _contiguous(variable) for name, variable in named_weights(model).items()}
-    return {ARCHITECTURE: _describe(model), WEIGHTS: save(weights)}
+    architecture = describe(model)
+    return {
+        ARCHITECTURE: architecture,
+        WEIGHTS: save({name: _array(variable) for name, variable in named_weights(model).items()}),
+    }
 
 
 def load_model(path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
@@ -41,79 +42,28 @@ def load_model(path: str | Path, *, custom_objects: Mapping[str, Any] | None = N
     """
     path = Path(path)
     files = read_directory(path)
-    try:
-        description = json.loads(files[ARCHITECTURE])
-        content = files[WEIGHTS]
-    except (KeyError, ValueError) as error:
-        raise SavedModelError(f"Cannot load {path}: it holds no model ({error}).") from error
-    registry.current()
-    model = _rebuild(description, path, custom_objects)
-    set_trainable_state(model, description["trainable"])
-    _load_weights(model, content, path)
-    note(
-        model,
-        class_names=tuple(description["class_names"]),
-        vocabulary=tuple(description["vocabulary"]),
-    )
+    for name in (ARCHITECTURE, WEIGHTS):
+        if name not in files:
+            raise SavedModelError(f"Cannot load {path}: it holds no model, since it has no {name}.")
+    description = read_description(files[ARCHITECTURE], path)
+    stored = _read_weights(files[WEIGHTS], path)
+    model = rebuild(description, path, custom_objects)
+    _assign_weights(model, stored, path)
     return model
 
 
-def _describe(model: keras.Model) -> bytes:
-    record = record_of(model)
-    description: dict[str, Any] = {
-        "class_names": record.class_names,
-        "vocabulary": record.vocabulary,
-        "trainable": trainable_state(model),
-    }
-    if record.architecture is not None:
-        description |= {
-            "builder": record.architecture.builder,
-            "arguments": dict(record.architecture.arguments),
-        }
-    else:
-        description["keras"] = _keras_description(model)
-    return json.dumps(description, indent=1).encode()
-
-
-def _keras_description(model: keras.Model) -> dict[str, Any]:
-    import keras
-
-    try:
-        description = keras.saving.serialize_keras_object(model)
-        json.dumps(description)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise SavedModelError(
-            f"Cannot save the model '{model.name}': Keras cannot describe it: {error}\n"
-            "Give its class a get_config method (https://keras.io/guides/serialization_and_saving)."
-        ) from error
-    description.pop("compile_config", None)
-    return description
-
-
-def _rebuild(description: dict[str, Any], path: Path, custom_objects: Mapping[str, Any] | None) -> keras.Model:
-    if "builder" in description:
-        return build(Architecture(description["builder"], description["arguments"]))
-    import keras
-
-    try:
-        return keras.saving.deserialize_keras_object(
-            description["keras"], custom_objects=dict(custom_objects or {}), safe_mode=True
-        )
-    except (TypeError, ValueError) as error:
-        raise SavedModelError(
-            f"Cannot load {path}: Keras cannot rebuild this model: {error}\n"
-            "If its classes are your own, pass load_model(path, custom_objects={'Name': Name})."
-        ) from error
-
-
-def _load_weights(model: keras.Model, content: bytes, path: Path) -> None:
+def _read_weights(content: bytes, path: Path) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
-        stored = load(content)
-    except SafetensorError as error:
+        return load(content)
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a type that NumPy lacks
         raise SavedModelError(f"Cannot load {path}: {WEIGHTS} is damaged ({error}).") from error
+
+
+def _assign_weights(model: keras.Model, stored: Mapping[str, np.ndarray], path: Path) -> None:
+    """Give every weight its value; the model is touched only once all of them are known to fit."""
     wanted = named_weights(model)
     if stored.keys() != wanted.keys():
         different = sorted(stored.keys() ^ wanted.keys())
@@ -122,16 +72,29 @@ def _load_weights(model: keras.Model, content: bytes, path: Path) -> None:
             f"one of them ({len(different)} such names)."
         )
     for name, variable in wanted.items():
-        if tuple(variable.shape) != stored[name].shape:
+        found = stored[name]
+        if found.shape != tuple(variable.shape) or found.dtype.kind not in _kinds(variable.dtype):
             raise SavedModelError(
-                f"Cannot load {path}: the weight {name!r} has shape {stored[name].shape} in {WEIGHTS}, and the model "
-                f"needs {tuple(variable.shape)}."
+                f"Cannot load {path}: the weight {name!r} holds {found.dtype} of shape {found.shape} in {WEIGHTS}, and "
+                f"the model needs {variable.dtype} of shape {tuple(variable.shape)}."
             )
+    for name, variable in wanted.items():
         variable.assign(stored[name])
+    for _, layer in walk(model):
+        # Keras's Normalization, also inside EfficientNet, computes with constants that it makes of its weights here.
+        finalize_state = getattr(layer, "finalize_state", None)
+        if finalize_state is not None:
+            finalize_state()
 
 
-def _contiguous(variable: keras.Variable) -> Any:
-    import numpy as np
+def _kinds(dtype: str) -> str:
+    """NumPy's letters for the types that become `dtype`: of any width, since JAX may have only 32 bits."""
+    return "f" if "float" in dtype else "iu" if "int" in dtype else np.dtype(dtype).kind
+
+
+def _array(variable: keras.Variable) -> np.ndarray:
+    """The value as safetensors stores it. What NumPy has no type for, such as bfloat16, fits into float32."""
     from keras import ops
 
-    return np.ascontiguousarray(ops.convert_to_numpy(variable.value))
+    values: np.ndarray = np.asarray(ops.convert_to_numpy(variable.value), order="C")
+    return values.astype(np.float32) if values.dtype.kind == "V" else values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,16 +15,20 @@ from unidl import devices, registry
 from unidl.backend import Device, TrainLoop, Trains, Tree
 from unidl.data.checks import check_fits
 from unidl.data.dataset import Split, as_split
-from unidl.errors import BackendError, UsageError
+from unidl.data.trees import map_leaves
+from unidl.errors import BackendError, ModelError, UsageError
 from unidl.models.records import note
-from unidl.training.compiling import ensure_compiled, signature
-from unidl.training.fitting import Fit, FitSettings, test_metrics
+from unidl.training.compiling import ensure_compiled, require_trainable, same, signature
+from unidl.training.fitting import Fit, FitSettings, evaluated
 from unidl.training.order import chunks, epoch_order
-from unidl.training.progress import Style, make_progress
+from unidl.training.progress import Metrics, Style, make_progress
 from unidl.training.running_precision import precision_of
 
 if TYPE_CHECKING:
     import keras
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""What Keras puts around the messages of errors in a model's own code."""
 
 
 class Trainer:
@@ -41,7 +47,7 @@ class Trainer:
         self,
         model: keras.Model,
         *,
-        device: str = "auto",
+        device: str | None = "auto",
         precision: str | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -54,11 +60,12 @@ class Trainer:
         self.model = model
         self.placement = devices.resolve(device)
         self.precision = precision_of(model, precision, self.device)
-        self.seed = seed
-        self.history: dict[str, list[float]] = {}
+        self.seed = _whole("seed", seed, minimum=None)
+        self.history: dict[str, list[Any]] = {}
         self.interrupted = False
         self.settings: FitSettings | None = None
-        ensure_compiled(model, optimizer, loss, metrics)
+        with self._context():
+            ensure_compiled(model, optimizer, loss, metrics)
         self._loop: TrainLoop | None = None
         self._signature: tuple[Any, ...] = ()
 
@@ -82,7 +89,7 @@ class Trainer:
         shuffle: bool = True,
         initial_epoch: int = 0,
         early_stopping: int | None = None,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
+        callbacks: Sequence[keras.callbacks.Callback] | None = (),
         progress: Style = "auto",
     ) -> keras.callbacks.History:
         """Train on `data` and return Keras's History.
@@ -97,48 +104,47 @@ class Trainer:
         `interrupted` is True.
         """
         settings = FitSettings(
-            epochs=_positive("epochs", epochs),
-            batch_size=_positive("batch_size", batch_size),
+            epochs=_whole("epochs", epochs),
+            batch_size=_whole("batch_size", batch_size),
             seed=self.seed,
-            shuffle=shuffle,
-            initial_epoch=initial_epoch,
+            shuffle=bool(shuffle),
+            initial_epoch=_initial_epoch(initial_epoch, epochs),
         )
-        train = self._checked(data, "training data")
-        held_out = self._checked(validation, "validation data") if validation is not None else None
-        stoppers = self._stoppers(early_stopping, monitor="val_loss" if held_out is not None else "loss")
         reporter = make_progress(progress)
-        note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
-        self.settings = settings
         with self._context():
-            run = Fit(self.model, self._ready_loop(), train, held_out, settings, [*callbacks, *stoppers], reporter)
+            train = self._fitting(data, "training data")
+            held_out = self._fitting(validation, "validation data") if validation is not None else None
+            require_trainable(self.model)
+            told = _callbacks(callbacks)
+            told += _stoppers(early_stopping, monitor="val_loss" if held_out is not None else "loss")
+            if train.class_names or train.vocabulary:
+                note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
+            self.settings = settings
+            run = Fit(self.model, self._ready_loop(), train, held_out, settings, told, reporter)
             try:
-                history = run.run(self._title())
+                return run.run(self._title())
             finally:
                 self.history = dict(self.model.history.history)
-        self.interrupted = run.interrupted
-        return history
+                self.interrupted = run.interrupted
 
-    def evaluate(self, data: Any, *, batch_size: int = 256) -> dict[str, float]:
+    def evaluate(self, data: Any, *, batch_size: int = 256) -> Metrics:
         """Return loss and metrics on `data`: a Split, (x, y) or (x, y, sample_weight)."""
-        checked = self._checked(data, "test data")
+        batch_size = _whole("batch_size", batch_size)
         with self._context():
-            return test_metrics(self._ready_loop(), checked, _positive("batch_size", batch_size))
+            checked = self._fitting(data, "test data")
+            return evaluated(self._ready_loop(), checked, batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Tree:
         """Return the model's outputs for `x`, an array or a nest of arrays, as NumPy arrays in the order of `x`."""
-        data = Split(as_split(x).x)
-        check_fits(self.model, data, for_training=False, name="input")
-        loop = self._ready_loop()
-        order = epoch_order(len(data), seed=0, epoch=0, shuffle=False)
-        with self._context():
-            import keras
+        import keras
 
-            parts = [
-                loop.predict(chunk)
-                for chunk in chunks(
-                    data, order, batch_size=_positive("batch_size", batch_size), steps=loop.steps_per_dispatch
-                )
-            ]
+        batch_size = _whole("batch_size", batch_size)
+        with self._context():
+            data = self._fitting(Split(as_split(x).x), "input", for_training=False)
+            loop = self._ready_loop()
+            order = epoch_order(len(data), seed=0, epoch=0, shuffle=False)
+            steps = loop.steps_per_dispatch
+            parts = [loop.predict(chunk) for chunk in chunks(data, order, batch_size=batch_size, steps=steps)]
             return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
     def save(self, path: str | Path) -> Path:
@@ -173,24 +179,28 @@ class Trainer:
     def _ready_loop(self) -> TrainLoop:
         """The loop for the model as it is compiled now."""
         current = signature(self.model)
-        if self._loop is None or current != self._signature:
+        if self._loop is None or not same(current, self._signature):
             if not isinstance(self.backend, Trains):
                 raise BackendError(f"Backend '{self.backend.name}' cannot train.")
             self._loop = self.backend.compile_loop(self.model, device=self.device)
             self._signature = current
         return self._loop
 
-    def _checked(self, data: Any, name: str) -> Split:
+    def _fitting(self, data: Any, name: str, *, for_training: bool = True) -> Split:
+        """The data as a Split that the model takes; a model that has no weights yet gets them here."""
         split = as_split(data)
-        check_fits(self.model, split, for_training=True, name=name)
+        check_fits(self.model, split, for_training=for_training, name=name)
+        if not all(layer.built for layer in self.model._flatten_layers()):
+            row = map_leaves(lambda array: array[:1], split.x)
+            try:
+                self.model(row, training=False)
+            except (ValueError, TypeError) as error:
+                raise ModelError(
+                    f"The model '{self.model.name}' has no weights yet, and calling it on the first row of the {name} to "
+                    f"make them failed: {COLOUR.sub('', str(error))}"
+                ) from error
+            check_fits(self.model, split, for_training=for_training, name=name)
         return split
-
-    def _stoppers(self, patience: int | None, monitor: str) -> list[keras.callbacks.Callback]:
-        if patience is None:
-            return []
-        import keras
-
-        return [keras.callbacks.EarlyStopping(monitor, patience=patience, restore_best_weights=True)]
 
     def _title(self) -> str:
         versions = self.backend.versions()
@@ -202,7 +212,43 @@ class Trainer:
         )
 
 
-def _positive(argument: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"Cannot use {argument}={value!r}: it must be a whole number of at least 1.")
-    return value
+def _callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """The callbacks as a list; one alone is taken as well, as Keras does."""
+    import keras
+
+    given: list[Any] = keras.tree.flatten(callbacks or ())
+    for callback in given:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise UsageError(f"Cannot use callbacks={callback!r}: each must be a keras.callbacks.Callback.")
+    return given
+
+
+def _stoppers(patience: int | None, monitor: str) -> list[keras.callbacks.Callback]:
+    if patience is None:
+        return []
+    import keras
+
+    patience = _whole("early_stopping", patience)
+    return [keras.callbacks.EarlyStopping(monitor, patience=patience, restore_best_weights=True)]
+
+
+def _initial_epoch(initial_epoch: int, epochs: int) -> int:
+    first = _whole("initial_epoch", initial_epoch, minimum=0)
+    if first >= epochs:
+        raise UsageError(
+            f"Cannot use initial_epoch={first} with epochs={epochs}: epochs is where training ends, not how many more to "
+            "train."
+        )
+    return first
+
+
+def _whole(argument: str, value: Any, minimum: int | None = 1) -> int:
+    """A whole number; NumPy's integers count, True and 3.0 do not."""
+    needed = "a whole number" + ("" if minimum is None else f" of at least {minimum}")
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or (minimum is not None and number < minimum):
+        raise UsageError(f"Cannot use {argument}={value!r}: it must be {needed}.")
+    return number

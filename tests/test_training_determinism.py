@@ -1,0 +1,64 @@
+"""The same seed gives the same model, to the bit, on the same backend; without this no result can be repeated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from training import assert_same_weights, dense, differ, pictures, points, sentences, small_cnn, small_lstm, weights_of
+
+from unidl import Trainer, build_transfer
+
+BUILDERS = {
+    "cnn": lambda seed: small_cnn(dropout=0.3, seed=seed),
+    "lstm": lambda seed: small_lstm(dropout=0.3, seed=seed),
+    "transfer": lambda seed: build_transfer(small_cnn(seed=3), None, 4, dense_units=8, dropout=0.3, seed=seed),
+}
+
+
+def state_of(model):
+    """Every variable of a model, the positions in its streams of dropout masks among them, and of its optimizer."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return [np.array(variable.numpy()) for variable in variables]
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_same_seed_gives_the_same_weights(backend, name):
+    """An epoch from the same beginning ends with the same bits; a second model of the seed begins the same."""
+    build = BUILDERS[name]
+    model = build(0)
+    assert_same_weights([np.array(variable.numpy()) for variable in build(0).variables], state_of_model(model))
+    data = sentences(12) if name == "lstm" else pictures(12)
+    trainer = Trainer(model)
+    model.optimizer.build(model.trainable_variables)
+    start = state_of(model)
+
+    def trained(seed):
+        for variable, value in zip([*model.variables, *model.optimizer.variables], start, strict=True):
+            variable.assign(value)
+        trainer.seed = seed
+        trainer.fit(data, batch_size=4, progress="quiet")
+        return state_of(model)
+
+    once = trained(0)
+    assert differ(once, start)
+    assert_same_weights(trained(0), once)
+    assert differ(trained(1), once)
+
+
+def state_of_model(model):
+    return [np.array(variable.numpy()) for variable in model.variables]
+
+
+def test_a_second_model_of_the_seed_ends_the_same(backend):
+    """Other models built in between do not matter; another seed of dropout alone does."""
+    start = weights_of(dense())
+
+    def trained(seed):
+        model = dense(dropout=0.5, seed=seed)
+        model.set_weights(start)
+        Trainer(model).fit(points(8), batch_size=4, progress="quiet")
+        return weights_of(model)
+
+    once = trained(0)
+    assert differ(trained(1), once)
+    assert_same_weights(trained(0), once)

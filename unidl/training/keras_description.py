@@ -1,0 +1,126 @@
+"""A stranger's model in Keras's own words, if they are enough to build it again without running code from a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unidl.errors import SavedModelError
+from unidl.models.layer_paths import walk
+
+if TYPE_CHECKING:
+    import keras
+
+LONGEST_REASON = 300
+"""Characters of an error of Keras's that are shown: some hold the whole description."""
+
+
+def keras_description(model: keras.Model) -> dict[str, Any]:
+    """Return Keras's description of a built model, without how it was compiled: a `Trainer` does that.
+
+    Raises `SavedModelError` if there is none, or the model could not be built again from it and its weights.
+    """
+    import keras
+    from keras.src.saving.serialization_lib import ObjectSharingScope  # what Keras's own saving uses; not public
+
+    why_not = _why_not_from_weights(model)
+    if why_not is not None:
+        raise SavedModelError(f"Cannot save the model '{model.name}': {why_not}")
+    try:
+        with _uncompiled(model), ObjectSharingScope():
+            description = keras.saving.serialize_keras_object(model)
+        text = json.dumps(description)
+    except Exception as error:  # whatever the get_config of a class of a stranger raises
+        raise SavedModelError(
+            f"Cannot save the model '{model.name}': Keras cannot describe it: {_reason(error)}\n"
+            "Give its class a get_config method (https://keras.io/guides/serialization_and_saving)."
+        ) from error
+    if '"__lambda__"' in text:
+        raise SavedModelError(
+            f"Cannot save the model '{model.name}': it holds a Python lambda, whose code load_model would not run.\n"
+            "Put it into a layer class of your own, with call and get_config, and pass custom_objects to load_model."
+        )
+    return description
+
+
+def from_keras_description(
+    description: Mapping[str, Any], path: Path, custom_objects: Mapping[str, Any] | None
+) -> keras.Model:
+    """Build the model again, in Keras's safe mode. Raises `SavedModelError`; path: the directory it speaks of."""
+    import keras
+    from keras.src.saving.serialization_lib import ObjectSharingScope, SafeModeScope
+
+    try:
+        # The scope, since `keras.config.enable_unsafe_deserialization` goes before the argument.
+        with SafeModeScope(True), ObjectSharingScope():
+            model: Any = keras.saving.deserialize_keras_object(
+                dict(description), custom_objects=dict(custom_objects or {}), safe_mode=True
+            )
+    except Exception as error:  # whatever the constructors of Keras's and a stranger's classes raise
+        raise SavedModelError(
+            f"Cannot load {path}: Keras cannot rebuild this model: {_reason(error)}\n"
+            "If its classes are your own, pass load_model(path, custom_objects={'Name': Name}). A Python lambda is "
+            "never loaded, since it could do anything."
+        ) from error
+    if not isinstance(model, keras.Model):
+        raise SavedModelError(f"Cannot load {path}: it describes a {type(model).__name__}, which is no model.")
+    return model
+
+
+def _why_not_from_weights(model: keras.Model) -> str | None:
+    """What a description and weights would lose, as a sentence; None if nothing."""
+    import keras
+
+    parents: dict[int, keras.layers.Layer] = {}
+    for _, layer in walk(model):
+        if _keeps_more_than_weights(layer):
+            return (
+                f"the {type(layer).__name__} '{layer.name}' keeps more than weights, such as words, and that would be "
+                "lost.\nSave it with Keras itself, model.save(path), or leave this layer out of the model."
+            )
+        if not isinstance(layer, keras.Model) or not _is_of_keras(layer):
+            continue  # what a class of its own shares, it will share again
+        for child in layer._flatten_layers(include_self=False, recursive=False):
+            other = parents.setdefault(id(child), layer)
+            if other is not layer and not isinstance(child, keras.layers.InputLayer):
+                return (
+                    f"its parts '{other.name}' and '{layer.name}' share the layer '{child.name}', and Keras would "
+                    "build two of it.\nBuild both parts as one model, in which the layer is called twice."
+                )
+    return None
+
+
+def _keeps_more_than_weights(layer: keras.layers.Layer) -> bool:
+    """Whether a layer has state in files, or a stranger's layer its own way of saving weights."""
+    import keras
+
+    own_way = type(layer).save_own_variables is not keras.layers.Layer.save_own_variables
+    return hasattr(layer, "save_assets") or (own_way and not _is_of_keras(layer))
+
+
+def _is_of_keras(layer: keras.layers.Layer) -> bool:
+    return type(layer).__module__.startswith("keras.")
+
+
+@contextmanager
+def _uncompiled(model: keras.Model) -> Iterator[None]:
+    """Inside it Keras describes no optimizer, loss or metric: those that are lambdas it could not."""
+    import keras
+
+    compiled = [layer for _, layer in walk(model) if isinstance(layer, keras.Model) and layer.compiled]
+    for part in compiled:
+        part.compiled = False
+    try:
+        yield
+    finally:
+        for part in compiled:
+            part.compiled = True
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what Keras says; of an error inside an error, that of the inner one."""
+    text = str(error).rpartition("Exception encountered: ")[2].strip().partition("\n")[0]
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} [...]"

@@ -1,0 +1,113 @@
+"""What a saved model is made of: the call of our builder, or Keras's own description of a stranger's model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unidl import devices, precision, registry
+from unidl.errors import ModelError, SavedModelError
+from unidl.models import build, set_trainable_state, trainable_state
+from unidl.models.initial_weights import drawn_later
+from unidl.models.records import Architecture, note, record_of
+from unidl.notices import notice
+from unidl.training.keras_description import from_keras_description, keras_description
+
+if TYPE_CHECKING:
+    import keras
+
+ARCHITECTURE = "architecture.json"
+
+
+@dataclass(frozen=True)
+class Description:
+    """The content of `architecture.json`, its form checked. Exactly one of `architecture` and `keras` is there."""
+
+    class_names: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    frozen: tuple[str, ...]
+    architecture: Architecture | None
+    keras: dict[str, Any] | None
+
+
+def describe(model: keras.Model) -> bytes:
+    """Return the content of `architecture.json`. Raises `SavedModelError` if `load_model` could not read it back."""
+    if not model.built:
+        raise SavedModelError(
+            f"Cannot save the model '{model.name}': it has no weights yet. Train it, or call it on a batch, first."
+        )
+    record = record_of(model)
+    description: dict[str, Any] = {
+        "class_names": record.class_names,
+        "vocabulary": record.vocabulary,
+        "frozen": trainable_state(model),
+    }
+    if record.architecture is not None:
+        description["builder"] = record.architecture.builder
+        description["arguments"] = dict(record.architecture.arguments)
+    else:
+        description["keras"] = keras_description(model)
+    return json.dumps(description, indent=1).encode()
+
+
+def read_description(content: bytes, path: Path) -> Description:
+    """Return what `describe` wrote. Raises `SavedModelError` if it has another form."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    words = ("class_names", "vocabulary", "frozen")
+    ours, strange = {*words, "builder", "arguments"}, {*words, "keras"}
+    if not isinstance(found, dict) or set(found) not in (ours, strange):
+        keys = sorted(found) if isinstance(found, dict) else type(found).__name__
+        raise _damaged(path, f"it has {keys}, not {sorted(ours)} or {sorted(strange)}")
+    for name in words:
+        if not isinstance(found[name], list) or not all(isinstance(word, str) for word in found[name]):
+            raise _damaged(path, f"{name!r} is no list of words")
+    architecture = None
+    if "builder" in found:
+        if not isinstance(found["builder"], str) or not isinstance(found["arguments"], dict):
+            raise _damaged(path, "'builder' must be a word and 'arguments' an object")
+        architecture = Architecture(found["builder"], found["arguments"])
+    elif not isinstance(found["keras"], dict):
+        raise _damaged(path, "'keras' must be an object")
+    lists = (tuple(found[name]) for name in words)
+    return Description(*lists, architecture, found.get("keras"))
+
+
+def rebuild(description: Description, path: Path, custom_objects: Mapping[str, Any] | None) -> keras.Model:
+    """Build the model with any weights. Raises `SavedModelError` if it cannot be built."""
+    backend, device = registry.current(), devices.resolve().device
+    try:
+        if description.architecture is not None:
+            model = build(_for_this_device(description.architecture, path))
+        else:
+            with backend.on(device), drawn_later():
+                model = from_keras_description(description.keras or {}, path, custom_objects)
+        set_trainable_state(model, description.frozen)
+    except (ModelError, OverflowError, RecursionError) as error:  # the last two of a file made by hand
+        raise SavedModelError(f"Cannot load {path}: {error}") from error
+    note(model, class_names=description.class_names, vocabulary=description.vocabulary)
+    return model
+
+
+def _for_this_device(architecture: Architecture, path: Path) -> Architecture:
+    """The same model, in float32 where this device cannot compute as the one it was built for: weights are float32."""
+    name = architecture.arguments.get("precision")
+    if name is None or name == "auto":
+        return architecture
+    if name not in precision.NAMES:
+        raise _damaged(path, f"there is no precision {name!r}")
+    device = devices.resolve().device
+    why_not = precision.why_not_on(name, device)
+    if why_not is None:
+        return architecture
+    notice(f"{path} was built in {name!r} and is loaded in 'float32': {why_not}")
+    return Architecture(architecture.builder, {**architecture.arguments, "precision": "float32"})
+
+
+def _damaged(path: Path, why: str) -> SavedModelError:
+    return SavedModelError(f"Cannot load {path}: its {ARCHITECTURE} is damaged: {why}.")
