@@ -1,5 +1,4 @@
-"""Words are drawn as a person asked for. Without this a text says "<unk>", differs from one run to the next, or is one that
-the model would never have written."""
+"""A model writes text. Without this it says "<unk>", another text on each run, or one it would never have written."""
 
 from __future__ import annotations
 
@@ -7,18 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as some
-from hypothesis.extra.numpy import arrays
 
 from unidl import Trainer, build_cnn, build_lstm, generate_text
 from unidl.data.text import join, tokenize
 from unidl.errors import ModelError, UsageError
-from unidl.generation import Draws, choose, stream_text
+from unidl.generation import stream_text
 from unidl.models import note
 
 WORDS = ("<pad>", "<unk>", "the", "a", "cat", "dog", "sees", "hears", "and", ".", ",", "two")
-ALMOST_ONE = math.nextafter(1.0, 0.0)
 
 
 def language_model(words=WORDS, *, sharpness=4.0, **options):
@@ -43,110 +38,6 @@ def biased_to(*tokens: int):
     bias[list(tokens)] = 9.0
     model.weights[-1].assign(bias)
     return model
-
-
-probabilities = arrays(
-    np.float64, some.integers(3, 30), elements=some.floats(0, 1, allow_subnormal=True), fill=some.nothing()
-)
-draws = some.builds(
-    Draws,
-    temperature=some.one_of(some.just(0.0), some.floats(1e-300, 1e300)),
-    top_k=some.none() | some.integers(1, 40),
-    top_p=some.none() | some.floats(0, 1, exclude_min=True),
-)
-
-
-@given(probabilities, some.floats(0, ALMOST_ONE) | some.just(ALMOST_ONE), draws)
-def test_every_draw_is_a_word_that_is_allowed(vector, draw, how):
-    """For all probabilities and options: no padding, no unknown word, none of probability 0, none outside top_k."""
-    if not vector[2:].any():
-        with pytest.raises(ModelError):
-            choose(vector, draw, how)
-        return
-    token = choose(vector, draw, how)
-    assert token >= 2
-    assert vector[token] > 0
-    if how.top_k is not None:
-        assert np.count_nonzero(vector[2:] > vector[token]) < how.top_k
-    if how.temperature == 0 or how.top_k == 1:
-        assert vector[token] == vector[2:].max()
-
-
-@given(probabilities, some.floats(0, ALMOST_ONE), some.floats(0, 1, exclude_min=True))
-def test_a_nucleus_holds_the_fewest_words_that_are_enough(vector, draw, top_p):
-    vector[2] += 0.5
-    token = choose(vector, draw, Draws(top_p=top_p))
-    likelier = vector[2:][vector[2:] > vector[token]].sum()
-    assert likelier < top_p * vector[2:].sum() + 1e-9
-
-
-def test_a_tiny_nucleus_is_the_likeliest_word():
-    vector = np.array([0.5, 0.2, 0.05, 0.2, 0.05])
-    for draw in (0.0, 0.5, ALMOST_ONE):
-        assert choose(vector, draw, Draws(top_p=5e-324)) == 3
-
-
-@pytest.mark.parametrize(
-    "vector",
-    [[0.5, 0.5, 0.0, 0.0], [0.1, 0.2, math.nan, 0.7], [0.1, 0.2, math.inf, 0.7], [0.9, 0.2, -0.1, 0.0]],
-    ids=["all zero", "NaN", "infinite", "negative"],
-)
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_outputs_that_are_no_probabilities_are_one_error(vector, temperature):
-    """Taken as they are, they would give padding, or always the same word."""
-    with pytest.raises(ModelError, match="gives no word a probability"):
-        choose(np.array(vector), 0.3, Draws(temperature))
-
-
-def chi_square(counts: np.ndarray, expected: np.ndarray) -> float:
-    """Pearson's statistic over the words that can be drawn."""
-    possible = expected > 0
-    assert not counts[~possible].any()
-    return float(((counts - expected)[possible] ** 2 / expected[possible]).sum())
-
-
-COUNT = 8_000
-LIMIT = 29.9
-"""Of Pearson's statistic with 10 degrees of freedom: exceeded by chance once in a thousand; the seed is fixed."""
-
-
-def drawn(vector: np.ndarray, how: Draws) -> np.ndarray:
-    generator = np.random.default_rng(0)
-    tokens = [choose(vector, draw, how) for draw in generator.random(COUNT)]
-    return np.bincount(tokens, minlength=len(vector))
-
-
-def expected_counts(vector: np.ndarray, *, temperature=1.0, keep=slice(None)) -> np.ndarray:
-    """How often each word should be drawn; keep: the ranks that may be."""
-    weights = np.zeros_like(vector)
-    ranked = np.argsort(-vector[2:])[keep] + 2
-    weights[ranked] = vector[ranked] ** (1 / temperature)
-    return COUNT * weights / weights.sum()
-
-
-VECTOR = np.array([0.2, 0.1, 0.02, 0.13, 0.05, 0.17, 0.07, 0.03, 0.04, 0.06, 0.09, 0.04])
-
-
-@pytest.mark.parametrize(
-    ("how", "expected"),
-    [
-        (Draws(), expected_counts(VECTOR)),
-        (Draws(temperature=0.5), expected_counts(VECTOR, temperature=0.5)),
-        (Draws(temperature=3.0), expected_counts(VECTOR, temperature=3.0)),
-        (Draws(top_k=3), expected_counts(VECTOR, keep=slice(3))),
-        (
-            Draws(top_p=0.5),
-            expected_counts(VECTOR, keep=slice(3)),
-        ),  # 0.17 + 0.13 < 0.35 = half of 0.7 < 0.17 + 0.13 + 0.09
-        (Draws(temperature=2.0, top_k=5), expected_counts(VECTOR, temperature=2.0, keep=slice(5))),
-    ],
-)
-def test_words_come_as_often_as_they_are_likely(how, expected):
-    assert chi_square(drawn(VECTOR, how), expected) < LIMIT
-
-
-def test_the_chi_square_test_finds_a_wrong_distribution():
-    assert chi_square(drawn(VECTOR, Draws(temperature=0.85)), expected_counts(VECTOR)) > LIMIT
 
 
 def test_neither_padding_nor_the_unknown_word_is_ever_written():
@@ -227,9 +118,7 @@ def test_a_prompt_without_a_word_is_a_usage_error(model, prompt: str):
     ids=str,
 )
 def test_every_kind_of_language_model_writes(options):
-    text = generate_text(language_model(**options), "the cat", words=4)
-    assert len(tokenize(text)) == 6
-    assert text == generate_text(language_model(**options), "the cat", words=4)
+    assert len(tokenize(generate_text(language_model(**options), "the cat", words=3))) == 5
 
 
 def test_with_an_output_for_each_step_the_last_one_counts():

@@ -6,10 +6,11 @@ Without this early stopping keeps the wrong weights, or a learning rate stays wh
 from __future__ import annotations
 
 import csv
+import itertools
 
 import numpy as np
 import pytest
-from training import FLOAT32, Restored, assert_same_weights, dense, differ, points, weights_of
+from training import FLOAT32, assert_same_weights, dense, differ, points, shared_model, weights_of
 
 from unidl.errors import TrainingError, UsageError
 
@@ -17,14 +18,9 @@ STEPS = 6
 """Steps an epoch in `Restored.fit`: five of 4 rows and one of 2."""
 
 
-@pytest.fixture(scope="module")
-def compiled(backend):
-    return Restored()
-
-
 @pytest.fixture
-def shared(compiled):
-    return compiled.afresh()
+def shared(backend):
+    return shared_model().afresh()
 
 
 @pytest.fixture
@@ -296,7 +292,7 @@ def test_weights_changed_between_steps_count(shared):
             shared.model.optimizer.learning_rate = 0.0
 
     shared.fit(epochs=2, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=zero)])
-    assert all(differ(one, other) for one, other in zip(read[: STEPS - 1], read[1:STEPS], strict=True))
+    assert all(differ(one, other) for one, other in itertools.pairwise(read[:STEPS]))
     for values in (read[-1], weights_of(shared.model)):
         assert_same_weights(values, [np.zeros_like(value) for value in values])
 
@@ -362,5 +358,5 @@ def test_terminate_on_nan_ends_the_run_as_it_does_in_keras(shared, capsys):
 
 
 def test_what_is_no_callback_is_refused(shared):
-    with pytest.raises(UsageError, match="keras.callbacks.Callback"):
+    with pytest.raises(UsageError, match=r"keras\.callbacks\.Callback"):
         shared.fit(callbacks=[print])

@@ -175,5 +175,7 @@ def test_impossible_policies_are_told_at_once(backend, option, value):
 def test_a_precision_that_contradicts_the_layers_is_refused(backend):
     with pytest.raises(PrecisionError, match=r"(?s)built in float32.*Build the model with precision='mixed_bfloat16'"):
         Trainer(dense(), precision="mixed_bfloat16")
-    with pytest.raises(PrecisionError, match=r"(?s)built in 'mixed_bfloat16'.*Build the model again with precision='float32'"):
+    with pytest.raises(
+        PrecisionError, match=r"(?s)built in 'mixed_bfloat16'.*Build the model again with precision='float32'"
+    ):
         Trainer(small_cnn(precision="mixed_bfloat16"), precision="float32")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
-from training import FLOAT32, Restored, assert_same_weights, points, weights_of
+from training import FLOAT32, assert_same_weights, points, shared_model, weights_of
 
 from unidl import Trainer
 from unidl.data import Split
@@ -21,14 +21,9 @@ from unidl.errors import TrainingError
 from unidl.training.interrupt import Interrupt
 
 
-@pytest.fixture(scope="module")
-def compiled(backend):
-    return Restored()
-
-
 @pytest.fixture
-def shared(compiled):
-    return compiled.afresh()
+def shared(backend):
+    return shared_model().afresh()
 
 
 def at(batch, action, *, epoch=1):
@@ -224,7 +219,9 @@ def test_nan_stops_the_run_and_names_the_step(shared):
     """Every further hour would train on nothing."""
     data = points(22)
     poisoned = np.where(np.arange(22)[:, None] >= 12, 1e38, data.y).astype(np.float32)
-    with pytest.raises(TrainingError, match=r"(?s)The loss became (nan|inf) in epoch 1, by step \d;.*Lower the learning"):
+    with pytest.raises(
+        TrainingError, match=r"(?s)The loss became (nan|inf) in epoch 1, by step \d;.*Lower the learning"
+    ):
         shared.trainer.fit(Split(data.x, poisoned), batch_size=4, shuffle=False, progress="quiet")
     assert shared.trainer.history == {}
     shared.afresh()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training import FLOAT32, Restored, assert_same_weights, dense, differ, draws, points, weights_of
+from training import FLOAT32, assert_same_weights, dense, differ, draws, points, shared_model, weights_of
 
 from unidl import Trainer
 from unidl.backend import Chunk
@@ -17,14 +17,9 @@ from unidl.models.records import note, record_of
 from unidl.training.order import epoch_order
 
 
-@pytest.fixture(scope="module")
-def compiled(backend):
-    return Restored()
-
-
 @pytest.fixture
-def shared(compiled):
-    return compiled.afresh()
+def shared(backend):
+    return shared_model().afresh()
 
 
 @pytest.fixture

@@ -135,9 +135,7 @@ def test_inputs_of_every_type(backend, dtype):
     """Pictures come as uint8, masks as bool, tables as float64."""
     x = draws().integers(0, 2, size=(8, 3)).astype(dtype)
     trainer = Trainer(dense())
-    np.testing.assert_allclose(
-        trainer.predict(x), trainer.predict(x.astype(np.float32)), rtol=FLOAT32, atol=FLOAT32
-    )
+    np.testing.assert_allclose(trainer.predict(x), trainer.predict(x.astype(np.float32)), rtol=FLOAT32, atol=FLOAT32)
     if dtype in ("uint8", "bool"):
         history = trainer.fit((x, x[:, :1]), batch_size=4, progress="quiet")
         assert np.isfinite(history.history["loss"]).all()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training import Restored, dense, draws, pictures, points, small_cnn
+from training import dense, draws, pictures, points, shared_model, small_cnn
 
 from unidl import Trainer
 from unidl.errors import DataError
@@ -15,9 +15,9 @@ TIGHT = 1e-6
 """One forward pass of small sums in float32, whose order two batch sizes may change."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def shared(backend):
-    return Restored().afresh()
+    return shared_model().afresh()
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -27,9 +27,7 @@ def test_evaluate_is_keras_evaluate(shared, batch_size, weighted):
     if weighted:
         data = replace(data, sample_weight=draws(1).uniform(size=9).astype(np.float32))
     found = shared.trainer.evaluate(data, batch_size=batch_size)
-    expected = shared.model.evaluate(
-        data.x, data.y, sample_weight=data.sample_weight, verbose=0, return_dict=True
-    )
+    expected = shared.model.evaluate(data.x, data.y, sample_weight=data.sample_weight, verbose=0, return_dict=True)
     assert found == pytest.approx(expected, rel=TIGHT)
     assert next(iter(found)) == "loss"
     assert {type(value) for value in found.values()} == {float}
@@ -54,17 +52,15 @@ def test_predictions_follow_the_weights_of_now(shared):
     shared.trainer.predict(x)
     model.set_weights([np.zeros_like(value) for value in model.get_weights()])
     np.testing.assert_array_equal(shared.trainer.predict(x), 0)
-    shared.afresh()
 
 
 def test_evaluating_between_fits_disturbs_neither(shared):
-    shared.afresh().fit(epochs=1)
+    shared.fit(epochs=1)
     history = shared.fit(epochs=1).history["loss"]
     shared.afresh().fit(epochs=1)
     shared.trainer.evaluate(points(9))
     shared.trainer.predict(points(9).x)
     assert shared.fit(epochs=1).history["loss"] == history
-    shared.afresh()
 
 
 def test_outputs_keep_their_form(backend):
@@ -125,7 +121,6 @@ def test_a_failed_evaluation_leaves_nothing_behind(shared, monkeypatch):
     monkeypatch.undo()
     found = shared.trainer.evaluate(points(9), batch_size=4)
     assert found["loss"] == pytest.approx(float(np.mean(points(9).y ** 2)), rel=1e-5)
-    shared.afresh()
 
 
 def test_data_that_does_not_fit_is_refused(backend):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from unidl import build_cnn, build_lstm
@@ -87,23 +89,21 @@ def differ(found, expected, tolerance=0.0):
 
 
 class Restored:
-    """A compiled model with a trainer, shared between tests: compiling on JAX takes longer than these tests do."""
+    """A compiled model with a trainer, one for all tests: compiling on JAX takes longer than these tests do."""
 
-    def __init__(self, **compiled):
+    def __init__(self):
         import keras
 
         from unidl import Trainer
 
-        self.model = dense(**{"optimizer": keras.optimizers.Adam(0.02), "metrics": ["mean_absolute_error"]} | compiled)
+        self.model = dense(optimizer=keras.optimizers.Adam(0.02), metrics=["mean_absolute_error"])
         self.trainer = Trainer(self.model)
-        self.trainer.fit(points(6), validation=points(5, seed=1), batch_size=4, progress="quiet")
-        self.model.optimizer.learning_rate = 0.02
-        self._start = weights_of(dense())
+        self.model.optimizer.build(self.model.trainable_variables)
+        self._start = weights_of(self.model)
 
     def afresh(self):
         """Bring weights and optimizer back to where they began."""
-        for weight, value in zip(self.model.weights, self._start, strict=True):
-            weight.assign(value)
+        self.model.set_weights(self._start)
         for variable in self.model.optimizer.variables:
             if variable is not self.model.optimizer._learning_rate:
                 variable.assign(np.zeros(variable.shape))
@@ -115,3 +115,9 @@ class Restored:
         """Train on 22 rows in six steps an epoch, the last of 2 rows."""
         options = {"batch_size": 4, "progress": "quiet"} | options
         return self.trainer.fit(points(22), validation=validation, epochs=epochs, **options)
+
+
+@cache
+def shared_model():
+    """The one `Restored` of this process. Call `afresh` on it in each test."""
+    return Restored()

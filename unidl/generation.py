@@ -173,7 +173,8 @@ def _require_language_model(model: keras.Model, vocabulary: tuple[str, ...]) -> 
             f"The model '{model.name}' has no vocabulary: it was not trained on text by unidl.\n"
             "Train one with `unidl train lstm`, or pass vocabulary=, the word of each token."
         )
-    inputs, outputs = (getattr(model, name, None) for name in ("input_shape", "output_shape"))
+    inputs: Any = getattr(model, "input_shape", None)
+    outputs: Any = getattr(model, "output_shape", None)
     if not (_is_shape(inputs, (2,)) and _is_shape(outputs, (2, 3))):
         raise ModelError(
             f"The model '{model.name}' is no language model: that takes tokens (batch, time) and gives probabilities "

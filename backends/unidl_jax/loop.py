@@ -38,7 +38,7 @@ class JaxLogs:
 class JaxLoop:
     """Implements `TrainLoop`. A step is Keras's own pure `train_step`, jitted; several steps are one `lax.scan`."""
 
-    def __init__(self, model: keras.Model, device: jax.Device, steps: int | None) -> None:
+    def __init__(self, model: keras.Model, device: Any, steps: int | None) -> None:
         self._model = model
         self._device = device
         # On the CPU a convolution inside a rolled loop misses XLA's fast path (jax issue 12868).
@@ -108,8 +108,8 @@ class JaxLoop:
         self._state = None
         return TrainingError(
             f"A step failed while JAX computed it: {_cause(error)}\n"
-            "The steps since the last commit are lost: the model has the weights from the beginning of this epoch, or from "
-            "the last batch that a callback looked at."
+            "The steps since the last commit are lost: the model has the weights from the beginning of this epoch, or "
+            "from the last batch that a callback looked at."
         )
 
     def _train_step(self, state: State, batch: Tree) -> tuple[State, dict[str, jax.Array]]:
@@ -140,7 +140,7 @@ class JaxLoop:
         if self._state is None:
             # Copies, since the first step takes the arrays away: the variables must outlive a step that fails, and
             # two variables may share one array, which XLA refuses to take twice. The price is the state once more.
-            self._state = _copied(self._read_weights())
+            self._state = State(*_copied(self._read_weights()))
         return self._state
 
     def _read_weights(self) -> State:

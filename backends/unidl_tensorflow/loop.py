@@ -20,7 +20,7 @@ class TensorFlowLogs:
 
     def __init__(self, values: dict[str, Any]) -> None:
         # Copies: run eagerly, some metrics give their own variable, which the next step changes.
-        self._values = keras.tree.map_structure(tf.convert_to_tensor, values)
+        self._values: Any = keras.tree.map_structure(tf.convert_to_tensor, values)
 
     def read(self) -> dict[str, Any]:
         return _plain(self._values)

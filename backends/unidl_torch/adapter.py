@@ -36,8 +36,10 @@ class TorchBackend:
         # Left alone, torch computes matrix products in float32 and convolutions in TF32 on a GPU; and on a CPU with
         # bfloat16 units in that, after torch.set_float32_matmul_precision("medium"). The older `allow_tf32` switches
         # must not be touched beside these: torch raises when the two are mixed.
+        cuda: Any = torch.backends.cuda  # Any: the switches are newer than torch's annotations
+        cudnn: Any = torch.backends.cudnn
         mkldnn: Any = torch.backends.mkldnn
-        on_gpu = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+        on_gpu = (cuda.matmul, cudnn.conv, cudnn.rnn)
         on_cpu = (mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
         switches = (*on_gpu, *on_cpu)
         before = [switch.fp32_precision for switch in switches]

@@ -20,7 +20,7 @@ class TorchLogs:
 
     def __init__(self, values: dict[str, Any]) -> None:
         # Copies: some metrics give their own variable, which the next step changes.
-        self._values = keras.tree.map_structure(_copied, values)
+        self._values: Any = keras.tree.map_structure(_copied, values)
 
     def read(self) -> dict[str, Any]:
         return _plain(self._values)
@@ -105,7 +105,7 @@ def move(variables: Sequence[keras.Variable], device: torch.device) -> None:
             variable.value.data = variable.value.data.to(device)
 
 
-def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+def _tensor(array: np.ndarray[Any, Any]) -> Any:
     """The rows as Keras would convert them: PyTorch lacks NumPy's larger unsigned integers and its bfloat16."""
     if array.dtype.kind in "biuf" and array.dtype not in (np.uint16, np.uint32, np.uint64):
         return torch.from_numpy(array)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +79,12 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     name = arguments.data or _trained_on(arguments.run_directory)
     record = record_of(model)
     try:
-        data = load_data(name, **_form(model, record.vocabulary))
+        with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
+            data = load_data(name, **_form(model, record.vocabulary))
     except UsageError as error:
-        what = "text" if record.vocabulary else f"rows of shape {model.input_shape[1:]}"
+        what = "text" if record.vocabulary else f"images of {_size(model)}"
         raise DataError(
-            f"Cannot evaluate {arguments.run_directory}, which takes {what}, on '{name}': {error}"
+            f"Cannot evaluate {arguments.run_directory} on '{name}': the model takes {what}, and that is none."
         ) from error
     known = record.class_names
     if known and data.class_names and data.class_names != known[: len(data.class_names)]:
@@ -101,6 +104,11 @@ def _form(model: keras.Model, vocabulary: tuple[str, ...]) -> dict[str, Any]:
     if isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
         return {"image_size": shape[1:3], "channels": shape[3]}
     return {}
+
+
+def _size(model: keras.Model) -> str:
+    height, width, channels = model.input_shape[1:]
+    return f"{height} x {width} x {channels} (height x width x channels)"
 
 
 def _list(names: tuple[str, ...], most: int = 5) -> str:

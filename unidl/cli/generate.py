@@ -45,9 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Load the model and write the words as they come."""
     from unidl import load_model
     from unidl.generation import stream_text
+    from unidl.models.records import record_of
 
+    model = load_model(arguments.run_directory)
+    if record_of(model).architecture is None:
+        model.compile()  # a stranger's loss is not saved, and to predict none is needed
     pieces = stream_text(
-        load_model(arguments.run_directory),
+        model,
         arguments.prompt,
         words=arguments.words,
         temperature=arguments.temperature,

@@ -97,17 +97,18 @@ def _transfer(arguments: argparse.Namespace, data_name: str, settings: dict[str,
                 f"{shape[1]} (height x width). Leave it out."
             )
     else:
-        shape = (*(size or (APPLICATION_SIDE, APPLICATION_SIDE)), 3)
+        height, width = size or (APPLICATION_SIDE, APPLICATION_SIDE)
+        shape = (height, width, 3)
     data = load_data(data_name, image_size=shape[:2], channels=shape[2])
     _require_kind(data, "images", arguments.model)
     weights = {None: "imagenet", "none": None}.get(arguments.weights, arguments.weights)
     return build_transfer(base, shape, class_count(data), weights=weights, **settings), data
 
 
-def _image_shape(base: keras.Model, name: str) -> tuple[int, ...]:
+def _image_shape(base: keras.Model, name: str) -> tuple[int, int, int]:
     shape = base.input_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
-        raise ModelError(f"Cannot use {name} as a base for images: it takes rows of shape {shape}.")
+        raise ModelError(f"Cannot use {name} as a base for images: it takes rows of shape {shape[1:]}.")
     return shape[1:]
 
 

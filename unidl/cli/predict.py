@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments.run_directory)
     height, width, channels = _image_shape(model, arguments.run_directory)
     images = load_images(arguments.images, image_size=(height, width), channels=channels)
+    if record_of(model).architecture is None:
+        model.compile()  # a stranger's loss is not saved, and to predict none is needed
     outputs = Trainer(model).predict(images)
     names = record_of(model).class_names
     names += tuple(str(label) for label in range(len(names), outputs.shape[-1]))

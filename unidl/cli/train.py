@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import math
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
         require_plotting()
     require_writable(out)
     configuration = _configuration(arguments)
-    model, data = model_and_data(arguments, configuration["data"])
+    with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
+        model, data = model_and_data(arguments, configuration["data"])
     configuration["data_origin"] = dict(data.origin)
     train, validation = training_and_validation(
         data, early_stopping=arguments.early_stopping is not None, seed=arguments.seed
@@ -157,7 +160,7 @@ def _trainer(model: keras.Model, rows: int, configuration: dict[str, Any]) -> Tr
 
     from unidl import Trainer
 
-    rate = configuration["learning_rate"]
+    rate: Any = configuration["learning_rate"]
     if configuration["schedule"] == "cosine":
         # Counted in batches, as Keras does, also where several of them make one step.
         batches = configuration["epochs"] * math.ceil(rows / configuration["batch_size"])

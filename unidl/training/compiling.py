@@ -103,7 +103,7 @@ def _recommended(model: keras.Model) -> dict[str, Any]:
 def _optimizer(model: keras.Model, optimizer: Any, given: bool) -> Any:
     import keras
 
-    chosen = keras.optimizers.Adam(LEARNING_RATE) if optimizer is None else keras.optimizers.get(optimizer)
+    chosen: Any = keras.optimizers.Adam(LEARNING_RATE) if optimizer is None else keras.optimizers.get(optimizer)
     if not given and not _fits(chosen, model.trainable_variables):
         notice(f"{model.name}: other weights learn than before, so its optimizer starts anew")
         chosen = type(chosen).from_config(chosen.get_config())

@@ -47,8 +47,10 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
 def require_writable(path: Path) -> None:
     """Raise `SavedModelError` if `write_directory` cannot begin to write to `path`: asked before training."""
     _require_replaceable(path)
+    target = path.resolve()
     try:
-        _make_temporary(path.resolve()).rmdir()
+        nearest = next(parent for parent in target.parents if parent.exists())
+        _make_temporary(nearest / target.name).rmdir()
     except OSError as error:
         raise _cannot_save(path, error) from error
 

@@ -31,7 +31,7 @@ def keras_description(model: keras.Model) -> dict[str, Any]:
         raise SavedModelError(f"Cannot save the model '{model.name}': {why_not}")
     try:
         with _uncompiled(model), ObjectSharingScope():
-            description = keras.saving.serialize_keras_object(model)
+            description: Any = keras.saving.serialize_keras_object(model)
         text = json.dumps(description)
     except Exception as error:  # whatever the get_config of a class of a stranger raises
         raise SavedModelError(

@@ -74,8 +74,13 @@ def read_description(content: bytes, path: Path) -> Description:
         architecture = Architecture(found["builder"], found["arguments"])
     elif not isinstance(found["keras"], dict):
         raise _damaged(path, "'keras' must be an object")
-    lists = (tuple(found[name]) for name in words)
-    return Description(*lists, architecture, found.get("keras"))
+    return Description(
+        class_names=tuple(found["class_names"]),
+        vocabulary=tuple(found["vocabulary"]),
+        frozen=tuple(found["frozen"]),
+        architecture=architecture,
+        keras=found.get("keras"),
+    )
 
 
 def rebuild(description: Description, path: Path, custom_objects: Mapping[str, Any] | None) -> keras.Model:

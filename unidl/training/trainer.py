@@ -196,8 +196,8 @@ class Trainer:
                 self.model(row, training=False)
             except (ValueError, TypeError) as error:
                 raise ModelError(
-                    f"The model '{self.model.name}' has no weights yet, and calling it on the first row of the {name} to "
-                    f"make them failed: {COLOUR.sub('', str(error))}"
+                    f"The model '{self.model.name}' has no weights yet, and calling it on the first row of the {name} "
+                    f"to make them failed: {COLOUR.sub('', str(error))}"
                 ) from error
             check_fits(self.model, split, for_training=for_training, name=name)
         return split
@@ -236,8 +236,8 @@ def _initial_epoch(initial_epoch: int, epochs: int) -> int:
     first = _whole("initial_epoch", initial_epoch, minimum=0)
     if first >= epochs:
         raise UsageError(
-            f"Cannot use initial_epoch={first} with epochs={epochs}: epochs is where training ends, not how many more to "
-            "train."
+            f"Cannot use initial_epoch={first} with epochs={epochs}: epochs is where training ends, not how many "
+            "more to train."
         )
     return first
 

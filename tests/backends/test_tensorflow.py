@@ -1,0 +1,42 @@
+"""What only TensorFlow has: its switch for TF32, XLA on request, and retracing."""
+
+from __future__ import annotations
+
+import pytest
+
+from unidl import registry
+from unidl.backend import Precision
+
+if registry.choice()[0].name != "tensorflow":
+    pytest.skip("another backend is under test", allow_module_level=True)
+
+import tensorflow as tf
+from training import FLOAT32, assert_same_weights, dense, points, weights_of
+
+from unidl import Trainer
+
+
+def test_the_switch_is_set_and_put_back():
+    """TensorFlow's own default is TF32 wherever the GPU has it."""
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled
+    before = enabled()
+    try:
+        for outside in (True, False):
+            tf.config.experimental.enable_tensor_float_32_execution(outside)
+            for name in ("float32", "tf32", "mixed_float16"):
+                with registry.current().precision(Precision(name)):
+                    assert enabled() == (name != "float32")
+                assert enabled() == outside
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
+@pytest.mark.parametrize("rows", [4, 64])
+def test_xla_is_used_where_it_is_asked_for(rows):
+    """jit_compile=True was once dropped without a word."""
+    models = [dense(jit_compile=jit) for jit in (False, True)]
+    for model in models:
+        trainer = Trainer(model)
+        trainer.fit(points(rows), batch_size=4, shuffle=False, progress="quiet")
+        assert trainer._ready_loop()._train_one._jit_compile == model.jit_compile
+    assert_same_weights(weights_of(models[1]), weights_of(models[0]), FLOAT32)

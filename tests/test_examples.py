@@ -1,0 +1,45 @@
+"""The examples run as they stand. Without this the first thing that a person copies fails."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import text_file
+from processes import run
+
+from unidl import load_model
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_the_cnn_example_trains_saves_and_guesses(tmp_path):
+    done = run(sys.executable, str(EXAMPLES / "cnn.py"), "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    labels, guesses = re.findall(r"^(?:labels |guesses)((?: \d)+)$", done.stdout, flags=re.MULTILINE)
+    assert len(labels.split()) == len(guesses.split()) == 8
+    assert load_model(tmp_path / "runs/cnn").name == "cnn"
+
+
+def test_the_lstm_example_trains_on_a_text_and_writes(tmp_path):
+    done = run(sys.executable, str(EXAMPLES / "lstm.py"), "1", str(text_file()), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^perplexity on text it has not seen: \d+\.\d$", done.stdout, flags=re.MULTILINE)
+    assert "the value of" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_is_short_and_names_no_framework(path: Path):
+    """It is the same script on every backend, and a person reads it in one sitting."""
+    source = path.read_text()
+    assert source.count("\n") < 120
+    imported = {
+        (node.module or "").split(".")[0] if isinstance(node, ast.ImportFrom) else node.names[0].name.split(".")[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert not imported & {"jax", "torch", "tensorflow"}
+    assert "unidl" in imported
