@@ -42,7 +42,7 @@ def places(model):
 
 def built():
     with backend.on(first):
-        model = dense(optimizer=keras.optimizers.AdamW(0.05), dropout=0.2, metrics=["mae"])
+        model = dense(optimizer=keras.optimizers.SGD(0.05, momentum=0.9))
         model.optimizer.build(model.trainable_variables)
         return model
 

@@ -12,6 +12,7 @@ from training import FLOAT32, assert_same_weights, dense, differ, draws, points,
 from unidl import Trainer
 from unidl.data import Split
 from unidl.errors import DataError, ModelError
+from unidl.testing import LEARNING_RATE, LinearCase
 
 
 def compared(built, data, **options):
@@ -168,12 +169,17 @@ def test_labels_that_are_missing_are_told(backend):
 
 
 def test_a_model_that_runs_eagerly_trains_and_says_why_it_is_slow(backend):
-    models = [dense(), dense(run_eagerly=True)]
-    trainers = [Trainer(model) for model in models]
-    for trainer in trainers:
-        trainer.fit(points(4), batch_size=4, progress="quiet")
-    assert_same_weights(weights_of(models[1]), weights_of(models[0]), FLOAT32)
-    assert [trainer.why_not_compiled for trainer in trainers] == [None, "the model was compiled with run_eagerly=True"]
+    import keras
+
+    case = LinearCase(steps=2, batch=4)
+    case.model.compile(keras.optimizers.SGD(LEARNING_RATE), "mean_squared_error", run_eagerly=True)
+    trainer = Trainer(case.model)
+    assert trainer.why_not_compiled == "the model was compiled with run_eagerly=True"
+    data = Split(case.data.x[case.rows.ravel()], case.data.y[case.rows.ravel()])
+    losses = trainer.fit(data, batch_size=4, shuffle=False, progress="quiet").history["loss"]
+    kernel, bias, expected = case.expected()
+    assert losses == pytest.approx([np.mean(expected)], rel=FLOAT32)
+    assert_same_weights(weights_of(case.model), [kernel, bias], FLOAT32)
 
 
 def with_own_step(backend):
@@ -233,8 +239,8 @@ def test_a_model_that_is_not_built_yet(backend):
     trainer = Trainer(built())
     assert len(trainer.fit(data, batch_size=4, progress="quiet").history["loss"]) == 1
     assert trainer._loop is trainer._ready_loop()
+    assert trainer.why_not_compiled is None
     assert Trainer(built()).predict(data.x).shape == (8, 3)
-    assert Trainer(built()).evaluate(data)["loss"] > 0
     with pytest.raises(DataError, match="Label 3"):
         Trainer(built()).fit(Split(data.x, np.full(8, 3)), progress="quiet")
 
