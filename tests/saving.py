@@ -13,7 +13,6 @@ from unidl.training.saved import model_files
 
 IMAGES = np.random.default_rng(1).uniform(size=(3, 8, 8, 1)).astype(np.float32)
 TOKENS = np.random.default_rng(2).integers(0, 12, size=(3, 4)).astype(np.int32)
-SERIES = np.random.default_rng(3).normal(size=(3, 4, 2)).astype(np.float32)
 ROWS = np.random.default_rng(4).normal(size=(3, 4)).astype(np.float32)
 
 ACROSS_BACKENDS = 1e-5

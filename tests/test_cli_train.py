@@ -13,12 +13,11 @@ import subprocess
 import sys
 
 import pytest
-from command_line import arrays_file, cnn_run, image_folder, text_file, text_run, unidl
+from command_line import TEXT_OPTIONS, arrays_file, cnn_run, image_folder, text_file, text_run, unidl
 from PIL import Image
 
 from unidl import devices, load_model
 from unidl.models import base_of, record_of
-from unidl.training import progress
 from unidl.training.directories import read_directory
 from unidl.training.run_directory import read_run
 
@@ -120,7 +119,7 @@ def test_the_same_command_again_replaces_the_run_by_the_same_and_says_so():
     """Same seed, same numbers: or nobody could tell a better idea from luck."""
     run = text_run().run_directory
     before = read_directory(run)
-    again = unidl("train", "lstm", "--data", text_file(), "--epochs", 2, "--out", run)
+    again = unidl("train", "lstm", "--data", text_file(), *TEXT_OPTIONS, "--out", run)
     assert again.code == 0
     assert f"unidl: the run in {run} will be replaced\n" in again.err
     after = read_directory(run)
@@ -256,34 +255,35 @@ def test_a_missing_matplotlib_is_found_before_the_training(tmp_path, monkeypatch
     assert "pip install 'unidl[plot]'" in answer.err
 
 
-def interrupted(monkeypatch, where: str, *words: object):
-    """Train the LSTM, and press Ctrl-C when the progress is told of `where`."""
-    real = getattr(progress.LineProgress, where)
-
-    def press(self, *values, **options):
-        real(self, *values, **options)
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(progress.LineProgress, where, press)
-    return unidl("train", "lstm", "--data", text_file(), "--epochs", 3, *words)
-
-
 def test_control_c_in_the_first_epoch_does_not_cost_the_older_run(tmp_path, monkeypatch):
     """Ctrl-C after a second means: that was not what I wanted. A new place gets what there is."""
+
+    def fit(trainer, *_, **__):
+        trainer.interrupted = True
+
+    monkeypatch.setattr("unidl.Trainer.fit", fit)
     run = text_run().run_directory
     before = read_directory(run)
-    answer = interrupted(monkeypatch, "epoch_started", "--out", run)
+    answer = unidl("train", "lstm", "--data", text_file(), "--plot", "--out", run)
     assert answer.code == 130
-    assert f"unidl: interrupted in the first epoch; {run} is left as it was\n" in answer.err
+    assert answer.err.endswith(f"unidl: interrupted in the first epoch; {run} is left as it was\n")
     assert read_directory(run) == before
+    answer = unidl("train", "lstm", "--data", text_file(), "--plot", "--out", tmp_path / "run")
+    assert answer.code == 130
+    assert "the model as it was then is in" in answer.err
+    assert set(read_directory(tmp_path / "run")) == set(before), "there is no curve of no epochs"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_control_c_ends_with_the_step_and_keeps_what_was_learned(tmp_path):
     """In a process of its own, as a person does it: no traceback, a model that loads, the epochs so far."""
-    command = [sys.executable, "-m", "unidl", "train", "lstm", "--data", str(text_file()), "--epochs", "1000000"]
+    command = [sys.executable, "-m", "unidl", "train", "lstm", "--data", str(text_file()), *TEXT_OPTIONS]
     process = subprocess.Popen(
-        [*command, "--out", "run"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--epochs", "1000000", "--out", "run"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     for line in process.stdout:

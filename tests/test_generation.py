@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 import pytest
 
-from unidl import Trainer, build_cnn, build_lstm, generate_text
+from unidl import Trainer, build_cnn, build_lstm, generate_text, generation
 from unidl.data.text import join, tokenize
 from unidl.errors import ModelError, UsageError
 from unidl.generation import stream_text
@@ -29,6 +30,15 @@ def language_model(words=WORDS, *, sharpness=4.0, **options):
 @pytest.fixture(scope="module")
 def model():
     return language_model()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once():
+    """A model is compiled for prediction once here, not once a text: most texts are of one model."""
+    real = generation._Predictor
+    generation._Predictor = functools.lru_cache(maxsize=1)(real)
+    yield
+    generation._Predictor = real
 
 
 def biased_to(*tokens: int):
