@@ -10,7 +10,7 @@ import pytest
 from saving import IMAGES, TOKENS, assert_same_model, outputs, saved_and_loaded, scramble
 
 from unidl import Trainer, build_cnn, build_lstm, build_transfer, load_model, unfreeze
-from unidl.models import note, record_of
+from unidl.models import base_of, note, record_of
 from unidl.training.directories import read_directory
 
 
@@ -128,6 +128,26 @@ def test_a_partly_unfrozen_network_of_keras_applications_comes_back_without_a_do
     unfreeze(model, from_layer="block5_conv2")
     assert 0 < len(model.non_trainable_weights) < frozen
     assert_same_model(saved_and_loaded(model, tmp_path / "run"), model)
+
+
+def test_a_network_that_normalizes_its_images_comes_back_as_it_was(tmp_path):
+    """Keras's Normalization computes with constants that it makes of its weights; and the inputs of EfficientNet have
+    other names each time it is built."""
+    import keras
+
+    model = build_transfer("EfficientNetB0", (32, 32, 3), 3, weights=None, dense_units=4)
+
+    def normalization(model):
+        return next(layer for layer in base_of(model).layers if isinstance(layer, keras.layers.Normalization))
+
+    scramble(model)
+    normalization(model).finalize_state()
+    loaded = saved_and_loaded(model, tmp_path / "run")
+    assert_same_model(loaded, model)
+    for name in ("mean", "variance"):
+        one, other = (keras.ops.convert_to_numpy(getattr(normalization(m), name)) for m in (loaded, model))
+        np.testing.assert_array_equal(one, other)
+        assert 0.1 < one.min() < one.max() < 0.9
 
 
 def test_a_directory_is_read_once_and_the_model_needs_it_no_longer(tmp_path):

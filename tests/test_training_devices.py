@@ -72,6 +72,9 @@ moves.fit(data.x, data.y, verbose=0)
 moved = trainers[0].predict(data.x)
 assert np.abs(moved - expected).max() > 1e-4
 np.testing.assert_allclose(trainers[1].predict(data.x), moved, rtol=1e-6, atol=1e-6)
+trainers[0].fit(data, epochs=1, **options)
+np.testing.assert_allclose(moves.predict(data.x, verbose=0), trainers[0].predict(data.x), rtol=1e-6, atol=1e-6)
+trainers[1].predict(data.x)
 {checks}
 print("moved")
 """
@@ -102,8 +105,7 @@ def test_a_model_moves_to_the_device_that_is_asked_for(backend):
         pytest.skip(f"{backend.name} has one CPU device; tests/backends covers how it moves")
     code = SECOND_CPU[backend.name] + MOVING.replace("{checks}", WHERE_IT_COMPUTES[backend.name])
     said = processes.python(
-        code,
-        PYTHONPATH=str(Path(__file__).parent),
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{code}",
         XLA_FLAGS="--xla_force_host_platform_device_count=2",
         UNIDL_DEVICE=None,
     )

@@ -106,10 +106,8 @@ def move(variables: Sequence[keras.Variable], device: torch.device) -> None:
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Any:
-    """The rows as Keras would convert them: PyTorch lacks NumPy's larger unsigned integers and its bfloat16."""
-    if array.dtype.kind in "biuf" and array.dtype not in (np.uint16, np.uint32, np.uint64):
-        return torch.from_numpy(array)
-    return keras.ops.convert_to_tensor(array)
+    """The rows as a tensor. What PyTorch does not take from NumPy, such as the bfloat16 of ml_dtypes, Keras converts."""
+    return torch.from_numpy(array) if array.dtype.kind in "biuf" else keras.ops.convert_to_tensor(array)
 
 
 def _copied(value: Any) -> Any:

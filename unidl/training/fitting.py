@@ -104,7 +104,6 @@ class Fit:
             why = self._epoch(epoch)
             if why is not None:
                 break
-        self._loop.commit()
         if model.optimizer is not None:
             # An optimizer that averages weights over the steps (use_ema=True) puts the averages into the model.
             model.optimizer.finalize_variable_values(model.trainable_variables)

@@ -12,6 +12,7 @@ from unidl import devices, precision, registry
 from unidl.errors import ModelError, SavedModelError
 from unidl.models import build, set_trainable_state, trainable_state
 from unidl.models.initial_weights import drawn_later
+from unidl.models.layer_paths import walk
 from unidl.models.records import Architecture, note, record_of
 from unidl.notices import notice
 from unidl.training.keras_description import from_keras_description, keras_description
@@ -43,7 +44,7 @@ def describe(model: keras.Model) -> bytes:
     description: dict[str, Any] = {
         "class_names": record.class_names,
         "vocabulary": record.vocabulary,
-        "frozen": trainable_state(model),
+        "frozen": _frozen(model),
     }
     if record.architecture is not None:
         description["builder"] = record.architecture.builder
@@ -97,6 +98,15 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
         raise SavedModelError(f"Cannot load {path}: {error}") from error
     note(model, class_names=description.class_names, vocabulary=description.vocabulary)
     return model
+
+
+def _frozen(model: keras.Model) -> list[str]:
+    """The paths of the frozen layers, but not of inputs: those learn nothing, and the name of one that Keras makes for a
+    part of a model, such as EfficientNet without its own preprocessing, is another each time."""
+    import keras
+
+    inputs = {path for path, layer in walk(model) if isinstance(layer, keras.layers.InputLayer)}
+    return [path for path in trainable_state(model) if path not in inputs]
 
 
 def _for_this_device(architecture: Architecture, path: Path) -> Architecture:
