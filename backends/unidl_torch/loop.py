@@ -106,7 +106,7 @@ def move(variables: Sequence[keras.Variable], device: torch.device) -> None:
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Any:
-    """The rows as a tensor. What PyTorch does not take from NumPy, such as the bfloat16 of ml_dtypes, Keras converts."""
+    """The rows as a tensor. Keras converts what PyTorch does not take from NumPy, such as the bfloat16 of ml_dtypes."""
     return torch.from_numpy(array) if array.dtype.kind in "biuf" else keras.ops.convert_to_tensor(array)
 
 

@@ -101,8 +101,8 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
 
 
 def _frozen(model: keras.Model) -> list[str]:
-    """The paths of the frozen layers, but not of inputs: those learn nothing, and the name of one that Keras makes for a
-    part of a model, such as EfficientNet without its own preprocessing, is another each time."""
+    """The paths of the frozen layers, but not of inputs: those learn nothing, and the name of one that Keras makes for
+    a part of a model, such as EfficientNet without its own preprocessing, is another each time."""
     import keras
 
     inputs = {path for path, layer in walk(model) if isinstance(layer, keras.layers.InputLayer)}
