@@ -184,6 +184,44 @@ class Trains(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A training that the comparison gives to a hand-written reference: the same model, weights and data as ours."""
+
+    model: str
+    """Which model: "cnn", "lstm", "gru", "resnet", "transfer"; `unidl.compare.workloads` says what each is."""
+    weights: Mapping[str, np.ndarray[Any, Any]]
+    """The initial weights by the path of their layer and their name, as in "conv_1/kernel", in Keras's layouts."""
+    data: Batches
+    """Rows to train on; y holds the number of the class."""
+    learning_rate: float
+    """Adam's, constant."""
+    device: Device
+    precision: Precision
+
+
+class Reference(Protocol):
+    """One model and its training in the framework alone, as a good engineer of that framework writes it by hand."""
+
+    def train(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> float:
+        """Take one Adam step on the mean crossentropy for each row of `rows` (steps, batch), wait for the last one and
+        return its loss."""
+        ...
+
+    def predict(self, x: Tree) -> np.ndarray[Any, Any]:
+        """Return the probabilities (batch, classes) of one batch, in float32."""
+        ...
+
+
+@runtime_checkable
+class Native(Protocol):
+    """The role of an adapter that brings references for `unidl compare`."""
+
+    def reference(self, task: Task) -> Reference:
+        """Prepare the reference of `task`. Raises `BackendError` if there is none for this model or precision."""
+        ...
+
+
 @dataclass(frozen=True)
 class Adapter:
     """What an entry point of the group `unidl.backends` names: all there is to say before the framework is imported."""
