@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import keras
 
-from unidl.backend import Device, Devices, MemoryUse, Precision, TrainLoop, Tree
+from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
 from unidl_jax.loop import JaxLoop
 
 
 class JaxBackend:
-    """Implements `Backend` and `Trains`."""
+    """Implements `Backend`, `Trains` and `Native`."""
 
     name = "jax"
 
@@ -51,6 +51,11 @@ class JaxBackend:
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
         return JaxLoop(model, self.native(device), steps)
+
+    def reference(self, task: Task) -> Reference:
+        from unidl_jax.native import JaxReference
+
+        return JaxReference(task, self.native(task.device))
 
     @staticmethod
     def native(device: Device) -> Any:

@@ -9,12 +9,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from unidl.backend import Device, Devices, MemoryUse, Precision, TrainLoop, Tree
+from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
 from unidl_tensorflow.loop import TensorFlowLoop
 
 
 class TensorFlowBackend:
-    """Implements `Backend` and `Trains`."""
+    """Implements `Backend`, `Trains` and `Native`."""
 
     name = "tensorflow"
 
@@ -55,6 +55,11 @@ class TensorFlowBackend:
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
         return TensorFlowLoop(model, device, steps)
+
+    def reference(self, task: Task) -> Reference:
+        from unidl_tensorflow.native import TensorFlowReference
+
+        return TensorFlowReference(task, task.device)
 
 
 def _numbers(kind: str) -> range:

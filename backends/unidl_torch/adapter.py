@@ -9,12 +9,12 @@ from typing import Any
 import keras
 import torch
 
-from unidl.backend import Device, Devices, MemoryUse, Precision, TrainLoop, Tree
+from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
 from unidl_torch.loop import TorchLoop
 
 
 class TorchBackend:
-    """Implements `Backend` and `Trains`."""
+    """Implements `Backend`, `Trains` and `Native`."""
 
     name = "torch"
 
@@ -67,6 +67,11 @@ class TorchBackend:
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
         return TorchLoop(model, self.native(device), steps)
+
+    def reference(self, task: Task) -> Reference:
+        from unidl_torch.native import TorchReference
+
+        return TorchReference(task, self.native(task.device))
 
     @staticmethod
     def native(device: Device) -> torch.device:

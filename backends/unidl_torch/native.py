@@ -1,0 +1,219 @@
+"""What `unidl compare` measures us against: the same models and their training in plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from unidl.backend import Task
+from unidl.errors import BackendError
+
+Weights = Mapping[str, np.ndarray[Any, Any]]
+
+
+class TorchReference:
+    """Implements `Reference`: data on the device, fused Adam, autocast for bfloat16."""
+
+    def __init__(self, task: Task, device: torch.device) -> None:
+        if task.model not in MODULES:
+            raise BackendError(f"There is no reference of '{task.model}' in PyTorch. There is: {', '.join(MODULES)}.")
+        if task.precision.name == "mixed_float16":
+            raise BackendError("There is no reference in mixed_float16 in PyTorch.")
+        self._device = device
+        self._mixed = task.precision.name == "mixed_bfloat16"
+        # Channels last is the faster layout of convolutions, on the CPU and in Tensor Cores.
+        self._module = MODULES[task.model](task.weights).to(device, memory_format=torch.channels_last)
+        self._x, self._y = self._inputs(task.data.x), torch.from_numpy(task.data.y).long().to(device)
+        learning = [parameter for parameter in self._module.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.Adam(learning, lr=task.learning_rate, eps=1e-7, fused=True)
+        self._step: Callable[..., Any] = self._module
+        if device.type == "cuda":
+            # Compiling gains on a GPU, where launching small kernels costs more than they compute.
+            self._step = torch.compile(self._module)
+
+    def train(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> float:
+        self._module.train()
+        loss = torch.zeros(())
+        for batch in torch.from_numpy(rows).to(self._device):
+            with self._autocast():
+                logits = self._step(self._x[batch])
+            loss = functional.cross_entropy(logits.float(), self._y[batch])
+            self._optimizer.zero_grad()
+            loss.backward()
+            self._optimizer.step()
+        return loss.item()
+
+    def predict(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        self._module.eval()
+        with torch.inference_mode(), self._autocast():
+            logits = self._step(self._inputs(x))
+        return logits.float().softmax(dim=-1).cpu().numpy()
+
+    def _inputs(self, x: np.ndarray[Any, Any]) -> torch.Tensor:
+        """Tokens as they are; images as a channels-last tensor (batch, channels, height, width)."""
+        tensor = torch.from_numpy(x).to(self._device)
+        return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self._device.type, torch.bfloat16) if self._mixed else nullcontext()
+
+
+class Cnn(nn.Module):
+    """Three convolutions with two poolings between them, a hidden layer, logits."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(_convolution(weights, f"conv_{number}", padding=0) for number in (1, 2, 3))
+        self.dense = _linear_after_flatten(weights, "dense#0", self.convolutions[-1].out_channels)
+        self.logits = _linear(weights, "logits")
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        one, two, three = self.convolutions
+        values = functional.max_pool2d(functional.relu(one(images)), 2)
+        values = functional.max_pool2d(functional.relu(two(values)), 2)
+        values = functional.relu(three(values)).flatten(1)
+        return self.logits(functional.relu(self.dense(values)))
+
+
+class Recurrent(nn.Module):
+    """An embedding, PyTorch's own LSTM or GRU, logits after the last step."""
+
+    def __init__(self, weights: Weights, cell: str) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding.from_pretrained(_tensor(weights["embedding#0/embeddings"]), freeze=False)
+        path = f"{cell}#0/{cell}_cell#0"
+        kernel, recurrent = weights[f"{path}/kernel"], weights[f"{path}/recurrent_kernel"]
+        self.recurrent = (nn.LSTM if cell == "lstm" else nn.GRU)(len(kernel), len(recurrent), batch_first=True)
+        # The gates i, f, c, o of Keras are i, f, g, o of PyTorch; z, r, h are r, z, n in another order.
+        order = [0, 1, 2, 3] if cell == "lstm" else [1, 0, 2]
+        bias = np.atleast_2d(weights[f"{path}/bias"])
+        hidden = bias[1] if len(bias) > 1 else np.zeros_like(bias[0])
+        values = {"weight_ih_l0": kernel.T, "weight_hh_l0": recurrent.T, "bias_ih_l0": bias[0], "bias_hh_l0": hidden}
+        for name, value in values.items():
+            gates = np.split(value, len(order))
+            getattr(self.recurrent, name).data = _tensor(np.concatenate([gates[gate] for gate in order]))
+        # A second bias of an LSTM would double the step of the first one.
+        self.recurrent.bias_hh_l0.requires_grad = cell == "gru"
+        self.logits = _linear(weights, "logits")
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        steps, _ = self.recurrent(self.embedding(tokens))
+        return self.logits(steps[:, -1])
+
+
+class ResNet(nn.Module):
+    """ResNet-20 (He et al. 2015)."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self.stem = Normalised(weights, "stem")
+        names = [f"stage_{stage}_block_{block}" for stage in (1, 2, 3) for block in (1, 2, 3)]
+        self.blocks = nn.Sequential(*(Residual(weights, name) for name in names))
+        self.logits = _linear(weights, "logits")
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        values = self.blocks(functional.relu(self.stem(images)))
+        return self.logits(values.mean(dim=(2, 3)))
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a shortcut, projected where the block makes the image smaller."""
+
+    def __init__(self, weights: Weights, name: str) -> None:
+        super().__init__()
+        smaller = f"{name}_projection/kernel" in weights
+        self.one = Normalised(weights, f"{name}_1", stride=2 if smaller else 1)
+        self.two = Normalised(weights, f"{name}_2")
+        self.shortcut = Normalised(weights, f"{name}_projection", stride=2) if smaller else nn.Identity()
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return functional.relu(self.two(functional.relu(self.one(values))) + self.shortcut(values))
+
+
+class Normalised(nn.Module):
+    """A convolution and its batch normalization, with Keras's momentum and epsilon."""
+
+    def __init__(self, weights: Weights, name: str, stride: int = 1) -> None:
+        super().__init__()
+        size = len(weights[f"{name}/kernel"])
+        # Keras pads an even image at its end only where it makes it smaller, which PyTorch has no word for.
+        self.pad = (0, 1, 0, 1) if stride == 2 and size == 3 else None
+        self.convolution = _convolution(weights, name, padding=0 if self.pad else size // 2, stride=stride)
+        gamma = weights[f"{name}_normalization/gamma"]
+        self.normalization = nn.BatchNorm2d(len(gamma), eps=1e-3, momentum=0.01)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        if self.pad:
+            values = functional.pad(values, self.pad)
+        return self.normalization(self.convolution(values))
+
+
+class Transfer(nn.Module):
+    """VGG16 without its classifier, frozen, and a new head."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self.base = nn.Sequential()
+        for block, count in enumerate((2, 2, 3, 3, 3), start=1):
+            for number in range(1, count + 1):
+                self.base.append(_convolution(weights, f"vgg16/block{block}_conv{number}", padding=1))
+                self.base.append(nn.ReLU(inplace=True))
+            self.base.append(nn.MaxPool2d(2))
+        self.base.requires_grad_(False)
+        self.dense = _linear_after_flatten(weights, "dense#0", 512)
+        self.logits = _linear(weights, "logits")
+        mean = torch.tensor([103.939, 116.779, 123.68])  # of ImageNet, blue first: keras.applications.imagenet_utils
+        self.register_buffer("mean", mean.reshape(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            values = images.flip(1) * 255 - self.mean
+            features = self.base(values.contiguous(memory_format=torch.channels_last)).flatten(1)
+        return self.logits(functional.relu(self.dense(features)))
+
+
+MODULES: dict[str, Callable[[Weights], nn.Module]] = {
+    "cnn": Cnn,
+    "lstm": lambda weights: Recurrent(weights, "lstm"),
+    "gru": lambda weights: Recurrent(weights, "gru"),
+    "resnet": ResNet,
+    "transfer": Transfer,
+}
+
+
+def _convolution(weights: Weights, name: str, *, padding: int, stride: int = 1) -> nn.Conv2d:
+    kernel = weights[f"{name}/kernel"].transpose(3, 2, 0, 1)
+    bias = weights.get(f"{name}/bias")
+    layer = nn.Conv2d(
+        kernel.shape[1], kernel.shape[0], kernel.shape[2:], stride, padding=padding, bias=bias is not None
+    )
+    layer.weight.data = _tensor(kernel)
+    if bias is not None:
+        layer.bias.data = _tensor(bias)
+    return layer
+
+
+def _linear(weights: Weights, name: str) -> nn.Linear:
+    kernel = weights[f"{name}/kernel"]
+    layer = nn.Linear(*kernel.shape)
+    layer.weight.data, layer.bias.data = _tensor(kernel.T), _tensor(weights[f"{name}/bias"])
+    return layer
+
+
+def _linear_after_flatten(weights: Weights, name: str, channels: int) -> nn.Linear:
+    """A linear layer whose inputs Keras numbers with the channels last, and PyTorch with the channels first."""
+    layer = _linear(weights, name)
+    places = layer.in_features // channels
+    by_channel = layer.weight.data.reshape(-1, places, channels).transpose(1, 2)
+    layer.weight.data = by_channel.reshape(layer.out_features, -1).contiguous()
+    return layer
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    return torch.from_numpy(np.array(array, order="C"))
