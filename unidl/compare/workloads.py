@@ -32,9 +32,9 @@ class Workload:
     data: Callable[[int], Batches]
     rows: int
 
-    def epoch_rows(self, batch_size: int) -> int:
-        """Rows of an epoch that whole batches fill, at least 8 of them."""
-        return max(8, self.rows // batch_size) * batch_size
+    def epoch_rows(self, batch_size: int, rows: int | None = None) -> int:
+        """Rows of an epoch that whole batches fill, at least 8 of them. rows: about how many, instead of its own."""
+        return max(8, (rows or self.rows) // batch_size) * batch_size
 
 
 def workload(name: str) -> Workload:

@@ -1,0 +1,64 @@
+"""The machine and the software of a comparison. No paths, no names of hosts or users: results are published."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+from unidl import registry
+from unidl.doctor.memory import container, memory
+from unidl.doctor.nvidia import gpus
+from unidl.doctor.processor import processor
+
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "UNIDL_PREALLOCATE",
+)
+"""Those that change how fast a framework is, and hold no path."""
+
+
+def environment(backends: Sequence[str]) -> dict[str, Any]:
+    """Return it as JSON values, None for what cannot be found out. Imports no framework."""
+    limits = container()
+    known = registry.adapters()
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "platform": platform.platform(),
+        "processor": asdict(processor()),
+        "memory_bytes": memory().total_bytes,
+        "container": asdict(limits),
+        "gpus": [asdict(gpu) for gpu in gpus().found],
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "versions": {name: _version(name) for name in ("keras", "numpy")},
+        "frameworks": {name: registry.version(known[name]) for name in backends},
+    }
+
+
+def machine(values: dict[str, Any]) -> str:
+    """Say in one line what the machine is."""
+    cpu = values["processor"]
+    parts = [f"{cpu['model'] or cpu['architecture']}, {cpu['usable_cores']} usable cores"]
+    parts += [gpu["name"] for gpu in values["gpus"]]
+    parts.append(f"Python {values['python']}")
+    parts += [f"{name} {version}" for name, version in values["frameworks"].items()]
+    parts += [f"{name} {version}" for name, version in values["versions"].items()]
+    return ", ".join(parts)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

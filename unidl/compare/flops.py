@@ -1,0 +1,116 @@
+"""What a training step must compute: operations counted from the layers of a built Keras model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from unidl.models.layer_paths import walk
+
+if TYPE_CHECKING:
+    import keras
+
+GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
+TRAINED = 3
+"""Forward, and one product of the same size each for the gradient of the inputs and of the weights."""
+PASSED_THROUGH = 2
+"""Forward, and the gradient of the inputs, for a frozen layer behind one that learns."""
+
+
+def training_flops(model: keras.Model) -> float | None:
+    """Return the floating-point operations of a training step per sample, 2 for a multiply-add.
+
+    Counted are the layers that multiply by a matrix: dense, convolution, recurrent, EinsumDense. Those in front of the
+    first layer that learns cost their forward pass only. None if a layer has a matrix and this does not know it, as
+    those of strangers.
+    """
+    total, learning = 0.0, False
+    try:
+        for layer in _leaves(model):
+            # Frozen layers in front of every layer that learns need no gradient.
+            learning = learning or bool(layer.trainable_variables)
+            factor = 1 if not learning else TRAINED if layer.trainable_variables else PASSED_THROUGH
+            total += factor * _forward(layer)
+    except _UnknownLayerError:
+        return None
+    return total
+
+
+class _UnknownLayerError(Exception):
+    pass
+
+
+def _leaves(model: keras.Model) -> list[Any]:
+    """The layers that compute: a recurrent layer without its cell, and no model around others."""
+    recurrent: list[str] = []
+    found: list[Any] = []
+    for path, layer in walk(model):
+        inside = any(path.startswith(f"{outer}/") for outer in recurrent)
+        if inside or _is_model(layer):
+            continue
+        if type(layer).__name__ in GATES:
+            recurrent.append(path)
+        found.append(layer)
+    return found
+
+
+def _is_model(layer: Any) -> bool:
+    import keras
+
+    return isinstance(layer, keras.Model)
+
+
+def _forward(layer: Any) -> float:
+    name = type(layer).__name__
+    kernels = [weight for weight in layer.weights if len(weight.shape) >= 2]
+    if not kernels or name == "Embedding":  # an embedding looks rows up
+        return 0.0
+    if name in GATES:
+        time_steps, features = _input_shape(layer)[-2:]
+        return 2.0 * time_steps * GATES[name] * layer.units * (features + layer.units)
+    if name == "Dense":
+        return 2.0 * _size(_input_shape(layer)[1:]) * layer.units
+    if name in ("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D", "EinsumDense"):
+        # Each number of a kernel meets each place of the output once, whatever groups or multipliers there are.
+        return 2.0 * _places(layer, name) * sum(_size(kernel.shape) for kernel in kernels)
+    raise _UnknownLayerError
+
+
+def _places(layer: Any, name: str) -> int:
+    """How often a kernel is applied to one sample."""
+    output = _output_shape(layer)
+    if name == "EinsumDense":
+        return _einsum_places(layer)
+    first = 2 if getattr(layer, "data_format", None) == "channels_first" else 1
+    return _size(output[first : first + len(layer.kernel_size)])
+
+
+def _einsum_places(layer: Any) -> int:
+    """The axes of the input, beside the batch, that the kernel does not have."""
+    left, _, _ = layer.equation.partition("->")
+    inputs, _, kernel = left.partition(",")
+    if "." in inputs:
+        raise _UnknownLayerError
+    sizes = dict(zip(inputs, _input_shape(layer), strict=True))
+    return _size([size for axis, size in list(sizes.items())[1:] if axis not in kernel])
+
+
+def _size(shape: Sequence[int | None]) -> int:
+    if any(length is None for length in shape):
+        raise _UnknownLayerError
+    return math.prod(length for length in shape if length is not None)
+
+
+def _input_shape(layer: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(layer.input.shape)
+    except (AttributeError, ValueError) as error:  # called by a layer of its own, so that Keras keeps no shape
+        raise _UnknownLayerError from error
+
+
+def _output_shape(layer: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(layer.output.shape)
+    except (AttributeError, ValueError) as error:
+        raise _UnknownLayerError from error

@@ -1,0 +1,183 @@
+"""The implementations of one training, behind one small protocol: our loop, stock Keras, and by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from unidl.backend import Backend, Batches, Device, Native, Precision, Task
+from unidl.compare.workloads import LEARNING_RATE
+from unidl.errors import BackendError
+from unidl.models.layer_paths import named_weights
+from unidl.training import Trainer
+from unidl.training.order import epoch_order
+
+if TYPE_CHECKING:
+    import keras
+
+LOSS = "sparse_categorical_crossentropy"
+
+KERAS_SETTINGS: Mapping[str, Mapping[str, Any]] = {"tensorflow": {"steps_per_execution": 8}}
+"""What makes stock Keras faster without any work. On TensorFlow 8 steps a dispatch save Python's share of each step. On
+PyTorch and JAX Keras 3 runs those steps one by one all the same, or unrolls them into one program that takes 8 times as
+long to compile, so the default stays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What every implementation is given."""
+
+    backend: Backend
+    model_name: str
+    model: keras.Model
+    data: Batches
+    device: Device
+    precision: Precision
+    batch_size: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of an epoch."""
+        return len(self.data.y)
+
+    def context(self) -> ExitStack:
+        """On the device, in the precision."""
+        stack = ExitStack()
+        stack.enter_context(self.backend.on(self.device))
+        stack.enter_context(self.backend.precision(self.precision))
+        return stack
+
+
+class Implementation(Protocol):
+    """A training under measurement. Every method returns when the device is done."""
+
+    def first_steps(self, batches: Sequence[slice]) -> list[float]:
+        """Take one step for each slice of the rows and return the loss of each, before its step."""
+        ...
+
+    def train(self, epochs: int) -> None:
+        """Train so many epochs, each in an order of its own."""
+        ...
+
+    def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
+        """Return the probabilities (rows, classes) of the rows of `x`, the way one does it here for this many."""
+        ...
+
+
+def make(name: str, setting: Setting) -> Implementation:
+    """Return the implementation of that name. Raises `BackendError` if the adapter brings none."""
+    return MAKERS[name](setting)
+
+
+class ByUnidl:
+    """Our loop, as a person uses it."""
+
+    def __init__(self, setting: Setting) -> None:
+        import keras
+
+        self._setting = setting
+        # No metrics beside the loss: the implementations by hand have none.
+        self._trainer = Trainer(
+            setting.model,
+            device=setting.device.id,
+            optimizer=keras.optimizers.Adam(LEARNING_RATE),
+            loss=LOSS,
+            metrics=[],
+            precision=setting.precision.name,
+        )
+
+    def first_steps(self, batches: Sequence[slice]) -> list[float]:
+        data = self._setting.data
+        return [self._fit(data.x[batch], data.y[batch], epochs=1, shuffle=False) for batch in batches]
+
+    def train(self, epochs: int) -> None:
+        data = self._setting.data
+        self._fit(data.x, data.y, epochs=epochs, shuffle=True)
+        _wait(self._setting)
+
+    def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
+        return self._trainer.predict(x, batch_size=batch_size)
+
+    def _fit(self, x: Any, y: Any, *, epochs: int, shuffle: bool) -> float:
+        batch_size = self._setting.batch_size
+        self._trainer.fit((x, y), epochs=epochs, batch_size=batch_size, shuffle=shuffle, progress="quiet")
+        return float(self._trainer.history["loss"][-1])
+
+
+class ByKeras:
+    """Stock `compile` and `fit`, with the settings that cost nothing."""
+
+    def __init__(self, setting: Setting) -> None:
+        import keras
+
+        self._setting = setting
+        self._model = setting.model
+        settings = KERAS_SETTINGS.get(setting.backend.name, {})
+        with setting.context():
+            # `compile` itself adds the loss scaling of mixed_float16 only if the whole model has that policy.
+            optimizer: Any = keras.optimizers.Adam(LEARNING_RATE)
+            if setting.precision.name == "mixed_float16":
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+            self._model.compile(optimizer=optimizer, loss=LOSS, **settings)
+
+    def first_steps(self, batches: Sequence[slice]) -> list[float]:
+        data = self._setting.data
+        return [self._fit(data.x[batch], data.y[batch], epochs=1, shuffle=False) for batch in batches]
+
+    def train(self, epochs: int) -> None:
+        data = self._setting.data
+        self._fit(data.x, data.y, epochs=epochs, shuffle=True)
+        _wait(self._setting)
+
+    def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
+        with self._setting.context():
+            if len(x) <= batch_size:  # what Keras's documentation advises for one batch
+                return np.asarray(self._model.predict_on_batch(x))
+            return self._model.predict(x, batch_size=batch_size, verbose=0)
+
+    def _fit(self, x: Any, y: Any, *, epochs: int, shuffle: bool) -> float:
+        batch_size = self._setting.batch_size
+        with self._setting.context():
+            history = self._model.fit(x, y, batch_size, epochs, verbose=0, shuffle=shuffle)
+        return float(history.history["loss"][-1])
+
+
+class ByHand:
+    """The adapter's reference, without Keras."""
+
+    def __init__(self, setting: Setting) -> None:
+        backend = setting.backend
+        if not isinstance(backend, Native):
+            raise BackendError(f"backend '{backend.name}' brings no reference written by hand")
+        weights = {path: np.array(variable) for path, variable in named_weights(setting.model).items()}
+        self._setting = setting
+        self._epoch = 0
+        self._reference = backend.reference(
+            Task(setting.model_name, weights, setting.data, LEARNING_RATE, setting.device, setting.precision)
+        )
+
+    def first_steps(self, batches: Sequence[slice]) -> list[float]:
+        rows = np.arange(self._setting.rows, dtype=np.int64)
+        return [float(self._reference.train(rows[batch][np.newaxis])) for batch in batches]
+
+    def train(self, epochs: int) -> None:
+        for _ in range(epochs):
+            order = epoch_order(self._setting.rows, seed=0, epoch=self._epoch, shuffle=True)
+            self._reference.train(order.reshape(-1, self._setting.batch_size))
+            self._epoch += 1
+
+    def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
+        parts = [self._reference.predict(x[first : first + batch_size]) for first in range(0, len(x), batch_size)]
+        return np.concatenate(parts)
+
+
+def _wait(setting: Setting) -> None:
+    """A loss that has been read does not say that the weights of the same step have been written."""
+    setting.backend.synchronise([variable.value for variable in setting.model.variables])
+
+
+MAKERS: Mapping[str, Callable[[Setting], Implementation]] = {"unidl": ByUnidl, "keras": ByKeras, "native": ByHand}

@@ -1,0 +1,172 @@
+"""The parent of the workers: groups one after another, and in a group rounds by turns, never two at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import unidl
+from unidl.compare.cells import Cell, Group
+from unidl.compare.environment import environment
+from unidl.compare.process import WorkerError, WorkerProcess
+from unidl.compare.progress import Progress
+from unidl.compare.results import Measurement, Round, Run
+
+SETTLE_SECONDS = 0.2
+"""Between two rounds: the threads of the worker before spin for a while before they sleep (LLVM's OpenMP runtime,
+KMP_BLOCKTIME, whose default is 200 ms)."""
+EXPECTED_SECONDS = {"prepare": 12.0, "memory": 0.1, "inference": 4.0, "peak": 2.0}
+"""What the time left is reckoned with."""
+
+Launch: TypeAlias = Callable[[], WorkerProcess]
+Groups: TypeAlias = Mapping[Group, Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure. seconds: of a round; rows: of an epoch, or None for what suits the model."""
+
+    rounds: int
+    seconds: float
+    rows: int | None = None
+    extras: bool = True
+    """Whether to measure memory, inference and the peak as well."""
+    limits_seconds: Mapping[str, float] = field(
+        default_factory=lambda: {"prepare": 1200.0, "round": 300.0, "memory": 60.0, "inference": 300.0, "peak": 300.0}
+    )
+    """What takes longer is stuck; a round may take this and 30 times what it was meant to."""
+
+    def limit_seconds(self, command: str) -> float:
+        """After how long a command has failed."""
+        return self.limits_seconds[command] + (30 * self.seconds if command == "round" else 0.0)
+
+    def expected_seconds(self, command: str) -> float:
+        """About how long a command takes, for the time left."""
+        return EXPECTED_SECONDS[command] if command in EXPECTED_SECONDS else self.seconds + SETTLE_SECONDS
+
+
+def measure(groups: Groups, plan: Plan, progress: Progress, launch: Launch = WorkerProcess) -> Run:
+    """Measure every cell. Ctrl-C ends it early, with what was found so far and `interrupted` set."""
+    backends = list(dict.fromkeys(cell.backend for members in groups.values() for cell in members))
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    surroundings = environment(backends)
+    found: list[Measurement] = []
+    interrupted = False
+    progress.start(sum(_expected(members, plan) for members in groups.values()))
+    try:
+        for members in groups.values():
+            found += _measure_group([_Runner(cell, plan, progress, launch) for cell in members], plan)
+            interrupted = any(one.failure == INTERRUPTED for one in found)
+            if interrupted:
+                break
+    finally:
+        progress.stop()
+    return Run(created, unidl.__version__, plan.rounds, plan.seconds, surroundings, tuple(found), interrupted)
+
+
+INTERRUPTED = "interrupted before it was measured"
+
+
+def _expected(members: Sequence[Cell], plan: Plan) -> float:
+    commands = [command for cell in members for command in _commands(cell, plan)]
+    return sum(plan.expected_seconds(command) for command in commands)
+
+
+def _commands(cell: Cell, plan: Plan) -> list[str]:
+    return ["prepare", *["round"] * plan.rounds, *_extras(cell, plan)]
+
+
+def _extras(cell: Cell, plan: Plan) -> list[str]:
+    """The matrix product belongs to the framework, not to the implementation: once a backend is enough."""
+    if cell.twin or not plan.extras:
+        return []
+    return ["memory", "inference", *(["peak"] if cell.implementation == "unidl" else [])]
+
+
+def _measure_group(runners: list[_Runner], plan: Plan) -> list[Measurement]:
+    interrupted = False
+    try:
+        for runner in runners:
+            runner.prepare()
+        for number in range(1, plan.rounds + 1):
+            for runner in runners:
+                runner.round(number)
+        for runner in runners:
+            runner.extras()
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        for runner in runners:
+            runner.close()
+    return [runner.measurement(interrupted=interrupted) for runner in runners]
+
+
+class _Runner:
+    """One cell on its way: its process, what it has answered, and why it failed."""
+
+    def __init__(self, cell: Cell, plan: Plan, progress: Progress, launch: Launch) -> None:
+        self._cell = cell
+        self._plan = plan
+        self._progress = progress
+        self._launch = launch
+        self._process: WorkerProcess | None = None
+        self._failure: str | None = None
+        self._fields: dict[str, Any] = {}
+        self._rounds: list[Round] = []
+
+    def prepare(self) -> None:
+        self._say("prepare", "prepares")
+        self._process = self._launch()  # only now: its imports would slow down the one before it
+        fields = {**asdict(self._cell), "seconds": self._plan.seconds, "rows": self._plan.rows}
+        answer = self._ask("prepare", **fields)
+        answer.pop("versions", None)
+        self._fields |= answer
+
+    def round(self, number: int) -> None:
+        self._say("round", f"round {number} of {self._plan.rounds}")
+        if self._process is not None:
+            time.sleep(SETTLE_SECONDS)
+        answer = self._ask("round", epochs=self._fields.get("epochs"))
+        if answer:
+            self._rounds.append(Round(**answer))
+
+    def extras(self) -> None:
+        for command in _extras(self._cell, self._plan):
+            self._say(command, command)
+            self._fields |= self._ask(command, seconds=min(1.0, self._plan.seconds))
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def measurement(self, *, interrupted: bool) -> Measurement:
+        """What there is; after Ctrl-C a cell without a round was not measured."""
+        if interrupted and not self._rounds:
+            self._failure = self._failure or INTERRUPTED
+        losses = tuple(self._fields.pop("losses", ()))
+        return Measurement(self._cell, self._failure, tuple(self._rounds), losses=losses, **self._fields)
+
+    def _say(self, command: str, what: str) -> None:
+        if self._failure is None:
+            self._progress.doing(f"{self._cell.group.title}: {self._cell.title}, {what}")
+
+    def _ask(self, command: str, **fields: Any) -> dict[str, Any]:
+        """The answer; an empty one if the cell has failed, now or before."""
+        answer: dict[str, Any] = {}
+        if self._process is not None:
+            try:
+                answer = self._process.ask({"command": command, **fields}, self._plan.limit_seconds(command))
+            except WorkerError as error:
+                self._failure = str(error)
+                self.close()
+        self._progress.done(self._plan.expected_seconds(command))
+        return answer
+
+
+def succeeded(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Those that were measured to the end."""
+    return [one for one in measurements if one.failure is None]

@@ -1,0 +1,148 @@
+"""What a worker measures, in its own process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from unidl import devices, precision, registry
+from unidl.compare.energy import EnergyMeter, energy_meter
+from unidl.compare.flops import training_flops
+from unidl.compare.implementations import Implementation, Setting, make
+from unidl.compare.workloads import workload
+
+FIRST_STEPS = 3
+LATENCY_CALLS = 200
+LATENCY_WARM_UP_CALLS = 20
+PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
+"""Rows and columns of the matrices: 17 GFLOP and 1.1 TFLOP a product, large enough for any machine's full rate."""
+CHAIN = {"cpu": 1, "gpu": 10}
+"""Products that are dispatched before the device is waited for."""
+
+
+def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
+    """Build model, data and implementation, take the first steps, burn in, and find how many epochs take a round.
+
+    command: the fields of a Cell, `seconds` that a round should take, and `rows` of an epoch or None.
+    """
+    registry.use(command["backend"], source="the comparison")
+    backend = registry.current()
+    device = devices.resolve(command["device"]).device
+    chosen = precision.resolve(command["precision"], device)
+    work = workload(command["model"])
+    batch_size = command["batch_size"]
+    with backend.on(device):
+        model = work.build(chosen.name)
+    data = work.data(work.epoch_rows(batch_size, command["rows"]))
+    setting = Setting(backend, work.name, model, data, device, chosen, batch_size)
+    flops = training_flops(model)
+
+    started = time.perf_counter()
+    implementation = make(command["implementation"], setting)
+    losses = implementation.first_steps([slice(0, batch_size)])
+    first_step_seconds = time.perf_counter() - started
+    later = [slice(step * batch_size, (step + 1) * batch_size) for step in range(1, FIRST_STEPS)]
+    losses += implementation.first_steps(later)
+
+    measurements = Measurements(setting, implementation)
+    first_epoch_seconds, epoch_seconds = measurements.burn_in(command["seconds"])
+    return measurements, {
+        "device": device.id,
+        "device_name": device.name,
+        "versions": backend.versions(),
+        "rows": setting.rows,
+        "epochs": max(1, round(command["seconds"] / epoch_seconds)),
+        "losses": losses,
+        "first_step_seconds": first_step_seconds,
+        "ready_seconds": first_step_seconds + max(0.0, first_epoch_seconds - epoch_seconds),
+        "flops_per_sample": flops,
+    }
+
+
+class Measurements:
+    """What can be asked of a prepared implementation."""
+
+    def __init__(self, setting: Setting, implementation: Implementation) -> None:
+        self._setting = setting
+        self._implementation = implementation
+        self._meter: EnergyMeter | None = energy_meter(setting.device)
+
+    def burn_in(self, seconds: float) -> tuple[float, float]:
+        """Train about `seconds`, at least two epochs, and return the seconds of the first and of the fastest one."""
+        first = _timed(lambda: self._implementation.train(1))
+        epochs = [_timed(lambda: self._implementation.train(1))]
+        while sum(epochs) < seconds:
+            epochs.append(_timed(lambda: self._implementation.train(1)))
+        return first, min(epochs)
+
+    def round(self, epochs: int) -> dict[str, Any]:
+        """Train so many epochs, until the device is done."""
+        joules_before = self._meter.joules() if self._meter else None
+        seconds = _timed(lambda: self._implementation.train(epochs))
+        joules = self._meter.joules() - joules_before if self._meter and joules_before is not None else None
+        return {"rows": epochs * self._setting.rows, "seconds": seconds, "joules": joules}
+
+    def memory(self) -> dict[str, Any]:
+        """The most that the framework held on the device, and that the process held in main memory."""
+        use = self._setting.backend.memory(self._setting.device)
+        return {"framework_peak_bytes": use.peak_bytes, "process_peak_bytes": _process_peak_bytes()}
+
+    def inference(self, seconds: float) -> dict[str, Any]:
+        """Rows a second at the batch size over about `seconds`, and the latency of one row in quantiles."""
+        setting, predict = self._setting, self._implementation.predict
+        x = setting.data.x
+        predict(x, setting.batch_size)
+        rates: list[float] = []
+        ends = time.perf_counter() + seconds
+        while len(rates) < 2 or time.perf_counter() < ends:
+            rates.append(len(x) / _timed(lambda: predict(x, setting.batch_size)))
+        for row in range(LATENCY_WARM_UP_CALLS):
+            predict(x[row % len(x)][np.newaxis], 1)
+        calls = [_timed(lambda row=row: predict(x[row % len(x)][np.newaxis], 1)) for row in range(LATENCY_CALLS)]
+        p50, p99 = np.quantile(calls, (0.5, 0.99))
+        return {
+            "inference_samples_per_second": float(np.median(rates)),
+            "latency_p50_seconds": float(p50),
+            "latency_p99_seconds": float(p99),
+        }
+
+    def peak(self, seconds: float) -> dict[str, Any]:
+        """The best rate of a large matrix product in this precision, in FLOP/s, over about `seconds`."""
+        import keras
+
+        setting = self._setting
+        kind = setting.device.kind
+        size, chain = PEAK_SIZE[kind], CHAIN[kind]
+        dtype = keras.DTypePolicy(setting.precision.dtype_policy).compute_dtype
+        with setting.context():
+            values = np.random.default_rng(0).random((size, size), dtype=np.float32)
+            matrix = keras.ops.cast(keras.ops.convert_to_tensor(values), dtype)
+
+            def multiply() -> None:
+                setting.backend.synchronise([keras.ops.matmul(matrix, matrix) for _ in range(chain)])
+
+            multiply()
+            times: list[float] = []
+            ends = time.perf_counter() + seconds
+            while len(times) < 3 or time.perf_counter() < ends:
+                times.append(_timed(multiply))
+        return {"peak_flops_per_second": 2 * size**3 * chain / min(times)}
+
+
+def _timed(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def _process_peak_bytes() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit_bytes = 1 if sys.platform == "darwin" else 1024  # getrusage(2) of macOS and of Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes

@@ -1,0 +1,126 @@
+"""A worker as its parent sees it: commands go in, answers or a reason come out."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from unidl.errors import UnidlError
+
+COMMAND = (sys.executable, "-P", "-m", "unidl.compare.worker")
+"""-P: a file torch.py in the current folder is not the framework."""
+CHOICES = ("UNIDL_BACKEND", "UNIDL_DEVICE", "UNIDL_PRECISION", "KERAS_BACKEND")
+"""Variables of the parent that must not choose for a worker."""
+OUT_OF_MEMORY = ("out of memory", "outofmemory", "resource_exhausted", "resourceexhausted", "unable to allocate")
+"""How CUDA, PyTorch, XLA, TensorFlow and NumPy say it."""
+REASON_LENGTH = 300
+STOP_SECONDS = 5.0
+
+
+class WorkerError(UnidlError):
+    """A worker died, answered with an error, or gave no answer in time. The message is the reason of a row."""
+
+
+class WorkerProcess:
+    """One worker. command: what starts it."""
+
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`, with the process
+        self._process: subprocess.Popen[str] = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            encoding="utf-8",
+            env={name: value for name, value in os.environ.items() if name not in CHOICES},
+            start_new_session=True,  # Ctrl-C goes to the parent alone, which decides
+        )
+        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=_read, args=(self._process.stdout, self._answers), daemon=True)
+        self._reader.start()
+
+    def ask(self, command: Mapping[str, Any], limit_seconds: float) -> dict[str, Any]:
+        """Send one command and return its answer. Raises `WorkerError`; then the process is gone or must go."""
+        try:
+            _pipe(self._process.stdin).write(json.dumps(command) + "\n")
+            _pipe(self._process.stdin).flush()
+            line = self._answers.get(timeout=limit_seconds)
+        except BrokenPipeError:
+            line = ""
+        except queue.Empty:
+            raise WorkerError(f"no answer to '{command['command']}' within {limit_seconds:g} s") from None
+        if not line:
+            raise WorkerError(self._death())
+        try:
+            answer = json.loads(line)
+        except json.JSONDecodeError:
+            raise WorkerError(f"its answer cannot be read: {shortened(line)}") from None
+        if "error" in answer:
+            raise WorkerError(in_words(answer["error"]))
+        return answer
+
+    def close(self) -> None:
+        """End the process, at once if it does not end by itself."""
+        process = self._process
+        if process.poll() is None:
+            process.kill()
+        process.wait(STOP_SECONDS)
+        self._reader.join(STOP_SECONDS)
+        for stream in (process.stdin, process.stdout, self._errors):
+            _close(stream)
+
+    def _death(self) -> str:
+        """How it ended, with its last words."""
+        exit_code = self._process.wait(STOP_SECONDS)
+        if exit_code < 0:
+            how = f"killed by signal {-exit_code} ({signal.strsignal(-exit_code)})"
+            if -exit_code == getattr(signal, "SIGKILL", None):
+                how += ", as systems do when memory runs out"
+        else:
+            how = f"ended with exit code {exit_code}"
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return in_words(f"{how}; its last line: {lines[-1].strip()}" if lines else how)
+
+
+def in_words(error: str) -> str:
+    """Return an error in one short line, with the running out of memory said in plain words."""
+    short = shortened(error)
+    if any(words in error.lower() for words in OUT_OF_MEMORY):
+        return f"out of memory: {short}"
+    return short
+
+
+def shortened(text: str) -> str:
+    """Return the text in one line of at most `REASON_LENGTH` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 3]}..."
+
+
+def _read(stream: IO[str] | None, answers: queue.SimpleQueue[str]) -> None:
+    for line in _pipe(stream):
+        answers.put(line)
+    answers.put("")
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise WorkerError("the worker has no pipe")
+    return stream
+
+
+def _close(stream: IO[Any] | None) -> None:
+    try:
+        if stream is not None:
+            stream.close()
+    except OSError:  # what was left to write has no reader any more
+        pass

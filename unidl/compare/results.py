@@ -1,0 +1,143 @@
+"""What a comparison found, and the file that keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from unidl.compare.cells import Cell, Group
+from unidl.errors import UnidlError, UsageError
+
+FORMAT = "unidl comparison"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Round:
+    """One timed training of a few epochs. joules: what the GPU used meanwhile; None where nobody counts."""
+
+    rows: int
+    seconds: float
+    joules: float | None = None
+
+    @property
+    def samples_per_second(self) -> float:
+        """Rows trained on a second."""
+        return self.rows / self.seconds
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One cell: what was measured, as far as it came, and why it came no further."""
+
+    cell: Cell
+    failure: str | None = None
+    rounds: tuple[Round, ...] = ()
+    device: str | None = None
+    device_name: str | None = None
+    rows: int | None = None
+    """Rows of an epoch."""
+    epochs: int | None = None
+    """Epochs of a round."""
+    losses: tuple[float, ...] = ()
+    """Of the first steps, before each of them."""
+    first_step_seconds: float | None = None
+    """From the model to the loss of the first step: tracing and compiling."""
+    ready_seconds: float | None = None
+    """The same, and what the first epoch took longer than later ones: until it runs at full speed."""
+    flops_per_sample: float | None = None
+    """Of a training step."""
+    framework_peak_bytes: int | None = None
+    process_peak_bytes: int | None = None
+    inference_samples_per_second: float | None = None
+    latency_p50_seconds: float | None = None
+    latency_p99_seconds: float | None = None
+    peak_flops_per_second: float | None = None
+    """Of a large matrix product in this precision."""
+
+    @property
+    def rates(self) -> list[float]:
+        """Samples a second, by round."""
+        return [one.samples_per_second for one in self.rounds]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One comparison on one machine. Only what was measured in one run and one group may be compared."""
+
+    created: str
+    """UTC, as in ISO 8601."""
+    unidl_version: str
+    rounds: int
+    seconds: float
+    """What a round was meant to take."""
+    environment: dict[str, Any]
+    measurements: tuple[Measurement, ...]
+    interrupted: bool = False
+
+    def groups(self) -> Iterator[tuple[Group, list[Measurement]]]:
+        """Each group with its measurements, in the order in which they were made."""
+        found: dict[Group, list[Measurement]] = {}
+        for measurement in self.measurements:
+            found.setdefault(measurement.cell.group, []).append(measurement)
+        yield from found.items()
+
+
+def to_json(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return runs as JSON values."""
+    return {"format": FORMAT, "schema": SCHEMA, "runs": [asdict(run) for run in runs]}
+
+
+def from_json(values: Any) -> tuple[Run, ...]:
+    """Return the runs of `to_json`. Raises KeyError, TypeError or ValueError if they are something else."""
+    if values["format"] != FORMAT:
+        raise ValueError(f"its format is {values['format']!r}")
+    if values["schema"] != SCHEMA:
+        raise ValueError(f"it has schema {values['schema']!r}, and this version of unidl reads {SCHEMA}")
+    return tuple(_run(**run) for run in values["runs"])
+
+
+def write(path: Path, runs: Sequence[Run]) -> None:
+    """Write runs to a file, whole or not at all. Raises `UnidlError` if it cannot be written."""
+    write_bytes(path, json.dumps(to_json(runs), indent=1, allow_nan=False).encode() + b"\n")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file through a temporary one beside it: a reader finds the old or the new one, never a half."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            Path(temporary).chmod(0o644)  # mkstemp lets nobody else read it
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UnidlError(f"Cannot write '{path}': {error.strerror or error}.") from error
+
+
+def read(path: Path) -> tuple[Run, ...]:
+    """Read what `write` wrote. Raises `UsageError` if there is no such file, or it is damaged or another's."""
+    try:
+        return from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"Cannot read '{path}': {error.strerror or error}.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise UsageError(f"'{path}' is no results.json of `unidl compare`: {said}.") from error
+
+
+def _run(measurements: list[dict[str, Any]], **fields: Any) -> Run:
+    return Run(measurements=tuple(_measurement(**row) for row in measurements), **fields)
+
+
+def _measurement(cell: dict[str, Any], rounds: list[dict[str, Any]], losses: list[float], **fields: Any) -> Measurement:
+    return Measurement(Cell(**cell), rounds=tuple(Round(**one) for one in rounds), losses=tuple(losses), **fields)

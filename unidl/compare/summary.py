@@ -1,0 +1,151 @@
+"""What the measurements of a group say, before anybody draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unidl.compare import statistics
+from unidl.compare.cells import Group
+from unidl.compare.results import Measurement, Run
+from unidl.compare.statistics import Interval
+
+TOLERANCE = {"float32": 1e-3, "tf32": 1e-2, "mixed_bfloat16": 5e-2, "mixed_float16": 2e-2}
+"""By how much of itself the loss of a first step may differ. float32 sums in another order in each implementation, and
+Adam makes a whole step of the smallest gradient; TF32 and float16 keep 10 bits of mantissa, bfloat16 keeps 7."""
+
+FASTEST_NATIVE = "fastest native"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast as another cell. claimed: whether the two can be told apart."""
+
+    interval: Interval
+    claimed: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell of a group; None for what is unknown."""
+
+    measurement: Measurement
+    rate: Interval | None
+    """Samples a second."""
+    why_not_compared: str | None
+    ratios: dict[str, Ratio]
+    """To the same backend's "native" and "keras", and to the "fastest native" of all backends of the group."""
+    flops_per_second: float | None
+    share_of_peak: float | None
+    joules_per_sample: float | None
+    best: bool = False
+    """Faster than every other cell of the group, and told apart from all of them."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One group. rows: without the twin."""
+
+    group: Group
+    device: str
+    rounds: int
+    rows: tuple[Row, ...]
+    twins: Interval | None
+    resolution: float | None
+    peak_flops_per_second: float | None
+
+
+def summarize(run: Run) -> list[Summary]:
+    """Return a summary of every group of a run."""
+    return [_summary(group, members) for group, members in run.groups()]
+
+
+def why_not_compared(one: Measurement, members: Sequence[Measurement]) -> str | None:
+    """Say why a cell does not do the same work as our loop on its backend, or on another if that one failed."""
+    ours = [each for each in members if each.cell.implementation == "unidl" and not each.failure and each.losses]
+    ours.sort(key=lambda each: each.cell.backend != one.cell.backend)
+    if one.failure or not ours:
+        return None
+    tolerance = TOLERANCE[one.cell.precision]
+    for step, (loss, expected) in enumerate(zip(one.losses, ours[0].losses, strict=True), start=1):
+        if abs(loss - expected) > tolerance * abs(expected):
+            return (
+                f"not compared: its loss in step {step} is {loss:.6g}, that of {ours[0].cell.title} {expected:.6g}, "
+                f"and {one.cell.precision} allows a difference of {tolerance:g} of it"
+            )
+    return None
+
+
+def _summary(group: Group, members: Sequence[Measurement]) -> Summary:
+    twins = _twins(members)
+    resolved = statistics.resolution(twins) if twins else None
+    peak = max((one.peak_flops_per_second for one in members if one.peak_flops_per_second), default=None)
+    reasons = {id(one): why_not_compared(one, members) for one in members}
+    shown = [one for one in members if not one.cell.twin]
+    comparable = [one for one in shown if not one.failure and one.rounds and reasons[id(one)] is None]
+    best = _best(comparable, resolved)
+    rows = [_row(one, reasons[id(one)], _ratios(one, comparable, resolved), peak, best=one is best) for one in shown]
+    device = next((one.device_name or one.device for one in members if one.device), group.device)
+    rounds = max(len(one.rounds) for one in members)
+    return Summary(group, device, rounds, tuple(rows), twins, resolved, peak)
+
+
+def _row(one: Measurement, reason: str | None, ratios: dict[str, Ratio], peak: float | None, *, best: bool) -> Row:
+    rate = statistics.median_interval(one.rates) if one.rounds and not one.failure else None
+    flops = rate.median * one.flops_per_sample if rate and one.flops_per_sample else None
+    joules = [each.joules / each.rows for each in one.rounds if each.joules is not None]
+    return Row(
+        one,
+        rate,
+        reason,
+        ratios,
+        flops,
+        flops / peak if flops and peak else None,
+        statistics.median_interval(joules).median if joules else None,
+        best,
+    )
+
+
+def _twins(members: Sequence[Measurement]) -> Interval | None:
+    """The ratio of the twin to the cell that it repeats."""
+    for twin in members:
+        if twin.cell.twin and not twin.failure:
+            for one in members:
+                if not one.failure and not one.cell.twin and one.cell.title == twin.cell.title.removesuffix(" (twin)"):
+                    return statistics.ratio(twin.rates, one.rates)
+    return None
+
+
+def _ratios(one: Measurement, comparable: Sequence[Measurement], resolved: float | None) -> dict[str, Ratio]:
+    if one not in comparable:
+        return {}
+    bases = {
+        each.cell.implementation: each
+        for each in comparable
+        if each.cell.backend == one.cell.backend and each.cell.implementation != "unidl"
+    }
+    natives = [each for each in comparable if each.cell.implementation == "native"]
+    if len({each.cell.backend for each in comparable}) > 1 and natives:
+        bases[FASTEST_NATIVE] = max(natives, key=lambda each: statistics.median_interval(each.rates).median)
+    found: dict[str, Ratio] = {}
+    for name, base in bases.items():
+        ratio = _ratio(one, base, resolved)
+        if base is not one and ratio is not None:
+            found[name] = ratio
+    return found
+
+
+def _ratio(one: Measurement, base: Measurement, resolved: float | None) -> Ratio | None:
+    interval = statistics.ratio(one.rates, base.rates)
+    if interval is None:
+        return None
+    return Ratio(interval, statistics.differs(interval, resolved, min(len(one.rounds), len(base.rounds))))
+
+
+def _best(comparable: Sequence[Measurement], resolved: float | None) -> Measurement | None:
+    """The fastest, if it can be told apart from all the others."""
+    if len(comparable) < 2:
+        return None
+    fastest = max(comparable, key=lambda one: statistics.median_interval(one.rates).median)
+    ratios = [_ratio(fastest, other, resolved) for other in comparable if other is not fastest]
+    return fastest if all(ratio and ratio.claimed and ratio.interval.median > 1 for ratio in ratios) else None

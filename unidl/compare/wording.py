@@ -1,0 +1,148 @@
+"""A summary in words and numbers as people read them: what the table on the terminal and the Markdown report share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from unidl.compare.environment import machine
+from unidl.compare.results import Run
+from unidl.compare.statistics import ROUNDS_TO_CLAIM, Interval
+from unidl.compare.summary import FASTEST_NATIVE, Row, Summary
+
+LEGEND = (
+    "Samples a second of training: median of the rounds with its 95% interval. Bold: the fastest, told apart from all "
+    "others. A ratio with ~ is not told apart from 1. 'of peak': share of the best rate of a matrix product measured "
+    "here. 'ready s': until it trains at full speed, compiling included. Latency is that of one row, memory the peak."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of text. bold: whether each row is the best."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    bold: tuple[bool, ...]
+
+
+Column = tuple[str, Callable[[Row], str]]
+
+
+def title(summary: Summary) -> str:
+    """The group and what it ran on."""
+    group = summary.group
+    where = group.device if summary.device.lower().startswith(group.device) else f"{group.device} ({summary.device})"
+    return f"{group.model}, batch {group.batch_size}, {group.precision}, {where}"
+
+
+def tables(summary: Summary) -> tuple[Table, Table]:
+    """The speed of training, and the rest."""
+    speed: list[Column] = [("samples/s", _rate)]
+    speed += [(f"x {name}", _ratio(name)) for name in ("native", "keras", FASTEST_NATIVE) if _has(summary, name)]
+    speed += [("GFLOP/s", _flops), ("of peak", _share)]
+    rest: list[Column] = [
+        ("first step s", lambda row: _seconds(row.measurement.first_step_seconds)),
+        ("ready s", lambda row: _seconds(row.measurement.ready_seconds)),
+        ("inference samples/s", lambda row: _number(row.measurement.inference_samples_per_second)),
+        ("p50 ms", lambda row: _milli(row.measurement.latency_p50_seconds)),
+        ("p99 ms", lambda row: _milli(row.measurement.latency_p99_seconds)),
+        ("process MiB", lambda row: _mebibytes(row.measurement.process_peak_bytes)),
+    ]
+    if any(row.measurement.framework_peak_bytes is not None for row in summary.rows):
+        rest.append(("device MiB", lambda row: _mebibytes(row.measurement.framework_peak_bytes)))
+    if any(row.joules_per_sample is not None for row in summary.rows):
+        rest.append(("mJ/sample", lambda row: _milli(row.joules_per_sample)))
+    return _table(summary.rows, speed), _table(summary.rows, rest)
+
+
+def remarks(summary: Summary) -> list[str]:
+    """What a reader must know beside the numbers: reasons of failed rows, and what can be told apart at all."""
+    lines = [f"{row.measurement.cell.title}: failed: {row.measurement.failure}" for row in summary.rows if _failed(row)]
+    lines += [f"{row.measurement.cell.title}: {row.why_not_compared}" for row in summary.rows if row.why_not_compared]
+    if summary.twins is None or summary.resolution is None:
+        return [*lines, "A/A: the first cell was not measured twice, so that no difference is claimed."]
+    same = f"A/A: the first cell measured twice gives {interval(summary.twins)}"
+    if summary.rounds < ROUNDS_TO_CLAIM:
+        return [*lines, f"{same}; no difference is claimed from fewer than {ROUNDS_TO_CLAIM} rounds."]
+    return [*lines, f"{same}; no difference below {summary.resolution - 1:.1%} is claimed."]
+
+
+def about(run: Run) -> list[str]:
+    """The machine, and how was measured."""
+    lines = [
+        machine(run.environment),
+        f"unidl {run.unidl_version}, {run.created}, {run.rounds} rounds of {run.seconds:g} s",
+    ]
+    load = run.environment.get("load_average")
+    cores = run.environment["processor"]["usable_cores"] or 1
+    if load is not None and load > 0.2 * cores:
+        lines.append(f"The machine was busy when this began: load average {load:.1f} on {cores} cores.")
+    if run.interrupted:
+        lines.append("Interrupted: what had been measured until then.")
+    return lines
+
+
+def interval(found: Interval) -> str:
+    """A ratio with its limits."""
+    return f"{found.median:.2f} ({found.low:.2f}-{found.high:.2f})"
+
+
+def _table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
+    return Table(
+        ("backend", "implementation", *(heading for heading, _ in columns)),
+        tuple(
+            (row.measurement.cell.backend, row.measurement.cell.implementation, *(text(row) for _, text in columns))
+            for row in rows
+        ),
+        tuple(row.best for row in rows),
+    )
+
+
+def _failed(row: Row) -> bool:
+    return row.measurement.failure is not None
+
+
+def _has(summary: Summary, name: str) -> bool:
+    return any(name in row.ratios for row in summary.rows)
+
+
+def _rate(row: Row) -> str:
+    if row.rate is None:
+        return "failed" if _failed(row) else "-"
+    return f"{_number(row.rate.median)} ({_number(row.rate.low)}-{_number(row.rate.high)})"
+
+
+def _ratio(name: str) -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        found = row.ratios.get(name)
+        return "-" if found is None else f"{'' if found.claimed else '~'}{interval(found.interval)}"
+
+    return text
+
+
+def _flops(row: Row) -> str:
+    return "-" if row.flops_per_second is None else f"{row.flops_per_second / 1e9:,.1f}"
+
+
+def _share(row: Row) -> str:
+    return "-" if row.share_of_peak is None else f"{row.share_of_peak:.0%}"
+
+
+def _number(value: float | None) -> str:
+    """At least three digits of it."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _milli(value: float | None) -> str:
+    return "-" if value is None else f"{value * 1000:.3g}"
+
+
+def _mebibytes(value: int | None) -> str:
+    return "-" if value is None else f"{value / 2**20:,.0f}"
