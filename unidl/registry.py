@@ -15,6 +15,8 @@ from unidl.notices import notice
 GROUP = "unidl.backends"
 PREFERRED = ("jax", "torch", "tensorflow")
 """The order in which a backend is taken when nobody chose one."""
+AUTO = "auto"
+"""The name that stands for the backend which `unidl compare --choose` found to be the fastest here."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class _Selection:
 
     requested: str | None = None
     source: str = "unidl.use"
+    model: str | None = None
     adapter: Adapter | None = None
     backend: Backend | None = None
 
@@ -89,10 +92,16 @@ def use(name: str, *, source: str = "unidl.use") -> None:
     """Choose the backend of this process. Goes before everything that builds, loads or trains a model.
 
     source: who asks, for the messages. Raises `BackendError` if the name is unknown, its framework is missing, or
-    another one already runs.
+    another one already runs; and for "auto", if nothing was compared on this machine.
     """
-    _require_usable(_find(name, source))
-    _selection.requested, _selection.source = name, source
+    adapter, reason = _named(name, source)
+    _require_usable(adapter)
+    _selection.requested, _selection.source = adapter.name, reason.removeprefix("chosen by ")
+
+
+def expect(model: str) -> None:
+    """Say which model this process is about, as in `unidl train cnn`: "auto" takes what is the fastest for it."""
+    _selection.model = model
 
 
 def choice() -> tuple[Adapter, str]:
@@ -107,7 +116,7 @@ def choice() -> tuple[Adapter, str]:
         ("UNIDL_BACKEND", os.environ.get("UNIDL_BACKEND")),
     ):
         if name:
-            return _find(name, source), f"chosen by {source}"
+            return _named(name, source)
     for source, name in (
         ("Keras, already imported,", _keras_backend()),
         ("KERAS_BACKEND", os.environ.get("KERAS_BACKEND")),
@@ -175,6 +184,16 @@ def _find(name: str, source: str) -> Adapter:
         raise BackendError(f"Cannot use backend '{name}': {broken[name]}.")
     names = ", ".join(f"'{known_name}'" for known_name in known)
     raise BackendError(f"Unknown backend '{name}' (from {source}). Known backends: {names}.")
+
+
+def _named(name: str, source: str) -> tuple[Adapter, str]:
+    """The adapter of a name that somebody gave, "auto" included, and who chose it."""
+    if name != AUTO:
+        return _find(name, source), f"chosen by {source}"
+    from unidl.compare.choosing import chosen
+
+    decision = chosen(_selection.model)
+    return _find(decision.backend, source), f"chosen by {source}={AUTO}: {decision}"
 
 
 def _require_usable(adapter: Adapter) -> None:

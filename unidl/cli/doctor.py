@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     import sys
     from dataclasses import asdict
 
+    from unidl.cli.console import plain_console
     from unidl.doctor.survey import survey
     from unidl.errors import BackendError
 
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
     else:
-        draw(found, _console())
+        draw(found, plain_console())
     return 0 if found.usable else BackendError.exit_code
 
 
@@ -60,18 +61,6 @@ def draw(survey: Survey, console: Console) -> None:
     if survey.environment:
         _section(console, "Environment variables that matter", _pairs(survey.environment))
     _section(console, "Advice", _grid(("  *", line) for line in survey.advice))
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    class DoctorConsole(Console):
-        def on_broken_pipe(self) -> None:
-            # rich calls this while it handles the error, and would exit with code 1; `main` knows better.
-            raise
-
-    # Without markup: the square brackets of 'unidl[torch]' are meant.
-    return DoctorConsole(markup=False, highlight=False, emoji=False)
 
 
 def _section(console: Console, title: str, content: Table) -> None:

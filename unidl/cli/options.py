@@ -100,9 +100,11 @@ def applied(arguments: argparse.Namespace) -> Iterator[None]:
 
     Raises `BackendError` if the backend cannot be chosen. Imports no framework.
     """
-    if getattr(arguments, "backend", None):
-        from unidl import registry
+    from unidl import registry
 
+    if isinstance(getattr(arguments, "model", None), str):
+        registry.expect(arguments.model)
+    if getattr(arguments, "backend", None):
         registry.use(arguments.backend, source="--backend")
     wanted = {variable: getattr(arguments, option, None) for option, variable in ENVIRONMENT.items()}
     before = {variable: os.environ.get(variable) for variable, value in wanted.items() if value}

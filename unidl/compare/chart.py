@@ -17,7 +17,7 @@ OTHER_COLOUR = "#cc79a7"
 BAR_INCHES = 0.26
 GROUP_INCHES = 0.9
 WIDTH_INCHES = 8.0
-ROOM_FOR_TEXT = 1.28
+ROOM_FOR_TEXT = 1.35
 """How much longer than the longest bar the axis is: the numbers stand behind the bars."""
 
 WHY_NO_CHART = "no chart: matplotlib is not installed (pip install 'unidl[plot]')"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ SETTLE_SECONDS = 0.2
 KMP_BLOCKTIME, whose default is 200 ms)."""
 EXPECTED_SECONDS = {"prepare": 12.0, "memory": 0.1, "inference": 4.0, "peak": 2.0}
 """What the time left is reckoned with."""
+INTERRUPTED = "interrupted before it was measured"
 
 Launch: TypeAlias = Callable[[], WorkerProcess]
 Groups: TypeAlias = Mapping[Group, Sequence[Cell]]
@@ -48,26 +49,33 @@ class Plan:
         return EXPECTED_SECONDS[command] if command in EXPECTED_SECONDS else self.seconds + SETTLE_SECONDS
 
 
-def measure(groups: Groups, plan: Plan, progress: Progress, launch: Launch = WorkerProcess) -> Run:
-    """Measure every cell. Ctrl-C ends it early, with what was found so far and `interrupted` set."""
+def measure(
+    groups: Groups,
+    plan: Plan,
+    progress: Progress,
+    launch: Launch = WorkerProcess,
+    keep: Callable[[Run], None] | None = None,
+) -> Run:
+    """Measure every cell. Ctrl-C ends it early, with what was found so far and `interrupted` set.
+
+    keep: given the run so far after each group, so that a process that is killed has not worked for nothing.
+    """
     backends = list(dict.fromkeys(cell.backend for members in groups.values() for cell in members))
     created = datetime.now(UTC).isoformat(timespec="seconds")
     surroundings = environment(backends)
-    found: list[Measurement] = []
-    interrupted = False
+    run = Run(created, unidl.__version__, plan.rounds, plan.seconds, surroundings, ())
     progress.start(sum(_expected(members, plan) for members in groups.values()))
     try:
         for members in groups.values():
-            found += _measure_group([_Runner(cell, plan, progress, launch) for cell in members], plan)
-            interrupted = any(one.failure == INTERRUPTED for one in found)
+            found, interrupted = _measure_group([_Runner(cell, plan, progress, launch) for cell in members], plan)
+            run = replace(run, measurements=(*run.measurements, *found), interrupted=interrupted)
+            if keep is not None:
+                keep(run)
             if interrupted:
                 break
     finally:
         progress.stop()
-    return Run(created, unidl.__version__, plan.rounds, plan.seconds, surroundings, tuple(found), interrupted)
-
-
-INTERRUPTED = "interrupted before it was measured"
+    return run
 
 
 def _expected(members: Sequence[Cell], plan: Plan) -> float:
@@ -86,7 +94,8 @@ def _extras(cell: Cell, plan: Plan) -> list[str]:
     return ["memory", "inference", *(["peak"] if cell.implementation == "unidl" else [])]
 
 
-def _measure_group(runners: list[_Runner], plan: Plan) -> list[Measurement]:
+def _measure_group(runners: list[_Runner], plan: Plan) -> tuple[list[Measurement], bool]:
+    """The measurements, and whether Ctrl-C ended them."""
     interrupted = False
     try:
         for runner in runners:
@@ -101,7 +110,7 @@ def _measure_group(runners: list[_Runner], plan: Plan) -> list[Measurement]:
     finally:
         for runner in runners:
             runner.close()
-    return [runner.measurement(interrupted=interrupted) for runner in runners]
+    return [runner.measurement(interrupted=interrupted) for runner in runners], interrupted
 
 
 class _Runner:
@@ -165,8 +174,3 @@ class _Runner:
                 self.close()
         self._progress.done(self._plan.expected_seconds(command))
         return answer
-
-
-def succeeded(measurements: Iterable[Measurement]) -> list[Measurement]:
-    """Those that were measured to the end."""
-    return [one for one in measurements if one.failure is None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def _resnet(precision: str) -> keras.Model:
         return finish(keras.Model(images, softmax_head(values, 10, policy), name="resnet"), None, {"seed": 0})
 
 
-def _residual(values: keras.KerasTensor, filters: int, stride: int, name: str, policy: str) -> keras.KerasTensor:
+def _residual(values: Any, filters: int, stride: int, name: str, policy: str) -> Any:
     import keras
 
     inputs = values
@@ -100,9 +100,7 @@ def _residual(values: keras.KerasTensor, filters: int, stride: int, name: str, p
     return keras.layers.Activation("relu", dtype=policy)(values)
 
 
-def _normalised(
-    values: keras.KerasTensor, filters: int, size: int, stride: int, name: str, policy: str
-) -> keras.KerasTensor:
+def _normalised(values: Any, filters: int, size: int, stride: int, name: str, policy: str) -> Any:
     import keras
 
     values = keras.layers.Conv2D(

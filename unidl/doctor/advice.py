@@ -7,6 +7,7 @@ from importlib import metadata
 
 from unidl.doctor.frameworks import Framework
 from unidl.doctor.nvidia import Gpus
+from unidl.registry import AUTO
 
 
 def advise(
@@ -42,6 +43,8 @@ def _choice(rows: tuple[Framework, ...], environment: Mapping[str, str]) -> list
     if source is None or any(row.selected and row.usable for row in rows):
         return []
     value = environment[source]
+    if value == AUTO:
+        return [f"{source}=auto takes the backend that `unidl compare --choose` found; run it first."]
     if not any(row.selected for row in rows):
         known = ", ".join(f"'{row.name}'" for row in rows)
         return [f"{source}={value!r} names no known backend; known are {known}. Unset it or set one of these."]

@@ -17,6 +17,7 @@ from unidl.doctor.memory import Container, Memory, container, memory
 from unidl.doctor.nvidia import Gpus, gpus
 from unidl.doctor.processor import Processor, processor
 from unidl.errors import BackendError
+from unidl.registry import AUTO
 
 # Of TF_* only what TensorFlow reads: Terraform keeps tokens in TF_TOKEN_*, and this goes into bug reports.
 ENVIRONMENT = re.compile(
@@ -117,6 +118,8 @@ def automatic(rows: tuple[Framework, ...], environment: Mapping[str, str]) -> Au
     row = next((row for row in rows if row.selected), None)
     if row is None:
         reason = f"{asked} names no known backend" if asked else "no framework is installed"
+        if source and environment[source] == AUTO:
+            reason = f"{asked}, and nothing has been compared here: run `unidl compare --choose`"
         return Automatic(Choice(None, reason), Choice(None, reason), Choice(None, reason))
     backend = Choice(row.name, f"chosen by {asked}" if asked else "the first one installed")
     if not row.usable:

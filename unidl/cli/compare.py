@@ -1,0 +1,229 @@
+"""`unidl compare`: how fast each backend trains here, against stock Keras and code written by hand."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unidl.cli import options
+from unidl.cli.numbers import positive_number, positive_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import Console
+
+    from unidl.compare.measure import Groups, Plan
+    from unidl.compare.results import Run
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+NOTHING_MEASURED = 1
+WIDTH = 120
+"""Of the table where stdout is no terminal."""
+
+
+def register(subparsers: options.Subparsers) -> None:
+    """Add the command."""
+    parser = options.add_command(
+        subparsers,
+        "compare",
+        summary="Measure how fast each backend trains here, against stock Keras and code written by hand.",
+        example="""unidl compare
+            unidl compare --models cnn,lstm --backends jax,torch --batch-size 128,1024 --rounds 7 --out results
+            unidl compare --from results/results.json
+            unidl compare --choose""",
+        run=run,
+    )
+    _add_what(parser)
+    parser.add_argument(
+        "--rounds", type=positive_whole, default=5, metavar="NUMBER", help="timed rounds of each cell (default: 5)"
+    )
+    parser.add_argument(
+        "--seconds", type=positive_number, default=1.0, metavar="NUMBER", help="what a round takes (default: 1.0)"
+    )
+    parser.add_argument(
+        "--rows", type=positive_whole, metavar="NUMBER", help="rows of an epoch (default: what suits each model)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="write results.json, report.md and chart.png there as well"
+    )
+    parser.add_argument(
+        "--from",
+        dest="files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="draw results.json of earlier comparisons again, several in one report, without measuring",
+    )
+    parser.add_argument(
+        "--choose",
+        action="store_true",
+        help="compare our loop alone, in short rounds, and keep which backend UNIDL_BACKEND=auto takes here",
+    )
+    options.add_json(parser)
+    options.add_quiet(parser)
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--models",
+        type=_names,
+        metavar="NAMES",
+        help="of cnn, lstm, gru, resnet and transfer, with commas (default: cnn,lstm,transfer)",
+    )
+    parser.add_argument("--backends", type=_names, metavar="NAMES", help="with commas (default: all installed)")
+    options.add_device(parser)
+    # Not `precision`, which `options.applied` would make the one precision of this process.
+    parser.add_argument(
+        "--precision",
+        dest="precisions",
+        type=_names,
+        metavar="NAMES",
+        help="of float32, tf32, mixed_bfloat16 and mixed_float16, with commas (default: UNIDL_PRECISION, then float32)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        dest="batch_sizes",
+        type=_whole_numbers,
+        metavar="NUMBERS",
+        help="with commas (default: 128; 16 for transfer)",
+    )
+    parser.add_argument(
+        "--against",
+        type=_names,
+        default=["native", "keras"],
+        metavar="NAMES",
+        help="of native and keras, with commas, or none (default: native,keras)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, or read, then report. Exit code 1 if no cell could be measured, 130 after Ctrl-C."""
+    from unidl.errors import UsageError
+
+    if arguments.choose and (arguments.files or arguments.out):
+        raise UsageError("Cannot use --choose with --from or --out: it keeps its result for UNIDL_BACKEND=auto.")
+    if arguments.files:
+        return _draw_again(arguments)
+    return _choose(arguments) if arguments.choose else _compare(arguments)
+
+
+def _draw_again(arguments: argparse.Namespace) -> int:
+    from unidl.compare.results import read
+
+    runs = [run for path in arguments.files for run in read(path)]
+    _report(runs, arguments)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from unidl.compare.measure import Plan
+    from unidl.compare.output import require_writable, write_results
+
+    groups = _groups(arguments, against=[name for name in arguments.against if name != "none"])
+    out = arguments.out
+    if out is not None:
+        require_writable(out)
+    plan = Plan(arguments.rounds, arguments.seconds, arguments.rows)
+    keep = None if out is None else lambda run: write_results(out, [run])
+    found = _measured(groups, plan, arguments, keep)
+    _report([found], arguments)
+    return _exit_code(found)
+
+
+def _choose(arguments: argparse.Namespace) -> int:
+    import json
+
+    from unidl.compare.choosing import ROUNDS, SECONDS, cache_file, decide, keep
+    from unidl.compare.measure import Plan
+    from unidl.errors import UsageError
+
+    groups = _groups(arguments, against=())
+    if len({group.model for group in groups}) < len(groups):
+        raise UsageError("Cannot use --choose with several precisions or batch sizes: a model is kept once.")
+    plan = Plan(ROUNDS, min(SECONDS, arguments.seconds), arguments.rows, extras=False)
+    found = _measured(groups, plan, arguments)
+    if found.interrupted:
+        return INTERRUPTED
+    failures = [one for one in found.measurements if one.failure]
+    for one in failures:
+        sys.stderr.write(f"unidl: {one.cell.model}, {one.cell.title}: failed: {one.failure}\n")
+    decision = decide(keep(found, _asked_device()))
+    if decision is None:
+        sys.stderr.write("unidl: no backend could be measured on all of the models, so none is chosen\n")
+        return NOTHING_MEASURED
+    if arguments.json:
+        sys.stdout.write(json.dumps({"backend": decision.backend, "reason": str(decision)}) + "\n")
+    else:
+        sys.stdout.write(f"UNIDL_BACKEND=auto takes {decision.backend}: {decision}\nkept in {cache_file()}\n")
+    return 0
+
+
+def _groups(arguments: argparse.Namespace, against: Sequence[str]) -> Groups:
+    from unidl.compare.request import requested
+
+    return requested(
+        models=arguments.models,
+        backends=arguments.backends,
+        device=arguments.device,
+        precisions=arguments.precisions,
+        batch_sizes=arguments.batch_sizes,
+        against=against,
+    )
+
+
+def _measured(
+    groups: Groups, plan: Plan, arguments: argparse.Namespace, keep: Callable[[Run], None] | None = None
+) -> Run:
+    from unidl.compare.measure import measure
+    from unidl.compare.progress import make_progress
+
+    return measure(groups, plan, make_progress(quiet=arguments.quiet), keep=keep)
+
+
+def _report(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
+    import json
+
+    from unidl.compare.output import write_all
+    from unidl.compare.report import draw
+    from unidl.compare.results import to_json
+
+    if arguments.json:
+        sys.stdout.write(json.dumps(to_json(runs), indent=2, allow_nan=False) + "\n")
+    else:
+        draw(runs, _console())
+    if arguments.out is not None:
+        for line in write_all(arguments.out, runs):
+            sys.stderr.write(f"unidl: {line}\n")
+
+
+def _exit_code(found: Run) -> int:
+    if found.interrupted:
+        return INTERRUPTED
+    return 0 if any(one.failure is None for one in found.measurements) else NOTHING_MEASURED
+
+
+def _console() -> Console:
+    from unidl.cli.console import plain_console
+
+    return plain_console(None if sys.stdout.isatty() else WIDTH)
+
+
+def _asked_device() -> str:
+    import os
+
+    return os.environ.get("UNIDL_DEVICE") or "auto"
+
+
+def _names(words: str) -> list[str]:
+    names = [word.strip() for word in words.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"invalid names {words!r}: words with commas between them are needed")
+    return names
+
+
+def _whole_numbers(words: str) -> list[int]:
+    return list(dict.fromkeys(positive_whole(word.strip()) for word in words.split(",")))

@@ -1,0 +1,70 @@
+"""What a person asks to compare, checked before anything is measured."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Sequence
+
+from unidl import precision, registry
+from unidl.compare import workloads
+from unidl.compare.cells import Cell, Group, cells
+from unidl.devices import ALLOWED
+from unidl.doctor.frameworks import ask
+from unidl.doctor.nvidia import gpus
+from unidl.errors import BackendError, DeviceError, UsageError
+
+
+def requested(
+    *,
+    models: Sequence[str] | None,
+    backends: Sequence[str] | None,
+    device: str | None,
+    precisions: Sequence[str] | None,
+    batch_sizes: Sequence[int] | None,
+    against: Sequence[str],
+) -> dict[Group, tuple[Cell, ...]]:
+    """Return the groups; None means the default.
+
+    Raises `UsageError`, `BackendError` or `DeviceError` for a word that is not known, naming those that are.
+    """
+    known_models = [one.name for one in workloads.WORKLOADS]
+    installed = [status.name for status in registry.backends() if status.installed]
+    if not installed:
+        raise BackendError("No deep-learning framework is installed; `unidl doctor` says how to install one.")
+    chosen_backends = _known("backend", backends or installed, [status.name for status in registry.backends()])
+    return cells(
+        models=_known("model", models or workloads.DEFAULT, known_models),
+        backends=chosen_backends,
+        device=resolve_device(device, chosen_backends),
+        precisions=_known("precision", precisions or (_default_precision(),), precision.NAMES),
+        batch_sizes=batch_sizes or (),
+        against=against,
+    )
+
+
+def resolve_device(request: str | None, backends: Sequence[str]) -> str:
+    """Return "cpu", "gpu" or "gpu:1". "auto" is the GPU if one of the backends can use it: where another cannot, its
+    cells fail with the reason, since a CPU would be no comparison."""
+    wanted = request or os.environ.get("UNIDL_DEVICE") or "auto"
+    if wanted != "auto":
+        if re.fullmatch(r"(cpu|gpu)(:\d+)?", wanted) is None:
+            raise DeviceError(f"Cannot use device={wanted!r}. Allowed: {ALLOWED}.")
+        return wanted
+    if not gpus().found:
+        return "cpu"
+    seen = {device.kind for name in backends for device in ask(name).devices}
+    return "gpu" if "gpu" in seen else "cpu"
+
+
+def _default_precision() -> str:
+    wanted = os.environ.get("UNIDL_PRECISION") or "auto"
+    return "float32" if wanted == "auto" else wanted
+
+
+def _known(kind: str, names: Sequence[str], known: Collection[str]) -> list[str]:
+    """The names, each once."""
+    for name in names:
+        if name not in known:
+            raise UsageError(f"Cannot compare {kind} {name!r}. Known: {', '.join(known)}.")
+    return list(dict.fromkeys(names))
