@@ -68,7 +68,7 @@ def _forward(layer: Any) -> float:
         return 0.0
     if name in GATES:
         time_steps, features = _input_shape(layer)[-2:]
-        return 2.0 * time_steps * GATES[name] * layer.units * (features + layer.units)
+        return 2.0 * _size([time_steps]) * GATES[name] * layer.units * (features + layer.units)
     if name == "Dense":
         return 2.0 * _size(_input_shape(layer)[1:]) * layer.units
     if name in ("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D", "EinsumDense"):

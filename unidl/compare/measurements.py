@@ -14,6 +14,7 @@ from unidl.compare.energy import EnergyMeter, energy_meter
 from unidl.compare.flops import training_flops
 from unidl.compare.implementations import Implementation, Setting, make
 from unidl.compare.workloads import workload
+from unidl.errors import TrainingError
 
 FIRST_STEPS = 3
 LATENCY_CALLS = 200
@@ -47,6 +48,8 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
     first_step_seconds = time.perf_counter() - started
     later = [slice(step * batch_size, (step + 1) * batch_size) for step in range(1, FIRST_STEPS)]
     losses += implementation.first_steps(later)
+    if not np.isfinite(losses).all():
+        raise TrainingError(f"the losses of the first steps are {losses}")
 
     measurements = Measurements(setting, implementation)
     first_epoch_seconds, epoch_seconds = measurements.burn_in(command["seconds"])

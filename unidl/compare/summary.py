@@ -68,7 +68,7 @@ def why_not_compared(one: Measurement, members: Sequence[Measurement]) -> str | 
         return None
     tolerance = TOLERANCE[one.cell.precision]
     for step, (loss, expected) in enumerate(zip(one.losses, ours[0].losses, strict=True), start=1):
-        if abs(loss - expected) > tolerance * abs(expected):
+        if not abs(loss - expected) <= tolerance * abs(expected):  # so that NaN fails
             return (
                 f"not compared: its loss in step {step} is {loss:.6g}, that of {ours[0].cell.title} {expected:.6g}, "
                 f"and {one.cell.precision} allows a difference of {tolerance:g} of it"
