@@ -14,6 +14,10 @@ from comparisons import STEADY, cell, measured, run_of
 from unidl import registry
 from unidl.compare import choosing
 from unidl.compare.choosing import Speeds, decide
+from unidl.doctor.advice import advise
+from unidl.doctor.frameworks import Answer, Framework
+from unidl.doctor.nvidia import Gpus
+from unidl.doctor.survey import automatic
 from unidl.errors import BackendError
 
 UNDER_TEST = os.environ["UNIDL_BACKEND"]
@@ -118,6 +122,14 @@ def test_auto_takes_what_is_the_fastest_for_the_model_of_the_command():
     environment = {"UNIDL_BACKEND": "auto", "UNIDL_DEVICE": "cpu"}
     assert processes.python(code, **environment) != UNDER_TEST
     assert processes.python(code.replace("lstm", "cnn"), **environment) == UNDER_TEST
+
+
+def test_the_doctor_says_what_auto_needs():
+    environment = {"UNIDL_BACKEND": "auto"}
+    answer = Framework("jax", "JAX", True, "1.0", False, True, Answer())
+    assert "`unidl compare --choose`" in automatic((answer,), environment).backend.reason
+    [line] = advise((answer,), Gpus(()), environment, None)
+    assert "`unidl compare --choose`" in line
 
 
 def test_auto_without_a_comparison_says_what_to_run():

@@ -111,6 +111,15 @@ def test_a_worker_that_fails_is_asked_nothing_more(tmp_path, monkeypatch):
     assert (tmp_path / "log").read_text().count("jax/keras") == 1
 
 
+def test_rounds_stand_even_if_what_comes_after_them_fails(tmp_path, monkeypatch):
+    misbehave(monkeypatch, "sys.exit('no predict')", command="inference")
+    keras = measured(tmp_path / "log").measurements[2]
+    assert keras.failure is None
+    assert keras.why_incomplete == "inference: ended with exit code 1; its last line: no predict"
+    assert len(keras.rounds) == 3
+    assert keras.process_peak_bytes == 7
+
+
 def test_ctrl_c_keeps_what_is_finished(tmp_path):
     """The first group is whole; of the second only the first cell had a round."""
 

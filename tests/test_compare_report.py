@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from comparisons import STEADY, cell, measured, run_of
@@ -103,6 +104,20 @@ def test_a_failed_row_stays_with_its_reason():
     text = drawn(run_of(ALL, FAILED))
     assert re.search(r"^  torch +keras +failed( +-)+", text, flags=re.MULTILINE)
     assert "torch keras: failed: out of memory: CUDA | said *so*" in text
+
+
+def test_what_is_missing_is_told():
+    incomplete = measured(cell("jax native"), STEADY, why_incomplete="inference: no such thing")
+    assert "jax native: incomplete: inference: no such thing" in drawn(run_of({"jax unidl": 1.0}, incomplete))
+
+
+def test_energy_is_shown_where_it_is_counted():
+    run = run_of({"jax unidl": 1000.0})
+    rounds = tuple(replace(one, joules=2.5) for one in run.measurements[0].rounds)
+    counted = Run(**vars(run) | {"measurements": (replace(run.measurements[0], rounds=rounds),)})
+    assert re.search(r"mJ/sample *$", drawn(counted), flags=re.MULTILINE)
+    assert rows_of(counted)["jax unidl"].joules_per_sample == pytest.approx(0.0025)
+    assert "mJ/sample" not in drawn(run)
 
 
 def test_the_table_has_the_numbers():

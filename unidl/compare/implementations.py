@@ -177,7 +177,11 @@ class ByHand:
 
 def _wait(setting: Setting) -> None:
     """A loss that has been read does not say that the weights of the same step have been written."""
-    setting.backend.synchronise([variable.value for variable in setting.model.variables])
+    import keras
+
+    # As tensors: TensorFlow's variables are none, and nothing would wait for them.
+    weights = [keras.ops.convert_to_tensor(variable) for variable in setting.model.trainable_variables]
+    setting.backend.synchronise(weights)
 
 
 MAKERS: Mapping[str, Callable[[Setting], Implementation]] = {"unidl": ByUnidl, "keras": ByKeras, "native": ByHand}

@@ -18,6 +18,8 @@ from unidl.compare.results import Measurement, Round, Run
 SETTLE_SECONDS = 0.2
 """Between two rounds: the threads of the worker before spin for a while before they sleep (LLVM's OpenMP runtime,
 KMP_BLOCKTIME, whose default is 200 ms)."""
+EXTRAS = ("memory", "inference", "peak")
+"""Measured after the rounds, which stand even if one of these fails."""
 EXPECTED_SECONDS = {"prepare": 12.0, "memory": 0.1, "inference": 4.0, "peak": 2.0}
 """What the time left is reckoned with."""
 INTERRUPTED = "interrupted before it was measured"
@@ -91,7 +93,7 @@ def _extras(cell: Cell, plan: Plan) -> list[str]:
     """The matrix product belongs to the framework, not to the implementation: once a backend is enough."""
     if cell.twin or not plan.extras:
         return []
-    return ["memory", "inference", *(["peak"] if cell.implementation == "unidl" else [])]
+    return [command for command in EXTRAS if command != "peak" or cell.implementation == "unidl"]
 
 
 def _measure_group(runners: list[_Runner], plan: Plan) -> tuple[list[Measurement], bool]:
@@ -123,6 +125,7 @@ class _Runner:
         self._launch = launch
         self._process: WorkerProcess | None = None
         self._failure: str | None = None
+        self._why_incomplete: str | None = None
         self._fields: dict[str, Any] = {}
         self._rounds: list[Round] = []
 
@@ -157,10 +160,11 @@ class _Runner:
         if interrupted and not self._rounds:
             self._failure = self._failure or INTERRUPTED
         losses = tuple(self._fields.pop("losses", ()))
-        return Measurement(self._cell, self._failure, tuple(self._rounds), losses=losses, **self._fields)
+        rounds = tuple(self._rounds)
+        return Measurement(self._cell, self._failure, self._why_incomplete, rounds, losses=losses, **self._fields)
 
     def _say(self, command: str, what: str) -> None:
-        if self._failure is None:
+        if self._process is not None or command == "prepare":
             self._progress.doing(f"{self._cell.group.title}: {self._cell.title}, {what}")
 
     def _ask(self, command: str, **fields: Any) -> dict[str, Any]:
@@ -170,7 +174,10 @@ class _Runner:
             try:
                 answer = self._process.ask({"command": command, **fields}, self._plan.limit_seconds(command))
             except WorkerError as error:
-                self._failure = str(error)
+                if command in EXTRAS:
+                    self._why_incomplete = f"{command}: {error}"
+                else:
+                    self._failure = str(error)
                 self.close()
         self._progress.done(self._plan.expected_seconds(command))
         return answer

@@ -126,7 +126,9 @@ class Measurements:
             matrix = keras.ops.cast(keras.ops.convert_to_tensor(values), dtype)
 
             def multiply() -> None:
-                setting.backend.synchronise([keras.ops.matmul(matrix, matrix) for _ in range(chain)])
+                products: list[Any] = [keras.ops.matmul(matrix, matrix) for _ in range(chain)]
+                # One number of the last: TensorFlow waits by copying to the host, and work on a device is in order.
+                setting.backend.synchronise([products[-1][0, 0]])
 
             multiply()
             times: list[float] = []

@@ -37,6 +37,8 @@ class Measurement:
 
     cell: Cell
     failure: str | None = None
+    why_incomplete: str | None = None
+    """Why something beside the rounds is missing."""
     rounds: tuple[Round, ...] = ()
     device: str | None = None
     device_name: str | None = None
