@@ -36,7 +36,8 @@ def _table(content: wording.Table) -> Table:
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="italic")
     for place, heading in enumerate(content.headings):
-        table.add_column(heading, overflow="fold", justify="left" if place < 2 else "right")
+        names = place < 2
+        table.add_column(heading, overflow="fold", justify="left" if names else "right", no_wrap=names)
     for cells, bold in zip(content.rows, content.bold, strict=True):
         table.add_row(*(f"  {cells[0]}", *cells[1:]), style="bold" if bold else None)
     return table
