@@ -4,8 +4,10 @@ hour of measuring, or two cells are measured at once."""
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,42 @@ def test_the_choices_of_the_parent_do_not_reach_a_worker(monkeypatch):
         process.close()
     assert not {"UNIDL_BACKEND", "UNIDL_DEVICE", "KERAS_BACKEND"} & set(variables)
     assert variables["UNIDL_PREALLOCATE"] == "1"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_worker_ends_with_its_parent_even_while_it_works(tmp_path):
+    """A killed comparison must not keep on training in the background."""
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        "import os, pathlib, sys, time\n"
+        "from unidl.compare import worker\n"
+        "def answer(self, command):\n"
+        "    pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+        "worker.Worker.answer = answer\n"
+        "worker.main()\n"
+    )
+    parent = (
+        "import sys; from unidl.compare.process import WorkerProcess\n"
+        "WorkerProcess([sys.executable, *sys.argv[1:]]).ask({'command': 'round'}, 600)"
+    )
+    running = subprocess.Popen([sys.executable, "-c", parent, str(worker), str(tmp_path / "pid")])
+    while not ((tmp_path / "pid").is_file() and (tmp_path / "pid").read_text()):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.kill()
+    running.wait()
+    pid = int((tmp_path / "pid").read_text())
+    ends = time.monotonic() + 60
+    while _runs(pid) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not _runs(pid)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there; one that has ended and is not waited for yet does not count."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.startswith("Z")
 
 
 def test_a_real_worker_keeps_prints_out_of_its_answers(monkeypatch):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -17,11 +19,13 @@ Answer = dict[str, Any]
 
 
 def main() -> None:
-    """Answer commands until "stop", or until the parent closes stdin."""
+    """Answer commands until "stop", or until the parent is gone."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     with _private_stdout() as out:
         worker = Worker()
-        for line in sys.stdin:
-            command = json.loads(line)
+        while True:
+            command = json.loads(lines.get())
             if command["command"] == "stop":
                 return
             try:
@@ -56,6 +60,13 @@ class Worker:
             "peak": lambda measurements, command: measurements.peak(command["seconds"]),
         }
         return known[command["command"]](self._measurements, command)
+
+
+def _listen(lines: queue.SimpleQueue[str]) -> None:
+    """Pass commands on. A parent that was killed leaves a closed stdin: then what is under way is for nobody."""
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(1)
 
 
 def _private_stdout() -> IO[str]:
