@@ -1,18 +1,31 @@
-"""The training loop on PyTorch: eager steps on the Keras model itself, so there is nothing to commit."""
+"""The training loop on PyTorch: Keras's step, traced once it is known and run without Keras's layers.
+
+Every step writes to the Keras variables, so there is nothing to commit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
 import torch
 
-from unidl.backend import Chunk, Tree
+from unidl.backend import Batches, Chunk, Tree
+from unidl_torch.kernels import kernels
+from unidl_torch.tracing import TracedStep, disagreement, unique
 
-STEPS = 8
-"""Steps a chunk: eager steps gain nothing from more, and the trainer looks around after each chunk."""
+STEPS = 16
+"""Steps a chunk: the metrics are computed, and the trainer looks around, after each chunk."""
+
+INDEXED = ("float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "bool")
+"""The types whose rows PyTorch gathers itself; NumPy gathers those of the others."""
+
+RESIDENT_SHARE = 0.5
+"""Data that fits into this share of the GPU memory that is free stays there."""
 
 
 class TorchLogs:
@@ -27,44 +40,46 @@ class TorchLogs:
 
 
 class TorchLoop:
-    """Implements `TrainLoop`. A step is Keras's own `train_step`."""
+    """Implements `TrainLoop`."""
 
     def __init__(self, model: keras.Model, device: torch.device, steps: int | None) -> None:
         self._model = model
         self._device = device
-        self.steps_per_dispatch = steps or STEPS
-        self.why_not_compiled: str | None = None
-        if model.run_eagerly:
-            self.why_not_compiled = "the model was compiled with run_eagerly=True"
-        elif model.jit_compile:
-            self.why_not_compiled = (
-                "jit_compile=True is not followed: torch.compile breaks off at the backward pass inside Keras's step"
-            )
-        if self.why_not_compiled is not None:
-            self.steps_per_dispatch = 1
+        self.why_not_compiled = _why_plain(model)
+        self._plain = self.why_not_compiled is not None
+        self.steps_per_dispatch = 1 if self._plain else steps or STEPS
         self._built = False
         self._placed = False
+        self._seen: set[Any] = set()
+        self._traced: dict[Any, TracedStep] = {}
+        self._data: WeakKeyDictionary[Batches, Tree] = WeakKeyDictionary()
 
     def run(self, chunk: Chunk) -> TorchLogs:
         self._prepare(chunk, training=True)
-        logs = {}
-        for rows in chunk.rows:
-            logs = self._model.train_step(self._batch(chunk, rows))
-        return TorchLogs(logs)
+        if self._plain:
+            logs = {}
+            for batch in self._batches(chunk):
+                logs = self._model.train_step(batch)
+            return TorchLogs(logs)
+        with kernels():
+            for batch in self._batches(chunk):
+                self._take_step(batch)
+        with torch.no_grad():
+            return TorchLogs(self._model.get_metrics_result())
 
     def test(self, chunk: Chunk) -> TorchLogs:
         self._prepare(chunk, training=False)
         logs = {}
-        with torch.no_grad():
-            for rows in chunk.rows:
-                logs = self._model.test_step(self._batch(chunk, rows))
+        with torch.no_grad(), self._kernels():
+            for batch in self._batches(chunk):
+                logs = self._model.test_step(batch)
         return TorchLogs(logs)
 
     def predict(self, chunk: Chunk) -> Tree:
         self._set_mode(training=False)
         move(self._model.variables, self._device)
-        with torch.no_grad():
-            outputs = [self._model.predict_step(self._batch(chunk, rows)) for rows in chunk.rows]
+        with torch.no_grad(), self._kernels():
+            outputs = [self._model.predict_step(batch) for batch in self._batches(chunk)]
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
     def reset_metrics(self) -> None:
@@ -75,12 +90,42 @@ class TorchLoop:
         self._placed = False
         self._set_mode(training=False)
 
+    def _kernels(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._plain else kernels()
+
+    def _take_step(self, batch: Tree) -> None:
+        """Take a step as Keras does the first time that a batch of these shapes comes, then as it was traced."""
+        key = tuple((leaf.shape, leaf.dtype) for leaf in keras.tree.flatten(batch) if leaf is not None)
+        step = self._traced.get(key)
+        if step is not None:
+            step(batch)
+        elif key in self._seen and self.why_not_compiled is None:
+            self._trace(key, batch)
+        else:
+            self._seen.add(key)
+            self._model.train_step(batch)
+
+    def _trace(self, key: Any, batch: Tree) -> None:
+        """Trace the step, and take it both ways: only a trace that computes what Keras computes stays."""
+        model = self._model
+        variables = unique([*model.variables, *model.optimizer.variables, *model.metrics_variables])
+        try:
+            step = TracedStep(model, variables, batch)
+        except Exception as error:  # noqa: BLE001 - a model's own code may raise anything; the reason is kept
+            said = str(error).strip() or type(error).__name__
+            self.why_not_compiled = f"the step cannot be traced: {said.splitlines()[0].partition('. ')[0]}"
+            model.train_step(batch)
+            return
+        self.why_not_compiled = disagreement(step, variables, batch, lambda: model.train_step(batch))
+        if self.why_not_compiled is None:
+            self._traced[key] = step
+
     def _prepare(self, chunk: Chunk, *, training: bool) -> None:
         """Create what Keras creates on seeing its first batch, and bring all of it to the device."""
         self._set_mode(training=training)
         model = self._model
         if not self._built:
-            model._symbolic_build(data_batch=self._batch(chunk, chunk.rows[0]))
+            model._symbolic_build(data_batch=next(self._batches(chunk)))
             self._built = True
         if not self._placed:
             optimizer = model.optimizer.variables if model.optimizer is not None else []
@@ -92,10 +137,21 @@ class TorchLoop:
         if self._model.training != training:
             self._model.train(training)
 
-    def _batch(self, chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
-        return keras.tree.map_structure(
-            lambda array: None if array is None else _tensor(array[rows]).to(self._device), chunk.data.parts()
-        )
+    def _batches(self, chunk: Chunk) -> Iterator[Tree]:
+        """The batches of a chunk, gathered on the device from data that stays there, if it fits."""
+        data = self._data.get(chunk.data)
+        if data is None:
+            data = self._data[chunk.data] = resident(chunk.data.parts(), self._device)
+        order = torch.from_numpy(chunk.rows).to(self._device)
+        for number, rows in enumerate(chunk.rows):
+            yield keras.tree.map_structure(lambda leaf: self._gathered(leaf, rows, order[number]), data)  # noqa: B023
+
+    def _gathered(self, leaf: Any, rows: np.ndarray[Any, Any], order: torch.Tensor) -> Any:
+        if leaf is None:
+            return None
+        if isinstance(leaf, torch.Tensor):
+            return leaf[order]
+        return _tensor(leaf[rows]).to(self._device)
 
 
 def move(variables: Sequence[keras.Variable], device: torch.device) -> None:
@@ -103,6 +159,37 @@ def move(variables: Sequence[keras.Variable], device: torch.device) -> None:
     for variable in variables:
         if variable.value.device != device:
             variable.value.data = variable.value.data.to(device)
+
+
+def resident(data: Tree, device: torch.device) -> Tree:
+    """The arrays as tensors on the device: on the CPU the same memory, on a GPU a copy, or the arrays themselves where
+    they are too large or PyTorch cannot gather their rows."""
+    arrays = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+    if (
+        device.type == "cuda"
+        and sum(leaf.nbytes for leaf in arrays) > RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+    ):
+        return data
+    return keras.tree.map_structure(lambda leaf: _placed(leaf, device), data)
+
+
+def _placed(leaf: Any, device: torch.device) -> Any:
+    shares = leaf is not None and leaf.dtype.name in INDEXED and leaf.flags.writeable and min(leaf.strides) >= 0
+    if not shares:
+        return leaf
+    return torch.from_numpy(leaf).to(device)
+
+
+def _why_plain(model: Any) -> str | None:
+    """Why the steps of a model are left to Keras altogether."""
+    if model.run_eagerly:
+        return "the model was compiled with run_eagerly=True"
+    if model.jit_compile:
+        return "jit_compile=True is not followed: torch.compile breaks off at the backward pass inside Keras's step"
+    for name in ("train_step", "compute_metrics", "get_metrics_result"):
+        if not getattr(type(model), name).__module__.startswith("keras."):
+            return f"the model has a {name} of its own"
+    return None
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Any:

@@ -20,6 +20,7 @@ from unidl.errors import BackendError, ModelError, UsageError
 from unidl.models.records import note
 from unidl.training.compiling import ensure_compiled, require_trainable, same, signature
 from unidl.training.fitting import Fit, FitSettings, evaluated
+from unidl.training.host_memory import keep_freed_memory
 from unidl.training.order import chunks, epoch_order
 from unidl.training.progress import Metrics, Style, make_progress
 from unidl.training.running_precision import precision_of
@@ -64,6 +65,8 @@ class Trainer:
         self.history: dict[str, list[Any]] = {}
         self.interrupted = False
         self.settings: FitSettings | None = None
+        if self.device.kind == "cpu":
+            keep_freed_memory()
         with self._context():
             ensure_compiled(model, optimizer, loss, metrics)
         self._loop: TrainLoop | None = None

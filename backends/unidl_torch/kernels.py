@@ -1,0 +1,198 @@
+"""What Keras lacks on PyTorch: kernels that compute the same numbers faster, in place of Keras's while our loop runs.
+
+Each replaces one function of Keras 3.15, and only if it gives the same values and gradients here: `why_not` says why
+none is in use.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import torch
+from keras.src import backend as keras_backend
+from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
+from keras.src.backend.torch.optimizers import torch_sgd
+from torch.nn import functional
+
+from unidl_torch import kernel_checks, kernels_images
+
+# The package says `rnn` of the function in it.
+keras_nn = sys.modules["keras.src.backend.torch.nn"]
+keras_rnn = sys.modules["keras.src.backend.torch.rnn"]
+
+KERAS = "3.15."
+"""The versions of Keras whose functions these stand in for."""
+
+
+@contextmanager
+def kernels() -> Iterator[None]:
+    """Inside it Keras computes with these kernels, where they suit; else with its own."""
+    if why_not() is not None:
+        yield
+        return
+    with _replaced():
+        yield
+
+
+@contextmanager
+def _replaced() -> Iterator[None]:
+    before = [getattr(owner, name) for owner, name, _ in REPLACEMENTS]
+    try:
+        for owner, name, replacement in REPLACEMENTS:
+            setattr(owner, name, replacement)
+        yield
+    finally:
+        for (owner, name, _), original in zip(REPLACEMENTS, before, strict=True):
+            setattr(owner, name, original)
+
+
+@functools.cache
+def why_not() -> str | None:
+    """Say why Keras keeps its own kernels, or return None if it does not."""
+    if not keras.__version__.startswith(KERAS):
+        return f"they stand in for functions of Keras {KERAS}x, and this is {keras.__version__}"
+    try:
+        return kernel_checks.disagreement(_replaced)
+    except Exception as error:  # noqa: BLE001 - another release of PyTorch may raise anything; the reason is kept
+        return f"they cannot be checked here: {type(error).__name__}: {error}"
+
+
+def lstm(
+    inputs: Any, initial_state_h: Any, initial_state_c: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any,
+    activation: Any, recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False,
+    unroll: bool = False, **options: Any,
+) -> Any:  # fmt: skip
+    """oneDNN's LSTM on the CPU, where Keras runs a Python loop. inputs: (batch, time, features)."""
+    suits = _suits_fused(inputs, kernel, mask, bias, activation, recurrent_activation, unroll) and not options
+    if not suits:
+        return _lstm(
+            inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
+            recurrent_activation, return_sequences, go_backwards, unroll, **options,
+        )  # fmt: skip
+    weights = keras_rnn.prepare_lstm_params(kernel.value, recurrent_kernel.value, bias.value, "cpu")
+    start = (initial_state_h.unsqueeze(0), initial_state_c.unsqueeze(0))
+    steps = inputs.flip(1) if go_backwards else inputs
+    outputs, hidden, cell = torch._VF.lstm(steps, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
+    last = outputs[:, -1]
+    return last, outputs if return_sequences else last.unsqueeze(1), [hidden.squeeze(0), cell.squeeze(0)]
+
+
+def gru(
+    inputs: Any, initial_state: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any, activation: Any,
+    recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False, unroll: bool = False,
+    reset_after: bool = True,
+) -> Any:  # fmt: skip
+    """PyTorch's fused GRU on the CPU, where Keras runs a Python loop. inputs: (batch, time, features)."""
+    suits = _suits_fused(inputs, kernel, mask, bias, activation, recurrent_activation, unroll) and reset_after
+    if not suits:
+        return _gru(
+            inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
+            return_sequences, go_backwards, unroll, reset_after,
+        )  # fmt: skip
+    weights = keras_rnn.prepare_gru_params(kernel.value, recurrent_kernel.value, bias.value, "cpu")
+    steps = inputs.flip(1) if go_backwards else inputs
+    outputs, hidden = torch._VF.gru(
+        steps, initial_state.unsqueeze(0), weights, True, 1, 0.0, torch.is_grad_enabled(), False, True
+    )
+    last = outputs[:, -1]
+    return last, outputs if return_sequences else last.unsqueeze(1), [hidden.squeeze(0)]
+
+
+def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+    """The crossentropy from the logits that Keras's softmax leaves on its output, in one kernel; with the limits that
+    Keras puts on probabilities, and no gradient beyond them."""
+    logits = getattr(output, "_keras_logits", None)
+    if from_logits or logits is None or axis not in (-1, logits.ndim - 1) or logits.ndim != 2 or target.ndim != 1:
+        return _sparse_categorical_crossentropy(target, output, from_logits, axis)
+    losses = functional.cross_entropy(logits.float(), target.long(), reduction="none")
+    epsilon = keras.config.epsilon()
+    return losses.clamp(-math.log1p(-epsilon), -math.log(epsilon)).to(output.dtype)
+
+
+def adam(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], learning_rate: Any) -> None:
+    """Keras's Adam in PyTorch's fused kernel. Keras adds epsilon before it corrects the bias, PyTorch after: so the
+    kernel is told that the bias is long gone, and the learning rate carries the correction."""
+    values = [variable.value for variable in variables]
+    if any(value.device.type != "cpu" or value.dtype != torch.float32 for value in values):
+        _parallel_update_step(self, grads, variables, learning_rate)
+        return
+    places = [self._get_variable_index(variable) for variable in variables]
+    step = keras.ops.cast(self.iterations, "float32") + 1
+    correction = torch.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+    corrected = keras.ops.cast(learning_rate, "float32") * correction
+    hats = [self._velocity_hats[place].value for place in places] if self.amsgrad else []
+    torch._fused_adam_(
+        values,
+        [grad.contiguous() for grad in grads],  # the kernel reads memory in a row, whatever the strides
+        [self._momentums[place].value for place in places],
+        [self._velocities[place].value for place in places],
+        hats,
+        [_long_gone()] * len(values),
+        lr=corrected,
+        beta1=self.beta_1,
+        beta2=self.beta_2,
+        weight_decay=0.0,
+        eps=self.epsilon,
+        amsgrad=self.amsgrad,
+        maximize=False,
+    )
+
+
+def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], learning_rate: Any) -> None:
+    """Keras's SGD with the learning rate as a tensor, where Keras's own waits for its value in each step."""
+    values = [variable.value for variable in variables]
+    steps = torch._foreach_mul(list(grads), -keras.ops.cast(learning_rate, values[0].dtype))
+    if self.momentum == 0:
+        torch._foreach_add_(values, steps)
+        return
+    speeds = [self.momentums[self._get_variable_index(variable)].value for variable in variables]
+    torch._foreach_mul_(speeds, self.momentum)
+    torch._foreach_add_(speeds, steps)
+    if self.nesterov:
+        torch._foreach_add_(values, steps)
+        torch._foreach_add_(values, speeds, alpha=self.momentum)
+    else:
+        torch._foreach_add_(values, speeds)
+
+
+_lstm = keras_backend.lstm
+_gru = keras_backend.gru
+_sparse_categorical_crossentropy = keras_nn.sparse_categorical_crossentropy
+_parallel_update_step = KerasAdam._parallel_update_step
+
+REPLACEMENTS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+    *kernels_images.REPLACEMENTS,
+    (keras_backend, "lstm", lstm),
+    (keras_backend, "gru", gru),
+    (keras_nn, "sparse_categorical_crossentropy", sparse_categorical_crossentropy),
+    (KerasAdam, "_parallel_update_step", adam),
+    (torch_sgd.SGD, "_parallel_update_step", sgd),
+)
+
+
+@functools.cache
+def _long_gone() -> torch.Tensor:
+    """A number of steps after which no power of Adam's betas is left in float32."""
+    return torch.tensor(1e12)
+
+
+def _suits_fused(
+    inputs: Any, kernel: Any, mask: Any, bias: Any, activation: Any, recurrent_activation: Any, unroll: bool
+) -> bool:
+    """Whether PyTorch's fused kernels compute this layer. On a GPU Keras itself takes cuDNN's."""
+    return (
+        mask is None
+        and bias is not None
+        and not unroll
+        and activation is keras.activations.tanh
+        and recurrent_activation is keras.activations.sigmoid
+        and isinstance(inputs, torch.Tensor)
+        and inputs.device.type == "cpu"
+        and inputs.dtype == torch.float32 == kernel.value.dtype
+    )

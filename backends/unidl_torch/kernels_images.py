@@ -1,0 +1,123 @@
+"""Layers of images in PyTorch's own kernels: convolution with bias and ReLU in one, batch normalization in one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import keras
+import torch
+from keras.src.layers.convolutional.base_conv import BaseConv
+from keras.src.layers.normalization.batch_normalization import BatchNormalization
+
+keras_nn = sys.modules["keras.src.backend.torch.nn"]
+
+_transpose_spatial_inputs = keras_nn._transpose_spatial_inputs
+_convolution_call = BaseConv.call
+_normalization_call = BatchNormalization.call
+
+
+def transpose_spatial_inputs(inputs: torch.Tensor) -> torch.Tensor:
+    """View channels-last images as channels-first ones. Keras copies them first (keras issue 23279, mended after
+    3.15.1); (batch, height, width, channels) in memory is PyTorch's own channels-last format."""
+    if inputs.ndim == 4:
+        return inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    if inputs.ndim == 5:
+        return inputs.permute(0, 4, 1, 2, 3).contiguous(memory_format=torch.channels_last_3d)
+    return _transpose_spatial_inputs(inputs)
+
+
+def convolution_call(self: Any, inputs: torch.Tensor) -> torch.Tensor:
+    """Conv2D.call with bias and ReLU inside oneDNN's convolution. inputs: (batch, height, width, channels)."""
+    fused = (
+        self.rank == 2
+        and self.use_bias
+        and self.data_format == "channels_last"
+        and self.padding in ("valid", "same")
+        and isinstance(inputs, torch.Tensor)
+        and inputs.device.type == "cpu"
+        and inputs.dtype == torch.float32 == self.kernel.value.dtype
+        and type(self).convolution_op is BaseConv.convolution_op
+    )
+    if not fused:
+        return _convolution_call(self, inputs)
+    kernel = self.kernel.value.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+    images = inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    padding: Any = (0, 0)
+    if self.padding == "same":
+        images, padding = keras_nn._apply_same_padding(
+            images, kernel.shape[2:], self.strides, "channels_last", "conv", self.dilation_rate
+        )
+        padding = tuple(padding) if isinstance(padding, list | tuple) else (padding, padding)
+    relu = self.activation is keras.activations.relu
+    groups = images.shape[1] // kernel.shape[1]
+    outputs = _Convolution.apply(
+        images, kernel, self.bias.value, tuple(self.strides), padding, tuple(self.dilation_rate), groups, relu
+    )
+    outputs = outputs.permute(0, 2, 3, 1)
+    return outputs if relu or self.activation is None else self.activation(outputs)
+
+
+class _Convolution(torch.autograd.Function):
+    """relu(convolution(images, kernel) + bias). images: (batch, channels, height, width), channels last in memory."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, images: Any, kernel: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, relu: bool
+    ) -> Any:
+        outputs = torch.ops.mkldnn._convolution_pointwise(
+            images, kernel, bias, padding, stride, dilation, groups, "relu" if relu else "none", [], ""
+        )
+        ctx.save_for_backward(images, kernel, outputs if relu else None)
+        ctx.geometry = (stride, padding, dilation, groups)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        images, kernel, outputs = ctx.saved_tensors
+        stride, padding, dilation, groups = ctx.geometry
+        gradient = gradients[0]
+        if outputs is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, outputs, 0)
+        mask = list(ctx.needs_input_grad[:3])
+        found = torch.ops.aten.convolution_backward(
+            gradient, images, kernel, [kernel.shape[0]], stride, padding, dilation, False, (0, 0), groups, mask
+        )
+        return *found, None, None, None, None, None
+
+
+def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    """BatchNormalization.call in one kernel, forward and backward, where Keras takes eight."""
+    fused = (
+        mask is None
+        and training
+        and self.trainable
+        and not self.renorm
+        and not self.synchronized
+        and self.scale
+        and self.center
+        and isinstance(inputs, torch.Tensor)
+        and inputs.dtype == torch.float32
+        and self.axis in (-1, inputs.ndim - 1)
+        and self.compute_dtype == "float32"
+    )
+    if not fused:
+        return _normalization_call(self, inputs, training=training, mask=mask)
+    last = inputs.ndim - 1
+    order = (0, last, *range(1, last))
+    channels_first = inputs.permute(order)
+    outputs, mean, inverse = torch.native_batch_norm(
+        channels_first, self.gamma.value, self.beta.value, None, None, True, 0.0, self.epsilon
+    )
+    with torch.no_grad():
+        variance = inverse.pow(-2) - self.epsilon
+        for variable, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            variable.value.lerp_(value, 1.0 - self.momentum)
+    return outputs.permute(0, *range(2, inputs.ndim), 1)
+
+
+REPLACEMENTS = (
+    (keras_nn, "_transpose_spatial_inputs", transpose_spatial_inputs),
+    (BaseConv, "call", convolution_call),
+    (BatchNormalization, "call", normalization_call),
+)
