@@ -85,7 +85,7 @@ import jax
 with trainers[1]._context():
     state = trainers[1]._ready_loop()._read_weights()
     outputs = trainers[1]._ready_loop()._predict_one(
-        state.trainable, state.non_trainable, (jax.device_put(data.x, jax.devices()[1]),)
+        state.trainable, state.non_trainable, (jax.device_put(data.x, jax.devices()[1]),), np.arange(2)
     )
 assert outputs.devices() == {jax.devices()[1]}
 """,

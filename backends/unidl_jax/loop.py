@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
-from unidl.backend import Chunk, Tree
+from unidl.backend import Batches, Chunk, Tree
 from unidl.errors import TrainingError
+from unidl_jax.kernels import kernels
 
-GPU_STEPS = 16
-"""Steps a dispatch on a GPU, where launching one costs as much as a small step computes."""
+STEPS = 16
+"""Steps a dispatch: on a GPU launching one costs as much as a small step computes."""
+
+RESIDENT_SHARE = 0.5
+"""Data that fits into this share of the GPU memory that is free stays there."""
 
 
 class State(NamedTuple):
@@ -36,16 +43,21 @@ class JaxLogs:
 
 
 class JaxLoop:
-    """Implements `TrainLoop`. A step is Keras's own pure `train_step`, jitted; several steps are one `lax.scan`."""
+    """Implements `TrainLoop`. A step is Keras's own pure `train_step`, jitted; several steps are one loop of XLA's."""
 
     def __init__(self, model: keras.Model, device: Any, steps: int | None) -> None:
         self._model = model
         self._device = device
-        # On the CPU a convolution inside a rolled loop misses XLA's fast path (jax issue 12868).
-        self.steps_per_dispatch = steps or (GPU_STEPS if device.platform == "gpu" else 1)
+        self.steps_per_dispatch = steps or STEPS
         self.why_not_compiled: str | None = None
         self._state: State | None = None
         self._built = False
+        self._rolled: dict[Any, bool] = {}
+        self._data: WeakKeyDictionary[Batches, Tree] = WeakKeyDictionary()
+        self._own_logs = any(
+            getattr(type(model), name) is not getattr(keras.Model, name)
+            for name in ("train_step", "compute_metrics", "get_metrics_result")
+        )
         compiled = jax.jit
         if model.run_eagerly or not model.jit_compile:
             cause = "run_eagerly=True" if model.run_eagerly else "jit_compile=False"
@@ -59,9 +71,18 @@ class JaxLoop:
 
     def run(self, chunk: Chunk) -> JaxLogs:
         state = self._read_state(chunk)
-        step, rows = (self._train_one, chunk.rows[0]) if len(chunk.rows) == 1 else (self._train_many, chunk.rows)
+        data, rows = self._placed_data(chunk)
+        logs: dict[str, Any] = {}
         try:
-            self._state, logs = step(state, self._batch(chunk, rows))
+            with self._kernels():
+                if self._rolls(state, data, rows):
+                    padded = np.zeros((self.steps_per_dispatch, rows.shape[1]), np.int32)
+                    padded[: len(rows)] = rows
+                    self._state, logs = self._train_many(state, data, padded, len(rows))
+                else:
+                    for batch in rows:
+                        self._state, logs = self._train_one(state, data, batch)
+                        state = self._state
         except Exception as error:
             if any(value.is_deleted() for value in jax.tree.leaves(state)):
                 raise self._failed(error) from error
@@ -70,19 +91,19 @@ class JaxLoop:
 
     def test(self, chunk: Chunk) -> JaxLogs:
         state = self._read_state(chunk)
+        data, rows = self._placed_data(chunk)
         logs = {}
-        for rows in chunk.rows:
-            metrics, logs = self._test_one(
-                state.trainable, state.non_trainable, state.metrics, self._batch(chunk, rows)
-            )
-            state = self._state = state._replace(metrics=metrics)
+        with self._kernels():
+            for batch in rows:
+                metrics, logs = self._test_one(state.trainable, state.non_trainable, state.metrics, data, batch)
+                state = self._state = state._replace(metrics=metrics)
         return JaxLogs(logs)
 
     def predict(self, chunk: Chunk) -> Tree:
         state = self._state or self._read_weights()
-        outputs = [
-            self._predict_one(state.trainable, state.non_trainable, self._batch(chunk, rows)) for rows in chunk.rows
-        ]
+        data, rows = self._placed_data(chunk)
+        with self._kernels():
+            outputs = [self._predict_one(state.trainable, state.non_trainable, data, batch) for batch in rows]
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
     def reset_metrics(self) -> None:
@@ -112,30 +133,72 @@ class JaxLoop:
             "from the last batch that a callback looked at."
         )
 
-    def _train_step(self, state: State, batch: Tree) -> tuple[State, dict[str, jax.Array]]:
-        logs, new_state = self._model.train_step(tuple(state), batch)
+    def _kernels(self) -> AbstractContextManager[None]:
+        return kernels(self._device) if self.why_not_compiled is None else nullcontext()
+
+    def _rolls(self, state: State, data: Tree, rows: np.ndarray[Any, Any]) -> bool:
+        """Whether batches of this size go several a dispatch, in a loop of XLA's."""
+        if self.why_not_compiled is not None or self._own_logs or self.steps_per_dispatch == 1:
+            return False
+        size = rows.shape[1]
+        if size not in self._rolled:
+            # The last batch of an epoch comes alone: a loop for it would be one more program.
+            if len(rows) == 1:
+                return False
+            self._rolled[size] = self._device.platform != "cpu" or not _convolves(
+                self._train_one.trace(state, data, rows[0]).jaxpr
+            )
+        return self._rolled[size]
+
+    def _train_step(self, state: State, data: Tree, rows: jax.Array) -> tuple[State, dict[str, jax.Array]]:
+        logs, new_state = self._model.train_step(tuple(state), _gathered(data, rows))
         return State(*new_state), logs
 
-    def _train_steps(self, state: State, batches: Tree) -> tuple[State, dict[str, jax.Array]]:
-        state, logs = jax.lax.scan(self._train_step, state, batches)
-        return state, jax.tree.map(lambda values: values[-1], logs)
+    def _train_steps(self, state: State, data: Tree, rows: jax.Array, count: jax.Array) -> tuple[State, Any]:
+        """Take `count` steps. That it is no constant spares a second program for the end of an epoch."""
 
-    def _test_step(self, trainable: Any, non_trainable: Any, metrics: Any, batch: Tree) -> tuple[Any, Any]:
+        def step(number: jax.Array, state: State) -> State:
+            return self._train_step(state, data, rows[number])[0]
+
+        state = jax.lax.fori_loop(0, count, step, state)
+        mapping = list(zip(self._model.metrics_variables, state.metrics, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return state, self._model.get_metrics_result()
+
+    def _test_step(
+        self, trainable: Any, non_trainable: Any, metrics: Any, data: Tree, rows: jax.Array
+    ) -> tuple[Any, Any]:
+        batch = _gathered(data, rows)
         logs, (_, _, metrics) = self._model.test_step((trainable, non_trainable, metrics), batch)
         return metrics, logs
 
-    def _predict_step(self, trainable: Any, non_trainable: Any, batch: Tree) -> Tree:
-        outputs, _ = self._model.predict_step((trainable, non_trainable), batch)
+    def _predict_step(self, trainable: Any, non_trainable: Any, data: Tree, rows: jax.Array) -> Tree:
+        outputs, _ = self._model.predict_step((trainable, non_trainable), _gathered(data, rows))
         return outputs
 
-    def _batch(self, chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
-        """Gather rows on the host and send them; a first axis of steps in `rows` stays the first axis."""
-        return jax.device_put(_gathered(chunk, rows), self._device)
+    def _placed_data(self, chunk: Chunk) -> tuple[Tree, np.ndarray[Any, Any]]:
+        """Data on the device, and the rows of it that the batches are made of: all of it, which stays there, or only
+        what this chunk needs where that would be too large."""
+        data = self._data.get(chunk.data)
+        if data is None and not self._fits(chunk.data):
+            order = np.arange(chunk.rows.size, dtype=np.int32).reshape(chunk.rows.shape)
+            needed = chunk.rows.reshape(-1)
+            return jax.device_put(_gathered(chunk.data.parts(), needed), self._device), order
+        if data is None:
+            data = self._data[chunk.data] = jax.device_put(chunk.data.parts(), self._device)
+        return data, chunk.rows.astype(np.int32)
+
+    def _fits(self, data: Batches) -> bool:
+        statistics = self._device.memory_stats() or {}
+        if "bytes_limit" not in statistics:
+            return True  # a CPU: the rows are in its memory already
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(data.parts()))
+        return size <= RESIDENT_SHARE * (statistics["bytes_limit"] - statistics["bytes_in_use"])
 
     def _read_state(self, chunk: Chunk) -> State:
         if not self._built:
             # Metrics and optimizer slots exist only once Keras has seen what a batch looks like.
-            self._model._symbolic_build(data_batch=_gathered(chunk, chunk.rows[0]))
+            self._model._symbolic_build(data_batch=_gathered(chunk.data.parts(), chunk.rows[0]))
             self._built = True
         if self._state is None:
             # Copies, since the first step takes the arrays away: the variables must outlive a step that fails, and
@@ -166,8 +229,19 @@ def _copied(state: State) -> State:
     return jax.tree.map(jnp.copy, state)
 
 
-def _gathered(chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
-    return keras.tree.map_structure(lambda array: None if array is None else array[rows], chunk.data.parts())
+def _gathered(data: Tree, rows: Any) -> Tree:
+    return keras.tree.map_structure(lambda array: None if array is None else array[rows], data)
+
+
+def _convolves(jaxpr: Any) -> bool:
+    """Whether a program has a convolution of XLA's: rolled into a loop it misses the fast path of the CPU (jax issue
+    12868)."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            return True
+        if any(_convolves(inner) for inner in jaxprs_in_params(equation.params)):
+            return True
+    return False
 
 
 def _uncompiled(function: Any, **_: Any) -> Any:

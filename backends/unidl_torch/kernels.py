@@ -16,8 +16,8 @@ from typing import Any
 import keras
 import torch
 from keras.src import backend as keras_backend
-from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
 from keras.src.backend.torch.optimizers import torch_sgd
+from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
 from torch.nn import functional
 
 from unidl_torch import kernel_checks, kernels_images

@@ -21,15 +21,11 @@ def epoch_order(count: int, *, seed: int, epoch: int, shuffle: bool) -> Rows:
 
 
 def chunks(data: Batches, order: Rows, *, batch_size: int, steps: int) -> Iterator[Chunk]:
-    """Cut an order into chunks of `steps` full batches; what is left over comes as full batches one by one, then as
-    the smaller last batch. So a compiled loop meets at most three shapes."""
+    """Cut an order into chunks of at most `steps` full batches; what is left over comes as the smaller last batch."""
     full = len(order) // batch_size
-    whole = full - full % steps
     batches = order[: full * batch_size].reshape(full, batch_size)
-    for first in range(0, whole, steps):
+    for first in range(0, full, steps):
         yield Chunk(data, batches[first : first + steps])
-    for single in range(whole, full):
-        yield Chunk(data, batches[single : single + 1])
     rest = order[full * batch_size :]
     if len(rest):
         yield Chunk(data, rest[np.newaxis])

@@ -1,0 +1,176 @@
+"""What Keras lacks on JAX: kernels that compute the same numbers faster, in place of Keras's while our loop traces.
+
+Each replaces one function of Keras 3.15 on the CPU, and only if it gives the same values and gradients: `why_not` says
+why none is in use.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+from keras.src import backend as keras_backend
+from keras.src.backend.jax import nn as keras_nn
+
+from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
+
+KERAS = "3.15."
+"""The versions of Keras whose functions these stand in for."""
+CHECKED = ("3.15.1", "0.10.2")
+"""Keras and JAX of the test suite, which makes the check. With others it is made in each process, for 3 s."""
+
+
+@contextmanager
+def kernels(device: Any) -> Iterator[None]:
+    """Inside it Keras traces with these kernels, where they suit and `device` is a CPU; else with its own."""
+    if device.platform != "cpu" or why_not() is not None:
+        yield
+        return
+    with replaced():
+        yield
+
+
+@functools.cache
+def why_not() -> str | None:
+    """Say why Keras keeps its own kernels, or return None if it does not."""
+    if not keras.__version__.startswith(KERAS):
+        return f"they stand in for functions of Keras {KERAS}x, and this is {keras.__version__}"
+    if (keras.__version__, jax.__version__) == CHECKED:
+        return None
+    try:
+        return kernel_checks.disagreement(replaced)
+    except Exception as error:  # noqa: BLE001 - another release of JAX may raise anything; the reason is kept
+        return f"they cannot be checked here: {type(error).__name__}: {error}"
+
+
+@contextmanager
+def replaced() -> Iterator[None]:
+    before = [getattr(owner, name) for owner, name, _ in REPLACEMENTS]
+    try:
+        for owner, name, replacement in REPLACEMENTS:
+            setattr(owner, name, replacement)
+        yield
+    finally:
+        for (owner, name, _), original in zip(REPLACEMENTS, before, strict=True):
+            setattr(owner, name, original)
+
+
+def conv(
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """A two-dimensional convolution whose gradients are matrix products."""
+    weights = keras.ops.convert_to_tensor(kernel)
+    suits = (
+        getattr(inputs, "ndim", 0) == 4
+        and keras_backend.standardize_data_format(data_format) == "channels_last"
+        and dilation_rate in (1, (1, 1), [1, 1])
+        and inputs.dtype == weights.dtype == jnp.float32
+        and inputs.shape[-1] == weights.shape[2]
+        and 4 * math.prod(inputs.shape[:3]) * math.prod(weights.shape[:3]) <= kernels_images.LARGEST_PATCHES
+    )
+    if not suits:
+        return _conv(inputs, kernel, strides, padding, data_format, dilation_rate)
+    steps = (strides, strides) if isinstance(strides, int) else tuple(strides)
+    outputs = kernels_images.convolution(inputs, weights, steps, padding.upper())
+    if outputs.size == 0:
+        return _conv(inputs, kernel, strides, padding, data_format, dilation_rate)  # which says what is wrong
+    return outputs
+
+
+def max_pool(
+    inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
+) -> Any:
+    """Max-pooling over windows of images that do not overlap."""
+    size = (pool_size, pool_size) if isinstance(pool_size, int) else tuple(pool_size)
+    steps = size if strides is None else (strides, strides) if isinstance(strides, int) else tuple(strides)
+    suits = (
+        getattr(inputs, "ndim", 0) == 4
+        and len(size) == 2
+        and steps == size
+        and padding == "valid"
+        and keras_backend.standardize_data_format(data_format) == "channels_last"
+        and jnp.issubdtype(inputs.dtype, jnp.floating)
+        and inputs.shape[1] >= size[0]
+        and inputs.shape[2] >= size[1]
+    )
+    return (
+        kernels_images.max_pool(inputs, size) if suits else _max_pool(inputs, pool_size, strides, padding, data_format)
+    )
+
+
+def lstm(
+    inputs: Any, initial_state_h: Any, initial_state_c: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any,
+    activation: Any, recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False,
+    unroll: bool = False, **options: Any,
+) -> Any:  # fmt: skip
+    """An LSTM without mask and with the usual activations. inputs: (batch, time, features)."""
+    if options or not _suits_fused(inputs, mask, bias, activation, recurrent_activation, unroll):
+        return _lstm(
+            inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
+            recurrent_activation, return_sequences, go_backwards, unroll, **options,
+        )  # fmt: skip
+    weights = [keras.ops.convert_to_tensor(weight) for weight in (kernel, recurrent_kernel, bias)]
+    steps = _in_time(inputs, go_backwards)
+    outputs, cell = kernels_recurrent.lstm(steps, initial_state_h, initial_state_c, *weights)
+    return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1], cell]
+
+
+def gru(
+    inputs: Any, initial_state: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any, activation: Any,
+    recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False, unroll: bool = False,
+    reset_after: bool = True,
+) -> Any:  # fmt: skip
+    """A GRU with reset_after, without mask and with the usual activations. inputs: (batch, time, features)."""
+    if not reset_after or not _suits_fused(inputs, mask, bias, activation, recurrent_activation, unroll):
+        return _gru(
+            inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
+            return_sequences, go_backwards, unroll, reset_after,
+        )  # fmt: skip
+    weights = [keras.ops.convert_to_tensor(weight) for weight in (kernel, recurrent_kernel, bias)]
+    outputs = kernels_recurrent.gru(_in_time(inputs, go_backwards), initial_state, *weights)
+    return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
+
+
+_conv = keras_nn.conv
+_max_pool = keras_nn.max_pool
+_lstm = keras_backend.lstm
+_gru = keras_backend.gru
+
+REPLACEMENTS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+    (keras_nn, "conv", conv),
+    (keras_nn, "max_pool", max_pool),
+    (keras_backend, "lstm", lstm),
+    (keras_backend, "gru", gru),
+)
+
+
+def _suits_fused(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
+    return (
+        mask is None
+        and bias is not None
+        and not unroll
+        and activation is keras.activations.tanh
+        and recurrent_activation is keras.activations.sigmoid
+        and isinstance(inputs, jax.Array)
+        and inputs.dtype == jnp.float32
+    )
+
+
+def _in_time(inputs: jax.Array, backwards: bool) -> jax.Array:
+    steps = inputs.swapaxes(0, 1)
+    return steps[::-1] if backwards else steps
+
+
+def _in_batch(outputs: jax.Array, return_sequences: bool) -> jax.Array:
+    return (outputs if return_sequences else outputs[-1:]).swapaxes(0, 1)
