@@ -244,7 +244,7 @@ def test_the_step_of_a_nan_is_the_right_one(shared):
     data = points(22)
     bad = np.where(np.arange(22)[:, None] == 13, 3e38, data.y).astype(np.float32)
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, logs: None)
-    with pytest.raises(TrainingError, match="by step [45];"):
+    with pytest.raises(TrainingError, match="by step 4;"):
         shared.trainer.fit(Split(data.x, bad), batch_size=4, shuffle=False, callbacks=[watch], progress="quiet")
 
 

@@ -51,6 +51,7 @@ def why_not() -> str | None:
 
 @contextmanager
 def replaced() -> Iterator[None]:
+    """Inside it the kernels are in use, whatever the device and the versions."""
     before = [getattr(owner, name) for owner, name, _ in REPLACEMENTS]
     try:
         for owner, name, replacement in REPLACEMENTS:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from unidl.backend import Chunk, Device, Tree
+from unidl.backend import Batches, Chunk, Device, Tree
+from unidl_tensorflow.kernels import kernels
 from unidl_tensorflow.placing import place
 
-STEPS = 8
+STEPS = 16
 """Steps a dispatch: enough to hide the call of a `tf.function` behind a small step."""
+
+RESIDENT_BYTES = 2**31
+"""Data of at most this size stays on a GPU; TensorFlow does not tell how much memory is free."""
 
 
 class TensorFlowLogs:
@@ -44,26 +50,36 @@ class TensorFlowLoop:
         self._built = False
         self._settled = False
         self._traced: list[tf.Variable] = []
+        self._data: WeakKeyDictionary[Batches, Tree] = WeakKeyDictionary()
         self._make_functions()
 
     def run(self, chunk: Chunk) -> TensorFlowLogs:
         self._build(chunk)
-        with self._placed():
-            if len(chunk.rows) == 1:
-                return TensorFlowLogs(self._train_one(_batch(chunk, chunk.rows[0])))
-            return TensorFlowLogs(self._train_many(_batch(chunk, chunk.rows)))
+        with self._placed(), self._kernels():
+            steps, size = chunk.rows.shape
+            # The last batch of an epoch comes alone: a loop for it would be one more program.
+            if self.steps_per_dispatch == 1 or (steps == 1 and size not in self._looped):
+                logs = {}
+                for rows in chunk.rows:
+                    logs = self._train_one(_batch(chunk, rows))
+                return TensorFlowLogs(logs)
+            self._looped.add(size)
+            data, rows = self._placed_data(chunk)
+            padded = np.zeros((self.steps_per_dispatch, size), np.int32)
+            padded[:steps] = rows
+            return TensorFlowLogs(self._train_many(data, tf.constant(padded), tf.constant(steps)))
 
     def test(self, chunk: Chunk) -> TensorFlowLogs:
         self._build(chunk)
         logs = {}
-        with self._placed():
+        with self._placed(), self._kernels():
             for rows in chunk.rows:
                 logs = self._test_one(_batch(chunk, rows))
         return TensorFlowLogs(logs)
 
     def predict(self, chunk: Chunk) -> Tree:
         self._settled = False
-        with self._placed():
+        with self._placed(), self._kernels():
             outputs = [self._predict_one(_batch(chunk, rows)) for rows in chunk.rows]
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
@@ -90,16 +106,33 @@ class TensorFlowLoop:
         # XLA compiles a step, not the loop around it, as in Keras.
         self._step = self._train_one if xla else model.train_step
         self._train_many = compiled(self._train_steps)
+        self._looped: set[int] = set()
 
-    def _train_steps(self, batches: Tree) -> dict[str, tf.Tensor]:
-        steps = next(tf.shape(array)[0] for array in keras.tree.flatten(batches) if array is not None)
+    def _train_steps(self, data: Tree, rows: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Take `count` steps. That it is no constant spares a second program for the end of an epoch."""
 
         def step(index: tf.Tensor) -> tuple[tf.Tensor]:
-            self._step(keras.tree.map_structure(lambda array: None if array is None else array[index], batches))
+            batch = rows[index]
+            self._step(keras.tree.map_structure(lambda leaf: None if leaf is None else tf.gather(leaf, batch), data))
             return (index + 1,)
 
-        tf.while_loop(lambda index: index < steps, step, (tf.constant(0),), parallel_iterations=1)
+        tf.while_loop(lambda index: index < count, step, (tf.constant(0),), parallel_iterations=1)
         return self._model.get_metrics_result()
+
+    def _placed_data(self, chunk: Chunk) -> tuple[Tree, np.ndarray[Any, Any]]:
+        """Data on the device, and the rows of it that the batches are made of: all of it, which stays there, or only
+        what this chunk needs where that would be too large."""
+        data = self._data.get(chunk.data)
+        if data is not None:
+            return data, chunk.rows
+        arrays = [leaf for leaf in keras.tree.flatten(chunk.data.parts()) if leaf is not None]
+        if self._device.kind == "gpu" and sum(leaf.nbytes for leaf in arrays) > RESIDENT_BYTES:
+            return _batch(chunk, chunk.rows.reshape(-1)), np.arange(chunk.rows.size).reshape(chunk.rows.shape)
+        self._data[chunk.data] = data = _tensors(chunk.data.parts())
+        return data, chunk.rows
+
+    def _kernels(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._model.run_eagerly else kernels(self._device)
 
     def _build(self, chunk: Chunk) -> None:
         """Create what Keras creates on seeing its first batch: a `tf.function` may not create variables later."""
@@ -129,9 +162,11 @@ def _gathered(chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
 
 
 def _batch(chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
-    return keras.tree.map_structure(
-        lambda array: None if array is None else tf.convert_to_tensor(array), _gathered(chunk, rows)
-    )
+    return _tensors(_gathered(chunk, rows))
+
+
+def _tensors(arrays: Tree) -> Tree:
+    return keras.tree.map_structure(lambda array: None if array is None else tf.convert_to_tensor(array), arrays)
 
 
 def _numpy(tensor: tf.Tensor) -> np.ndarray[Any, Any]:

@@ -36,12 +36,13 @@ def kernels() -> Iterator[None]:
     if why_not() is not None:
         yield
         return
-    with _replaced():
+    with replaced():
         yield
 
 
 @contextmanager
-def _replaced() -> Iterator[None]:
+def replaced() -> Iterator[None]:
+    """Inside it the kernels are in use, whatever the versions."""
     before = [getattr(owner, name) for owner, name, _ in REPLACEMENTS]
     try:
         for owner, name, replacement in REPLACEMENTS:
@@ -58,7 +59,7 @@ def why_not() -> str | None:
     if not keras.__version__.startswith(KERAS):
         return f"they stand in for functions of Keras {KERAS}x, and this is {keras.__version__}"
     try:
-        return kernel_checks.disagreement(_replaced)
+        return kernel_checks.disagreement(replaced)
     except Exception as error:  # noqa: BLE001 - another release of PyTorch may raise anything; the reason is kept
         return f"they cannot be checked here: {type(error).__name__}: {error}"
 

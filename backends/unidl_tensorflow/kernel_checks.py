@@ -1,0 +1,51 @@
+"""Whether the kernels give what Keras's own give here: the same small models, computed both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+TOLERANCE = 1e-4
+"""Largest difference, as a share of the largest value: float32 sums of some hundred products, in another order."""
+
+
+def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | None:
+    """Say which kernel computes something else than Keras, or return None. Draws no random number of anybody's."""
+    with tf.device("cpu:0"):
+        steps = tf.sin(tf.reshape(tf.range(70 * 5 * 3, dtype=tf.float32), (70, 5, 3)))
+        for kind in (keras.layers.LSTM, keras.layers.GRU):
+            options: Any = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "dtype": "float32"}
+            layers = [
+                kind(4, return_sequences=True, go_backwards=True, name="one", seed=0, **options),
+                kind(3, name="two", seed=0, **options),
+            ]
+            model = keras.Sequential([keras.Input((5, 3), batch_size=70, name="inputs"), *layers], name="check")
+            expected = _step(model, steps)
+            with kernels():
+                found = _step(model, steps)
+            for one, other in zip(expected, found, strict=True):
+                if not np.abs(one - other).max() <= TOLERANCE * np.abs(one).max():
+                    return f"the kernel for {kind.__name__}, or for Adam, gives other values than Keras here"
+    return None
+
+
+def _step(model: Any, steps: tf.Tensor) -> list[Any]:
+    """Outputs and gradients from weights that are the same each time, and the outputs after two steps of Adam."""
+    for number, weight in enumerate(model.trainable_variables):
+        places = np.arange(np.prod(weight.shape)) * (1 + 0.1 * number)
+        weight.assign(np.sin(places + 1).reshape(weight.shape))
+    optimizer = keras.optimizers.Adam(1e-3)
+    results: list[Any] = []
+    for _ in range(2):
+        with tf.GradientTape() as tape:
+            outputs = model(steps, training=True)
+            loss = tf.reduce_sum(outputs * outputs)
+        gradients = tape.gradient(loss, [weight.value for weight in model.trainable_variables])
+        optimizer.apply(gradients, model.trainable_variables)
+        results += [outputs.numpy(), *(gradient.numpy() for gradient in gradients)]
+    return results

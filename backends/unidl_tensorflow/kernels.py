@@ -1,0 +1,189 @@
+"""What Keras lacks on TensorFlow: kernels that compute the same numbers faster, in place of its own while our loop
+traces.
+
+Each replaces one function of Keras 3.15, and only if it gives the same values and gradients: `why_not` says why none is
+in use.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src import backend as keras_backend
+from keras.src.optimizers import adam as keras_adam
+from keras.src.optimizers.base_optimizer import BaseOptimizer
+
+from unidl.backend import Device
+from unidl_tensorflow import kernel_checks, kernels_recurrent
+
+KERAS = "3.15."
+"""The versions of Keras whose functions these stand in for."""
+CHECKED = ("3.15.1", "2.21.0")
+"""Keras and TensorFlow of the test suite, which makes the check. With others it is made in each process."""
+MOST_STEPS = 100
+"""Time steps that are unrolled; more would make the graph too large, and Keras's own loop computes them."""
+ROWS_A_CORE = 32
+"""Rows below which a core is not worth a part of the batch for itself."""
+
+
+@contextmanager
+def kernels(device: Device) -> Iterator[None]:
+    """Inside it Keras traces with these kernels, where they suit and `device` is a CPU; else with its own."""
+    if device.kind != "cpu" or why_not() is not None:
+        yield
+        return
+    with replaced():
+        yield
+
+
+@functools.cache
+def why_not() -> str | None:
+    """Say why Keras keeps its own kernels, or return None if it does not."""
+    if not keras.__version__.startswith(KERAS):
+        return f"they stand in for functions of Keras {KERAS}x, and this is {keras.__version__}"
+    if (keras.__version__, tf.__version__) == CHECKED:
+        return None
+    try:
+        return kernel_checks.disagreement(replaced)
+    except Exception as error:  # noqa: BLE001 - another release of TensorFlow may raise anything; the reason is kept
+        return f"they cannot be checked here: {type(error).__name__}: {error}"
+
+
+@contextmanager
+def replaced() -> Iterator[None]:
+    """Inside it the kernels are in use, whatever the device and the versions."""
+    before = [getattr(owner, name) for owner, name, _ in REPLACEMENTS]
+    try:
+        for owner, name, replacement in REPLACEMENTS:
+            setattr(owner, name, replacement)
+        yield
+    finally:
+        for (owner, name, _), original in zip(REPLACEMENTS, before, strict=True):
+            setattr(owner, name, original)
+
+
+def lstm(
+    inputs: Any, initial_state_h: Any, initial_state_c: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any,
+    activation: Any, recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False,
+    unroll: bool = False, **options: Any,
+) -> Any:  # fmt: skip
+    """An LSTM without mask and with the usual activations. inputs: (batch, time, features)."""
+    if options or not _suits(inputs, mask, bias, activation, recurrent_activation, unroll):
+        return _lstm(
+            inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
+            recurrent_activation, return_sequences, go_backwards, unroll, **options,
+        )  # fmt: skip
+    weights = [tf.convert_to_tensor(keras.ops.convert_to_tensor(weight)) for weight in (kernel, recurrent_kernel, bias)]
+    parts = [
+        kernels_recurrent.lstm(*part, *weights)
+        for part in _parts(_in_time(inputs, go_backwards), initial_state_h, initial_state_c)
+    ]
+    outputs = tf.concat([part[0] for part in parts], axis=1)
+    cell = tf.concat([part[1] for part in parts], axis=0)
+    return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1], cell]
+
+
+def gru(
+    inputs: Any, initial_state: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any, activation: Any,
+    recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False, unroll: bool = False,
+    reset_after: bool = True,
+) -> Any:  # fmt: skip
+    """A GRU with reset_after, without mask and with the usual activations. inputs: (batch, time, features)."""
+    if not reset_after or not _suits(inputs, mask, bias, activation, recurrent_activation, unroll):
+        return _gru(
+            inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
+            return_sequences, go_backwards, unroll, reset_after,
+        )  # fmt: skip
+    weights = [tf.convert_to_tensor(keras.ops.convert_to_tensor(weight)) for weight in (kernel, recurrent_kernel, bias)]
+    steps = _in_time(inputs, go_backwards)
+    outputs = tf.concat([kernels_recurrent.gru(*part, *weights) for part in _parts(steps, initial_state)], axis=1)
+    return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
+
+
+def adam(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    """Keras's Adam, which is that of TensorFlow's own kernel to the place of epsilon."""
+    if self.amsgrad or not isinstance(variable, tf.Variable) or variable.dtype != tf.float32:
+        _update_step(self, gradient, variable, learning_rate)
+        return
+    place = self._get_variable_index(variable)
+    step = tf.cast(keras.ops.convert_to_tensor(self.iterations) + 1, tf.float32)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=self._momentums[place].value.handle,
+        v=self._velocities[place].value.handle,
+        beta1_power=tf.pow(tf.constant(self.beta_1, tf.float32), step),
+        beta2_power=tf.pow(tf.constant(self.beta_2, tf.float32), step),
+        lr=tf.cast(learning_rate, tf.float32),
+        beta1=self.beta_1,
+        beta2=self.beta_2,
+        epsilon=self.epsilon,
+        grad=tf.cast(gradient, tf.float32),
+    )
+
+
+def filter_empty_gradients(self: Any, grads: Any, variables: Any) -> Any:
+    """The gradients of embeddings with the rows of a repeated token added up, as an optimizer needs them. Keras 3.15.1
+    hands them on as they came, and squares those of one token apart: embeddings then learn at another rate than on
+    JAX and PyTorch."""
+    dense = [tf.convert_to_tensor(grad) if isinstance(grad, tf.IndexedSlices) else grad for grad in grads]
+    return _filter_empty_gradients(self, dense, variables)
+
+
+_filter_empty_gradients = BaseOptimizer._filter_empty_gradients
+_lstm = keras_backend.lstm
+_gru = keras_backend.gru
+_update_step = keras_adam.Adam.update_step
+
+REPLACEMENTS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+    (keras_backend, "lstm", lstm),
+    (keras_backend, "gru", gru),
+    (keras_adam.Adam, "update_step", adam),
+    (BaseOptimizer, "_filter_empty_gradients", filter_empty_gradients),
+)
+
+
+def _suits(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
+    return (
+        mask is None
+        and bias is not None
+        and not unroll
+        and activation is keras.activations.tanh
+        and recurrent_activation is keras.activations.sigmoid
+        and isinstance(inputs, tf.Tensor)
+        and inputs.dtype == tf.float32
+        and inputs.shape[1] is not None
+        and inputs.shape[1] <= MOST_STEPS
+    )
+
+
+def _parts(steps: tf.Tensor, *states: tf.Tensor) -> list[tuple[tf.Tensor, ...]]:
+    """Cut the batch into a part for each core: one step alone is too small to keep two cores busy."""
+    rows = steps.shape[1]
+    count = 1 if rows is None else max(1, min(_cores(), rows // ROWS_A_CORE))
+    if count == 1:
+        return [(steps, *states)]
+    ends = [rows * part // count for part in range(count + 1)]
+    return [
+        (steps[:, first:last], *(state[first:last] for state in states)) for first, last in itertools.pairwise(ends)
+    ]
+
+
+def _cores() -> int:
+    wanted = tf.config.threading.get_inter_op_parallelism_threads()
+    return wanted or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _in_time(inputs: tf.Tensor, backwards: bool) -> tf.Tensor:
+    steps = tf.transpose(inputs, (1, 0, 2))
+    return steps[::-1] if backwards else steps
+
+
+def _in_batch(outputs: tf.Tensor, return_sequences: bool) -> tf.Tensor:
+    return tf.transpose(outputs if return_sequences else outputs[-1:], (1, 0, 2))
