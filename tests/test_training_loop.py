@@ -232,3 +232,14 @@ def test_the_meaning_of_labels_is_not_forgotten(shared):
     assert record_of(shared.model).class_names == ("cat", "dog")
     shared.trainer.fit(replace(points(4), class_names=("one", "two")), batch_size=4, progress="quiet")
     assert record_of(shared.model).class_names == ("one", "two")
+
+
+def test_data_that_changes_between_two_fits_is_read_again(backend):
+    """An adapter keeps rows on its device. A person who augments their arrays in place would train on old ones."""
+    data = points(8)
+    trainer = Trainer(dense(optimizer="sgd"))
+    trainer.model.optimizer.learning_rate = 0.0
+    before = trainer.fit(data, batch_size=4, progress="quiet").history["loss"]
+    np.add(data.y, 1, out=data.y)
+    assert trainer.fit(data, batch_size=4, progress="quiet").history["loss"] != before
+    assert trainer.evaluate(data)["loss"] == pytest.approx(trainer.history["loss"][0], rel=1e-5)

@@ -15,16 +15,13 @@ from typing import Any
 
 import keras
 import torch
-from keras.src import backend as keras_backend
 from keras.src.backend.torch.optimizers import torch_sgd
 from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
 from torch.nn import functional
 
-from unidl_torch import kernel_checks, kernels_images
+from unidl_torch import kernel_checks, kernels_images, kernels_recurrent
 
-# The package says `rnn` of the function in it.
 keras_nn = sys.modules["keras.src.backend.torch.nn"]
-keras_rnn = sys.modules["keras.src.backend.torch.rnn"]
 
 KERAS = "3.15."
 """The versions of Keras whose functions these stand in for."""
@@ -62,47 +59,6 @@ def why_not() -> str | None:
         return kernel_checks.disagreement(replaced)
     except Exception as error:  # noqa: BLE001 - another release of PyTorch may raise anything; the reason is kept
         return f"they cannot be checked here: {type(error).__name__}: {error}"
-
-
-def lstm(
-    inputs: Any, initial_state_h: Any, initial_state_c: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any,
-    activation: Any, recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False,
-    unroll: bool = False, **options: Any,
-) -> Any:  # fmt: skip
-    """oneDNN's LSTM on the CPU, where Keras runs a Python loop. inputs: (batch, time, features)."""
-    suits = _suits_fused(inputs, kernel, mask, bias, activation, recurrent_activation, unroll) and not options
-    if not suits:
-        return _lstm(
-            inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
-            recurrent_activation, return_sequences, go_backwards, unroll, **options,
-        )  # fmt: skip
-    weights = keras_rnn.prepare_lstm_params(kernel.value, recurrent_kernel.value, bias.value, "cpu")
-    start = (initial_state_h.unsqueeze(0), initial_state_c.unsqueeze(0))
-    steps = inputs.flip(1) if go_backwards else inputs
-    outputs, hidden, cell = torch._VF.lstm(steps, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
-    last = outputs[:, -1]
-    return last, outputs if return_sequences else last.unsqueeze(1), [hidden.squeeze(0), cell.squeeze(0)]
-
-
-def gru(
-    inputs: Any, initial_state: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any, activation: Any,
-    recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False, unroll: bool = False,
-    reset_after: bool = True,
-) -> Any:  # fmt: skip
-    """PyTorch's fused GRU on the CPU, where Keras runs a Python loop. inputs: (batch, time, features)."""
-    suits = _suits_fused(inputs, kernel, mask, bias, activation, recurrent_activation, unroll) and reset_after
-    if not suits:
-        return _gru(
-            inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
-            return_sequences, go_backwards, unroll, reset_after,
-        )  # fmt: skip
-    weights = keras_rnn.prepare_gru_params(kernel.value, recurrent_kernel.value, bias.value, "cpu")
-    steps = inputs.flip(1) if go_backwards else inputs
-    outputs, hidden = torch._VF.gru(
-        steps, initial_state.unsqueeze(0), weights, True, 1, 0.0, torch.is_grad_enabled(), False, True
-    )
-    last = outputs[:, -1]
-    return last, outputs if return_sequences else last.unsqueeze(1), [hidden.squeeze(0)]
 
 
 def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
@@ -162,15 +118,12 @@ def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lear
         torch._foreach_add_(values, speeds)
 
 
-_lstm = keras_backend.lstm
-_gru = keras_backend.gru
 _sparse_categorical_crossentropy = keras_nn.sparse_categorical_crossentropy
 _parallel_update_step = KerasAdam._parallel_update_step
 
 REPLACEMENTS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     *kernels_images.REPLACEMENTS,
-    (keras_backend, "lstm", lstm),
-    (keras_backend, "gru", gru),
+    *kernels_recurrent.REPLACEMENTS,
     (keras_nn, "sparse_categorical_crossentropy", sparse_categorical_crossentropy),
     (KerasAdam, "_parallel_update_step", adam),
     (torch_sgd.SGD, "_parallel_update_step", sgd),
@@ -181,19 +134,3 @@ REPLACEMENTS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
 def _long_gone() -> torch.Tensor:
     """A number of steps after which no power of Adam's betas is left in float32."""
     return torch.tensor(1e12)
-
-
-def _suits_fused(
-    inputs: Any, kernel: Any, mask: Any, bias: Any, activation: Any, recurrent_activation: Any, unroll: bool
-) -> bool:
-    """Whether PyTorch's fused kernels compute this layer. On a GPU Keras itself takes cuDNN's."""
-    return (
-        mask is None
-        and bias is not None
-        and not unroll
-        and activation is keras.activations.tanh
-        and recurrent_activation is keras.activations.sigmoid
-        and isinstance(inputs, torch.Tensor)
-        and inputs.device.type == "cpu"
-        and inputs.dtype == torch.float32 == kernel.value.dtype
-    )

@@ -10,9 +10,7 @@ import pytest
 from unidl import Trainer, build_lstm, registry
 
 NAME = registry.current().name
-
-import keras  # only now, since the backend decides on which framework it runs
-
+keras = import_module("keras")  # only now, since the backend decides on which framework it runs
 kernels = import_module(f"unidl_{NAME}.kernels")
 checks = import_module(f"unidl_{NAME}.kernel_checks")
 

@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +192,8 @@ class Trainer:
 
     def _fitting(self, data: Any, name: str, *, for_training: bool = True) -> Split:
         """The data as a Split that the model takes; a model that has no weights yet gets them here."""
-        split = as_split(data)
+        # A new value for each call: an adapter keeps its rows on the device, and the arrays may change between calls.
+        split = copy(as_split(data))
         check_fits(self.model, split, for_training=for_training, name=name)
         if not all(layer.built for layer in self.model._flatten_layers()):
             row = map_leaves(lambda array: array[:1], split.x)
