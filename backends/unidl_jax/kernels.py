@@ -20,6 +20,8 @@ from keras.src.backend.jax import nn as keras_nn
 
 from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
 
+ops: Any = keras.ops  # whose annotations allow for results that are no arrays
+
 KERAS = "3.15."
 """The versions of Keras whose functions these stand in for."""
 CHECKED = ("3.15.1", "0.10.2")
@@ -71,7 +73,7 @@ def conv(
     dilation_rate: Any = 1,
 ) -> Any:
     """A two-dimensional convolution whose gradients are matrix products."""
-    weights = keras.ops.convert_to_tensor(kernel)
+    weights = ops.convert_to_tensor(kernel)
     suits = (
         getattr(inputs, "ndim", 0) == 4
         and keras_backend.standardize_data_format(data_format) == "channels_last"
@@ -83,7 +85,7 @@ def conv(
     if not suits:
         return _conv(inputs, kernel, strides, padding, data_format, dilation_rate)
     steps = (strides, strides) if isinstance(strides, int) else tuple(strides)
-    outputs = kernels_images.convolution(inputs, weights, steps, padding.upper())
+    outputs: Any = kernels_images.convolution(inputs, weights, steps, padding.upper())
     if outputs.size == 0:
         return _conv(inputs, kernel, strides, padding, data_format, dilation_rate)  # which says what is wrong
     return outputs
@@ -121,7 +123,7 @@ def lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
             recurrent_activation, return_sequences, go_backwards, unroll, **options,
         )  # fmt: skip
-    weights = [keras.ops.convert_to_tensor(weight) for weight in (kernel, recurrent_kernel, bias)]
+    weights = [ops.convert_to_tensor(weight) for weight in (kernel, recurrent_kernel, bias)]
     steps = _in_time(inputs, go_backwards)
     outputs, cell = kernels_recurrent.lstm(steps, initial_state_h, initial_state_c, *weights)
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1], cell]
@@ -138,7 +140,7 @@ def gru(
             inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
             return_sequences, go_backwards, unroll, reset_after,
         )  # fmt: skip
-    weights = [keras.ops.convert_to_tensor(weight) for weight in (kernel, recurrent_kernel, bias)]
+    weights = [ops.convert_to_tensor(weight) for weight in (kernel, recurrent_kernel, bias)]
     outputs = kernels_recurrent.gru(_in_time(inputs, go_backwards), initial_state, *weights)
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
 

@@ -41,7 +41,7 @@ class TensorFlowBackend:
 
     def synchronise(self, tree: Tree) -> None:
         for leaf in keras.tree.flatten(tree):
-            if isinstance(leaf, tf.Tensor):
+            if isinstance(leaf, tf.Tensor | tf.Variable):
                 leaf.numpy()
 
     def memory(self, device: Device, reset: bool = False) -> MemoryUse:

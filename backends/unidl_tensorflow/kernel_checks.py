@@ -45,7 +45,7 @@ def _step(model: Any, steps: tf.Tensor) -> list[Any]:
         with tf.GradientTape() as tape:
             outputs = model(steps, training=True)
             loss = tf.reduce_sum(outputs * outputs)
-        gradients = tape.gradient(loss, [weight.value for weight in model.trainable_variables])
+        gradients: Any = tape.gradient(loss, [weight.value for weight in model.trainable_variables])
         optimizer.apply(gradients, model.trainable_variables)
         results += [outputs.numpy(), *(gradient.numpy() for gradient in gradients)]
     return results

@@ -23,6 +23,8 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from unidl.backend import Device
 from unidl_tensorflow import kernel_checks, kernels_recurrent
 
+ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+
 KERAS = "3.15."
 """The versions of Keras whose functions these stand in for."""
 CHECKED = ("3.15.1", "2.21.0")
@@ -80,7 +82,7 @@ def lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
             recurrent_activation, return_sequences, go_backwards, unroll, **options,
         )  # fmt: skip
-    weights = [tf.convert_to_tensor(keras.ops.convert_to_tensor(weight)) for weight in (kernel, recurrent_kernel, bias)]
+    weights = [tf.convert_to_tensor(ops.convert_to_tensor(weight)) for weight in (kernel, recurrent_kernel, bias)]
     parts = [
         kernels_recurrent.lstm(*part, *weights)
         for part in _parts(_in_time(inputs, go_backwards), initial_state_h, initial_state_c)
@@ -101,7 +103,7 @@ def gru(
             inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
             return_sequences, go_backwards, unroll, reset_after,
         )  # fmt: skip
-    weights = [tf.convert_to_tensor(keras.ops.convert_to_tensor(weight)) for weight in (kernel, recurrent_kernel, bias)]
+    weights = [tf.convert_to_tensor(ops.convert_to_tensor(weight)) for weight in (kernel, recurrent_kernel, bias)]
     steps = _in_time(inputs, go_backwards)
     outputs = tf.concat([kernels_recurrent.gru(*part, *weights) for part in _parts(steps, initial_state)], axis=1)
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
@@ -113,7 +115,7 @@ def adam(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
         _update_step(self, gradient, variable, learning_rate)
         return
     place = self._get_variable_index(variable)
-    step = tf.cast(keras.ops.convert_to_tensor(self.iterations) + 1, tf.float32)
+    step = tf.cast(ops.convert_to_tensor(self.iterations) + 1, tf.float32)
     tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
         m=self._momentums[place].value.handle,
@@ -158,15 +160,14 @@ def _suits(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_activat
         and recurrent_activation is keras.activations.sigmoid
         and isinstance(inputs, tf.Tensor)
         and inputs.dtype == tf.float32
-        and inputs.shape[1] is not None
-        and inputs.shape[1] <= MOST_STEPS
+        and (inputs.shape[1] or MOST_STEPS + 1) <= MOST_STEPS
     )
 
 
-def _parts(steps: tf.Tensor, *states: tf.Tensor) -> list[tuple[tf.Tensor, ...]]:
+def _parts(steps: Any, *states: Any) -> list[tuple[tf.Tensor, ...]]:
     """Cut the batch into a part for each core: one step alone is too small to keep two cores busy."""
-    rows = steps.shape[1]
-    count = 1 if rows is None else max(1, min(_cores(), rows // ROWS_A_CORE))
+    rows: int = steps.shape[1] or 0  # 0: not known here
+    count = max(1, min(_cores(), rows // ROWS_A_CORE))
     if count == 1:
         return [(steps, *states)]
     ends = [rows * part // count for part in range(count + 1)]

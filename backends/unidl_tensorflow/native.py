@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -29,12 +29,12 @@ class TensorFlowReference:
         self._rate = task.learning_rate
         self._dtype = tf.bfloat16 if task.precision.name == "mixed_bfloat16" else tf.float32
         with tf.device(self._device):
-            self._weights = {name: tf.Variable(value) for name, value in task.weights.items()}
+            self._weights = {name: tf.Variable(tf.constant(value)) for name, value in task.weights.items()}
             fixed = (*frozen, *(name for name in task.weights if name.endswith(("moving_mean", "moving_variance"))))
             self._learning = [variable for name, variable in self._weights.items() if not name.startswith(fixed)]
             self._first = [tf.Variable(tf.zeros_like(variable)) for variable in self._learning]
             self._second = [tf.Variable(tf.zeros_like(variable)) for variable in self._learning]
-            self._powers = [tf.Variable(1.0), tf.Variable(1.0)]
+            self._powers = [tf.Variable(tf.constant(1.0)), tf.Variable(tf.constant(1.0))]
             self._x, self._y = tf.constant(task.data.x), tf.constant(task.data.y)
         # XLA's convolutions are slower than oneDNN's on the CPU, and its LSTM than cuDNN's on a GPU.
         compiled = device.kind == "gpu" and task.model not in ("lstm", "gru")
@@ -153,7 +153,7 @@ def resnet(weights: Weights, variables: Weights, images: tf.Tensor, training: bo
 def transfer(weights: Weights, variables: Weights, images: tf.Tensor, training: bool) -> tf.Tensor:
     """VGG16 without its classifier, frozen, and a new head."""
     mean = tf.constant([103.939, 116.779, 123.68])  # of ImageNet, blue first: keras.applications.imagenet_utils
-    values = tf.cast(tf.cast(images[..., ::-1], tf.float32) * 255 - mean, images.dtype)
+    values = tf.cast(tf.cast(tf.reverse(images, axis=[-1]), tf.float32) * 255 - mean, images.dtype)
     for block, count in enumerate((2, 2, 3, 3, 3), start=1):
         for number in range(1, count + 1):
             values = tf.nn.relu(_convolution(weights, f"vgg16/block{block}_conv{number}", values, padding="SAME"))
@@ -172,7 +172,7 @@ MODELS: Mapping[str, tuple[Logits, tuple[str, ...]]] = {
 
 
 def _convolution(
-    weights: Weights, name: str, values: tf.Tensor, *, padding: str = "VALID", stride: int = 1
+    weights: Weights, name: str, values: tf.Tensor, *, padding: Literal["VALID", "SAME"] = "VALID", stride: int = 1
 ) -> tf.Tensor:
     values = tf.nn.conv2d(values, weights[f"{name}/kernel"], stride, padding)
     bias = weights.get(f"{name}/bias")

@@ -35,8 +35,8 @@ def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | N
 
 def _cases() -> Iterator[tuple[str, list[Any], torch.Tensor]]:
     """A name, layers that begin without drawing, and inputs."""
-    layers = keras.layers
-    plain = {"kernel_initializer": "zeros", "dtype": "float32"}
+    layers: Any = keras.layers
+    plain: Any = {"kernel_initializer": "zeros", "dtype": "float32"}
     images = torch.sin(torch.arange(2 * 9 * 8 * 2, dtype=torch.float32)).reshape(2, 9, 8, 2)
     yield (
         "images",
@@ -68,8 +68,8 @@ def _cases() -> Iterator[tuple[str, list[Any], torch.Tensor]]:
 def _step(model: Any, inputs: torch.Tensor) -> list[torch.Tensor]:
     """Outputs, losses, gradients and statistics of a step, and the outputs after a step of each optimizer."""
     optimizers = (keras.optimizers.Adam(1e-3), keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True))
-    outputs = model(inputs, training=True)
-    losses = keras.ops.sparse_categorical_crossentropy(torch.tensor([1, 2]), outputs)
+    outputs: Any = model(inputs, training=True)
+    losses: Any = keras.ops.sparse_categorical_crossentropy(torch.tensor([1, 2]), outputs)
     weights = [weight.value for weight in model.trainable_variables]
     gradients = torch.autograd.grad(losses.sum(), weights)
     statistics = [weight.value.detach().clone() for weight in model.non_trainable_variables]

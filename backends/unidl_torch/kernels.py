@@ -23,6 +23,9 @@ from unidl_torch import kernel_checks, kernels_images, kernels_recurrent
 
 keras_nn = sys.modules["keras.src.backend.torch.nn"]
 
+ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+fused: Any = torch  # which does not annotate the kernels of its own optimizers
+
 KERAS = "3.15."
 """The versions of Keras whose functions these stand in for."""
 
@@ -80,11 +83,11 @@ def adam(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lea
         _parallel_update_step(self, grads, variables, learning_rate)
         return
     places = [self._get_variable_index(variable) for variable in variables]
-    step = keras.ops.cast(self.iterations, "float32") + 1
+    step = ops.cast(self.iterations, "float32") + 1
     correction = torch.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
-    corrected = keras.ops.cast(learning_rate, "float32") * correction
+    corrected = ops.cast(learning_rate, "float32") * correction
     hats = [self._velocity_hats[place].value for place in places] if self.amsgrad else []
-    torch._fused_adam_(
+    fused._fused_adam_(
         values,
         [grad.contiguous() for grad in grads],  # the kernel reads memory in a row, whatever the strides
         [self._momentums[place].value for place in places],
@@ -104,18 +107,18 @@ def adam(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lea
 def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], learning_rate: Any) -> None:
     """Keras's SGD with the learning rate as a tensor, where Keras's own waits for its value in each step."""
     values = [variable.value for variable in variables]
-    steps = torch._foreach_mul(list(grads), -keras.ops.cast(learning_rate, values[0].dtype))
+    steps = fused._foreach_mul(list(grads), -ops.cast(learning_rate, values[0].dtype))
     if self.momentum == 0:
-        torch._foreach_add_(values, steps)
+        fused._foreach_add_(values, steps)
         return
     speeds = [self.momentums[self._get_variable_index(variable)].value for variable in variables]
-    torch._foreach_mul_(speeds, self.momentum)
-    torch._foreach_add_(speeds, steps)
+    fused._foreach_mul_(speeds, self.momentum)
+    fused._foreach_add_(speeds, steps)
     if self.nesterov:
-        torch._foreach_add_(values, steps)
-        torch._foreach_add_(values, speeds, alpha=self.momentum)
+        fused._foreach_add_(values, steps)
+        fused._foreach_add_(values, speeds, alpha=self.momentum)
     else:
-        torch._foreach_add_(values, speeds)
+        fused._foreach_add_(values, speeds)
 
 
 _sparse_categorical_crossentropy = keras_nn.sparse_categorical_crossentropy

@@ -27,7 +27,7 @@ def transpose_spatial_inputs(inputs: torch.Tensor) -> torch.Tensor:
     return _transpose_spatial_inputs(inputs)
 
 
-def convolution_call(self: Any, inputs: torch.Tensor) -> torch.Tensor:
+def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
     """Conv2D.call with bias and ReLU inside oneDNN's convolution. inputs: (batch, height, width, channels)."""
     fused = (
         self.rank == 2

@@ -28,7 +28,8 @@ class TorchReference:
         self._device = device
         self._mixed = task.precision.name == "mixed_bfloat16"
         # Channels last is the faster layout of convolutions, on the CPU and in Tensor Cores.
-        self._module = MODULES[task.model](task.weights).to(device, memory_format=torch.channels_last)
+        module: Any = MODULES[task.model](task.weights)
+        self._module = module.to(device, memory_format=torch.channels_last)
         self._x, self._y = self._inputs(task.data.x), torch.from_numpy(task.data.y).long().to(device)
         learning = [parameter for parameter in self._module.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.Adam(learning, lr=task.learning_rate, eps=1e-7, fused=True)
@@ -70,7 +71,7 @@ class Cnn(nn.Module):
     def __init__(self, weights: Weights) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(_convolution(weights, f"conv_{number}", padding=0) for number in (1, 2, 3))
-        self.dense = _linear_after_flatten(weights, "dense#0", self.convolutions[-1].out_channels)
+        self.dense = _linear_after_flatten(weights, "dense#0", weights["conv_3/bias"].size)
         self.logits = _linear(weights, "logits")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -89,7 +90,7 @@ class Recurrent(nn.Module):
         self.embedding = nn.Embedding.from_pretrained(_tensor(weights["embedding#0/embeddings"]), freeze=False)
         path = f"{cell}#0/{cell}_cell#0"
         kernel, recurrent = weights[f"{path}/kernel"], weights[f"{path}/recurrent_kernel"]
-        self.recurrent = (nn.LSTM if cell == "lstm" else nn.GRU)(len(kernel), len(recurrent), batch_first=True)
+        self.recurrent: Any = (nn.LSTM if cell == "lstm" else nn.GRU)(len(kernel), len(recurrent), batch_first=True)
         # The gates i, f, c, o of Keras are i, f, g, o of PyTorch; z, r, h are r, z, n in another order.
         order = [0, 1, 2, 3] if cell == "lstm" else [1, 0, 2]
         bias = np.atleast_2d(weights[f"{path}/bias"])
@@ -169,6 +170,7 @@ class Transfer(nn.Module):
         self.dense = _linear_after_flatten(weights, "dense#0", 512)
         self.logits = _linear(weights, "logits")
         mean = torch.tensor([103.939, 116.779, 123.68])  # of ImageNet, blue first: keras.applications.imagenet_utils
+        self.mean: torch.Tensor
         self.register_buffer("mean", mean.reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -190,7 +192,7 @@ MODULES: dict[str, Callable[[Weights], nn.Module]] = {
 def _convolution(weights: Weights, name: str, *, padding: int, stride: int = 1) -> nn.Conv2d:
     kernel = weights[f"{name}/kernel"].transpose(3, 2, 0, 1)
     bias = weights.get(f"{name}/bias")
-    layer = nn.Conv2d(
+    layer: Any = nn.Conv2d(
         kernel.shape[1], kernel.shape[0], kernel.shape[2:], stride, padding=padding, bias=bias is not None
     )
     layer.weight.data = _tensor(kernel)

@@ -34,7 +34,7 @@ def environment(backends: Sequence[str]) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()} {'-'.join(platform.libc_ver())}".rstrip("- "),
         "processor": asdict(processor()),
         "memory_bytes": memory().total_bytes,
         "container": asdict(limits),
