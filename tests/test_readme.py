@@ -98,3 +98,16 @@ def test_every_exit_code_is_told():
     told = re.search(r"Exit codes tell errors apart: (.*?)\.\n", README, flags=re.DOTALL)[1]
     codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)} - {1}
     assert {int(code) for code in re.findall(r"\d+", told)} == codes | {130}
+
+
+def test_the_measurement_that_it_quotes_can_be_drawn_again(capsys):
+    """And the table says what the file holds."""
+    assert "unidl compare --from benchmarks/cpu-2-cores.json" in README
+    assert main(["compare", "--from", str(ROOT / "benchmarks/cpu-2-cores.json")]) == 0
+    drawn = capsys.readouterr().out
+    rows = re.findall(
+        r"^\| (?:JAX|PyTorch|TensorFlow) \| ([\d ]+) \| .*? \| .*? \| ([\d ]+) \|", README, flags=re.MULTILINE
+    )
+    assert len(rows) == 3
+    for figure in (figure.replace(" ", ",") for row in rows for figure in row):
+        assert figure in drawn, figure

@@ -5,8 +5,9 @@ An adapter imports this module and `unidl.errors`, nothing else of the core; the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -220,6 +221,37 @@ class Native(Protocol):
     def reference(self, task: Task) -> Reference:
         """Prepare the reference of `task`. Raises `BackendError` if there is none for this model or precision."""
         ...
+
+
+class Replacements:
+    """Functions of Keras that an adapter's kernels stand in for, while at least one thread needs them.
+
+    entries: (owner, name, function): the module or class, its attribute, and what stands there meanwhile.
+    """
+
+    def __init__(self, entries: Sequence[tuple[Any, str, Callable[..., Any]]]) -> None:
+        self.entries = tuple(entries)
+        self._lock = threading.Lock()
+        self._users = 0
+        self._originals: list[Any] = []
+
+    @contextmanager
+    def in_use(self) -> Generator[None]:
+        """Inside it the functions are replaced; they come back when the last one leaves."""
+        with self._lock:
+            if self._users == 0:
+                self._originals = [getattr(owner, name) for owner, name, _ in self.entries]
+                for owner, name, function in self.entries:
+                    setattr(owner, name, function)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    for (owner, name, _), original in zip(self.entries, self._originals, strict=True):
+                        setattr(owner, name, original)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ import keras
 from keras.src import backend as keras_backend
 from keras.src.backend.jax import nn as keras_nn
 
+from unidl.backend import Replacements
 from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no arrays
@@ -34,7 +35,7 @@ def kernels(device: Any) -> Iterator[None]:
     if device.platform != "cpu" or why_not() is not None:
         yield
         return
-    with replaced():
+    with REPLACEMENTS.in_use():
         yield
 
 
@@ -46,22 +47,9 @@ def why_not() -> str | None:
     if (keras.__version__, jax.__version__) == CHECKED:
         return None
     try:
-        return kernel_checks.disagreement(replaced)
+        return kernel_checks.disagreement(REPLACEMENTS.in_use)
     except Exception as error:  # noqa: BLE001 - another release of JAX may raise anything; the reason is kept
         return f"they cannot be checked here: {type(error).__name__}: {error}"
-
-
-@contextmanager
-def replaced() -> Iterator[None]:
-    """Inside it the kernels are in use, whatever the device and the versions."""
-    before = [getattr(owner, name) for owner, name, _ in REPLACEMENTS]
-    try:
-        for owner, name, replacement in REPLACEMENTS:
-            setattr(owner, name, replacement)
-        yield
-    finally:
-        for (owner, name, _), original in zip(REPLACEMENTS, before, strict=True):
-            setattr(owner, name, original)
 
 
 def conv(
@@ -150,11 +138,13 @@ _max_pool = keras_nn.max_pool
 _lstm = keras_backend.lstm
 _gru = keras_backend.gru
 
-REPLACEMENTS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    (keras_nn, "conv", conv),
-    (keras_nn, "max_pool", max_pool),
-    (keras_backend, "lstm", lstm),
-    (keras_backend, "gru", gru),
+REPLACEMENTS = Replacements(
+    [
+        (keras_nn, "conv", conv),
+        (keras_nn, "max_pool", max_pool),
+        (keras_backend, "lstm", lstm),
+        (keras_backend, "gru", gru),
+    ]
 )
 
 

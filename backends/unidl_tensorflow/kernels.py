@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from keras.src import backend as keras_backend
 from keras.src.optimizers import adam as keras_adam
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
-from unidl.backend import Device
+from unidl.backend import Device, Replacements
 from unidl_tensorflow import kernel_checks, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
@@ -41,7 +41,7 @@ def kernels(device: Device) -> Iterator[None]:
     if device.kind != "cpu" or why_not() is not None:
         yield
         return
-    with replaced():
+    with REPLACEMENTS.in_use():
         yield
 
 
@@ -53,22 +53,9 @@ def why_not() -> str | None:
     if (keras.__version__, tf.__version__) == CHECKED:
         return None
     try:
-        return kernel_checks.disagreement(replaced)
+        return kernel_checks.disagreement(REPLACEMENTS.in_use)
     except Exception as error:  # noqa: BLE001 - another release of TensorFlow may raise anything; the reason is kept
         return f"they cannot be checked here: {type(error).__name__}: {error}"
-
-
-@contextmanager
-def replaced() -> Iterator[None]:
-    """Inside it the kernels are in use, whatever the device and the versions."""
-    before = [getattr(owner, name) for owner, name, _ in REPLACEMENTS]
-    try:
-        for owner, name, replacement in REPLACEMENTS:
-            setattr(owner, name, replacement)
-        yield
-    finally:
-        for (owner, name, _), original in zip(REPLACEMENTS, before, strict=True):
-            setattr(owner, name, original)
 
 
 def lstm(
@@ -143,11 +130,13 @@ _lstm = keras_backend.lstm
 _gru = keras_backend.gru
 _update_step = keras_adam.Adam.update_step
 
-REPLACEMENTS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    (keras_backend, "lstm", lstm),
-    (keras_backend, "gru", gru),
-    (keras_adam.Adam, "update_step", adam),
-    (BaseOptimizer, "_filter_empty_gradients", filter_empty_gradients),
+REPLACEMENTS = Replacements(
+    [
+        (keras_backend, "lstm", lstm),
+        (keras_backend, "gru", gru),
+        (keras_adam.Adam, "update_step", adam),
+        (BaseOptimizer, "_filter_empty_gradients", filter_empty_gradients),
+    ]
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from keras.src.backend.torch.optimizers import torch_sgd
 from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
 from torch.nn import functional
 
+from unidl.backend import Replacements
 from unidl_torch import kernel_checks, kernels_images, kernels_recurrent
 
 keras_nn = sys.modules["keras.src.backend.torch.nn"]
@@ -36,21 +37,8 @@ def kernels() -> Iterator[None]:
     if why_not() is not None:
         yield
         return
-    with replaced():
+    with REPLACEMENTS.in_use():
         yield
-
-
-@contextmanager
-def replaced() -> Iterator[None]:
-    """Inside it the kernels are in use, whatever the versions."""
-    before = [getattr(owner, name) for owner, name, _ in REPLACEMENTS]
-    try:
-        for owner, name, replacement in REPLACEMENTS:
-            setattr(owner, name, replacement)
-        yield
-    finally:
-        for (owner, name, _), original in zip(REPLACEMENTS, before, strict=True):
-            setattr(owner, name, original)
 
 
 @functools.cache
@@ -59,7 +47,7 @@ def why_not() -> str | None:
     if not keras.__version__.startswith(KERAS):
         return f"they stand in for functions of Keras {KERAS}x, and this is {keras.__version__}"
     try:
-        return kernel_checks.disagreement(replaced)
+        return kernel_checks.disagreement(REPLACEMENTS.in_use)
     except Exception as error:  # noqa: BLE001 - another release of PyTorch may raise anything; the reason is kept
         return f"they cannot be checked here: {type(error).__name__}: {error}"
 
@@ -124,12 +112,14 @@ def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lear
 _sparse_categorical_crossentropy = keras_nn.sparse_categorical_crossentropy
 _parallel_update_step = KerasAdam._parallel_update_step
 
-REPLACEMENTS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    *kernels_images.REPLACEMENTS,
-    *kernels_recurrent.REPLACEMENTS,
-    (keras_nn, "sparse_categorical_crossentropy", sparse_categorical_crossentropy),
-    (KerasAdam, "_parallel_update_step", adam),
-    (torch_sgd.SGD, "_parallel_update_step", sgd),
+REPLACEMENTS = Replacements(
+    [
+        *kernels_images.REPLACEMENTS,
+        *kernels_recurrent.REPLACEMENTS,
+        (keras_nn, "sparse_categorical_crossentropy", sparse_categorical_crossentropy),
+        (KerasAdam, "_parallel_update_step", adam),
+        (torch_sgd.SGD, "_parallel_update_step", sgd),
+    ]
 )
 
 

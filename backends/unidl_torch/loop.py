@@ -186,6 +186,9 @@ def _why_plain(model: Any) -> str | None:
         return "the model was compiled with run_eagerly=True"
     if model.jit_compile:
         return "jit_compile=True is not followed: torch.compile breaks off at the backward pass inside Keras's step"
+    rate = getattr(model.optimizer, "_learning_rate", None)
+    if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
+        return "the learning rate is a function, which is to be asked in each step"
     for name in ("train_step", "compute_metrics", "get_metrics_result"):
         if not getattr(type(model), name).__module__.startswith("keras."):
             return f"the model has a {name} of its own"

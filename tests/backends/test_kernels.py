@@ -16,21 +16,21 @@ checks = import_module(f"unidl_{NAME}.kernel_checks")
 
 
 def test_they_give_what_keras_gives():
-    assert checks.disagreement(kernels.replaced) is None
+    assert checks.disagreement(kernels.REPLACEMENTS.in_use) is None
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_a_wrong_one_is_found(name, monkeypatch):
     """Gates in another order are the mistake that is made most easily."""
-    [right] = [value for _, key, value in kernels.REPLACEMENTS if key == name]
+    [right] = [value for _, key, value in kernels.REPLACEMENTS.entries if key == name]
 
     def wrong(inputs, *arguments, **options):
         last, outputs, states = right(inputs, *arguments, **options)
         return 1.01 * last, 1.01 * outputs, states
 
-    others = tuple((owner, key, wrong if key == name else value) for owner, key, value in kernels.REPLACEMENTS)
-    monkeypatch.setattr(kernels, "REPLACEMENTS", others)
-    assert "gives other values than Keras" in checks.disagreement(kernels.replaced)
+    others = tuple((owner, key, wrong if key == name else value) for owner, key, value in kernels.REPLACEMENTS.entries)
+    monkeypatch.setattr(kernels.REPLACEMENTS, "entries", others)
+    assert "gives other values than Keras" in checks.disagreement(kernels.REPLACEMENTS.in_use)
 
 
 def test_another_keras_keeps_its_own(monkeypatch):
@@ -47,10 +47,23 @@ def test_another_keras_keeps_its_own(monkeypatch):
 
 def test_they_are_gone_after_training():
     """Keras's own `fit`, a second model and other libraries see Keras as it is."""
-    before = [getattr(owner, key) for owner, key, _ in kernels.REPLACEMENTS]
+    before = [getattr(owner, key) for owner, key, _ in kernels.REPLACEMENTS.entries]
     model = build_lstm(vocabulary_size=5, sequence_length=3, units=2, embedding_size=2)
     Trainer(model).fit((np.ones((6, 3), np.int32), np.ones(6, np.int32)), batch_size=2, progress="quiet")
-    assert [getattr(owner, key) for owner, key, _ in kernels.REPLACEMENTS] == before
+    assert [getattr(owner, key) for owner, key, _ in kernels.REPLACEMENTS.entries] == before
+
+
+def test_the_last_of_two_threads_puts_keras_back():
+    """Put back by the first, the second would leave its own behind for ever."""
+    places = [(owner, key) for owner, key, _ in kernels.REPLACEMENTS.entries]
+    before = [getattr(owner, key) for owner, key in places]
+    first, second = kernels.REPLACEMENTS.in_use(), kernels.REPLACEMENTS.in_use()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert [getattr(owner, key) for owner, key in places] != before
+    second.__exit__(None, None, None)
+    assert [getattr(owner, key) for owner, key in places] == before
 
 
 def test_a_token_that_comes_twice_has_one_gradient():
