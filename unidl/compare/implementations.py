@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -73,7 +74,25 @@ def make(name: str, setting: Setting) -> Implementation:
     return MAKERS[name](setting)
 
 
-class ByUnidl:
+class ByFit(ABC):
+    """What trains a Keras model by a `fit` and gives its last loss."""
+
+    _setting: Setting
+
+    def first_steps(self, batches: Sequence[slice]) -> list[float]:
+        data = self._setting.data
+        return [self._fit(data.x[batch], data.y[batch], epochs=1, shuffle=False) for batch in batches]
+
+    def train(self, epochs: int) -> None:
+        data = self._setting.data
+        self._fit(data.x, data.y, epochs=epochs, shuffle=True)
+        _wait(self._setting)
+
+    @abstractmethod
+    def _fit(self, x: Any, y: Any, *, epochs: int, shuffle: bool) -> float: ...
+
+
+class ByUnidl(ByFit):
     """Our loop, as a person uses it."""
 
     def __init__(self, setting: Setting) -> None:
@@ -90,15 +109,6 @@ class ByUnidl:
             precision=setting.precision.name,
         )
 
-    def first_steps(self, batches: Sequence[slice]) -> list[float]:
-        data = self._setting.data
-        return [self._fit(data.x[batch], data.y[batch], epochs=1, shuffle=False) for batch in batches]
-
-    def train(self, epochs: int) -> None:
-        data = self._setting.data
-        self._fit(data.x, data.y, epochs=epochs, shuffle=True)
-        _wait(self._setting)
-
     def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
         return self._trainer.predict(x, batch_size=batch_size)
 
@@ -108,7 +118,7 @@ class ByUnidl:
         return float(self._trainer.history["loss"][-1])
 
 
-class ByKeras:
+class ByKeras(ByFit):
     """Stock `compile` and `fit`, with the settings that cost nothing."""
 
     def __init__(self, setting: Setting) -> None:
@@ -123,15 +133,6 @@ class ByKeras:
             if setting.precision.name == "mixed_float16":
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             self._model.compile(optimizer=optimizer, loss=LOSS, **settings)
-
-    def first_steps(self, batches: Sequence[slice]) -> list[float]:
-        data = self._setting.data
-        return [self._fit(data.x[batch], data.y[batch], epochs=1, shuffle=False) for batch in batches]
-
-    def train(self, epochs: int) -> None:
-        data = self._setting.data
-        self._fit(data.x, data.y, epochs=epochs, shuffle=True)
-        _wait(self._setting)
 
     def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
         with self._setting.context():
