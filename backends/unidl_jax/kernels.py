@@ -1,15 +1,13 @@
 """What Keras lacks on JAX: kernels that compute the same numbers faster, in place of Keras's while our loop traces.
 
-Each replaces one function of Keras 3.15 on the CPU, and only if it gives the same values and gradients: `why_not` says
-why none is in use.
+Each replaces one function of Keras 3.15 on the CPU, and only if it gives the same values and gradients:
+`REPLACEMENTS.why_not` says why none is in use.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -23,33 +21,10 @@ from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no arrays
 
-KERAS = "3.15."
-"""The versions of Keras whose functions these stand in for."""
-CHECKED = ("3.15.1", "0.10.2")
-"""Keras and JAX of the test suite, which makes the check. With others it is made in each process, for 3 s."""
 
-
-@contextmanager
-def kernels(device: Any) -> Iterator[None]:
+def kernels(device: Any) -> AbstractContextManager[None]:
     """Inside it Keras traces with these kernels, where they suit and `device` is a CPU; else with its own."""
-    if device.platform != "cpu" or why_not() is not None:
-        yield
-        return
-    with REPLACEMENTS.in_use():
-        yield
-
-
-@functools.cache
-def why_not() -> str | None:
-    """Say why Keras keeps its own kernels, or return None if it does not."""
-    if not keras.__version__.startswith(KERAS):
-        return f"they stand in for functions of Keras {KERAS}x, and this is {keras.__version__}"
-    if (keras.__version__, jax.__version__) == CHECKED:
-        return None
-    try:
-        return kernel_checks.disagreement(REPLACEMENTS.in_use)
-    except Exception as error:  # noqa: BLE001 - another release of JAX may raise anything; the reason is kept
-        return f"they cannot be checked here: {type(error).__name__}: {error}"
+    return REPLACEMENTS.where_sound() if device.platform == "cpu" else nullcontext()
 
 
 def conv(
@@ -144,7 +119,10 @@ REPLACEMENTS = Replacements(
         (keras_nn, "max_pool", max_pool),
         (keras_backend, "lstm", lstm),
         (keras_backend, "gru", gru),
-    ]
+    ],
+    keras="3.15.",
+    disagreement=kernel_checks.disagreement,
+    checked={"keras": "3.15.1", "jax": "0.10.2"},  # elsewhere the check takes 3 s in each process
 )
 
 

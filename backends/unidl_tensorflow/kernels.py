@@ -1,17 +1,15 @@
 """What Keras lacks on TensorFlow: kernels that compute the same numbers faster, in place of its own while our loop
 traces.
 
-Each replaces one function of Keras 3.15, and only if it gives the same values and gradients: `why_not` says why none is
-in use.
+Each replaces one function of Keras 3.15, and only if it gives the same values and gradients:
+`REPLACEMENTS.why_not` says why none is in use.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -25,37 +23,15 @@ from unidl_tensorflow import kernel_checks, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 
-KERAS = "3.15."
-"""The versions of Keras whose functions these stand in for."""
-CHECKED = ("3.15.1", "2.21.0")
-"""Keras and TensorFlow of the test suite, which makes the check. With others it is made in each process."""
 MOST_STEPS = 100
 """Time steps that are unrolled; more would make the graph too large, and Keras's own loop computes them."""
 ROWS_A_CORE = 32
 """Rows below which a core is not worth a part of the batch for itself."""
 
 
-@contextmanager
-def kernels(device: Device) -> Iterator[None]:
+def kernels(device: Device) -> AbstractContextManager[None]:
     """Inside it Keras traces with these kernels, where they suit and `device` is a CPU; else with its own."""
-    if device.kind != "cpu" or why_not() is not None:
-        yield
-        return
-    with REPLACEMENTS.in_use():
-        yield
-
-
-@functools.cache
-def why_not() -> str | None:
-    """Say why Keras keeps its own kernels, or return None if it does not."""
-    if not keras.__version__.startswith(KERAS):
-        return f"they stand in for functions of Keras {KERAS}x, and this is {keras.__version__}"
-    if (keras.__version__, tf.__version__) == CHECKED:
-        return None
-    try:
-        return kernel_checks.disagreement(REPLACEMENTS.in_use)
-    except Exception as error:  # noqa: BLE001 - another release of TensorFlow may raise anything; the reason is kept
-        return f"they cannot be checked here: {type(error).__name__}: {error}"
+    return REPLACEMENTS.where_sound() if device.kind == "cpu" else nullcontext()
 
 
 def lstm(
@@ -136,7 +112,10 @@ REPLACEMENTS = Replacements(
         (keras_backend, "gru", gru),
         (keras_adam.Adam, "update_step", adam),
         (BaseOptimizer, "_filter_empty_gradients", filter_empty_gradients),
-    ]
+    ],
+    keras="3.15.",
+    disagreement=kernel_checks.disagreement,
+    checked={"keras": "3.15.1", "tensorflow": "2.21.0"},
 )
 
 

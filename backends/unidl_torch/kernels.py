@@ -1,7 +1,7 @@
 """What Keras lacks on PyTorch: kernels that compute the same numbers faster, in place of Keras's while our loop runs.
 
-Each replaces one function of Keras 3.15, and only if it gives the same values and gradients here: `why_not` says why
-none is in use.
+Each replaces one function of Keras 3.15, and only if it gives the same values and gradients here:
+`REPLACEMENTS.why_not` says why none is in use.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -26,30 +25,6 @@ keras_nn = sys.modules["keras.src.backend.torch.nn"]
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 fused: Any = torch  # which does not annotate the kernels of its own optimizers
-
-KERAS = "3.15."
-"""The versions of Keras whose functions these stand in for."""
-
-
-@contextmanager
-def kernels() -> Iterator[None]:
-    """Inside it Keras computes with these kernels, where they suit; else with its own."""
-    if why_not() is not None:
-        yield
-        return
-    with REPLACEMENTS.in_use():
-        yield
-
-
-@functools.cache
-def why_not() -> str | None:
-    """Say why Keras keeps its own kernels, or return None if it does not."""
-    if not keras.__version__.startswith(KERAS):
-        return f"they stand in for functions of Keras {KERAS}x, and this is {keras.__version__}"
-    try:
-        return kernel_checks.disagreement(REPLACEMENTS.in_use)
-    except Exception as error:  # noqa: BLE001 - another release of PyTorch may raise anything; the reason is kept
-        return f"they cannot be checked here: {type(error).__name__}: {error}"
 
 
 def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
@@ -119,7 +94,9 @@ REPLACEMENTS = Replacements(
         (keras_nn, "sparse_categorical_crossentropy", sparse_categorical_crossentropy),
         (KerasAdam, "_parallel_update_step", adam),
         (torch_sgd.SGD, "_parallel_update_step", sgd),
-    ]
+    ],
+    keras="3.15.",
+    disagreement=kernel_checks.disagreement,
 )
 
 

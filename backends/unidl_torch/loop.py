@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from unidl.backend import Batches, Chunk, Tree
-from unidl_torch.kernels import kernels
+from unidl_torch.kernels import REPLACEMENTS
 from unidl_torch.tracing import TracedStep, disagreement, unique
 
 STEPS = 16
@@ -61,7 +61,7 @@ class TorchLoop:
             for batch in self._batches(chunk):
                 logs = self._model.train_step(batch)
             return TorchLogs(logs)
-        with kernels():
+        with REPLACEMENTS.where_sound():
             for batch in self._batches(chunk):
                 self._take_step(batch)
         with torch.no_grad():
@@ -91,7 +91,7 @@ class TorchLoop:
         self._set_mode(training=False)
 
     def _kernels(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._plain else kernels()
+        return nullcontext() if self._plain else REPLACEMENTS.where_sound()
 
     def _take_step(self, batch: Tree) -> None:
         """Take a step as Keras does the first time that a batch of these shapes comes, then as it was traced."""
