@@ -21,10 +21,10 @@ def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | N
             for number, weight in enumerate(model.weights):
                 size = torch.arange(weight.value.numel(), dtype=torch.float32)
                 weight.assign((0.3 + 0.2 * torch.sin(size * (1 + 0.1 * number))).reshape(weight.value.shape))
-            start = [weight.value.detach().clone() for weight in model.weights]
+            start = [variable.value.detach().clone() for variable in model.variables]
             expected = _step(model, inputs)
-            for weight, value in zip(model.weights, start, strict=True):
-                weight.assign(value)
+            for variable, value in zip(model.variables, start, strict=True):
+                variable.assign(value)
             with kernels():
                 found = _step(model, inputs)
             for one, other in zip(expected, found, strict=True):
@@ -45,6 +45,7 @@ def _cases() -> Iterator[tuple[str, list[Any], torch.Tensor]]:
             layers.BatchNormalization(dtype="float32", name="two"),
             layers.Conv2D(3, (2, 1), name="three", **plain),
             layers.MaxPooling2D(2, dtype="float32", name="four"),
+            layers.Dropout(0.3, seed=1, dtype="float32", name="dropout"),
             layers.Flatten(dtype="float32", name="five"),
             layers.Dense(3, name="six", **plain),
             layers.Activation("softmax", dtype="float32", name="seven"),
@@ -52,6 +53,7 @@ def _cases() -> Iterator[tuple[str, list[Any], torch.Tensor]]:
         images,
     )
     steps = images.reshape(2, 16, 9)
+    gaps = torch.where(torch.arange(16).reshape(1, 16, 1) % torch.tensor([3, 5]).reshape(2, 1, 1) == 1, 0.0, steps)
     for kind in (layers.LSTM, layers.GRU):
         recurrent = {"recurrent_initializer": "zeros", "seed": 0, **plain}
         yield (
@@ -62,6 +64,16 @@ def _cases() -> Iterator[tuple[str, list[Any], torch.Tensor]]:
                 layers.Activation("softmax", dtype="float32", name="three"),
             ],
             steps,
+        )
+        yield (
+            f"masked {kind.__name__}",
+            [
+                layers.Masking(dtype="float32", name="zero"),
+                kind(4, return_sequences=True, name="one", **recurrent),
+                kind(3, go_backwards=True, name="two", **recurrent),
+                layers.Activation("softmax", dtype="float32", name="three"),
+            ],
+            gaps,
         )
 
 

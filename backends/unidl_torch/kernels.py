@@ -19,7 +19,7 @@ from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
 from torch.nn import functional
 
 from unidl.backend import Replacements
-from unidl_torch import kernel_checks, kernels_images, kernels_recurrent
+from unidl_torch import kernel_checks, kernels_images, kernels_random, kernels_recurrent
 
 keras_nn = sys.modules["keras.src.backend.torch.nn"]
 
@@ -90,6 +90,7 @@ _parallel_update_step = KerasAdam._parallel_update_step
 REPLACEMENTS = Replacements(
     [
         *kernels_images.REPLACEMENTS,
+        *kernels_random.REPLACEMENTS,
         *kernels_recurrent.REPLACEMENTS,
         (keras_nn, "sparse_categorical_crossentropy", sparse_categorical_crossentropy),
         (KerasAdam, "_parallel_update_step", adam),

@@ -6,7 +6,8 @@ Every step writes to the Keras variables, so there is nothing to commit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,10 +17,13 @@ import torch
 
 from unidl.backend import Batches, Chunk, Tree
 from unidl_torch.kernels import REPLACEMENTS
-from unidl_torch.tracing import TracedStep, disagreement, unique
+from unidl_torch.tracing import Step, test_step, train_step
 
 STEPS = 16
 """Steps a chunk: the metrics are computed, and the trainer looks around, after each chunk."""
+
+TRACED_AFTER = 8
+"""Batches of one shape to test or predict before their step is traced, which takes as long as some of them."""
 
 INDEXED = ("float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "bool")
 """The types whose rows PyTorch gathers itself; NumPy gathers those of the others."""
@@ -50,8 +54,7 @@ class TorchLoop:
         self.steps_per_dispatch = 1 if self._plain else steps or STEPS
         self._built = False
         self._placed = False
-        self._seen: set[Any] = set()
-        self._traced: dict[Any, TracedStep] = {}
+        self._train, self._test, self._predict = _steps(model)
         self._data: WeakKeyDictionary[Batches, Tree] = WeakKeyDictionary()
 
     def run(self, chunk: Chunk) -> TorchLogs:
@@ -63,23 +66,29 @@ class TorchLoop:
             return TorchLogs(logs)
         with REPLACEMENTS.where_sound():
             for batch in self._batches(chunk):
-                self._take_step(batch)
-        with torch.no_grad():
-            return TorchLogs(self._model.get_metrics_result())
+                self._train(batch)
+        self.why_not_compiled = self._train.why_not_traced
+        return self._metrics()
 
     def test(self, chunk: Chunk) -> TorchLogs:
         self._prepare(chunk, training=False)
-        logs = {}
-        with torch.no_grad(), self._kernels():
+        if self._plain or _is_own(self._model, "test_step"):
+            logs = {}
+            with torch.no_grad():
+                for batch in self._batches(chunk):
+                    logs = self._model.test_step(batch)
+            return TorchLogs(logs)
+        with torch.no_grad(), REPLACEMENTS.where_sound():
             for batch in self._batches(chunk):
-                logs = self._model.test_step(batch)
-        return TorchLogs(logs)
+                self._test(batch)
+        return self._metrics()
 
     def predict(self, chunk: Chunk) -> Tree:
         self._set_mode(training=False)
         move(self._model.variables, self._device)
-        with torch.no_grad(), self._kernels():
-            outputs = [self._model.predict_step(batch) for batch in self._batches(chunk)]
+        step = self._model.predict_step if self._plain else self._predict
+        with torch.no_grad(), nullcontext() if self._plain else REPLACEMENTS.where_sound():
+            outputs = [step(batch) for batch in self._batches(chunk)]
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
     def reset_metrics(self) -> None:
@@ -90,35 +99,9 @@ class TorchLoop:
         self._placed = False
         self._set_mode(training=False)
 
-    def _kernels(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._plain else REPLACEMENTS.where_sound()
-
-    def _take_step(self, batch: Tree) -> None:
-        """Take a step as Keras does the first time that a batch of these shapes comes, then as it was traced."""
-        key = tuple((leaf.shape, leaf.dtype) for leaf in keras.tree.flatten(batch) if leaf is not None)
-        step = self._traced.get(key)
-        if step is not None:
-            step(batch)
-        elif key in self._seen and self.why_not_compiled is None:
-            self._trace(key, batch)
-        else:
-            self._seen.add(key)
-            self._model.train_step(batch)
-
-    def _trace(self, key: Any, batch: Tree) -> None:
-        """Trace the step, and take it both ways: only a trace that computes what Keras computes stays."""
-        model = self._model
-        variables = unique([*model.variables, *model.optimizer.variables, *model.metrics_variables])
-        try:
-            step = TracedStep(model, variables, batch)
-        except Exception as error:  # noqa: BLE001 - a model's own code may raise anything; the reason is kept
-            said = str(error).strip() or type(error).__name__
-            self.why_not_compiled = f"the step cannot be traced: {said.splitlines()[0].partition('. ')[0]}"
-            model.train_step(batch)
-            return
-        self.why_not_compiled = disagreement(step, variables, batch, lambda: model.train_step(batch))
-        if self.why_not_compiled is None:
-            self._traced[key] = step
+    def _metrics(self) -> TorchLogs:
+        with torch.no_grad():
+            return TorchLogs(self._model.get_metrics_result())
 
     def _prepare(self, chunk: Chunk, *, training: bool) -> None:
         """Create what Keras creates on seeing its first batch, and bring all of it to the device."""
@@ -152,6 +135,28 @@ class TorchLoop:
         if isinstance(leaf, torch.Tensor):
             return leaf[order]
         return _tensor(leaf[rows]).to(self._device)
+
+
+def _steps(model: Any) -> tuple[Step, Step, Step]:
+    """Training, testing and prediction of a model."""
+
+    def train(batch: Tree) -> None:
+        model.train_step(batch)
+
+    def test(batch: Tree) -> None:
+        model.test_step(batch)
+
+    return (
+        Step(
+            train,
+            partial(train_step, model),
+            lambda: [*model.variables, *model.optimizer.variables, *model.metrics_variables],
+            after=1,
+            gradients=True,
+        ),
+        Step(test, partial(test_step, model), lambda: [*model.variables, *model.metrics_variables], after=TRACED_AFTER),
+        Step(model.predict_step, model.predict_step, lambda: model.variables, after=TRACED_AFTER),
+    )
 
 
 def move(variables: Sequence[keras.Variable], device: torch.device) -> None:
@@ -190,9 +195,13 @@ def _why_plain(model: Any) -> str | None:
     if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
         return "the learning rate is a function, which is to be asked in each step"
     for name in ("train_step", "compute_metrics", "get_metrics_result"):
-        if not getattr(type(model), name).__module__.startswith("keras."):
+        if _is_own(model, name):
             return f"the model has a {name} of its own"
     return None
+
+
+def _is_own(model: Any, method: str) -> bool:
+    return not getattr(type(model), method).__module__.startswith("keras.")
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Any:

@@ -1,11 +1,12 @@
-"""Keras's training step as a flat list of PyTorch's operations: traced once a batch shape, run without Keras's layers.
+"""Keras's steps as flat lists of PyTorch's operations: traced once a batch shape, run without Keras's layers.
 
-Keras spends some 3 ms of Python on each step, whatever it computes. The trace holds the same operations, forward,
-backward and optimizer, and changes the Keras variables in place.
+Keras spends some 3 ms of Python on each training step, whatever it computes. The trace holds the same operations,
+forward, backward and optimizer, and changes the Keras variables in place.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,71 +22,133 @@ TOLERANCE = 1e-2
 the same; where sums end differently, Adam makes a whole step of a gradient that is almost zero."""
 
 
-class TracedStep:
-    """One training step on batches of the shapes of `batch`. Tracing changes no variable.
+class Step:
+    """One kind of step: as Keras takes it for the first batches of a shape, then as it was traced, if the trace
+    computes what Keras computes.
 
-    Raises whatever tracing raises, where the step looks at values: at a seed, or to decide what to do next.
+    by_keras: takes the step on a batch. compute: the same without what only Keras's own loop needs. variables: gives
+    those that it reads or changes. after: how many batches of a shape come first; tracing takes some steps' time.
     """
 
-    def __init__(self, model: keras.Model, variables: Sequence[keras.Variable], batch: Tree) -> None:
-        self._variables = variables
+    def __init__(
+        self,
+        by_keras: Callable[[Tree], Tree],
+        compute: Callable[[Tree], Tree],
+        variables: Callable[[], Sequence[keras.Variable]],
+        *,
+        after: int,
+        gradients: bool = False,
+    ) -> None:
+        self._by_keras, self._compute, self._variables = by_keras, compute, variables
+        self._after, self._gradients = after, gradients
+        self._seen: Counter[Any] = Counter()
+        self._traced: dict[Any, Traced] = {}
+        self.why_not_traced: str | None = None
 
-        def step(values: list[torch.Tensor], leaves: list[torch.Tensor]) -> None:
+    def __call__(self, batch: Tree) -> Tree:
+        """Take the step, and return what it returns."""
+        key = tuple((leaf.shape, leaf.dtype) for leaf in _leaves(batch))
+        traced = self._traced.get(key)
+        if traced is not None:
+            return traced(batch)
+        if self._seen[key] >= self._after and self.why_not_traced is None:
+            return self._trace(key, batch)
+        self._seen[key] += 1
+        return self._by_keras(batch)
+
+    def _trace(self, key: Any, batch: Tree) -> Tree:
+        """Trace the step, and take it both ways."""
+        variables = _unique(self._variables())
+        try:
+            traced = Traced(self._compute, variables, batch, gradients=self._gradients)
+        except Exception as error:  # noqa: BLE001 - a model's own code may raise anything; the reason is kept
+            said = str(error).strip() or type(error).__name__
+            self.why_not_traced = f"the step cannot be traced: {said.splitlines()[0].partition('. ')[0]}"
+            return self._by_keras(batch)
+        self.why_not_traced, results = disagreement(traced, variables, batch, self._by_keras)
+        if self.why_not_traced is None:
+            self._traced[key] = traced
+        return results
+
+
+class Traced:
+    """What `compute` does with a batch of the shapes of `batch` to the variables, and what it returns, which is a nest
+    of tensors. Tracing changes no variable and draws nothing from PyTorch's random stream.
+
+    Raises whatever tracing raises, where the code looks at values: at a seed, or to decide what to do next.
+    """
+
+    def __init__(
+        self, compute: Callable[[Tree], Tree], variables: Sequence[keras.Variable], batch: Tree, *, gradients: bool
+    ) -> None:
+        self._variables = variables
+        self._form: Tree = None
+        # oneDNN's LSTM keeps what its backward needs only where a gradient is possible; a trace needs none itself.
+        self._gradients = gradients
+
+        def traced(values: list[torch.Tensor], leaves: list[torch.Tensor]) -> list[torch.Tensor]:
             mapping = list(zip(variables, values, strict=True))
             with keras.StatelessScope(state_mapping=mapping) as scope:
-                _train_step(model, _nested(batch, leaves))
+                results = compute(_nested(batch, leaves))
             for variable, value in mapping:
                 new: Any = scope.get_current_value(variable)
                 if new is not None and new is not value:
                     value.copy_(new)
+            self._form = keras.tree.map_structure(lambda _: None, results)
+            return keras.tree.flatten(results)
 
-        with torch.no_grad():
-            self._graph = make_fx(step, tracing_mode="real")(self._copies(), _leaves(batch))
+        with torch.no_grad(), torch.random.fork_rng():
+            self._graph = make_fx(traced, tracing_mode="real")(self._copies(), _leaves(batch))
         self._graph.graph.eliminate_dead_code()
         self._graph.recompile()
 
-    def __call__(self, batch: Tree) -> None:
-        """Take the step and change the variables."""
-        self._run([variable.value.detach() for variable in self._variables], batch)
+    def __call__(self, batch: Tree) -> Tree:
+        """Compute, and change the variables."""
+        return self._run([variable.value.detach() for variable in self._variables], batch)
 
-    def tried(self, batch: Tree) -> list[torch.Tensor]:
-        """Take the step on copies and return them; no variable changes."""
+    def tried(self, batch: Tree) -> tuple[list[torch.Tensor], Tree]:
+        """Compute on copies of the variables and return them; nothing changes."""
         values = self._copies()
-        self._run(values, batch)
-        return values
+        with torch.random.fork_rng():
+            return values, self._run(values, batch)
 
-    def _run(self, values: list[torch.Tensor], batch: Tree) -> None:
-        # Nothing here needs a gradient, but oneDNN's LSTM keeps what its backward needs only where one is possible.
-        with torch.enable_grad():
-            self._graph(values, _leaves(batch))
+    def _run(self, values: list[torch.Tensor], batch: Tree) -> Tree:
+        with torch.set_grad_enabled(self._gradients):
+            return keras.tree.pack_sequence_as(self._form, self._graph(values, _leaves(batch)))
 
     def _copies(self) -> list[torch.Tensor]:
         return [variable.value.detach().clone() for variable in self._variables]
 
 
 def disagreement(
-    step: TracedStep, variables: Sequence[keras.Variable], batch: Tree, take: Callable[[], Any]
-) -> str | None:
-    """Take the step by `take`; say in what way the traced one differs, or return None if it does not."""
+    traced: Traced, variables: Sequence[keras.Variable], batch: Tree, compute: Callable[[Tree], Tree]
+) -> tuple[str | None, Tree]:
+    """Compute as Keras does; say in what way the trace differs, or None if it does not, and what Keras returned."""
     before = [variable.value.detach().clone() for variable in variables]
-    traced = step.tried(batch)
-    take()
-    for variable, old, other in zip(variables, before, traced, strict=True):
+    values, results = traced.tried(batch)
+    expected = compute(batch)
+    for variable, old, other in zip(variables, before, values, strict=True):
         new = variable.value.detach()
-        way = torch.linalg.vector_norm((new - old).double())
-        apart = torch.linalg.vector_norm((new - other).double())
-        if not apart <= TOLERANCE * way + 1e-6 * torch.linalg.vector_norm(old.double()):
-            return f"the traced step changes '{variable.path}' in another way than Keras"
-    return None
+        if not _near(new - old, new - other, TOLERANCE, old):
+            return f"the traced step changes '{variable.path}' in another way than Keras", expected
+    for one, other in zip(_leaves(expected), _leaves(results), strict=True):
+        if not _near(one, one - other, TOLERANCE, one):
+            return "the traced step returns something else than Keras", expected
+    return None, expected
 
 
-def unique(variables: Sequence[keras.Variable]) -> list[keras.Variable]:
+def _near(way: torch.Tensor, apart: torch.Tensor, share: float, scale: torch.Tensor) -> bool:
+    size, allowed, difference = (torch.linalg.vector_norm(value.double()) for value in (way, scale, apart))
+    return bool(difference <= share * size + 1e-6 * allowed)
+
+
+def _unique(variables: Sequence[keras.Variable]) -> list[keras.Variable]:
     """The variables in their order, each once."""
     return list({id(variable): variable for variable in variables}.values())
 
 
-def _leaves(batch: Tree) -> list[torch.Tensor]:
-    return [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
+def _leaves(tree: Tree) -> list[torch.Tensor]:
+    return [leaf for leaf in keras.tree.flatten(tree) if leaf is not None]
 
 
 def _nested(batch: Tree, leaves: Sequence[torch.Tensor]) -> Tree:
@@ -93,19 +156,32 @@ def _nested(batch: Tree, leaves: Sequence[torch.Tensor]) -> Tree:
     return keras.tree.map_structure(lambda leaf: None if leaf is None else next(remaining), batch)
 
 
-def _train_step(model: Any, batch: Tree) -> None:
-    """What Keras's TorchTrainer.train_step computes, without the `grad` of a module's parameters."""
+def train_step(model: Any, batch: Tree) -> None:
+    """What Keras's TorchTrainer.train_step computes, without the `grad` of a module's parameters and the results of the
+    metrics, which are asked for once a chunk."""
     x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(batch)
     weights = model.trainable_variables
     learning = [variable.value.requires_grad_() for variable in weights]
     with torch.enable_grad():
-        y_pred = model(x, training=True) if model._call_has_training_arg else model(x)
-        loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
-        rows = _leaves(x)[0].shape[0]
-        model._loss_tracker.update_state(loss.detach(), sample_weight=rows)
+        y_pred, loss = _outputs_and_loss(model, x, y, sample_weight, training=True)
         gradients = torch.autograd.grad(model.optimizer.scale_loss(loss), learning, allow_unused=True)
     for value in learning:
         value.requires_grad_(False)
     model.optimizer.apply(gradients, weights)
     detached = keras.tree.map_structure(torch.Tensor.detach, y_pred)
     model.compute_metrics(x, y, detached, sample_weight=sample_weight)
+
+
+def test_step(model: Any, batch: Tree) -> None:
+    """What Keras's TorchTrainer.test_step computes, without the results of the metrics."""
+    x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(batch)
+    y_pred, _ = _outputs_and_loss(model, x, y, sample_weight, training=False)
+    model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def _outputs_and_loss(model: Any, x: Tree, y: Tree, sample_weight: Tree, *, training: bool) -> tuple[Tree, Any]:
+    """The outputs, and the loss, which the tracker of the losses has counted."""
+    y_pred = model(x, training=training) if model._call_has_training_arg else model(x)
+    loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+    model._loss_tracker.update_state(loss.detach(), sample_weight=_leaves(x)[0].shape[0])
+    return y_pred, loss

@@ -12,7 +12,7 @@ if registry.choice()[0].name != "torch":
 
 import numpy as np
 import torch
-from training import FLOAT32, dense, points
+from training import FLOAT32, dense, draws, points
 
 from unidl import Trainer
 
@@ -129,6 +129,88 @@ def test_everything_of_a_model_is_brought_to_the_device(monkeypatch):
     moved.clear()
     trainer.predict(points(4).x)
     assert {id(one) for one in model.variables} <= set(moved)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("with_states", [False, True])
+def test_recurrent_layers_skip_what_keras_skips(kind, with_states):
+    """Masked steps anywhere, in rows with all and with none of them, read in both directions, with what a
+    Bidirectional layer asks for: zeros in place of the output before."""
+    import itertools
+
+    import keras
+    from unidl_torch.kernels import REPLACEMENTS
+
+    drawn = draws()
+    mask = torch.tensor(drawn.random((6, 9)) > 0.4)
+    mask[0], mask[1] = False, True
+    steps = torch.tensor(drawn.normal(size=(6, 9, 3)), dtype=torch.float32, requires_grad=True)
+    states = [torch.tensor(drawn.normal(size=(6, 5)), dtype=torch.float32) for _ in range(2 if kind == "LSTM" else 1)]
+    for backwards, zeros, sequences in itertools.product([False, True], repeat=3):
+        layer = getattr(keras.layers, kind)(
+            5,
+            go_backwards=backwards,
+            zero_output_for_mask=zeros,
+            return_sequences=sequences,
+            return_state=with_states,
+        )
+        layer.build((6, 9, 3))
+        for weight in layer.trainable_weights:
+            weight.assign(drawn.normal(scale=0.5, size=weight.shape))
+        expected = outputs_and_gradients(layer, steps, mask, states if with_states else None)
+        with REPLACEMENTS.in_use():
+            found = outputs_and_gradients(layer, steps, mask, states if with_states else None)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def outputs_and_gradients(layer, steps, mask, states):
+    import keras
+
+    outputs = keras.tree.flatten(layer(steps, mask=mask, initial_state=states))
+    loss = sum(torch.sum(output * torch.sin(torch.arange(output.numel())).reshape(output.shape)) for output in outputs)
+    gradients = torch.autograd.grad(loss, [steps, *(weight.value for weight in layer.trainable_weights)])
+    return [*(output.detach() for output in outputs), *gradients]
+
+
+@pytest.mark.parametrize("seed", [3, None])
+def test_dropout_is_traced_and_drops_other_units_in_each_step(seed):
+    """A mask that the trace held as a constant would train a smaller model; nothing learns here, so that the losses
+    tell the masks apart."""
+    import keras
+
+    model = dense(dropout=0.5, seed=seed, optimizer=keras.optimizers.SGD(0.0), units=32)
+    trainer = Trainer(model)
+    trainer.fit(points(8), epochs=20, batch_size=8, progress="quiet")
+    assert trainer.why_not_compiled is None
+    assert len(set(trainer.history["loss"])) == 20
+
+
+def test_predicting_and_testing_are_traced_once_they_go_on(monkeypatch):
+    """Rows come one by one where a model answers requests: Keras's share of each is many times what it computes."""
+    model = dense(metrics=["mae"])
+    trainer = Trainer(model)
+    expected = trainer.predict(points(20).x)
+    rows = [trainer.predict(row[np.newaxis]) for row in points(20).x]
+    np.testing.assert_allclose(np.concatenate(rows), expected, atol=FLOAT32)
+    tested = trainer.evaluate(points(20), batch_size=20)
+    monkeypatch.setattr(type(model), "call", None)
+    np.testing.assert_allclose(trainer.predict(points(1).x), expected[:1], atol=FLOAT32)
+    monkeypatch.undo()
+    again = trainer.evaluate(points(20), batch_size=1)
+    for name, value in tested.items():
+        np.testing.assert_allclose(again[name], value, rtol=1e-5)
+
+
+def test_a_trace_sees_weights_that_have_changed_since():
+    model = dense()
+    trainer = Trainer(model)
+    for row in points(20).x:
+        trainer.predict(row[np.newaxis])
+    for weight in model.weights:
+        weight.assign(weight + 0.1)
+    x = points(1).x
+    np.testing.assert_allclose(trainer.predict(x), dense_outputs(model, x), rtol=FLOAT32, atol=FLOAT32)
 
 
 def test_torch_compile_is_not_promised():

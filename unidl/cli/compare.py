@@ -141,7 +141,7 @@ def _choose(arguments: argparse.Namespace) -> int:
     from unidl.compare.measure import Plan
     from unidl.errors import UsageError
 
-    groups = _groups(arguments, against=())
+    groups = _groups(arguments, against=(), features=False)
     if len({group.model for group in groups}) < len(groups):
         raise UsageError("Cannot use --choose with several precisions or batch sizes: a model is kept once.")
     plan = Plan(ROUNDS, min(SECONDS, arguments.seconds), arguments.rows, extras=False)
@@ -162,7 +162,7 @@ def _choose(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _groups(arguments: argparse.Namespace, against: Sequence[str]) -> Groups:
+def _groups(arguments: argparse.Namespace, against: Sequence[str], *, features: bool = True) -> Groups:
     from unidl.compare.request import requested
 
     return requested(
@@ -172,6 +172,7 @@ def _groups(arguments: argparse.Namespace, against: Sequence[str]) -> Groups:
         precisions=arguments.precisions,
         batch_sizes=arguments.batch_sizes,
         against=against,
+        features=features,
     )
 
 

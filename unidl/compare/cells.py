@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from unidl.compare.workloads import workload
 from unidl.errors import UsageError
 
-IMPLEMENTATIONS = ("unidl", "keras", "native")
-"""Our loop; stock `compile` and `fit`; the training loop that is written by hand in the framework alone."""
-
-BATCH_SIZE = 128
-BATCH_SIZES = {"transfer": 16}
-"""What a model trains with if nobody says; `BATCH_SIZE` for the others."""
+IMPLEMENTATIONS = ("unidl", "unidl-features", "keras", "native")
+"""Our loop; our loop with `precompute_frozen`, where a model has a frozen front; stock `compile` and `fit`; the
+training loop that is written by hand in the framework alone."""
+OURS = ("unidl", "unidl-features")
 
 
 @dataclass(frozen=True)
@@ -61,25 +60,29 @@ def cells(
     precisions: Sequence[str],
     batch_sizes: Sequence[int],
     against: Sequence[str],
+    features: bool = True,
 ) -> dict[Group, tuple[Cell, ...]]:
     """Return every group with its cells, the twin of the first one right behind it.
 
-    batch_sizes: none means what suits each model. against: the implementations beside our own.
+    batch_sizes: none means what suits each model. against: the implementations beside our own. features: whether our
+    loop is measured with `precompute_frozen` as well, where a model has a frozen front.
     Raises `UsageError` for an implementation that does not exist.
     """
     unknown = [name for name in against if name not in IMPLEMENTATIONS]
     if unknown:
         raise UsageError(f"Unknown implementation {unknown[0]!r}. Known: {', '.join(IMPLEMENTATIONS)}.")
-    implementations = [name for name in IMPLEMENTATIONS if name == "unidl" or name in against]
     groups: dict[Group, tuple[Cell, ...]] = {}
     for model in models:
+        work = workload(model)
+        wanted = ("unidl", "unidl-features", *against) if features and work.frozen_front else ("unidl", *against)
         for precision in precisions:
-            for batch_size in batch_sizes or (BATCH_SIZES.get(model, BATCH_SIZE),):
+            for batch_size in batch_sizes or (work.batch_size,):
                 group = Group(model, device, precision, batch_size)
                 members = [
                     Cell(backend, model, device, precision, batch_size, implementation)
                     for backend in backends
-                    for implementation in implementations
+                    for implementation in IMPLEMENTATIONS
+                    if implementation in wanted
                 ]
                 groups[group] = (members[0], replace(members[0], twin=True), *members[1:])
     return groups

@@ -11,7 +11,7 @@ from unidl.compare import wording
 from unidl.compare.results import Run
 from unidl.compare.summary import Row, Summary, summarize
 
-COLOURS = {"unidl": "#0072b2", "keras": "#e69f00", "native": "#7f7f7f"}
+COLOURS = {"unidl": "#0072b2", "unidl-features": "#56b4e9", "keras": "#e69f00", "native": "#7f7f7f"}
 """Told apart by the colour-blind as well (Okabe & Ito 2008, "Color Universal Design")."""
 OTHER_COLOUR = "#cc79a7"
 BAR_INCHES = 0.26

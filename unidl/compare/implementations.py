@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -93,12 +94,13 @@ class ByFit(ABC):
 
 
 class ByUnidl(ByFit):
-    """Our loop, as a person uses it."""
+    """Our loop, as a person uses it. precompute_frozen: as in `Trainer.fit`."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, *, precompute_frozen: bool = False) -> None:
         import keras
 
         self._setting = setting
+        self._precompute_frozen = precompute_frozen
         # No metrics beside the loss: the implementations by hand have none.
         self._trainer = Trainer(
             setting.model,
@@ -113,8 +115,14 @@ class ByUnidl(ByFit):
         return self._trainer.predict(x, batch_size=batch_size)
 
     def _fit(self, x: Any, y: Any, *, epochs: int, shuffle: bool) -> float:
-        batch_size = self._setting.batch_size
-        self._trainer.fit((x, y), epochs=epochs, batch_size=batch_size, shuffle=shuffle, progress="quiet")
+        self._trainer.fit(
+            (x, y),
+            epochs=epochs,
+            batch_size=self._setting.batch_size,
+            shuffle=shuffle,
+            precompute_frozen=self._precompute_frozen,
+            progress="quiet",
+        )
         return float(self._trainer.history["loss"][-1])
 
 
@@ -185,4 +193,9 @@ def _wait(setting: Setting) -> None:
     setting.backend.synchronise(weights)
 
 
-MAKERS: Mapping[str, Callable[[Setting], Implementation]] = {"unidl": ByUnidl, "keras": ByKeras, "native": ByHand}
+MAKERS: Mapping[str, Callable[[Setting], Implementation]] = {
+    "unidl": ByUnidl,
+    "unidl-features": partial(ByUnidl, precompute_frozen=True),
+    "keras": ByKeras,
+    "native": ByHand,
+}

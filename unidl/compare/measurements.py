@@ -40,7 +40,8 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
         model = work.build(chosen.name)
     data = work.data(work.epoch_rows(batch_size, command["rows"]))
     setting = Setting(backend, work.name, model, data, device, chosen, batch_size)
-    flops = training_flops(model)
+    # With features computed once, what a sample costs depends on the number of epochs.
+    flops = training_flops(model) if command["implementation"] != "unidl-features" else None
 
     started = time.perf_counter()
     implementation = make(command["implementation"], setting)
@@ -58,7 +59,7 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
         "device_name": device.name,
         "versions": backend.versions(),
         "rows": setting.rows,
-        "epochs": max(1, round(command["seconds"] / epoch_seconds)),
+        "epochs": work.epochs or max(1, round(command["seconds"] / epoch_seconds)),
         "losses": losses,
         "first_step_seconds": first_step_seconds,
         "ready_seconds": first_step_seconds + max(0.0, first_epoch_seconds - epoch_seconds),

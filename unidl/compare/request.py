@@ -23,6 +23,7 @@ def requested(
     precisions: Sequence[str] | None,
     batch_sizes: Sequence[int] | None,
     against: Sequence[str],
+    features: bool = True,
 ) -> dict[Group, tuple[Cell, ...]]:
     """Return the groups; None means the default.
 
@@ -40,6 +41,7 @@ def requested(
         precisions=_known("precision", precisions or (_default_precision(),), precision.NAMES),
         batch_sizes=batch_sizes or (),
         against=against,
+        features=features,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unidl.compare import statistics
-from unidl.compare.cells import Group
+from unidl.compare.cells import OURS, Group
 from unidl.compare.results import Measurement, Run
 from unidl.compare.statistics import Interval
 
@@ -122,7 +122,7 @@ def _ratios(one: Measurement, comparable: Sequence[Measurement], resolved: float
     bases = {
         each.cell.implementation: each
         for each in comparable
-        if each.cell.backend == one.cell.backend and each.cell.implementation != "unidl"
+        if each.cell.backend == one.cell.backend and each.cell.implementation not in OURS
     }
     natives = [each for each in comparable if each.cell.implementation == "native"]
     if len({each.cell.backend for each in comparable}) > 1 and natives:

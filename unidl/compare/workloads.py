@@ -23,7 +23,9 @@ LEARNING_RATE = 1e-3
 class Workload:
     """One model to train, the same in every implementation.
 
-    build: makes the Keras model in a precision. data: makes so many rows. rows: how many an epoch has.
+    build: makes the Keras model in a precision. data: makes so many rows. rows: how many an epoch has. batch_size: if
+    nobody says. epochs: of a round; None for as many as take the time of a round. frozen_front: whether our loop is
+    measured with `precompute_frozen` as well.
     """
 
     name: str
@@ -31,6 +33,9 @@ class Workload:
     build: Callable[[str], keras.Model]
     data: Callable[[int], Batches]
     rows: int
+    batch_size: int = 128
+    epochs: int | None = None
+    frozen_front: bool = False
 
     def epoch_rows(self, batch_size: int, rows: int | None = None) -> int:
         """Rows of an epoch that whole batches fill, at least 8 of them. rows: about how many, instead of its own."""
@@ -137,7 +142,16 @@ WORKLOADS = (
     Workload("lstm", "LSTM of 128 units, 1 000 words, 20 steps, 388 584 parameters", _lstm, _words, 4096),
     Workload("gru", "GRU of 128 units, 1 000 words, 20 steps", _gru, _words, 4096),
     Workload("resnet", "ResNet-20 with batch normalization, images 32x32x3", _resnet, _images(32, 32, 3), 1024),
-    Workload("transfer", "frozen VGG16, new head, images 64x64x3", _transfer, _images(64, 64, 3), 128),
+    Workload(
+        "transfer",
+        "frozen VGG16, new head, images 64x64x3",
+        _transfer,
+        _images(64, 64, 3),
+        128,
+        batch_size=16,
+        epochs=10,
+        frozen_front=True,
+    ),
 )
 DEFAULT = ("cnn", "lstm", "transfer")
 """What is compared if nobody says."""

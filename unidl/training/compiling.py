@@ -44,6 +44,11 @@ def ensure_compiled(model: keras.Model, optimizer: Any = None, loss: Any = None,
     model.compile(**settings | {"optimizer": _optimizer(model, settings.get("optimizer"), "optimizer" in given)})
 
 
+def compile_like(model: keras.Model, other: keras.Model) -> None:
+    """Compile `model`, a part of `other`, as `other` is, on the same optimizer."""
+    model.compile(**_compiled_with(other, with_loss=True), auto_scale_loss=False)
+
+
 def require_trainable(model: keras.Model) -> None:
     """Raise `ModelError` if no step of this model could learn anything, or Keras would fail at the first one."""
     import keras

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unidl.backend import Chunk, Logs, TrainLoop
+from unidl.backend import Batches, Chunk, Logs, TrainLoop, Tree
 from unidl.data.dataset import Split
+from unidl.data.trees import leaves
 from unidl.errors import TrainingError
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.order import chunks, epoch_order
@@ -30,6 +31,7 @@ class FitSettings:
     seed: int
     shuffle: bool = True
     initial_epoch: int = 0
+    precompute_frozen: bool = False
 
 
 class Fit:
@@ -202,6 +204,15 @@ def evaluated(
         return loss_first(logs.read() if logs is not None else {})
     finally:
         loop.commit()
+
+
+def predicted(loop: TrainLoop, data: Batches, batch_size: int) -> Tree:
+    """Return the outputs of the model for the rows of `data`, in their order, as NumPy arrays."""
+    import keras
+
+    order = epoch_order(len(leaves(data.x)[0]), seed=0, epoch=0, shuffle=False)
+    parts = [loop.predict(chunk) for chunk in chunks(data, order, batch_size=batch_size, steps=loop.steps_per_dispatch)]
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def loss_first(metrics: Metrics) -> Metrics:

@@ -23,6 +23,10 @@ Metrics = dict[str, Any]
 class Progress(Protocol):
     """Told by the trainer what happens; how often the metrics are looked at is its own choice."""
 
+    def message(self, text: str) -> None:
+        """Something takes a while, outside the epochs."""
+        ...
+
     def start(self, title: str, *, epochs: int, rows: int) -> None:
         """A run begins. rows: training rows an epoch."""
         ...
@@ -91,6 +95,8 @@ def plain(value: Any) -> Any:
 class QuietProgress:
     """Says nothing."""
 
+    def message(self, text: str) -> None: ...
+
     def start(self, title: str, *, epochs: int, rows: int) -> None: ...
 
     def epoch_started(self, epoch: int) -> None: ...
@@ -111,6 +117,9 @@ class LineProgress(QuietProgress):
     def __init__(self, out: IO[str]) -> None:
         self._out = out
         self._epochs = self._epoch = self._rows_done = 0
+
+    def message(self, text: str) -> None:
+        self._say(text)
 
     def start(self, title: str, *, epochs: int, rows: int) -> None:
         self._epochs = epochs
@@ -136,11 +145,14 @@ class LineProgress(QuietProgress):
 
 
 class JsonProgress(QuietProgress):
-    """One JSON object a line: {"event": "start" | "epoch" | "stop", ...}."""
+    """One JSON object a line: {"event": "message" | "start" | "epoch" | "stop", ...}."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
         self._epoch = self._rows_done = 0
+
+    def message(self, text: str) -> None:
+        self._say(event="message", text=text)
 
     def start(self, title: str, *, epochs: int, rows: int) -> None:
         self._say(event="start", title=title, epochs=epochs, rows=rows)

@@ -38,6 +38,9 @@ class BarProgress(QuietProgress):
         self._epochs = self._rows = self._rows_done = 0
         self._description = ""
 
+    def message(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
     def start(self, title: str, *, epochs: int, rows: int) -> None:
         self._epochs, self._rows = epochs, rows
         self._console.print(title, style="bold", markup=False)
