@@ -139,6 +139,7 @@ def test_a_new_head_on_a_run_with_images_of_another_size_and_colour(tmp_path):
         "3",
         "--early-stopping",
         "1",
+        "--precompute-frozen",
         "--quiet",
         "--out",
         out,
@@ -154,6 +155,7 @@ def test_a_new_head_on_a_run_with_images_of_another_size_and_colour(tmp_path):
     assert record_of(model).class_names == ("below", "left", "right")
     assert not base_of(model).trainable_weights
     assert read_run(out)["configuration"]["base"] == str(base)
+    assert read_run(out)["configuration"]["precompute_frozen"] is True
 
 
 def no_download(name, origin, **_):
@@ -184,6 +186,7 @@ MISTAKES = {
     "an unknown device": (["cnn", "--data", arrays_file, "--device", "tpu"], 4, "'tpu'"),
     "TF32 on a CPU": (["cnn", "--data", arrays_file, "--device", "cpu", "--precision", "tf32"], 5, "TF32 exists only"),
     "a base for an LSTM": (["lstm", "--base", "runs/cnn"], 2, "Cannot use --base with `unidl train lstm`"),
+    "no base to compute once": (["cnn", "--precompute-frozen"], 2, "Cannot use --precompute-frozen with"),
     "a size for text": (["lstm", "--image-size", "32"], 2, "Cannot use --image-size with `unidl train lstm`"),
     "a base that is not there": (["transfer", "--base", "no", "--data", image_folder, "--image-size", "20"], 7, "'no'"),
     "no epochs": (["cnn", "--epochs", "0"], 2, "'0' is no whole number of at least 1"),

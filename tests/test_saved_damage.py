@@ -219,15 +219,15 @@ def test_a_weights_file_made_by_hand_is_one_error(saved, content: bytes):
 
 def test_a_weight_that_does_not_fit_changes_no_other(saved, model):
     """All are looked at before the first is given its value: a half-loaded model would look like a trained one."""
-    from unidl.training.saved import _assign_weights
+    from unidl.training.saved import assign_weights
 
     weights = weights_of(saved)
     other = build_cnn((8, 8, 1), 3, filters=(2, 2), dense_units=4)
     before = outputs(other, IMAGES)
     with pytest.raises(SavedModelError):
-        _assign_weights(other, weights | {"logits/bias": np.zeros(5, np.float32)}, saved)
+        assign_weights(other, weights | {"logits/bias": np.zeros(5, np.float32)}, saved)
     np.testing.assert_array_equal(outputs(other, IMAGES), before)
-    _assign_weights(other, weights, saved)
+    assign_weights(other, weights, saved)
     assert_same_model(other, model, IMAGES)
 
 

@@ -210,7 +210,7 @@ def test_options_go_together(backend, case):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, print_blob=True)
+@settings(max_examples=4, deadline=None, print_blob=True)
 @given(case=cases())
 def test_many_options_go_together(backend, case):
     assert_options_go_together(backend, case)

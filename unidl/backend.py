@@ -103,6 +103,8 @@ class Chunk:
 
     data: Batches
     rows: np.ndarray[Any, np.dtype[np.int64]]
+    partial: bool = False
+    """Whether this is what is left over at the end of an epoch: one batch, smaller than the others."""
 
 
 class Logs(Protocol):
@@ -117,7 +119,7 @@ class TrainLoop(Protocol):
     """One compiled model on one device. Between `run` and `commit` the Keras variables may be stale."""
 
     steps_per_dispatch: int
-    """How many steps a chunk should hold for this model, device and framework."""
+    """The most steps of a chunk for this model and device; the trainer takes fewer where steps take long."""
 
     why_not_compiled: str | None
     """Why steps run one by one in plain Keras instead of in the adapter's own loop; None if they do not."""

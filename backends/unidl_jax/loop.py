@@ -16,8 +16,8 @@ from unidl.backend import Batches, Chunk, Tree
 from unidl.errors import TrainingError
 from unidl_jax.kernels import kernels
 
-STEPS = 16
-"""Steps a dispatch: on a GPU launching one costs as much as a small step computes."""
+STEPS = 256
+"""Most steps of a chunk; the trainer takes fewer where a step takes long."""
 
 RESIDENT_SHARE = 0.5
 """Data that fits into this share of the GPU memory that is free stays there."""
@@ -75,7 +75,7 @@ class JaxLoop:
         logs: dict[str, Any] = {}
         try:
             with self._kernels():
-                if self._rolls(state, data, rows):
+                if not chunk.partial and self._rolls(state, data, rows):
                     padded = np.zeros((self.steps_per_dispatch, rows.shape[1]), np.int32)
                     padded[: len(rows)] = rows
                     self._state, logs = self._train_many(state, data, padded, len(rows))
@@ -142,9 +142,6 @@ class JaxLoop:
             return False
         size = rows.shape[1]
         if size not in self._rolled:
-            # The last batch of an epoch comes alone: a loop for it would be one more program.
-            if len(rows) == 1:
-                return False
             self._rolled[size] = self._device.platform != "cpu" or not _convolves(
                 self._train_one.trace(state, data, rows[0]).jaxpr
             )

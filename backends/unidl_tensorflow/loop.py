@@ -14,8 +14,8 @@ from unidl.backend import Batches, Chunk, Device, Tree
 from unidl_tensorflow.kernels import kernels
 from unidl_tensorflow.placing import place
 
-STEPS = 16
-"""Steps a dispatch: enough to hide the call of a `tf.function` behind a small step."""
+STEPS = 256
+"""Most steps of a chunk; the trainer takes fewer where a step takes long."""
 
 RESIDENT_BYTES = 2**31
 """Data of at most this size stays on a GPU; TensorFlow does not tell how much memory is free."""
@@ -57,13 +57,12 @@ class TensorFlowLoop:
         self._build(chunk)
         with self._placed(), self._kernels():
             steps, size = chunk.rows.shape
-            # The last batch of an epoch comes alone: a loop for it would be one more program.
-            if self.steps_per_dispatch == 1 or (steps == 1 and size not in self._looped):
+            # A loop for the last batch of an epoch would be one more program.
+            if self.steps_per_dispatch == 1 or chunk.partial:
                 logs = {}
                 for rows in chunk.rows:
                     logs = self._train_one(_batch(chunk, rows))
                 return TensorFlowLogs(logs)
-            self._looped.add(size)
             data, rows = self._placed_data(chunk)
             padded = np.zeros((self.steps_per_dispatch, size), np.int32)
             padded[:steps] = rows
@@ -106,7 +105,6 @@ class TensorFlowLoop:
         # XLA compiles a step, not the loop around it, as in Keras.
         self._step = self._train_one if xla else model.train_step
         self._train_many = compiled(self._train_steps)
-        self._looped: set[int] = set()
 
     def _train_steps(self, data: Tree, rows: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
         """Take `count` steps. That it is no constant spares a second program for the end of an epoch."""

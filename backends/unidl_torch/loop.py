@@ -6,7 +6,6 @@ Every step writes to the Keras variables, so there is nothing to commit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,10 +16,10 @@ import torch
 
 from unidl.backend import Batches, Chunk, Tree
 from unidl_torch.kernels import REPLACEMENTS
-from unidl_torch.tracing import Step, test_step, train_step
+from unidl_torch.tracing import Leaves, Step, nested, test_step, train_step
 
-STEPS = 16
-"""Steps a chunk: the metrics are computed, and the trainer looks around, after each chunk."""
+STEPS = 256
+"""Most steps of a chunk; the trainer takes fewer where a step takes long."""
 
 TRACED_AFTER = 8
 """Batches of one shape to test or predict before their step is traced, which takes as long as some of them."""
@@ -59,36 +58,34 @@ class TorchLoop:
 
     def run(self, chunk: Chunk) -> TorchLogs:
         self._prepare(chunk, training=True)
+        form, batches = self._batches(chunk)
         if self._plain:
-            logs = {}
-            for batch in self._batches(chunk):
-                logs = self._model.train_step(batch)
-            return TorchLogs(logs)
+            return TorchLogs([self._model.train_step(nested(form, leaves)) for leaves in batches][-1])
         with REPLACEMENTS.where_sound():
-            for batch in self._batches(chunk):
-                self._train(batch)
+            self._train.take(form, batches)
         self.why_not_compiled = self._train.why_not_traced
         return self._metrics()
 
     def test(self, chunk: Chunk) -> TorchLogs:
         self._prepare(chunk, training=False)
+        form, batches = self._batches(chunk)
         if self._plain or _is_own(self._model, "test_step"):
-            logs = {}
             with torch.no_grad():
-                for batch in self._batches(chunk):
-                    logs = self._model.test_step(batch)
-            return TorchLogs(logs)
-        with torch.no_grad(), REPLACEMENTS.where_sound():
-            for batch in self._batches(chunk):
-                self._test(batch)
+                return TorchLogs([self._model.test_step(nested(form, leaves)) for leaves in batches][-1])
+        with REPLACEMENTS.where_sound():
+            self._test.take(form, batches)
         return self._metrics()
 
     def predict(self, chunk: Chunk) -> Tree:
         self._set_mode(training=False)
         move(self._model.variables, self._device)
-        step = self._model.predict_step if self._plain else self._predict
-        with torch.no_grad(), nullcontext() if self._plain else REPLACEMENTS.where_sound():
-            outputs = [step(batch) for batch in self._batches(chunk)]
+        form, batches = self._batches(chunk)
+        if self._plain:
+            with torch.no_grad():
+                outputs = [self._model.predict_step(nested(form, leaves)) for leaves in batches]
+        else:
+            with REPLACEMENTS.where_sound():
+                outputs = self._predict.take(form, batches)
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
     def reset_metrics(self) -> None:
@@ -108,7 +105,8 @@ class TorchLoop:
         self._set_mode(training=training)
         model = self._model
         if not self._built:
-            model._symbolic_build(data_batch=next(self._batches(chunk)))
+            form, batches = self._batches(chunk)
+            model._symbolic_build(data_batch=nested(form, next(batches)))
             self._built = True
         if not self._placed:
             optimizer = model.optimizer.variables if model.optimizer is not None else []
@@ -120,20 +118,19 @@ class TorchLoop:
         if self._model.training != training:
             self._model.train(training)
 
-    def _batches(self, chunk: Chunk) -> Iterator[Tree]:
-        """The batches of a chunk, gathered on the device from data that stays there, if it fits."""
+    def _batches(self, chunk: Chunk) -> tuple[Tree, Iterator[Leaves]]:
+        """How the tensors of a batch are nested, and those of each batch of the chunk, gathered on the device from data
+        that stays there, if it fits."""
         data = self._data.get(chunk.data)
         if data is None:
             data = self._data[chunk.data] = resident(chunk.data.parts(), self._device)
+        leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
         order = torch.from_numpy(chunk.rows).to(self._device)
-        for number, rows in enumerate(chunk.rows):
-            yield keras.tree.map_structure(lambda leaf: self._gathered(leaf, rows, order[number]), data)  # noqa: B023
+        return data, ([self._gathered(leaf, *rows) for leaf in leaves] for rows in zip(order, chunk.rows, strict=True))
 
-    def _gathered(self, leaf: Any, rows: np.ndarray[Any, Any], order: torch.Tensor) -> Any:
-        if leaf is None:
-            return None
+    def _gathered(self, leaf: Any, order: torch.Tensor, rows: np.ndarray[Any, Any]) -> torch.Tensor:
         if isinstance(leaf, torch.Tensor):
-            return leaf[order]
+            return leaf.index_select(0, order)
         return _tensor(leaf[rows]).to(self._device)
 
 

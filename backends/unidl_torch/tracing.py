@@ -7,7 +7,7 @@ forward, backward and optimizer, and changes the Keras variables in place.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,9 @@ from keras.src.trainers.data_adapters import data_adapter_utils
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from unidl.backend import Tree
+
+Leaves = list[torch.Tensor]
+"""The tensors of a nest, in order."""
 
 TOLERANCE = 1e-2
 """Largest difference between two steps from the same weights, as a share of how far the step goes. The operations are
@@ -45,12 +48,20 @@ class Step:
         self._traced: dict[Any, Traced] = {}
         self.why_not_traced: str | None = None
 
-    def __call__(self, batch: Tree) -> Tree:
-        """Take the step, and return what it returns."""
-        key = tuple((leaf.shape, leaf.dtype) for leaf in _leaves(batch))
+    def take(self, form: Tree, batches: Iterable[Leaves]) -> list[Tree]:
+        """Take a step on each batch, and return what each returns. form: how the tensors of a batch are nested, with
+        None where there is none."""
+        for traced in self._traced.values():
+            traced.bind()
+        with torch.set_grad_enabled(self._gradients):
+            return [self._taken(form, leaves) for leaves in batches]
+
+    def _taken(self, form: Tree, leaves: Leaves) -> Tree:
+        key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         traced = self._traced.get(key)
         if traced is not None:
-            return traced(batch)
+            return traced(leaves)
+        batch = nested(form, leaves)
         if self._seen[key] >= self._after and self.why_not_traced is None:
             return self._trace(key, batch)
         self._seen[key] += 1
@@ -68,6 +79,7 @@ class Step:
         self.why_not_traced, results = disagreement(traced, variables, batch, self._by_keras)
         if self.why_not_traced is None:
             self._traced[key] = traced
+            traced.bind()
         return results
 
 
@@ -83,38 +95,43 @@ class Traced:
     ) -> None:
         self._variables = variables
         self._form: Tree = None
+        self._values: list[torch.Tensor] = []
         # oneDNN's LSTM keeps what its backward needs only where a gradient is possible; a trace needs none itself.
         self._gradients = gradients
 
         def traced(values: list[torch.Tensor], leaves: list[torch.Tensor]) -> list[torch.Tensor]:
             mapping = list(zip(variables, values, strict=True))
             with keras.StatelessScope(state_mapping=mapping) as scope:
-                results = compute(_nested(batch, leaves))
+                results = compute(nested(batch, leaves))
             for variable, value in mapping:
                 new: Any = scope.get_current_value(variable)
                 if new is not None and new is not value:
                     value.copy_(new)
             self._form = keras.tree.map_structure(lambda _: None, results)
-            return keras.tree.flatten(results)
+            return _leaves(results)
 
         with torch.no_grad(), torch.random.fork_rng():
             self._graph = make_fx(traced, tracing_mode="real")(self._copies(), _leaves(batch))
         self._graph.graph.eliminate_dead_code()
         self._graph.recompile()
 
-    def __call__(self, batch: Tree) -> Tree:
+    def bind(self) -> None:
+        """Look where the variables are now; they stay there until somebody moves them."""
+        self._values = [variable.value.detach() for variable in self._variables]
+
+    def __call__(self, leaves: Leaves) -> Tree:
         """Compute, and change the variables."""
-        return self._run([variable.value.detach() for variable in self._variables], batch)
+        return self._run(self._values, leaves)
 
     def tried(self, batch: Tree) -> tuple[list[torch.Tensor], Tree]:
         """Compute on copies of the variables and return them; nothing changes."""
         values = self._copies()
-        with torch.random.fork_rng():
-            return values, self._run(values, batch)
+        with torch.random.fork_rng(), torch.set_grad_enabled(self._gradients):
+            return values, self._run(values, _leaves(batch))
 
-    def _run(self, values: list[torch.Tensor], batch: Tree) -> Tree:
-        with torch.set_grad_enabled(self._gradients):
-            return keras.tree.pack_sequence_as(self._form, self._graph(values, _leaves(batch)))
+    def _run(self, values: list[torch.Tensor], leaves: Leaves) -> Tree:
+        results = self._graph.forward(values, leaves)
+        return keras.tree.pack_sequence_as(self._form, results) if results else None
 
     def _copies(self) -> list[torch.Tensor]:
         return [variable.value.detach().clone() for variable in self._variables]
@@ -147,13 +164,14 @@ def _unique(variables: Sequence[keras.Variable]) -> list[keras.Variable]:
     return list({id(variable): variable for variable in variables}.values())
 
 
-def _leaves(tree: Tree) -> list[torch.Tensor]:
+def _leaves(tree: Tree) -> Leaves:
     return [leaf for leaf in keras.tree.flatten(tree) if leaf is not None]
 
 
-def _nested(batch: Tree, leaves: Sequence[torch.Tensor]) -> Tree:
+def nested(form: Tree, leaves: Leaves) -> Tree:
+    """The tensors nested like `form`, which has None where there is none."""
     remaining = iter(leaves)
-    return keras.tree.map_structure(lambda leaf: None if leaf is None else next(remaining), batch)
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else next(remaining), form)
 
 
 def train_step(model: Any, batch: Tree) -> None:

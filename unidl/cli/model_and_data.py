@@ -22,6 +22,7 @@ APPLICATION_SIDE = 224
 ONLY_FOR = {
     "base": ("transfer",),
     "weights": ("transfer",),
+    "precompute_frozen": ("transfer",),
     "image_size": ("cnn", "transfer"),
 }
 """The options that mean something for some models only."""

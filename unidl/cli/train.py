@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import math
+import signal
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
 from unidl.cli.numbers import fraction, positive_number, positive_whole
+from unidl.errors import SavedModelError, UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -25,6 +27,8 @@ log = logging.getLogger("unidl")
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
+TERMINATED = 143
+"""128 + SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,14 @@ RECIPES = {
 }
 
 
+AS_BEGUN = (
+    *("model", "data", "epochs", "batch_size", "learning_rate", "schedule", "clip_norm", "accumulate"),
+    *("early_stopping", "dropout", "base", "weights", "precompute_frozen", "image_size", "precision", "plot", "seed"),
+    *("save_every_steps", "out"),
+)
+"""The options that a run goes on with as it was begun."""
+
+
 def register(subparsers: options.Subparsers) -> None:
     """Add the command to the parser."""
     parser = options.add_command(
@@ -53,10 +65,11 @@ def register(subparsers: options.Subparsers) -> None:
         summary="Train a model and keep the run in a directory.",
         example="""unidl train cnn
             unidl train lstm --backend tensorflow --data my.txt --epochs 5 --out runs/text
-            unidl train transfer --base runs/cnn --data path/to/folder_of_class_folders""",
+            unidl train transfer --base runs/cnn --data path/to/folder_of_class_folders
+            unidl train --resume runs/text --backend jax""",
         run=run,
     )
-    parser.add_argument("model", choices=tuple(RECIPES), help="which of the three models")
+    parser.add_argument("model", nargs="?", choices=tuple(RECIPES), help="which of the three models")
     parser.add_argument(
         "--data",
         metavar="NAME",
@@ -82,8 +95,26 @@ def register(subparsers: options.Subparsers) -> None:
     parser.add_argument(
         "--weights", metavar="NAME", help="transfer, of a named base: a file, or none (default: imagenet)"
     )
+    parser.add_argument(
+        "--precompute-frozen",
+        action="store_true",
+        default=None,
+        help="transfer: compute what the frozen base gives once, not in every epoch; needs memory for it",
+    )
     parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the run is kept (default: runs/MODEL)")
+    parser.add_argument(
+        "--save-every-steps",
+        type=positive_whole,
+        metavar="N",
+        help="write a checkpoint beside the run every N steps and after each epoch; the newest two stay",
+    )
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help="go on with a run from its newest checkpoint, as it was begun, on this backend or another",
+    )
     parser.add_argument("--plot", action="store_true", help="draw the curves as curves.png, with matplotlib")
     options.add_backend(parser)
     options.add_device(parser)
@@ -96,17 +127,55 @@ def register(subparsers: options.Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Begin a run, or go on with one."""
+    from unidl.cli.model_and_data import refuse_idle_options
+
+    if arguments.resume is not None:
+        return _resume(arguments)
+    if arguments.model is None:
+        raise UsageError(f"Which model? One of {', '.join(RECIPES)}; or --resume and the directory of a run.")
+    refuse_idle_options(arguments)
+    return _train(arguments, arguments.out or Path("runs") / arguments.model, _configuration(arguments))
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    """Go on with the run of a directory, with what it was begun with."""
+    from unidl.training.checkpoint import Checkpoints
+
+    for name in AS_BEGUN:
+        if getattr(arguments, name) != arguments.command_parser.get_default(name):
+            option = "a model" if name == "model" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"Cannot use {option} with --resume: the run goes on as it was begun. Leave it out.")
+    folder = checkpoint_folder(arguments.resume)
+    found = Checkpoints(folder).newest()
+    if found is None:
+        raise SavedModelError(
+            f"Cannot go on with {arguments.resume}: there is no checkpoint in {folder}. A run that may have to go on "
+            "is begun with --save-every-steps."
+        )
+    configuration = found[0].position.configuration
+    if not {"model", "data"} <= configuration.keys():
+        raise SavedModelError(f"Cannot go on with {arguments.resume}: `unidl train` has not begun it.")
+    for name in AS_BEGUN:
+        setattr(arguments, name, configuration.get(name))
+    with options.applied(arguments):
+        return _train(arguments, arguments.resume, configuration)
+
+
+def checkpoint_folder(run: Path) -> Path:
+    """Where the checkpoints of a run are: beside its directory, which appears only when the run is whole."""
+    return run.with_name(f"{run.name}.checkpoints")
+
+
+def _train(arguments: argparse.Namespace, out: Path, configuration: dict[str, Any]) -> int:
     """Train, save, evaluate on the test rows."""
-    from unidl.cli.model_and_data import model_and_data, refuse_idle_options, training_and_validation
+    from unidl.cli.model_and_data import model_and_data, training_and_validation
     from unidl.training.directories import require_writable
     from unidl.training.run_directory import require_plotting, save_run
 
-    out = arguments.out or Path("runs") / arguments.model
-    refuse_idle_options(arguments)
     if arguments.plot:
         require_plotting()
     require_writable(out)
-    configuration = _configuration(arguments)
     with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
         model, data = model_and_data(arguments, configuration["data"])
     configuration["data_origin"] = dict(data.origin)
@@ -117,14 +186,23 @@ def run(arguments: argparse.Namespace) -> int:
     replaced = out.is_dir() and any(out.iterdir())
     if replaced:
         log.info("the run in %s will be replaced", out)
+    every = configuration["save_every_steps"]
     trainer.fit(
         train,
         validation=validation,
         epochs=configuration["epochs"],
         batch_size=configuration["batch_size"],
         early_stopping=arguments.early_stopping,
+        precompute_frozen=bool(arguments.precompute_frozen),
+        checkpoint=None if every is None else checkpoint_folder(out),
+        save_every_steps=every,
+        resume=arguments.resume is not None,
+        configuration=configuration,
         progress="json" if arguments.json else "quiet" if arguments.quiet else "auto",
     )
+    if trainer.interrupted and every is not None:
+        log.warning("stopped; go on with: unidl train --resume %s", out)
+        return TERMINATED if trainer.signal == signal.SIGTERM else INTERRUPTED
     if trainer.interrupted and replaced and not trainer.history:
         log.warning("interrupted in the first epoch; %s is left as it was", out)
         return INTERRUPTED
@@ -145,10 +223,24 @@ def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
         given = getattr(arguments, name)
         if given is not None:
             configuration[name] = given
-    for name in ("clip_norm", "accumulate", "early_stopping", "dropout", "image_size", "seed"):
+    for name in (
+        "clip_norm",
+        "accumulate",
+        "early_stopping",
+        "dropout",
+        "image_size",
+        "seed",
+        "precision",
+        "plot",
+        "save_every_steps",
+    ):
         configuration[name] = getattr(arguments, name)
     if arguments.model == "transfer":
-        configuration |= {"base": arguments.base or "VGG16", "weights": arguments.weights or "imagenet"}
+        configuration |= {
+            "base": arguments.base or "VGG16",
+            "weights": arguments.weights or "imagenet",
+            "precompute_frozen": bool(arguments.precompute_frozen),
+        }
     path = Path(configuration["data"]).expanduser()
     if configuration["data"] not in NAMES and path.exists():
         configuration["data"] = str(path.resolve())  # `unidl evaluate` may run in another directory

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import signal as signals
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from unidl.backend import Batches, Chunk, Logs, TrainLoop, Tree
-from unidl.data.dataset import Split
+from unidl.data.dataset import Split, take
 from unidl.data.trees import leaves
-from unidl.errors import TrainingError
+from unidl.errors import TrainingError, UsageError
+from unidl.training.checkpoint import Checkpoint, Position, Saving, Tracked
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.order import chunks, epoch_order
+from unidl.training.pace import Pace
 from unidl.training.progress import Metrics, Progress
 
 if TYPE_CHECKING:
@@ -46,18 +50,22 @@ class Fit:
         settings: FitSettings,
         callbacks: Sequence[keras.callbacks.Callback],
         progress: Progress,
+        *,
+        saving: Saving | None = None,
+        trained: keras.Model | None = None,
     ) -> None:
+        """saving: when checkpoints are written. trained: what the loop trains, where it is a part of the model."""
         import keras
 
         self._model = model
-        self._interrupt = Interrupt()
+        self._interrupt = Interrupt(terminates=saving is not None)
         self._loop = UninterruptedLoop(loop, self._interrupt)
         self._train = train
         self._validation = validation
         self._settings = settings
         self._progress = progress
         self._every_batch = any(looks_at_batches(callback, "train") for callback in callbacks)
-        self._steps = 1 if self._every_batch else loop.steps_per_dispatch
+        self._pace = Pace(1 if self._every_batch else loop.steps_per_dispatch)
         self._callbacks = keras.callbacks.CallbackList(
             list(callbacks),
             add_history=True,
@@ -67,11 +75,20 @@ class Fit:
             verbose=0,
         )
         self._metrics: Metrics = {}
+        self._saving = saving
+        self._tracked = Tracked(trained or model, list(callbacks))
+        self._start: Checkpoint | None = None
+        self._until_saved: int | None = None
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C has come."""
+        """Whether Ctrl-C has come, or SIGTERM where it is taken."""
         return self._interrupt.requested
+
+    @property
+    def signal(self) -> int | None:
+        """Which of them came."""
+        return self._interrupt.signal
 
     def run(self, title: str) -> keras.callbacks.History:
         """Train, and return Keras's History.
@@ -102,10 +119,14 @@ class Fit:
         self._callbacks.on_train_begin()
         why: str | None = None
         # Keras's BackupAndRestore says here where to go on.
-        for epoch in range(model._initial_epoch or self._settings.initial_epoch, self._settings.epochs):
-            why = self._epoch(epoch)
-            if why is not None:
-                break
+        first = model._initial_epoch or self._settings.initial_epoch
+        if self._resumes():
+            first = self._start.position.epoch
+        if self._start is None or not self._start.position.stopped:
+            for epoch in range(first, self._settings.epochs):
+                why = self._epoch(epoch)
+                if why is not None:
+                    break
         if model.optimizer is not None:
             # An optimizer that averages weights over the steps (use_ema=True) puts the averages into the model.
             model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -117,12 +138,17 @@ class Fit:
         self._callbacks.on_epoch_begin(epoch)
         self._progress.epoch_started(epoch)
         self._loop.reset_metrics()
+        done = 0
+        if self._start is not None and self._start.position.epoch == epoch and self._start.position.step > 0:
+            # What happens at the beginning of an epoch has happened to it before it was saved.
+            self._start.restore(self._model, self._tracked)
+            done = self._start.position.step
         started = time.perf_counter()
-        metrics = self._train_epoch(epoch)
+        metrics = self._train_epoch(epoch, done)
         seconds = time.perf_counter() - started
         self._loop.commit()
         if metrics is None:
-            return f"stopped by Ctrl-C in epoch {epoch + 1}"
+            return f"stopped by {self._stopped_by()} in epoch {epoch + 1}"
         if self._validation is not None:
             self._callbacks.on_test_begin()
             validated = evaluated(self._loop, self._validation, self._settings.batch_size, self._callbacks)
@@ -131,20 +157,21 @@ class Fit:
         self._metrics = metrics
         self._callbacks.on_epoch_end(epoch, metrics)
         self._progress.epoch_ended(metrics, seconds)
+        self._save(epoch + 1, 0)
         if self.interrupted:
-            return f"stopped by Ctrl-C after epoch {epoch + 1}"
+            return f"stopped by {self._stopped_by()} after epoch {epoch + 1}"
         if self._model.stop_training and epoch + 1 < self._settings.epochs:
             return f"stopped early after epoch {epoch + 1}"
         return None
 
-    def _train_epoch(self, epoch: int) -> Metrics | None:
-        """Run the chunks of an epoch and return its metrics, or None if Ctrl-C has cut it short.
+    def _train_epoch(self, epoch: int, step: int) -> Metrics | None:
+        """Run the chunks of an epoch from a step on and return its metrics, or None if Ctrl-C has cut it short.
 
         The metrics of one chunk are read while the next one computes.
         """
-        rows_done = step = 0
+        rows_done = min(step * self._settings.batch_size, len(self._train))
         previous: Logs | None = None
-        for chunk in self._chunks(epoch):
+        for chunk in self._chunks(epoch, step):
             if self._every_batch:
                 self._callbacks.on_train_batch_begin(step)
             logs = self._loop.run(chunk)
@@ -157,16 +184,92 @@ class Fit:
                 self._callbacks.on_train_batch_end(step - 1, loss_first(logs.read()))
                 looked = self._checked(logs, epoch, step)
             self._progress.advanced(rows_done, looked if self._progress.wants_metrics() else None)
+            if self._is_due(len(chunk.rows)) and rows_done < len(self._train):
+                self._checked(logs, epoch, step)  # a loss that is no number is never saved
+                self._save(epoch, step)
             if self._model.stop_training or (self.interrupted and rows_done < len(self._train)):
                 break
+        metrics = self._checked(previous, epoch, step)
         if self.interrupted and rows_done < len(self._train):
+            self._save(epoch, step)
             return None
-        return self._checked(previous, epoch, step)
+        return metrics
 
-    def _chunks(self, epoch: int) -> Iterator[Chunk]:
+    def _chunks(self, epoch: int, step: int) -> Iterator[Chunk]:
         settings = self._settings
         order = epoch_order(len(self._train), seed=settings.seed, epoch=epoch, shuffle=settings.shuffle)
-        return chunks(self._train, order, batch_size=settings.batch_size, steps=self._steps)
+        self._pace.rest()
+        if self._saving is not None and self._saving.every_steps is not None:
+            whole = epoch * math.ceil(len(self._train) / settings.batch_size) + step
+            self._until_saved = self._saving.every_steps - whole % self._saving.every_steps
+        rest = order[step * settings.batch_size :]
+        return chunks(self._train, rest, batch_size=settings.batch_size, steps=self._next_steps)
+
+    def _next_steps(self) -> int:
+        """How many steps come next: at most those until the next checkpoint."""
+        return min(self._pace(), self._until_saved or sys.maxsize)
+
+    def _is_due(self, steps: int) -> bool:
+        """Whether a checkpoint is to be written after these steps."""
+        if self._saving is None or self._until_saved is None:
+            return False
+        self._until_saved -= steps
+        due = self._until_saved <= 0
+        if due:
+            self._until_saved += self._saving.every_steps or 0
+        return due
+
+    def _save(self, epoch: int, step: int) -> None:
+        """Write a checkpoint, if the run has any: so many epochs are done, and steps of the one under way."""
+        if self._saving is None:
+            return
+        self._loop.commit()
+        position = Position(
+            epoch,
+            step,
+            self._must_be_same(),
+            dict(self._model.history.history),
+            stopped=bool(self._model.stop_training),
+            configuration=dict(self._saving.configuration),
+        )
+        self._saving.checkpoints.save(position, self._model, self._tracked)
+
+    def _resumes(self) -> bool:
+        """Go back to the newest checkpoint that is whole, if the run is to go on from there and has one."""
+        if self._saving is None or not self._saving.resume:
+            return False
+        found = self._saving.checkpoints.newest()
+        if found is None:
+            return False
+        self._start, damaged = found
+        position = self._start.position
+        for reason in damaged:
+            self._progress.message(f"passed over: {reason}")
+        wanted = self._must_be_same()
+        for name, value in wanted.items():
+            if position.settings.get(name) != value:
+                raise UsageError(
+                    f"Cannot go on from {self._start.path}: {name} was {position.settings.get(name)!r} there, and is "
+                    f"{value!r} now."
+                )
+        # Metrics and the optimizer have variables only once Keras has seen what a batch looks like.
+        batch = take(self._train, slice(0, self._settings.batch_size))
+        self._tracked.model._symbolic_build(data_batch=batch.parts())
+        self._start.restore(self._model, self._tracked)
+        self._model.history.history = dict(position.history)
+        self._model.history.epoch = list(range(self._settings.initial_epoch, position.epoch))
+        self._progress.message(f"goes on from epoch {position.epoch + 1}, step {position.step + 1}: {self._start.path}")
+        return True
+
+    def _stopped_by(self) -> str:
+        return "SIGTERM" if self.signal == signals.SIGTERM else "Ctrl-C"
+
+    def _must_be_same(self) -> dict[str, Any]:
+        """What another value of would make another run. The number of epochs may grow."""
+        return {
+            "rows": len(self._train),
+            **{name: value for name, value in asdict(self._settings).items() if name != "epochs"},
+        }
 
     def _checked(self, logs: Logs | None, epoch: int, step: int) -> Metrics:
         """Read metrics, "loss" first. The loss is a mean over the epoch, so one bad step shows from then on."""

@@ -34,16 +34,16 @@ class FrozenFront:
     """
 
     def __init__(self, model: keras.Model, compile_loop: Callable[[keras.Model], TrainLoop]) -> None:
-        self._front, rest = cut(model)
+        self._front, self.rest = cut(model)
         settings: dict[str, Any] = {
             "optimizer": None,
             "run_eagerly": model.run_eagerly,
             "jit_compile": model.jit_compile,
         }
         self._front.compile(**settings)
-        compile_like(rest, model)
+        compile_like(self.rest, model)
         self._front_loop = compile_loop(self._front)
-        self.loop = compile_loop(rest)
+        self.loop = compile_loop(self.rest)
         """Trains what is behind the front."""
 
     def features(self, data: Split, batch_size: int) -> Split:

@@ -1,4 +1,4 @@
-"""Ctrl-C that lets the step under way finish."""
+"""Ctrl-C, and the end that a scheduler asks for, that let the step under way finish."""
 
 from __future__ import annotations
 
@@ -14,28 +14,37 @@ from unidl.backend import Chunk, Logs, TrainLoop, Tree
 class Interrupt:
     """Inside the block the first Ctrl-C sets `requested`; a second one raises KeyboardInterrupt as always.
 
+    terminates: whether SIGTERM, by which schedulers end a job, does so as well; `signal` is the one that came first.
+
     Neither unwinds a step under way: on JAX the state of the model is owned by that step. Only a third one does, for a
     step that never ends. Outside the main thread, where Python delivers no signals, this changes nothing.
     """
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, *, terminates: bool = False) -> None:
+        self.signal: int | None = None
+        self._signals = (signal.SIGINT, signal.SIGTERM) if terminates else (signal.SIGINT,)
         self._insisted = False
         self._busy = False
-        self._previous: Any = signal.getsignal(signal.SIGINT)
-        self._installed = False
+        self._previous: dict[int, Any] = {number: signal.getsignal(number) for number in self._signals}
+        self._installed: list[int] = []
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self.signal is not None
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread() and callable(self._previous):
-            signal.signal(signal.SIGINT, self._handle)
-            self._installed = True
+        if threading.current_thread() is threading.main_thread() and callable(self._previous[signal.SIGINT]):
+            for number in self._signals:
+                signal.signal(number, self._handle)
+                self._installed.append(number)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, self._previous)
+        for number in self._installed:
+            signal.signal(number, self._previous[number])
 
     def finish(self, action: Callable[..., Any], *arguments: Any) -> Any:
         """Call `action`; a second Ctrl-C meanwhile raises when it is done."""
@@ -46,16 +55,16 @@ class Interrupt:
             self._busy = False
         if self._insisted:
             self._insisted = False
-            self._previous(signal.SIGINT, None)
+            self._previous[signal.SIGINT](signal.SIGINT, None)
         return result
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self.requested:
-            self.requested = True
+        if self.signal is None:
+            self.signal = number
         elif self._busy and not self._insisted:
             self._insisted = True
         else:
-            self._previous(number, frame)
+            self._previous[signal.SIGINT](number, frame)
 
 
 class UninterruptedLoop:

@@ -29,7 +29,7 @@ def model_files(model: keras.Model) -> dict[str, bytes]:
     architecture = describe(model)
     return {
         ARCHITECTURE: architecture,
-        WEIGHTS: save({name: _array(variable) for name, variable in named_weights(model).items()}),
+        WEIGHTS: save({name: as_array(variable) for name, variable in named_weights(model).items()}),
     }
 
 
@@ -46,23 +46,24 @@ def load_model(path: str | Path, *, custom_objects: Mapping[str, Any] | None = N
         if name not in files:
             raise SavedModelError(f"Cannot load {path}: it holds no model, since it has no {name}.")
     description = read_description(files[ARCHITECTURE], path)
-    stored = _read_weights(files[WEIGHTS], path)
+    stored = read_arrays(files[WEIGHTS], WEIGHTS, path)
     model = rebuild(description, path, custom_objects)
-    _assign_weights(model, stored, path)
+    assign_weights(model, stored, path)
     return model
 
 
-def _read_weights(content: bytes, path: Path) -> dict[str, np.ndarray]:
+def read_arrays(content: bytes, name: str, path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file of safetensors, called `name` in the directory `path`."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
         return load(content)
     except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a type that NumPy lacks
-        raise SavedModelError(f"Cannot load {path}: {WEIGHTS} is damaged ({error}).") from error
+        raise SavedModelError(f"Cannot load {path}: {name} is damaged ({error}).") from error
 
 
-def _assign_weights(model: keras.Model, stored: Mapping[str, np.ndarray], path: Path) -> None:
+def assign_weights(model: keras.Model, stored: Mapping[str, np.ndarray], path: Path) -> None:
     """Give every weight its value; the model is touched only once all of them are known to fit."""
     wanted = named_weights(model)
     if stored.keys() != wanted.keys():
@@ -92,9 +93,11 @@ def _kinds(dtype: str) -> str:
     return "f" if "float" in dtype else "iu" if "int" in dtype else np.dtype(dtype).kind
 
 
-def _array(variable: keras.Variable) -> np.ndarray:
-    """The value as safetensors stores it. What NumPy has no type for, such as bfloat16, fits into float32."""
+def as_array(variable: Any) -> np.ndarray:
+    """The value of a variable, or an array, as safetensors stores it: in float32 what NumPy has no type for, such as
+    bfloat16."""
     from keras import ops
 
-    values: np.ndarray = np.asarray(ops.convert_to_numpy(variable.value), order="C")
+    given = getattr(variable, "value", variable)
+    values: np.ndarray = np.asarray(ops.convert_to_numpy(given), order="C")
     return values.astype(np.float32) if values.dtype.kind == "V" else values

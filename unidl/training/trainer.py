@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
 from pathlib import Path
@@ -17,6 +17,7 @@ from unidl.data.dataset import Split, as_split
 from unidl.data.trees import map_leaves
 from unidl.errors import BackendError, ModelError, UsageError
 from unidl.models.records import note
+from unidl.training.checkpoint import KEEP, Checkpoints, Saving
 from unidl.training.compiling import ensure_compiled, require_trainable, same, signature
 from unidl.training.fitting import Fit, FitSettings, evaluated, predicted
 from unidl.training.frozen_front import FrozenFront
@@ -63,6 +64,7 @@ class Trainer:
         self.seed = _whole("seed", seed, minimum=None)
         self.history: dict[str, list[Any]] = {}
         self.interrupted = False
+        self.signal: int | None = None
         self.settings: FitSettings | None = None
         if self.device.kind == "cpu":
             keep_freed_memory()
@@ -93,6 +95,11 @@ class Trainer:
         initial_epoch: int = 0,
         early_stopping: int | None = None,
         precompute_frozen: bool = False,
+        checkpoint: str | Path | None = None,
+        save_every_steps: int | None = None,
+        keep: int = KEEP,
+        resume: bool = False,
+        configuration: Mapping[str, Any] | None = None,
         callbacks: Sequence[keras.callbacks.Callback] | None = (),
         progress: Style = "auto",
     ) -> keras.callbacks.History:
@@ -105,9 +112,14 @@ class Trainer:
         Keras's; one that looks at single batches gets every batch, at the price of one dispatch a batch. progress:
         "auto", "bar", "lines", "json" or "quiet".
 
+        checkpoint: a folder for checkpoints, one after each epoch, and every so many steps; the newest `keep` stay.
+        resume: go on from the newest whole one there, if there is one, as if training had never stopped. configuration:
+        JSON values that are kept with each, for the caller.
+
         Raises `DataError` before the first step if the data does not fit the model, `ModelError` if precompute_frozen
         is asked of a model whose front learns or draws at random, and `TrainingError` if the loss becomes NaN or
-        infinite. Ctrl-C ends the run after the step under way, with the history so far; then `interrupted` is True.
+        infinite. Ctrl-C ends the run after the step under way, with the history so far; then `interrupted` is True. So
+        does SIGTERM, if there is a folder for checkpoints: one is written, and `signal` tells which of them it was.
         """
         settings = FitSettings(
             epochs=_whole("epochs", epochs),
@@ -117,6 +129,7 @@ class Trainer:
             initial_epoch=_initial_epoch(initial_epoch, epochs),
             precompute_frozen=bool(precompute_frozen),
         )
+        saving = _saving(checkpoint, save_every_steps, keep, resume, configuration)
         reporter = make_progress(progress)
         with self._context():
             train = self._fitting(data, "training data")
@@ -127,20 +140,21 @@ class Trainer:
             if train.class_names or train.vocabulary:
                 note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
             self.settings = settings
-            loop = self._ready_loop()
+            loop, trained = self._ready_loop(), self.model
             if precompute_frozen:
                 front = self._ready_front()
                 rows = len(train) + len(held_out or ())
                 reporter.message(f"{self.model.name}: computes what its frozen layers give for {rows:,} rows, once")
                 loop, train = front.loop, front.features(train, settings.batch_size)
                 held_out = held_out and front.features(held_out, settings.batch_size)
+                trained = front.rest
                 told += [front.guard()] if told else []
-            run = Fit(self.model, loop, train, held_out, settings, told, reporter)
+            run = Fit(self.model, loop, train, held_out, settings, told, reporter, saving=saving, trained=trained)
             try:
                 return run.run(self._title())
             finally:
                 self.history = dict(self.model.history.history)
-                self.interrupted = run.interrupted
+                self.interrupted, self.signal = run.interrupted, run.signal
 
     def evaluate(self, data: Any, *, batch_size: int = 256) -> Metrics:
         """Return loss and metrics on `data`: a Split, (x, y) or (x, y, sample_weight)."""
@@ -231,6 +245,23 @@ class Trainer:
             f"{self.model.name}: {self.model.count_params():,} parameters, {framework} {versions[framework]} on "
             f"{device} ({self.placement.reason}), {self.precision.name}"
         )
+
+
+def _saving(
+    checkpoint: str | Path | None,
+    every_steps: int | None,
+    keep: int,
+    resume: bool,
+    configuration: Mapping[str, Any] | None,
+) -> Saving | None:
+    if checkpoint is None:
+        if every_steps is not None or resume:
+            raise UsageError("Cannot save or resume without a folder: pass checkpoint='runs/x.checkpoints'.")
+        return None
+    every_steps = None if every_steps is None else _whole("save_every_steps", every_steps)
+    return Saving(
+        Checkpoints(Path(checkpoint), keep=_whole("keep", keep)), every_steps, bool(resume), configuration or {}
+    )
 
 
 def _callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:

@@ -1,0 +1,261 @@
+"""A run that was stopped anywhere goes on as if it had not been: to the last bit of weights, optimizer and history."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training import assert_same_weights, dense, pictures, points, small_cnn, weights_of
+
+from unidl import Trainer, load_model
+from unidl.errors import SavedModelError, TrainingError, UsageError
+
+ROWS, BATCH = 50, 4
+"""13 steps an epoch, the last of 2 rows."""
+
+
+class KilledError(Exception):
+    """In place of the death of the process."""
+
+
+def made(**options):
+    """A model with dropout and Adam, whose state is more than weights."""
+    import keras
+
+    return dense(
+        dropout=0.3, **{"optimizer": keras.optimizers.Adam(0.02), "metrics": ["mean_absolute_error"]} | options
+    )
+
+
+def trained(model, *, epochs=3, **options):
+    trainer = Trainer(model)
+    trainer.fit(
+        points(ROWS), validation=points(9, seed=1), epochs=epochs, batch_size=BATCH, progress="quiet", **options
+    )
+    return trainer
+
+
+def state_of(trainer):
+    model = trainer.model
+    return weights_of(model), [np.array(variable) for variable in model.optimizer.variables], trainer.history
+
+
+def assert_same_state(found, expected):
+    assert_same_weights(found[0], expected[0])
+    for one, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert found[2] == expected[2]
+
+
+def killed_after(monkeypatch, model, step, folder, **options):
+    """Train until a step, and die right behind it."""
+    with monkeypatch.context() as patch:
+        trainer = Trainer(model)
+        loop = trainer._ready_loop()
+        run, done = loop.run, [0]
+
+        def until(chunk):
+            logs = run(chunk)
+            done[0] += len(chunk.rows)
+            if done[0] >= step:
+                raise KilledError
+            return logs
+
+        patch.setattr(loop, "run", until)
+        with pytest.raises(KilledError):
+            trainer.fit(
+                points(ROWS),
+                validation=points(9, seed=1),
+                epochs=3,
+                batch_size=BATCH,
+                progress="quiet",
+                checkpoint=folder,
+                **options,
+            )
+
+
+@pytest.mark.parametrize("steps", [(5,), (14,), (17, 30), (3, 20, 38)])
+def test_a_run_that_died_goes_on_where_it_was_saved(backend, monkeypatch, tmp_path, steps):
+    """Once, twice and three times, in an epoch and between two."""
+    expected = state_of(trained(made()))
+    done = 0
+    for step in steps:
+        killed_after(monkeypatch, made(), step - done, tmp_path / "c", save_every_steps=2, resume=True)
+        done = (step - 1) // 2 * 2 if step % 13 else step
+    found = trained(made(), checkpoint=tmp_path / "c", save_every_steps=2, resume=True)
+    assert_same_state(state_of(found), expected)
+
+
+def test_saving_changes_nothing(backend, tmp_path):
+    found = trained(made(), checkpoint=tmp_path / "c", save_every_steps=3)
+    assert_same_state(state_of(found), state_of(trained(made())))
+
+
+def test_a_finished_run_that_goes_on_is_a_longer_run(backend, tmp_path):
+    trained(made(), epochs=2, checkpoint=tmp_path / "c")
+    found = trained(made(), epochs=3, checkpoint=tmp_path / "c", resume=True)
+    assert_same_state(state_of(found), state_of(trained(made())))
+
+
+def test_callbacks_go_on_as_well(backend, monkeypatch, tmp_path):
+    """Early stopping forgets how long it has waited, and a plateau how often it has come, in Keras."""
+    import keras
+
+    def options():
+        plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=10.0)
+        schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9)
+        return {"early_stopping": 2, "callbacks": [plateau, schedule]}
+
+    expected = state_of(trained(made(), **options()))
+    killed_after(monkeypatch, made(), 30, tmp_path / "c", save_every_steps=2, **options())
+    found = trained(made(), checkpoint=tmp_path / "c", save_every_steps=2, resume=True, **options())
+    assert_same_state(state_of(found), expected)
+
+
+def test_a_run_that_was_stopped_early_stays_stopped(backend, tmp_path):
+    import keras
+
+    def stop():
+        return keras.callbacks.EarlyStopping("loss", patience=1, min_delta=100.0, restore_best_weights=True)
+
+    expected = state_of(trained(made(), epochs=9, callbacks=[stop()], checkpoint=tmp_path / "c"))
+    assert len(expected[2]["loss"]) == 2
+    found = trained(made(), epochs=9, callbacks=[stop()], checkpoint=tmp_path / "c", resume=True)
+    assert_same_state(state_of(found), expected)
+
+
+def test_a_checkpoint_is_a_saved_model(backend, tmp_path):
+    model = small_cnn(dropout=0.2)
+    trainer = Trainer(model)
+    trainer.fit(pictures(24), epochs=1, batch_size=8, checkpoint=tmp_path / "c", progress="quiet")
+    [path] = (tmp_path / "c").iterdir()
+    assert_same_weights(weights_of(load_model(path)), weights_of(model))
+
+
+def test_the_newest_ones_stay(backend, tmp_path):
+    trained(made(), checkpoint=tmp_path / "c", save_every_steps=3, keep=3)
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        "epoch-00002-step-0000007",
+        "epoch-00002-step-0000010",
+        "epoch-00003-step-0000000",
+    ]
+
+
+def test_a_damaged_one_is_passed_over_with_its_reason(backend, monkeypatch, tmp_path, capsys):
+    expected = state_of(trained(made()))
+    killed_after(monkeypatch, made(), 20, tmp_path / "c", save_every_steps=2)
+    newest = max((tmp_path / "c").iterdir())
+    content = bytearray((newest / "state.safetensors").read_bytes())
+    content[-1] ^= 1
+    (newest / "state.safetensors").write_bytes(content)
+    trainer = Trainer(made())
+    trainer.fit(
+        points(ROWS), validation=points(9, seed=1), epochs=3, batch_size=BATCH, checkpoint=tmp_path / "c", resume=True,
+        progress="lines",
+    )  # fmt: skip
+    out = capsys.readouterr().out
+    assert "state.safetensors has changed since it was saved" in out
+    assert "goes on from epoch 2, step" in out
+    assert_same_state(state_of(trainer), expected)
+    for path in (tmp_path / "c").iterdir():
+        (path / "manifest.json").unlink()
+    with pytest.raises(SavedModelError, match="no checkpoint is whole"):
+        trained(made(), checkpoint=tmp_path / "c", resume=True)
+
+
+def test_another_run_is_not_gone_on_with(backend, tmp_path):
+    trained(made(), epochs=1, checkpoint=tmp_path / "c")
+    with pytest.raises(UsageError, match="batch_size was 4 there, and is 8 now"):
+        Trainer(made()).fit(points(ROWS), batch_size=8, checkpoint=tmp_path / "c", resume=True, progress="quiet")
+    with pytest.raises(UsageError, match="rows was 50 there, and is 22 now"):
+        Trainer(made()).fit(points(22), batch_size=4, checkpoint=tmp_path / "c", resume=True, progress="quiet")
+    with pytest.raises(SavedModelError, match="another optimizer"):
+        trained(made(optimizer="sgd"), checkpoint=tmp_path / "c", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"resume": True}, "without a folder"),
+        ({"save_every_steps": 5}, "without a folder"),
+        ({"checkpoint": "c", "save_every_steps": 0}, "save_every_steps=0"),
+        ({"checkpoint": "c", "keep": 1}, "at least 2 checkpoints"),
+    ],
+)
+def test_wrong_arguments_are_told_before_training(backend, options, why):
+    with pytest.raises(UsageError, match=why):
+        trained(made(), **options)
+
+
+def test_a_loss_that_is_no_number_is_never_saved(backend, tmp_path):
+    model = made()
+    bad = points(ROWS)
+    bad.y[40] = 3e38  # finite, and its square is not
+    with pytest.raises(TrainingError, match="inf"):
+        Trainer(model).fit(
+            bad,
+            batch_size=BATCH,
+            shuffle=False,
+            checkpoint=tmp_path / "c",
+            save_every_steps=1,
+            keep=99,
+            progress="quiet",
+        )
+    assert len(list((tmp_path / "c").iterdir())) == 10
+
+
+SCRIPT = """
+import json, sys, numpy as np
+sys.path.insert(0, {tests!r})
+from test_training_resume import made, trained, state_of
+trainer = trained(made(), epochs=40, checkpoint=sys.argv[1], save_every_steps=3, resume=True)
+weights, optimizer, history = state_of(trainer)
+np.savez(sys.argv[2], *weights, *optimizer, history=json.dumps(history))
+"""
+
+
+def test_a_process_that_is_killed_again_and_again_comes_to_the_same_end(backend, tmp_path):
+    """SIGKILL at ten random moments: in steps, in validation, in the middle of a save."""
+    drawn = random.Random(0)
+    expected = trained(made(), epochs=40)
+    command = [
+        sys.executable,
+        "-c",
+        SCRIPT.format(tests=str(Path(__file__).parent)),
+        tmp_path / "c",
+        tmp_path / "end.npz",
+    ]
+    kills = 0
+    while not (tmp_path / "end.npz").exists():
+        before = len(os.listdir(tmp_path / "c")) if (tmp_path / "c").exists() else 0
+        with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL) as process:
+            if kills < 10:
+                # Imports take longer than all of the training: the moment counts from the first new checkpoint on.
+                wait_for_progress(tmp_path / "c", process, before)
+                time.sleep(drawn.uniform(0, 0.3))
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            assert process.wait(300) in (0, -signal.SIGKILL)
+    with np.load(tmp_path / "end.npz") as found:
+        arrays = [found[name] for name in found.files if name != "history"]
+        history = json.loads(str(found["history"]))
+    weights, optimizer, expected_history = state_of(expected)
+    for one, other in zip(arrays, [*weights, *optimizer], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert history == expected_history
+
+
+def wait_for_progress(folder, process, before):
+    names = set(os.listdir(folder)) if before else set()
+    while process.poll() is None:
+        if folder.exists() and set(os.listdir(folder)) - names:
+            return
+        time.sleep(0.01)

@@ -1,0 +1,83 @@
+"""What callbacks remember, as values that a checkpoint can hold: Keras's have no way of their own to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl.errors import UsageError
+
+if TYPE_CHECKING:
+    import keras
+
+REMEMBERED = {
+    "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
+    "ReduceLROnPlateau": ("wait", "cooldown_counter", "best"),
+    "ModelCheckpoint": ("best", "_batches_seen_since_last_saving", "_last_batch_seen"),
+}
+"""The attributes that Keras 3.15's own callbacks change while they run."""
+
+
+def callback_states(
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray[Any, Any]]]:
+    """Return what each callback remembers, as JSON values, and the arrays among it by their names in a checkpoint.
+
+    A callback of somebody else's says it by `state_dict()`, and takes it by `load_state_dict(state)`, as elsewhere.
+    """
+    states: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for number, callback in enumerate(callbacks):
+        values: dict[str, Any] = {}
+        for name, value in _remembered(callback).items():
+            if _is_list_of_arrays(value):
+                arrays |= {_name(number, name, place): np.asarray(array) for place, array in enumerate(value)}
+                values[name] = {"arrays": len(value)}
+            else:
+                values[name] = {"value": value}
+        states.append({"class": type(callback).__name__, "values": values})
+    return states, arrays
+
+
+def restore_callbacks(
+    callbacks: Sequence[keras.callbacks.Callback],
+    states: Sequence[Mapping[str, Any]],
+    arrays: Mapping[str, np.ndarray[Any, Any]],
+) -> None:
+    """Give the callbacks what they remembered. Raises `UsageError` if they are others than those."""
+    found, expected = [type(callback).__name__ for callback in callbacks], [state["class"] for state in states]
+    if found != expected:
+        raise UsageError(f"its callbacks were {expected}, and these are {found}.")
+    for number, (callback, state) in enumerate(zip(callbacks, states, strict=True)):
+        values = {
+            name: entry["value"]
+            if "value" in entry
+            else [arrays[_name(number, name, place)] for place in range(entry["arrays"])]
+            for name, entry in state["values"].items()
+        }
+        if hasattr(callback, "load_state_dict"):
+            callback.load_state_dict(values)
+        else:
+            for name, value in values.items():
+                setattr(callback, name, value)
+
+
+def _remembered(callback: Any) -> dict[str, Any]:
+    import keras
+
+    if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict"):
+        return dict(callback.state_dict())
+    for kind in type(callback).__mro__:
+        if kind.__name__ in REMEMBERED and getattr(keras.callbacks, kind.__name__, None) is kind:
+            return {name: getattr(callback, name) for name in REMEMBERED[kind.__name__] if hasattr(callback, name)}
+    return {}
+
+
+def _is_list_of_arrays(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(member, np.ndarray) for member in value)
+
+
+def _name(number: int, name: str, place: int) -> str:
+    return f"callbacks/{number}/{name}/{place:05d}"

@@ -1,0 +1,192 @@
+"""Checkpoints: all that a run needs to go on as if it had never stopped, on this backend or on another."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl.errors import SavedModelError, UsageError
+from unidl.training.callback_states import callback_states, restore_callbacks
+from unidl.training.directories import read_directory, write_directory
+from unidl.training.saved import WEIGHTS, as_array, assign_weights, model_files, read_arrays
+
+if TYPE_CHECKING:
+    import keras
+
+PROGRESS = "progress.json"
+STATE = "state.safetensors"
+NAME = re.compile(r"epoch-(\d{5,})-step-(\d{7,})")
+KEEP = 2
+"""Checkpoints that stay, if nobody says: the newest may turn out to be damaged."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run has come. epoch, step: whole epochs, and steps of the one under way."""
+
+    epoch: int
+    step: int
+    settings: dict[str, Any]
+    """Of `fit`, and the number of rows: what must be the same for the run to go on."""
+    history: dict[str, list[Any]]
+    stopped: bool
+    """Whether a callback has ended the run."""
+    configuration: dict[str, Any]
+    """What the caller wants to know when it goes on, such as the command line's arguments."""
+
+
+@dataclass(frozen=True)
+class Saving:
+    """When a run is saved, and whether it goes on from where another was. every_steps: beside the ends of epochs."""
+
+    checkpoints: Checkpoints
+    every_steps: int | None = None
+    resume: bool = False
+    configuration: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Checkpoints:
+    """The checkpoints of one run, each a directory of its own that appears whole or not at all.
+
+    folder: where they are. keep: how many stay, the newest ones.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = KEEP) -> None:
+        if keep < KEEP:
+            raise UsageError(f"Cannot use keep={keep}: at least {KEEP} checkpoints stay, since one may be damaged.")
+        self.folder = folder
+        self._keep = keep
+
+    def save(self, position: Position, model: keras.Model, tracked: Tracked) -> Path:
+        """Write a checkpoint, then remove the oldest ones. Raises `SavedModelError` if it cannot be written."""
+        path = self.folder / f"epoch-{position.epoch:05d}-step-{position.step:07d}"
+        states, arrays = callback_states(tracked.callbacks)
+        files = model_files(model)
+        files[STATE] = _packed({**_named(tracked.variables(model)), **arrays})
+        files[PROGRESS] = json.dumps({**asdict(position), "callbacks": states}, default=_plain).encode()
+        write_directory(path, files)
+        for old in self._paths()[self._keep :]:
+            shutil.rmtree(old, ignore_errors=True)  # what cannot be removed is in nobody's way
+        return path
+
+    def newest(self) -> tuple[Checkpoint, list[str]] | None:
+        """The newest checkpoint that is whole, and why newer ones are not; None if there is none at all.
+
+        Raises `SavedModelError` if there are some, and all of them are damaged.
+        """
+        damaged: list[str] = []
+        for path in self._paths():
+            try:
+                return _read(path), damaged
+            except SavedModelError as error:
+                damaged.append(str(error))
+        if damaged:
+            raise SavedModelError(f"Cannot go on from {self.folder}: no checkpoint is whole.\n" + "\n".join(damaged))
+        return None
+
+    def _paths(self) -> list[Path]:
+        """The newest one first."""
+        if not self.folder.is_dir():
+            return []
+        found = [(NAME.fullmatch(path.name), path) for path in self.folder.iterdir()]
+        known = [((int(match[1]), int(match[2])), path) for match, path in found if match]
+        return [path for _, path in sorted(known, reverse=True)]
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What of a run changes beside the weights. model: the one whose loop runs, which may be a part of the whole."""
+
+    model: keras.Model
+    callbacks: Sequence[keras.callbacks.Callback]
+
+    def variables(self, model: keras.Model) -> dict[str, Sequence[keras.Variable]]:
+        """By what they are for, the variables of `model` that are no weights, the optimizer's, and the metrics'."""
+        weights = {id(weight) for weight in model.weights}
+        return {
+            "layers": [variable for variable in model.variables if id(variable) not in weights],
+            "optimizer": self.model.optimizer.variables,
+            "metrics": self.model.metrics_variables,
+        }
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that has been read, and compared with its hashes."""
+
+    path: Path
+    position: Position
+    _weights: Mapping[str, np.ndarray[Any, Any]]
+    _arrays: Mapping[str, np.ndarray[Any, Any]]
+    _callbacks: Sequence[Any]
+
+    def restore(self, model: keras.Model, tracked: Tracked) -> None:
+        """Give weights, optimizer, metrics and callbacks the state that they had.
+
+        Raises `SavedModelError` if it is that of another model, optimizer or list of callbacks.
+        """
+        wanted = _named(tracked.variables(model))
+        own = {name: array for name, array in self._arrays.items() if not name.startswith("callbacks/")}
+        if own.keys() != wanted.keys():
+            different = sorted(own.keys() ^ wanted.keys())[0]
+            raise SavedModelError(
+                f"Cannot go on from {self.path}: it was made with another optimizer, other metrics or other layers "
+                f"({different!r} is in only one of both). Compile the model as it was then."
+            )
+        for name, variable in wanted.items():
+            if own[name].shape != tuple(variable.shape):
+                raise SavedModelError(
+                    f"Cannot go on from {self.path}: {name!r} has the shape {own[name].shape} there and "
+                    f"{tuple(variable.shape)} here. Compile the model as it was then."
+                )
+        assign_weights(model, self._weights, self.path)
+        for name, variable in wanted.items():
+            variable.assign(own[name].astype(variable.dtype) if "float" in variable.dtype else own[name])
+        try:
+            restore_callbacks(tracked.callbacks, self._callbacks, self._arrays)
+        except UsageError as error:
+            raise SavedModelError(f"Cannot go on from {self.path}: {error}") from error
+
+
+def _read(path: Path) -> Checkpoint:
+    files = read_directory(path)
+    for name in (WEIGHTS, STATE, PROGRESS):
+        if name not in files:
+            raise SavedModelError(f"Cannot go on from {path}: it has no {name}.")
+    try:
+        found = json.loads(files[PROGRESS])
+        callbacks = found.pop("callbacks")
+        position = Position(**found)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SavedModelError(f"Cannot go on from {path}: its {PROGRESS} is damaged ({error}).") from error
+    return Checkpoint(
+        path, position, read_arrays(files[WEIGHTS], WEIGHTS, path), read_arrays(files[STATE], STATE, path), callbacks
+    )
+
+
+def _named(groups: Mapping[str, Sequence[keras.Variable]]) -> dict[str, keras.Variable]:
+    """The variables by group and number: Keras makes them in the same order on every backend."""
+    named: dict[str, keras.Variable] = {}
+    for group, variables in groups.items():
+        named |= {f"{group}/{number:05d}": variable for number, variable in enumerate(variables)}
+    return named
+
+
+def _packed(tensors: Mapping[str, Any]) -> bytes:
+    from safetensors.numpy import save
+
+    return save({name: as_array(value) for name, value in tensors.items()})
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays, which metrics and callbacks hold, as JSON has them."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no value of JSON")
