@@ -16,7 +16,7 @@ from unidl.backend import Batches, Chunk, Tree
 from unidl.errors import TrainingError
 from unidl_jax.kernels import kernels
 
-STEPS = 256
+STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
 
 RESIDENT_SHARE = 0.5

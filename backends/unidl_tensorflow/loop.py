@@ -14,7 +14,7 @@ from unidl.backend import Batches, Chunk, Device, Tree
 from unidl_tensorflow.kernels import kernels
 from unidl_tensorflow.placing import place
 
-STEPS = 256
+STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
 
 RESIDENT_BYTES = 2**31

@@ -18,7 +18,7 @@ from unidl.backend import Batches, Chunk, Tree
 from unidl_torch.kernels import REPLACEMENTS
 from unidl_torch.tracing import Leaves, Step, nested, test_step, train_step
 
-STEPS = 256
+STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
 
 TRACED_AFTER = 8

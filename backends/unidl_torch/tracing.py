@@ -76,10 +76,12 @@ class Step:
             said = str(error).strip() or type(error).__name__
             self.why_not_traced = f"the step cannot be traced: {said.splitlines()[0].partition('. ')[0]}"
             return self._by_keras(batch)
-        self.why_not_traced, results = disagreement(traced, variables, batch, self._by_keras)
+        values, found = traced.tried(batch)
+        self.why_not_traced, results = disagreement(variables, values, found, lambda: self._by_keras(batch))
         if self.why_not_traced is None:
-            self._traced[key] = traced
-            traced.bind()
+            # A write counts up the version of a tensor: copies that still have their first one are constants.
+            self._traced[key] = traced.with_constants([value._version == 0 for value in values])
+            self._traced[key].bind()
         return results
 
 
@@ -96,6 +98,7 @@ class Traced:
         self._variables = variables
         self._form: Tree = None
         self._values: list[torch.Tensor] = []
+        self._constants: Constants | None = None
         # oneDNN's LSTM keeps what its backward needs only where a gradient is possible; a trace needs none itself.
         self._gradients = gradients
 
@@ -115,9 +118,17 @@ class Traced:
         self._graph.graph.eliminate_dead_code()
         self._graph.recompile()
 
+    def with_constants(self, constant: Sequence[bool]) -> Traced:
+        """Compute what depends on constant variables alone, such as another layout of a frozen kernel, only when one of
+        them has changed. constant: of each variable, whether no step writes to it."""
+        self._constants = Constants(self._graph, constant)
+        return self
+
     def bind(self) -> None:
         """Look where the variables are now; they stay there until somebody moves them."""
         self._values = [variable.value.detach() for variable in self._variables]
+        if self._constants is not None:
+            self._constants.update(self._values)
 
     def __call__(self, leaves: Leaves) -> Tree:
         """Compute, and change the variables."""
@@ -137,13 +148,68 @@ class Traced:
         return [variable.value.detach().clone() for variable in self._variables]
 
 
+class Constants:
+    """The part of a trace that depends on constant variables alone, taken out of it and computed beforehand."""
+
+    def __init__(self, module: torch.fx.GraphModule, constant: Sequence[bool]) -> None:
+        graph = module.graph
+        inputs = [node for node in graph.nodes if node.op == "placeholder"][: len(constant)]
+        self._places = [place for place, is_constant in enumerate(constant) if is_constant]
+        before = torch.fx.Graph()
+        copies = {inputs[place]: before.placeholder(f"constant_{place}") for place in self._places}
+        moved: list[torch.fx.Node] = []
+        for node in graph.nodes:
+            if _is_pure(node) and node.all_input_nodes and all(given in copies for given in node.all_input_nodes):
+                copies[node] = before.node_copy(node, lambda given: copies[given])
+                moved.append(node)
+        edge = [node for node in moved if any(user not in copies for user in node.users)]
+        before.output([copies[node] for node in edge])
+        self._before = torch.fx.GraphModule({}, before)
+        self._module = module
+        self._names = [f"beforehand_{number}" for number in range(len(edge))]
+        self._seen: list[tuple[int, int]] = []
+        for name, node in zip(self._names, edge, strict=True):
+            setattr(module, name, torch.empty(0))
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.create_node("get_attr", name))
+        graph.eliminate_dead_code()
+        module.recompile()
+
+    def update(self, values: Sequence[torch.Tensor]) -> None:
+        """Compute it, unless the constants are those of the last time: the same memory, to which nobody has written."""
+        constants = [values[place] for place in self._places]
+        seen = [(value.data_ptr(), value._version) for value in constants]
+        if seen == self._seen:
+            return
+        with torch.no_grad():
+            for name, result in zip(self._names, self._before.forward(*constants), strict=True):
+                setattr(self._module, name, result)
+        self._seen = seen
+
+
+def _is_pure(node: torch.fx.Node) -> bool:
+    """Whether a node only computes, from its inputs alone, and nobody writes to what it gives."""
+    return _writes(node) is False and not any(_writes(user) for user in node.users)
+
+
+def _writes(node: torch.fx.Node) -> bool | None:
+    """Whether an operation writes to one of its inputs; None for what is no operation."""
+    operation: Any = node.target
+    schema = getattr(operation, "_schema", None)
+    if node.op != "call_function" or schema is None:
+        return None
+    return schema.is_mutable or torch.Tag.nondeterministic_seeded in operation.tags
+
+
 def disagreement(
-    traced: Traced, variables: Sequence[keras.Variable], batch: Tree, compute: Callable[[Tree], Tree]
+    variables: Sequence[keras.Variable], values: Sequence[torch.Tensor], results: Tree, compute: Callable[[], Tree]
 ) -> tuple[str | None, Tree]:
-    """Compute as Keras does; say in what way the trace differs, or None if it does not, and what Keras returned."""
+    """Compute as Keras does; say in what way that differs, or None if it does not, and what Keras returned.
+
+    values, results: what the trace has made of the variables, and what it returned.
+    """
     before = [variable.value.detach().clone() for variable in variables]
-    values, results = traced.tried(batch)
-    expected = compute(batch)
+    expected = compute()
     for variable, old, other in zip(variables, before, values, strict=True):
         new = variable.value.detach()
         if not _near(new - old, new - other, TOLERANCE, old):
@@ -171,7 +237,8 @@ def _leaves(tree: Tree) -> Leaves:
 def nested(form: Tree, leaves: Leaves) -> Tree:
     """The tensors nested like `form`, which has None where there is none."""
     remaining = iter(leaves)
-    return keras.tree.map_structure(lambda leaf: None if leaf is None else next(remaining), form)
+    flat = [None if leaf is None else next(remaining) for leaf in keras.tree.flatten(form)]
+    return keras.tree.pack_sequence_as(form, flat)
 
 
 def train_step(model: Any, batch: Tree) -> None:

@@ -213,6 +213,30 @@ def test_a_trace_sees_weights_that_have_changed_since():
     np.testing.assert_allclose(trainer.predict(x), dense_outputs(model, x), rtol=FLOAT32, atol=FLOAT32)
 
 
+def test_what_is_computed_of_frozen_weights_beforehand_is_computed_anew_when_they_change():
+    """The layout of a frozen kernel is changed once, not in each step: unless somebody gives it other values."""
+    import keras
+
+    images = keras.Input((6, 6, 2))
+    values = keras.layers.Conv2D(4, 3, name="frozen", trainable=False)(images)
+    model = keras.Model(images, keras.layers.Dense(1)(keras.layers.Flatten()(values)))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    x = draws().normal(size=(8, 6, 6, 2)).astype(np.float32)
+    y = np.zeros((8, 1), np.float32)
+    trainer = Trainer(model)
+    losses = []
+    for factor in (1.0, 1.0, 3.0, 1 / 3):
+        kernel = model.get_layer("frozen").kernel
+        kernel.assign(kernel * factor)
+        trainer.fit((x, y), epochs=4, batch_size=8, progress="quiet")
+        losses += trainer.history["loss"]
+        found = np.concatenate([trainer.predict(row[np.newaxis]) for row in x for _ in range(2)])
+        np.testing.assert_allclose(found[::2], model.predict(x, verbose=0), rtol=1e-4, atol=FLOAT32)
+    assert len({round(loss, 5) for loss in losses}) == 2
+    [traced] = trainer._ready_loop()._train._traced.values()
+    assert traced._constants._names
+
+
 def test_torch_compile_is_not_promised():
     model = dense(jit_compile=True)
     trainer = Trainer(model)

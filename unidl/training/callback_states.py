@@ -42,7 +42,7 @@ def callback_states(
 
 
 def restore_callbacks(
-    callbacks: Sequence[keras.callbacks.Callback],
+    callbacks: Sequence[Any],
     states: Sequence[Mapping[str, Any]],
     arrays: Mapping[str, np.ndarray[Any, Any]],
 ) -> None:

@@ -119,10 +119,11 @@ class Fit:
         self._callbacks.on_train_begin()
         why: str | None = None
         # Keras's BackupAndRestore says here where to go on.
-        first = model._initial_epoch or self._settings.initial_epoch
-        if self._resumes():
-            first = self._start.position.epoch
-        if self._start is None or not self._start.position.stopped:
+        first, stopped = model._initial_epoch or self._settings.initial_epoch, False
+        self._start = self._found_start()
+        if self._start is not None:
+            first, stopped = self._start.position.epoch, self._start.position.stopped
+        if not stopped:
             for epoch in range(first, self._settings.epochs):
                 why = self._epoch(epoch)
                 if why is not None:
@@ -234,32 +235,32 @@ class Fit:
         )
         self._saving.checkpoints.save(position, self._model, self._tracked)
 
-    def _resumes(self) -> bool:
+    def _found_start(self) -> Checkpoint | None:
         """Go back to the newest checkpoint that is whole, if the run is to go on from there and has one."""
         if self._saving is None or not self._saving.resume:
-            return False
+            return None
         found = self._saving.checkpoints.newest()
         if found is None:
-            return False
-        self._start, damaged = found
-        position = self._start.position
+            return None
+        start, damaged = found
+        position = start.position
         for reason in damaged:
             self._progress.message(f"passed over: {reason}")
         wanted = self._must_be_same()
         for name, value in wanted.items():
             if position.settings.get(name) != value:
                 raise UsageError(
-                    f"Cannot go on from {self._start.path}: {name} was {position.settings.get(name)!r} there, and is "
+                    f"Cannot go on from {start.path}: {name} was {position.settings.get(name)!r} there, and is "
                     f"{value!r} now."
                 )
         # Metrics and the optimizer have variables only once Keras has seen what a batch looks like.
         batch = take(self._train, slice(0, self._settings.batch_size))
         self._tracked.model._symbolic_build(data_batch=batch.parts())
-        self._start.restore(self._model, self._tracked)
+        start.restore(self._model, self._tracked)
         self._model.history.history = dict(position.history)
         self._model.history.epoch = list(range(self._settings.initial_epoch, position.epoch))
-        self._progress.message(f"goes on from epoch {position.epoch + 1}, step {position.step + 1}: {self._start.path}")
-        return True
+        self._progress.message(f"goes on from epoch {position.epoch + 1}, step {position.step + 1}: {start.path}")
+        return start
 
     def _stopped_by(self) -> str:
         return "SIGTERM" if self.signal == signals.SIGTERM else "Ctrl-C"

@@ -7,7 +7,7 @@ import time
 FIRST_STEPS = 4
 """Of the first dispatch, when nobody knows how long a step takes."""
 SHORT_SECONDS = 0.05
-"""A dispatch below this is doubled: the looks of the trainer at metrics, progress and Ctrl-C cost a fraction of it."""
+"""A dispatch below this is made four times as long: what the trainer does beside it costs a fraction of that."""
 LONG_SECONDS = 0.5
 """A dispatch above this is halved: so long Ctrl-C and progress may wait."""
 
@@ -29,7 +29,7 @@ class Pace:
         if self._last is not None:
             seconds = now - self._last
             if seconds < SHORT_SECONDS:
-                self._steps = min(2 * self._steps, self._limit)
+                self._steps = min(4 * self._steps, self._limit)
             elif seconds > LONG_SECONDS and self._steps > FIRST_STEPS:
                 self._steps //= 2
         self._last = now
