@@ -72,7 +72,7 @@ def test_keras_and_our_loop_compute_the_same(compared):
     [run] = read(compared[1] / "results.json")
     [summary] = summarize(run)
     assert [row.why_not_compared for row in summary.rows] == [None, None]
-    assert len(set(run.measurements[0].losses)) == 3
+    assert len(set(run.measurements[0].losses)) == 5
     assert "keras" in summary.rows[0].ratios
 
 

@@ -160,6 +160,7 @@ def test_the_comparison_fails_where_training_differs(backend):
 
 CASES = {
     "recurrent": Case("recurrent", "AdamW", {"clipnorm": 0.5}, weighted=True, steps=4),
+    "cnn with Adam": Case("cnn", "Adam"),
     "cnn": Case("cnn", "SGD", {"momentum": 0.9, "nesterov": True}, {"batch_normalization": True}),
 }
 

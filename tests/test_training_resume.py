@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training import assert_same_weights, dense, pictures, points, small_cnn, weights_of
+from training import assert_same_weights, dense, moving_run, pictures, points, small_cnn, weights_of
 
 from unidl import Trainer, load_model
 from unidl.errors import SavedModelError, TrainingError, UsageError
 
+SAVED = Path(__file__).parent / "saved"
 ROWS, BATCH = 50, 4
 """13 steps an epoch, the last of 2 rows."""
 
@@ -210,6 +212,40 @@ def test_a_loss_that_is_no_number_is_never_saved(backend, tmp_path):
             progress="quiet",
         )
     assert len(list((tmp_path / "c").iterdir())) == 10
+
+
+def test_a_run_goes_on_on_another_backend(backend, tmp_path):
+    """The checkpoint was written on PyTorch in the second epoch: masks, order, optimizer and metrics go on from it."""
+    shutil.copytree(SAVED / "checkpoint", tmp_path / "c")
+    found = moving_run(checkpoint=tmp_path / "c", resume=True)
+    with np.load(SAVED / "checkpoint.npz") as expected:
+        for name, values in found.history.items():
+            np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-6)
+        weights = [expected[name] for name in expected.files if name.startswith("arr_")]
+    assert_same_weights(weights_of(found.model), weights, tolerance=1e-4)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 68719476736 bytes"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory"),
+    ],
+)
+def test_out_of_memory_is_one_error_that_says_what_to_do(backend, monkeypatch, tmp_path, error):
+    trained(made(), epochs=1, checkpoint=tmp_path / "c")
+    trainer = Trainer(made())
+
+    def fails(chunk):
+        raise error
+
+    monkeypatch.setattr(trainer._ready_loop(), "run", fails)
+    with pytest.raises(TrainingError, match="Try batch_size=2, with") as raised:
+        trainer.fit(points(ROWS), batch_size=BATCH, checkpoint=tmp_path / "c", resume=True, epochs=2, progress="quiet")
+    assert f"go on from {tmp_path / 'c'}" in str(raised.value)
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["epoch-00001-step-0000000"]
 
 
 SCRIPT = """

@@ -121,3 +121,13 @@ class Restored:
 def shared_model():
     """The one `Restored` of this process. Call `afresh` on it in each test."""
     return Restored()
+
+
+def moving_run(**options):
+    """Train a model with dropout and Adam on sentences; it can stop on one backend and go on with another."""
+    from unidl import Trainer
+
+    trainer = Trainer(small_lstm(dropout=0.3, seed=2), seed=4)
+    options = {"epochs": 3, "progress": "quiet"} | options
+    trainer.fit(sentences(50), validation=sentences(16, seed=1), batch_size=4, **options)
+    return trainer

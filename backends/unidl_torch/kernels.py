@@ -65,6 +65,8 @@ def adam(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lea
         amsgrad=self.amsgrad,
         maximize=False,
     )
+    # The kernel does not count its writes, by which traces see that a weight has changed.
+    torch.autograd.graph.increment_version(values)
 
 
 def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], learning_rate: Any) -> None:

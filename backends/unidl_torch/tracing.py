@@ -54,7 +54,10 @@ class Step:
         for traced in self._traced.values():
             traced.bind()
         with torch.set_grad_enabled(self._gradients):
-            return [self._taken(form, leaves) for leaves in batches]
+            results = [self._taken(form, leaves) for leaves in batches]
+        for traced in self._traced.values():
+            traced.tell_of_writes()
+        return results
 
     def _taken(self, form: Tree, leaves: Leaves) -> Tree:
         key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
@@ -79,9 +82,8 @@ class Step:
         values, found = traced.tried(batch)
         self.why_not_traced, results = disagreement(variables, values, found, lambda: self._by_keras(batch))
         if self.why_not_traced is None:
-            # A write counts up the version of a tensor: copies that still have their first one are constants.
-            self._traced[key] = traced.with_constants([value._version == 0 for value in values])
-            self._traced[key].bind()
+            self._traced[key] = traced
+            traced.bind()
         return results
 
 
@@ -98,7 +100,6 @@ class Traced:
         self._variables = variables
         self._form: Tree = None
         self._values: list[torch.Tensor] = []
-        self._constants: Constants | None = None
         # oneDNN's LSTM keeps what its backward needs only where a gradient is possible; a trace needs none itself.
         self._gradients = gradients
 
@@ -116,19 +117,17 @@ class Traced:
         with torch.no_grad(), torch.random.fork_rng():
             self._graph = make_fx(traced, tracing_mode="real")(self._copies(), _leaves(batch))
         self._graph.graph.eliminate_dead_code()
-        self._graph.recompile()
-
-    def with_constants(self, constant: Sequence[bool]) -> Traced:
-        """Compute what depends on constant variables alone, such as another layout of a frozen kernel, only when one of
-        them has changed. constant: of each variable, whether no step writes to it."""
-        self._constants = Constants(self._graph, constant)
-        return self
+        self._constants = Constants(self._graph, len(variables))
+        self._constants.update(self._copies())
 
     def bind(self) -> None:
         """Look where the variables are now; they stay there until somebody moves them."""
         self._values = [variable.value.detach() for variable in self._variables]
-        if self._constants is not None:
-            self._constants.update(self._values)
+        self._constants.update(self._values)
+
+    def tell_of_writes(self) -> None:
+        """Count up the versions of the tensors that were written to, which PyTorch's fused Adam does not."""
+        torch.autograd.graph.increment_version([self._values[place] for place in self._constants.written])
 
     def __call__(self, leaves: Leaves) -> Tree:
         """Compute, and change the variables."""
@@ -149,12 +148,19 @@ class Traced:
 
 
 class Constants:
-    """The part of a trace that depends on constant variables alone, taken out of it and computed beforehand."""
+    """The part of a trace that depends on constant variables alone, such as another layout of a frozen kernel: taken
+    out of it, and computed only when one of them has changed.
 
-    def __init__(self, module: torch.fx.GraphModule, constant: Sequence[bool]) -> None:
+    count: how many of its first inputs are variables.
+    """
+
+    def __init__(self, module: torch.fx.GraphModule, count: int) -> None:
         graph = module.graph
-        inputs = [node for node in graph.nodes if node.op == "placeholder"][: len(constant)]
-        self._places = [place for place, is_constant in enumerate(constant) if is_constant]
+        inputs = [node for node in graph.nodes if node.op == "placeholder"][:count]
+        written = _written(graph)
+        self.written = [place for place, node in enumerate(inputs) if node in written]
+        """The places of the variables that are not constant."""
+        self._places = [place for place, node in enumerate(inputs) if node not in written]
         before = torch.fx.Graph()
         copies = {inputs[place]: before.placeholder(f"constant_{place}") for place in self._places}
         moved: list[torch.fx.Node] = []
@@ -185,6 +191,21 @@ class Constants:
             for name, result in zip(self._names, self._before.forward(*constants), strict=True):
                 setattr(self._module, name, result)
         self._seen = seen
+
+
+def _written(graph: torch.fx.Graph) -> set[torch.fx.Node]:
+    """The nodes whose memory some operation writes to, by what PyTorch says of its arguments and of views."""
+    written: set[torch.fx.Node] = set()
+    for node in reversed(graph.nodes):
+        schema = getattr(node.target, "_schema", None)
+        is_view = schema is None or any(result.alias_info is not None for result in schema.returns)
+        if node in written and is_view:
+            written.update(node.all_input_nodes)
+        for place, argument in enumerate(schema.arguments if schema is not None else ()):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
+                torch.fx.map_arg(given, written.add)
+    return written
 
 
 def _is_pure(node: torch.fx.Node) -> bool:

@@ -237,6 +237,26 @@ def test_what_is_computed_of_frozen_weights_beforehand_is_computed_anew_when_the
     assert traced._constants._names
 
 
+@pytest.mark.parametrize("traced", [True, False])
+def test_predictions_follow_weights_that_adam_has_changed(traced):
+    """PyTorch's fused Adam writes without counting up the versions of tensors, by which a trace sees a change."""
+    import keras
+
+    images = keras.Input((6, 6, 2))
+    values = keras.layers.Flatten()(keras.layers.Conv2D(4, 3)(images))
+    if not traced:
+        values = keras.layers.GaussianNoise(0.1, seed=1)(values)
+    model = keras.Model(images, keras.layers.Dense(1)(values))
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    x = draws().normal(size=(8, 6, 6, 2)).astype(np.float32)
+    trainer = Trainer(model)
+    for _ in range(3):
+        trainer.fit((x, np.zeros((8, 1), np.float32)), epochs=4, batch_size=8, progress="quiet")
+        found = np.concatenate([trainer.predict(row[np.newaxis]) for row in x for _ in range(2)])
+        np.testing.assert_allclose(found[::2], model.predict(x, verbose=0), rtol=1e-4, atol=FLOAT32)
+    assert (trainer.why_not_compiled is None) == traced
+
+
 def test_torch_compile_is_not_promised():
     model = dense(jit_compile=True)
     trainer = Trainer(model)

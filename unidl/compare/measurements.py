@@ -16,7 +16,7 @@ from unidl.compare.implementations import Implementation, Setting, make
 from unidl.compare.workloads import workload
 from unidl.errors import TrainingError
 
-FIRST_STEPS = 3
+FIRST_STEPS = 5
 LATENCY_CALLS = 200
 LATENCY_WARM_UP_CALLS = 20
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}

@@ -33,10 +33,10 @@ def layers_in(precision: str | None) -> Iterator[str]:
 
 
 def dropout_layer(rate: float, seed: int, name: str, policy: str) -> keras.layers.Layer:
-    """Return a dropout layer whose masks come from the model's seed and the layer's name."""
-    import keras
+    """Return a dropout layer whose masks come from the model's seed and the layer's name, on every backend alike."""
+    from unidl.models.noise import Dropout
 
-    return keras.layers.Dropout(rate, seed=derived_seed(seed, "dropout", name), dtype=policy, name=name)
+    return Dropout(rate, seed=derived_seed(seed, "dropout", name), dtype=policy, name=name)
 
 
 def softmax_head(features: Tensor, classes: int, policy: str) -> Tensor:

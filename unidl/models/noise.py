@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+from unidl.models.layer_paths import walk
+
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 
 FACTORS = (0x7FEB352D, 0x846CA68B)
@@ -33,6 +35,17 @@ class Dropout(keras.layers.Dropout):
         state = ops.cast(self.seed_generator.next(), "int32")
         mask = keep_mask(shape, state[0], state[1], 1.0 - self.rate)
         return ops.where(mask, inputs / (1.0 - self.rate), ops.zeros((), dtype=inputs.dtype))
+
+
+def foreign_draws(model: keras.Model) -> list[str]:
+    """Return the paths of the layers that draw from Keras's own stream in training, another one on each backend."""
+    return [path for path, layer in walk(model) if layer._seed_generators and _is_noisy(layer)]
+
+
+def _is_noisy(layer: Any) -> bool:
+    """Recurrent cells have a generator whether they drop anything or not."""
+    amounts = [getattr(layer, name) for name in ("dropout", "recurrent_dropout") if hasattr(layer, name)]
+    return not isinstance(layer, Dropout) and (not amounts or any(amounts))
 
 
 def keep_mask(shape: Sequence[Any], seed: Any, number: Any, keep: float) -> Any:

@@ -29,9 +29,9 @@ def callback_states(
     """
     states: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for number, callback in enumerate(callbacks):
+    for number, (callback, remembered) in enumerate(_with_memory(callbacks)):
         values: dict[str, Any] = {}
-        for name, value in _remembered(callback).items():
+        for name, value in remembered.items():
             if _is_list_of_arrays(value):
                 arrays |= {_name(number, name, place): np.asarray(array) for place, array in enumerate(value)}
                 values[name] = {"arrays": len(value)}
@@ -47,9 +47,10 @@ def restore_callbacks(
     arrays: Mapping[str, np.ndarray[Any, Any]],
 ) -> None:
     """Give the callbacks what they remembered. Raises `UsageError` if they are others than those."""
+    callbacks = [callback for callback, _ in _with_memory(callbacks)]
     found, expected = [type(callback).__name__ for callback in callbacks], [state["class"] for state in states]
     if found != expected:
-        raise UsageError(f"its callbacks were {expected}, and these are {found}.")
+        raise UsageError(f"its callbacks that remember something were {expected}, and these are {found}.")
     for number, (callback, state) in enumerate(zip(callbacks, states, strict=True)):
         values = {
             name: entry["value"]
@@ -62,6 +63,12 @@ def restore_callbacks(
         else:
             for name, value in values.items():
                 setattr(callback, name, value)
+
+
+def _with_memory(callbacks: Sequence[Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """The callbacks that remember anything, and what."""
+    found = [(callback, _remembered(callback)) for callback in callbacks]
+    return [(callback, remembered) for callback, remembered in found if remembered]
 
 
 def _remembered(callback: Any) -> dict[str, Any]:

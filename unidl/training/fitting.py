@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import signal as signals
 import sys
 import time
@@ -24,6 +25,9 @@ from unidl.training.progress import Metrics, Progress
 
 if TYPE_CHECKING:
     import keras
+
+
+OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|RESOURCE_EXHAUSTED|not enough memory", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,12 @@ class Fit:
                     why = self._epochs()
                 finally:
                     self._loop.commit()
-        except TrainingError as error:
-            why = str(error).splitlines()[0]
+        except Exception as error:
+            if _is_out_of_memory(error):
+                told = self._out_of_memory()
+                why = str(told).splitlines()[0]
+                raise told from error
+            why = str(error).splitlines()[0] if isinstance(error, TrainingError) else None
             raise
         finally:
             self._progress.stop(why)
@@ -262,6 +270,18 @@ class Fit:
         self._progress.message(f"goes on from epoch {position.epoch + 1}, step {position.step + 1}: {start.path}")
         return start
 
+    def _out_of_memory(self) -> TrainingError:
+        size = self._settings.batch_size
+        kept = (
+            ""
+            if self._saving is None
+            else f"\nThe last checkpoint is whole: go on from {self._saving.checkpoints.folder}."
+        )
+        return TrainingError(
+            f"The memory is not enough for training with batches of {size}.\nTry batch_size={max(1, size // 2)}, with "
+            f"gradient_accumulation_steps=2 in the optimizer for the same result, or a mixed precision.{kept}"
+        )
+
     def _stopped_by(self) -> str:
         return "SIGTERM" if self.signal == signals.SIGTERM else "Ctrl-C"
 
@@ -283,6 +303,11 @@ class Fit:
                 "the model is in mixed_float16."
             )
         return metrics
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Each framework has errors of its own for it, and says so in words."""
+    return isinstance(error, MemoryError) or OUT_OF_MEMORY.search(f"{type(error).__name__}: {error}") is not None
 
 
 def evaluated(

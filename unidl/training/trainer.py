@@ -17,6 +17,7 @@ from unidl.data.dataset import Split, as_split
 from unidl.data.trees import map_leaves
 from unidl.errors import BackendError, ModelError, UsageError
 from unidl.models.records import note
+from unidl.notices import notice
 from unidl.training.checkpoint import KEEP, Checkpoints, Saving
 from unidl.training.compiling import ensure_compiled, require_trainable, same, signature
 from unidl.training.fitting import Fit, FitSettings, evaluated, predicted
@@ -139,6 +140,7 @@ class Trainer:
             told += _stoppers(early_stopping, monitor="val_loss" if held_out is not None else "loss")
             if train.class_names or train.vocabulary:
                 note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
+            self._tell_of_foreign_draws()
             self.settings = settings
             loop, trained = self._ready_loop(), self.model
             if precompute_frozen:
@@ -236,6 +238,17 @@ class Trainer:
                 ) from error
             check_fits(self.model, split, for_training=for_training, name=name)
         return split
+
+    def _tell_of_foreign_draws(self) -> None:
+        from unidl.models.noise import foreign_draws
+
+        paths = foreign_draws(self.model)
+        if paths:
+            names = ", ".join(f"'{path}'" for path in paths)
+            notice(
+                f"{self.model.name}: {names} draw from Keras's own stream, which is another one on each backend; the "
+                "dropout of unidl's builders is the same on all of them"
+            )
 
     def _title(self) -> str:
         versions = self.backend.versions()
