@@ -9,7 +9,6 @@ import pytest
 from training import assert_same_weights, dense, points, weights_of
 
 from unidl import Trainer
-from unidl.backend import Batches
 from unidl.data import Split, streaming
 from unidl.training.order import chunks, epoch_order
 
@@ -23,20 +22,20 @@ def mapped(tmp_path):
     return Split(*(np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("x", "y")))
 
 
-def test_what_lies_in_a_file_is_streamed(mapped, monkeypatch):
-    assert streaming.is_streamed(mapped)
-    assert streaming.is_streamed(Batches(points(90).x, mapped.y))
-    assert not streaming.is_streamed(points(90))
+def test_what_lies_in_a_file_is_streamed(mapped):
+    assert mapped.is_streamed
+    assert Split(points(90).x, mapped.y).is_streamed
+    assert not points(90).is_streamed
 
 
 def test_what_would_fill_the_memory_is_streamed(monkeypatch):
     from unidl.doctor.memory import Memory
 
     monkeypatch.setattr(streaming, "memory", lambda: Memory(10_000, 4_000))
-    assert not streaming.is_streamed(points(200))
+    assert not points(200).is_streamed
     monkeypatch.setattr(streaming, "LARGE_BYTES", 100)
-    assert streaming.is_streamed(points(200))
-    assert not streaming.is_streamed(points(100))
+    assert points(200).is_streamed
+    assert not points(100).is_streamed
 
 
 def test_training_from_a_file_is_training_from_memory(backend, mapped):
@@ -62,6 +61,14 @@ def test_chunks_hold_their_own_rows_and_no_others(mapped):
     assert seen == mapped.x[order].tolist()
 
 
+def test_chunks_are_as_short_as_asked(mapped):
+    """A callback that looks at each batch gets each batch."""
+    sizes = iter([1, 1, 5, 20, 20, 20, 20, 20, 20])
+    found = [len(chunk.rows) for chunk in chunks(mapped, np.arange(90), batch_size=4, steps=lambda: next(sizes))]
+    assert found == [1, 1, 5, 9, 6, 1]
+    assert {len(chunk.rows) for chunk in chunks(mapped, np.arange(90), batch_size=4, steps=1)} == {1}
+
+
 def test_only_a_few_chunks_are_read_ahead(mapped, monkeypatch):
     """Reading on and on would hold the whole file in memory."""
     read = []
@@ -72,7 +79,7 @@ def test_only_a_few_chunks_are_read_ahead(mapped, monkeypatch):
         return original(chunk, rows)
 
     monkeypatch.setattr(streaming, "_read", counted)
-    stream = chunks(mapped, np.arange(90), batch_size=2, steps=2)
+    stream = chunks(mapped, np.arange(90), batch_size=1, steps=16)
     next(stream)
     next(stream)
     stream.close()

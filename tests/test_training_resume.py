@@ -17,7 +17,7 @@ import pytest
 from training import assert_same_weights, dense, moving_run, pictures, points, small_cnn, weights_of
 
 from unidl import Trainer, load_model
-from unidl.errors import SavedModelError, TrainingError, UsageError
+from unidl.errors import ModelError, SavedModelError, TrainingError, UsageError
 
 SAVED = Path(__file__).parent / "saved"
 ROWS, BATCH = 50, 4
@@ -183,6 +183,57 @@ def test_another_run_is_not_gone_on_with(backend, tmp_path):
         trained(made(optimizer="sgd"), checkpoint=tmp_path / "c", resume=True)
 
 
+def test_checkpoints_of_another_run_are_not_mixed_with_its_own(backend, tmp_path):
+    """The newest one would be the other run's, and the new ones would be removed as the oldest."""
+    trained(made(), epochs=1, checkpoint=tmp_path / "c")
+    with pytest.raises(UsageError, match=r"There are checkpoints in .* already"):
+        trained(made(), epochs=1, checkpoint=tmp_path / "c")
+
+
+def test_what_a_callback_of_somebody_else_remembers_is_kept(backend, tmp_path):
+    import keras
+
+    class Counts(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.seen, self.sums = 0, np.zeros(3)
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.seen += 1
+            self.sums = self.sums + self.seen
+
+        def state_dict(self):
+            return {"seen": self.seen, "sums": self.sums, "names": ["a", None]}
+
+        def load_state_dict(self, state):
+            self.seen, self.sums = state["seen"], state["sums"]
+
+    trained(made(), epochs=2, checkpoint=tmp_path / "c", callbacks=[Counts()])
+    counts = Counts()
+    trained(made(), epochs=3, checkpoint=tmp_path / "c", callbacks=[counts], resume=True)
+    assert counts.seen == 3
+    np.testing.assert_array_equal(counts.sums, np.full(3, 6.0))
+    counts.state_dict = lambda: {"model": made()}
+    with pytest.raises(UsageError, match="'model' is a Functional"):
+        trained(made(), epochs=4, checkpoint=tmp_path / "c", callbacks=[counts], resume=True)
+
+
+def test_features_of_other_weights_than_those_of_the_checkpoint_are_noticed(backend, tmp_path):
+    """The base has been trained anew meanwhile: its features and the checkpoint's head do not go together."""
+
+    def frozen(scale):
+        model = dense()
+        model.get_layer("first").trainable = False
+        model.get_layer("first").kernel.assign(scale * model.get_layer("first").kernel)
+        model.compile("adam", "mean_squared_error")
+        return model
+
+    trained(frozen(1.0), epochs=1, checkpoint=tmp_path / "c", precompute_frozen=True)
+    trained(frozen(1.0), epochs=2, checkpoint=tmp_path / "c", precompute_frozen=True, resume=True)
+    with pytest.raises(ModelError, match="The frozen weights are others before epoch 3"):
+        trained(frozen(2.0), epochs=3, checkpoint=tmp_path / "c", precompute_frozen=True, resume=True)
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -244,7 +295,7 @@ def test_out_of_memory_is_one_error_that_says_what_to_do(backend, monkeypatch, t
     monkeypatch.setattr(trainer._ready_loop(), "run", fails)
     with pytest.raises(TrainingError, match="Try batch_size=2, with") as raised:
         trainer.fit(points(ROWS), batch_size=BATCH, checkpoint=tmp_path / "c", resume=True, epochs=2, progress="quiet")
-    assert f"go on from {tmp_path / 'c'}" in str(raised.value)
+    assert f"load_model reads its weights: {tmp_path / 'c' / 'epoch-00001-step-0000000'}" in str(raised.value)
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["epoch-00001-step-0000000"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -18,6 +19,9 @@ from unidl_jax.kernels import kernels
 
 STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
+
+GATHERED_STEPS = 16
+"""Batches that are gathered on the host at a time, of data too large for the device."""
 
 RESIDENT_SHARE = 0.5
 """Data that fits into this share of the GPU memory that is free stays there."""
@@ -70,12 +74,17 @@ class JaxLoop:
         self._predict_one = compiled(self._predict_step)
 
     def run(self, chunk: Chunk) -> JaxLogs:
-        state = self._read_state(chunk)
-        data, rows = self._placed_data(chunk)
+        self._read_state(chunk)
         logs: dict[str, Any] = {}
+        for data, rows in self._pieces(chunk):
+            logs = self._run(data, rows, partial=chunk.partial)
+        return JaxLogs(logs)
+
+    def _run(self, data: Tree, rows: np.ndarray[Any, Any], *, partial: bool) -> dict[str, Any]:
+        state, logs = self._owned_state(), {}
         try:
             with self._kernels():
-                if not chunk.partial and self._rolls(state, data, rows):
+                if not partial and self._rolls(state, data, rows):
                     padded = np.zeros((self.steps_per_dispatch, rows.shape[1]), np.int32)
                     padded[: len(rows)] = rows
                     self._state, logs = self._train_many(state, data, padded, len(rows))
@@ -87,22 +96,26 @@ class JaxLoop:
             if any(value.is_deleted() for value in jax.tree.leaves(state)):
                 raise self._failed(error) from error
             raise  # from tracing or compiling: the state is still ours
-        return JaxLogs(logs)
+        return logs
 
     def test(self, chunk: Chunk) -> JaxLogs:
-        state = self._read_state(chunk)
-        data, rows = self._placed_data(chunk)
+        self._read_state(chunk)
         logs = {}
         # Without our kernels: they gain where gradients are computed, and forward alone XLA's own are faster.
-        for batch in rows:
-            metrics, logs = self._test_one(state.trainable, state.non_trainable, state.metrics, data, batch)
-            state = self._state = state._replace(metrics=metrics)
+        for data, rows in self._pieces(chunk):
+            for batch in rows:
+                state = self._owned_state()
+                metrics, logs = self._test_one(state.trainable, state.non_trainable, state.metrics, data, batch)
+                self._state = state._replace(metrics=metrics)
         return JaxLogs(logs)
 
     def predict(self, chunk: Chunk) -> Tree:
         state = self._state or self._read_weights()
-        data, rows = self._placed_data(chunk)
-        outputs = [self._predict_one(state.trainable, state.non_trainable, data, batch) for batch in rows]
+        outputs = [
+            self._predict_one(state.trainable, state.non_trainable, data, batch)
+            for data, rows in self._pieces(chunk)
+            for batch in rows
+        ]
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
     def reset_metrics(self) -> None:
@@ -172,17 +185,22 @@ class JaxLoop:
         outputs, _ = self._model.predict_step((trainable, non_trainable), _gathered(data, rows))
         return outputs
 
-    def _placed_data(self, chunk: Chunk) -> tuple[Tree, np.ndarray[Any, Any]]:
-        """Data on the device, and the rows of it that the batches are made of: all of it, which stays there, or only
-        what this chunk needs where that would be too large."""
+    def _pieces(self, chunk: Chunk) -> Iterator[tuple[Tree, np.ndarray[Any, Any]]]:
+        """Data on the device, and the rows of it that the batches are made of: all of it, which stays there; or, where
+        that would be too large, a few batches at a time, in one size, so that a compiled program sees one shape."""
         data = self._data.get(chunk.data)
-        if data is None and not self._fits(chunk.data):
-            order = np.arange(chunk.rows.size, dtype=np.int32).reshape(chunk.rows.shape)
-            needed = chunk.rows.reshape(-1)
-            return jax.device_put(_gathered(chunk.data.parts(), needed), self._device), order
-        if data is None:
+        if data is None and self._fits(chunk.data):
             data = self._data[chunk.data] = jax.device_put(chunk.data.parts(), self._device)
-        return data, chunk.rows.astype(np.int32)
+        if data is not None:
+            yield data, chunk.rows.astype(np.int32)
+            return
+        for first in range(0, len(chunk.rows), GATHERED_STEPS):
+            rows = chunk.rows[first : first + GATHERED_STEPS]
+            needed = rows.reshape(-1)
+            if len(chunk.rows) > 1:
+                needed = np.resize(needed, GATHERED_STEPS * rows.shape[1])
+            order = np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
+            yield jax.device_put(_gathered(chunk.data.parts(), needed), self._device), order
 
     def _fits(self, data: Batches) -> bool:
         statistics = self._device.memory_stats() or {}
@@ -191,7 +209,13 @@ class JaxLoop:
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(data.parts()))
         return size <= RESIDENT_SHARE * (statistics["bytes_limit"] - statistics["bytes_in_use"])
 
-    def _read_state(self, chunk: Chunk) -> State:
+    def _owned_state(self) -> State:
+        """The state between two steps."""
+        if self._state is None:
+            raise RuntimeError("The state is read before the first step.")
+        return self._state
+
+    def _read_state(self, chunk: Chunk) -> None:
         if not self._built:
             # Metrics and optimizer slots exist only once Keras has seen what a batch looks like.
             self._model._symbolic_build(data_batch=_gathered(chunk.data.parts(), chunk.rows[0]))
@@ -200,7 +224,6 @@ class JaxLoop:
             # Copies, since the first step takes the arrays away: the variables must outlive a step that fails, and
             # two variables may share one array, which XLA refuses to take twice. The price is the state once more.
             self._state = State(*_copied(self._read_weights()))
-        return self._state
 
     def _read_weights(self) -> State:
         return State(*(self._values(variables) for variables in self._variables()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +17,9 @@ from unidl_tensorflow.placing import place
 
 STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
+
+GATHERED_STEPS = 16
+"""Batches that are gathered on the host at a time, of data too large for the device."""
 
 RESIDENT_BYTES = 2**31
 """Data of at most this size stays on a GPU; TensorFlow does not tell how much memory is free."""
@@ -56,17 +60,17 @@ class TensorFlowLoop:
     def run(self, chunk: Chunk) -> TensorFlowLogs:
         self._build(chunk)
         with self._placed(), self._kernels():
-            steps, size = chunk.rows.shape
+            logs = {}
             # A loop for the last batch of an epoch would be one more program.
             if self.steps_per_dispatch == 1 or chunk.partial:
-                logs = {}
                 for rows in chunk.rows:
                     logs = self._train_one(_batch(chunk, rows))
                 return TensorFlowLogs(logs)
-            data, rows = self._placed_data(chunk)
-            padded = np.zeros((self.steps_per_dispatch, size), np.int32)
-            padded[:steps] = rows
-            return TensorFlowLogs(self._train_many(data, tf.constant(padded), tf.constant(steps)))
+            for data, rows in self._pieces(chunk):
+                padded = np.zeros((self.steps_per_dispatch, rows.shape[1]), np.int32)
+                padded[: len(rows)] = rows
+                logs = self._train_many(data, tf.constant(padded), tf.constant(len(rows)))
+            return TensorFlowLogs(logs)
 
     def test(self, chunk: Chunk) -> TensorFlowLogs:
         self._build(chunk)
@@ -117,17 +121,25 @@ class TensorFlowLoop:
         tf.while_loop(lambda index: index < count, step, (tf.constant(0),), parallel_iterations=1)
         return self._model.get_metrics_result()
 
-    def _placed_data(self, chunk: Chunk) -> tuple[Tree, np.ndarray[Any, Any]]:
-        """Data on the device, and the rows of it that the batches are made of: all of it, which stays there, or only
-        what this chunk needs where that would be too large."""
+    def _pieces(self, chunk: Chunk) -> Iterator[tuple[Tree, np.ndarray[Any, Any]]]:
+        """Data on the device, and the rows of it that the batches are made of: all of it, which stays there; or, where
+        that would be too large, a few batches at a time, in one size, so that a traced program sees one shape."""
         data = self._data.get(chunk.data)
+        if data is None and self._fits(chunk.data):
+            data = self._data[chunk.data] = _tensors(chunk.data.parts())
         if data is not None:
-            return data, chunk.rows
-        arrays = [leaf for leaf in keras.tree.flatten(chunk.data.parts()) if leaf is not None]
-        if self._device.kind == "gpu" and sum(leaf.nbytes for leaf in arrays) > RESIDENT_BYTES:
-            return _batch(chunk, chunk.rows.reshape(-1)), np.arange(chunk.rows.size).reshape(chunk.rows.shape)
-        self._data[chunk.data] = data = _tensors(chunk.data.parts())
-        return data, chunk.rows
+            yield data, chunk.rows
+            return
+        for first in range(0, len(chunk.rows), GATHERED_STEPS):
+            rows = chunk.rows[first : first + GATHERED_STEPS]
+            needed = rows.reshape(-1)
+            if len(chunk.rows) > 1:
+                needed = np.resize(needed, GATHERED_STEPS * rows.shape[1])
+            yield _batch(chunk, needed), np.arange(rows.size).reshape(rows.shape)
+
+    def _fits(self, data: Batches) -> bool:
+        arrays = [leaf for leaf in keras.tree.flatten(data.parts()) if leaf is not None]
+        return self._device.kind != "gpu" or sum(leaf.nbytes for leaf in arrays) <= RESIDENT_BYTES
 
     def _kernels(self) -> AbstractContextManager[None]:
         return nullcontext() if self._model.run_eagerly else kernels(self._device)

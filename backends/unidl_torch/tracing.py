@@ -53,11 +53,12 @@ class Step:
         None where there is none."""
         for traced in self._traced.values():
             traced.bind()
-        with torch.set_grad_enabled(self._gradients):
-            results = [self._taken(form, leaves) for leaves in batches]
-        for traced in self._traced.values():
-            traced.tell_of_writes()
-        return results
+        try:
+            with torch.set_grad_enabled(self._gradients):
+                return [self._taken(form, leaves) for leaves in batches]
+        finally:
+            for traced in self._traced.values():
+                traced.tell_of_writes()
 
     def _taken(self, form: Tree, leaves: Leaves) -> Tree:
         key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
@@ -165,7 +166,12 @@ class Constants:
         copies = {inputs[place]: before.placeholder(f"constant_{place}") for place in self._places}
         moved: list[torch.fx.Node] = []
         for node in graph.nodes:
-            if _is_pure(node) and node.all_input_nodes and all(given in copies for given in node.all_input_nodes):
+            if (
+                node not in written
+                and _is_pure(node)
+                and node.all_input_nodes
+                and all(given in copies for given in node.all_input_nodes)
+            ):
                 copies[node] = before.node_copy(node, lambda given: copies[given])
                 moved.append(node)
         edge = [node for node in moved if any(user not in copies for user in node.users)]

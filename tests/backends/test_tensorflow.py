@@ -40,3 +40,18 @@ def test_xla_is_used_where_it_is_asked_for(rows):
         trainer.fit(points(rows), batch_size=4, shuffle=False, progress="quiet")
         assert trainer._ready_loop()._train_one._jit_compile == model.jit_compile
     assert_same_weights(weights_of(models[1]), weights_of(models[0]), FLOAT32)
+
+
+def test_data_too_large_for_the_device_trains_the_same(monkeypatch):
+    """A few batches of it at a time are gathered on the host; the last piece of an epoch is a shorter one."""
+    from unidl_tensorflow.loop import TensorFlowLoop
+
+    found = []
+    for fits in (True, False):
+        monkeypatch.setattr(TensorFlowLoop, "_fits", lambda self, data, fits=fits: fits)
+        model = dense()
+        trainer = Trainer(model)
+        history = trainer.fit(points(79), epochs=3, batch_size=2, progress="quiet").history
+        found.append((weights_of(model), history, trainer.evaluate(points(79), batch_size=2)))
+    assert_same_weights(found[1][0], found[0][0])
+    assert found[1][1:] == found[0][1:]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
 from unidl.cli.numbers import fraction, positive_number, positive_whole
-from unidl.errors import SavedModelError, UsageError
+from unidl.errors import DataError, SavedModelError, UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -170,6 +170,7 @@ def checkpoint_folder(run: Path) -> Path:
 def _train(arguments: argparse.Namespace, out: Path, configuration: dict[str, Any]) -> int:
     """Train, save, evaluate on the test rows."""
     from unidl.cli.model_and_data import model_and_data, training_and_validation
+    from unidl.training.checkpoint import Checkpoints
     from unidl.training.directories import require_writable
     from unidl.training.run_directory import require_plotting, save_run
 
@@ -178,15 +179,20 @@ def _train(arguments: argparse.Namespace, out: Path, configuration: dict[str, An
     require_writable(out)
     with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
         model, data = model_and_data(arguments, configuration["data"])
-    configuration["data_origin"] = dict(data.origin)
+    origin = json.loads(json.dumps(dict(data.origin)))
+    if configuration.setdefault("data_origin", origin) != origin:
+        raise DataError(f"Cannot go on with {out}: the data '{configuration['data']}' is no longer what it was then.")
     train, validation = training_and_validation(
         data, early_stopping=arguments.early_stopping is not None, seed=arguments.seed
     )
     trainer = _trainer(model, len(train), configuration)
+    configuration["precision"] = trainer.precision.name
     replaced = out.is_dir() and any(out.iterdir())
     if replaced:
         log.info("the run in %s will be replaced", out)
     every = configuration["save_every_steps"]
+    if every is not None and arguments.resume is None:
+        Checkpoints(checkpoint_folder(out)).clear()
     trainer.fit(
         train,
         validation=validation,
@@ -230,21 +236,26 @@ def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
         "dropout",
         "image_size",
         "seed",
-        "precision",
         "plot",
         "save_every_steps",
     ):
         configuration[name] = getattr(arguments, name)
     if arguments.model == "transfer":
         configuration |= {
-            "base": arguments.base or "VGG16",
-            "weights": arguments.weights or "imagenet",
+            "base": _resolved(arguments.base or "VGG16"),
+            "weights": _resolved(arguments.weights or "imagenet"),
             "precompute_frozen": bool(arguments.precompute_frozen),
         }
     path = Path(configuration["data"]).expanduser()
     if configuration["data"] not in NAMES and path.exists():
         configuration["data"] = str(path.resolve())  # `unidl evaluate` may run in another directory
     return configuration
+
+
+def _resolved(word: str) -> str:
+    """A path that is found from any directory; a name as it is."""
+    path = Path(word).expanduser()
+    return str(path.resolve()) if path.exists() else word
 
 
 def _trainer(model: keras.Model, rows: int, configuration: dict[str, Any]) -> Trainer:

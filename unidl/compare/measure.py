@@ -14,6 +14,7 @@ from unidl.compare.environment import environment
 from unidl.compare.process import WorkerError, WorkerProcess
 from unidl.compare.progress import Progress
 from unidl.compare.results import Measurement, Round, Run
+from unidl.compare.workloads import workload
 
 SETTLE_SECONDS = 0.2
 """Between two rounds: the threads of the worker before spin for a while before they sleep (LLVM's OpenMP runtime,
@@ -46,9 +47,11 @@ class Plan:
         """After how long a command has failed."""
         return self.limits_seconds[command] + (30 * self.seconds if command == "round" else 0.0)
 
-    def expected_seconds(self, command: str) -> float:
+    def expected_seconds(self, command: str, cell: Cell) -> float:
         """About how long a command takes, for the time left."""
-        return EXPECTED_SECONDS[command] if command in EXPECTED_SECONDS else self.seconds + SETTLE_SECONDS
+        if command in EXPECTED_SECONDS:
+            return EXPECTED_SECONDS[command]
+        return max(self.seconds, workload(cell.model).round_seconds) + SETTLE_SECONDS
 
 
 def measure(
@@ -81,8 +84,7 @@ def measure(
 
 
 def _expected(members: Sequence[Cell], plan: Plan) -> float:
-    commands = [command for cell in members for command in _commands(cell, plan)]
-    return sum(plan.expected_seconds(command) for command in commands)
+    return sum(plan.expected_seconds(command, cell) for cell in members for command in _commands(cell, plan))
 
 
 def _commands(cell: Cell, plan: Plan) -> list[str]:
@@ -179,5 +181,5 @@ class _Runner:
                 else:
                     self._failure = str(error)
                 self.close()
-        self._progress.done(self._plan.expected_seconds(command))
+        self._progress.done(self._plan.expected_seconds(command, self._cell))
         return answer

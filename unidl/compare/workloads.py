@@ -24,8 +24,8 @@ class Workload:
     """One model to train, the same in every implementation.
 
     build: makes the Keras model in a precision. data: makes so many rows. rows: how many an epoch has. batch_size: if
-    nobody says. epochs: of a round; None for as many as take the time of a round. frozen_front: whether our loop is
-    measured with `precompute_frozen` as well.
+    nobody says. epochs: of a round; None for as many as take the time of a round. round_seconds: about how long such a
+    round takes on two CPU cores. frozen_front: whether our loop is measured with `precompute_frozen` as well.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Workload:
     rows: int
     batch_size: int = 128
     epochs: int | None = None
+    round_seconds: float = 0.0
     frozen_front: bool = False
 
     def epoch_rows(self, batch_size: int, rows: int | None = None) -> int:
@@ -150,6 +151,7 @@ WORKLOADS = (
         128,
         batch_size=16,
         epochs=10,
+        round_seconds=15.0,
         frozen_front=True,
     ),
 )

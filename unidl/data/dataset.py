@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
 from unidl.backend import Batches, Tree
+from unidl.data.streaming import is_streamed
 from unidl.data.trees import leaves, map_leaves, named_leaves
 from unidl.errors import DataError, UsageError
 
@@ -41,6 +43,12 @@ class Split(Batches):
 
     def __len__(self) -> int:
         return len(leaves(self.x)[0])
+
+    @cached_property
+    def is_streamed(self) -> bool:
+        """Whether the rows are read as they are needed: those of a memory-mapped file, such as
+        `numpy.load(path, mmap_mode="r")` gives, and those that would fill half of the memory that is free now."""
+        return is_streamed(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 REMEMBERED = {
     "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
     "ReduceLROnPlateau": ("wait", "cooldown_counter", "best"),
+    "SwapEMAWeights": ("_ema_weights_in_model",),
     "ModelCheckpoint": ("best", "_batches_seen_since_last_saving", "_last_batch_seen"),
 }
 """The attributes that Keras 3.15's own callbacks change while they run."""
@@ -32,11 +33,20 @@ def callback_states(
     for number, (callback, remembered) in enumerate(_with_memory(callbacks)):
         values: dict[str, Any] = {}
         for name, value in remembered.items():
-            if _is_list_of_arrays(value):
+            if isinstance(value, np.ndarray):
+                arrays[_name(number, name, 0)] = value
+                values[name] = {"array": True}
+            elif _is_list_of_arrays(value):
                 arrays |= {_name(number, name, place): np.asarray(array) for place, array in enumerate(value)}
                 values[name] = {"arrays": len(value)}
-            else:
+            elif _is_plain(value):
                 values[name] = {"value": value}
+            else:
+                raise UsageError(
+                    f"Cannot save what the callback {type(callback).__name__} remembers: {name!r} is a "
+                    f"{type(value).__name__}. A state_dict holds numbers, words, lists and dicts of them, and "
+                    "NumPy arrays."
+                )
         states.append({"class": type(callback).__name__, "values": values})
     return states, arrays
 
@@ -52,12 +62,7 @@ def restore_callbacks(
     if found != expected:
         raise UsageError(f"its callbacks that remember something were {expected}, and these are {found}.")
     for number, (callback, state) in enumerate(zip(callbacks, states, strict=True)):
-        values = {
-            name: entry["value"]
-            if "value" in entry
-            else [arrays[_name(number, name, place)] for place in range(entry["arrays"])]
-            for name, entry in state["values"].items()
-        }
+        values = {name: _value(number, name, entry, arrays) for name, entry in state["values"].items()}
         if hasattr(callback, "load_state_dict"):
             callback.load_state_dict(values)
         else:
@@ -66,12 +71,12 @@ def restore_callbacks(
 
 
 def _with_memory(callbacks: Sequence[Any]) -> list[tuple[Any, dict[str, Any]]]:
-    """The callbacks that remember anything, and what."""
+    """The callbacks that may remember anything, and what they do."""
     found = [(callback, _remembered(callback)) for callback in callbacks]
-    return [(callback, remembered) for callback, remembered in found if remembered]
+    return [(callback, remembered) for callback, remembered in found if remembered is not None]
 
 
-def _remembered(callback: Any) -> dict[str, Any]:
+def _remembered(callback: Any) -> dict[str, Any] | None:
     import keras
 
     if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict"):
@@ -79,7 +84,24 @@ def _remembered(callback: Any) -> dict[str, Any]:
     for kind in type(callback).__mro__:
         if kind.__name__ in REMEMBERED and getattr(keras.callbacks, kind.__name__, None) is kind:
             return {name: getattr(callback, name) for name in REMEMBERED[kind.__name__] if hasattr(callback, name)}
-    return {}
+    return None
+
+
+def _value(number: int, name: str, entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+    """What `callback_states` wrote down."""
+    if "array" in entry:
+        return arrays[_name(number, name, 0)]
+    if "arrays" in entry:
+        return [arrays[_name(number, name, place)] for place in range(entry["arrays"])]
+    return entry["value"]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(member) for key, member in value.items())
+    if isinstance(value, list):
+        return all(_is_plain(member) for member in value)
+    return value is None or isinstance(value, bool | int | float | str | np.generic)
 
 
 def _is_list_of_arrays(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -82,14 +83,32 @@ class Checkpoints:
         Raises `SavedModelError` if there are some, and all of them are damaged.
         """
         damaged: list[str] = []
+        broken: list[Path] = []
         for path in self._paths():
             try:
-                return _read(path), damaged
+                found = _read(path)
+                for other in broken:  # out of the way of the run, which will write one of this name again
+                    other.rename(other.with_name(f"{other.name}.damaged-{secrets.token_hex(4)}"))
+                return found, damaged
             except SavedModelError as error:
                 damaged.append(str(error))
+                broken.append(path)
         if damaged:
             raise SavedModelError(f"Cannot go on from {self.folder}: no checkpoint is whole.\n" + "\n".join(damaged))
         return None
+
+    def clear(self) -> None:
+        """Remove all of them."""
+        for path in self._paths():
+            shutil.rmtree(path)
+
+    def require_none(self) -> None:
+        """Raise `UsageError` if there are some: those of another run would be taken for this one's."""
+        if self._paths():
+            raise UsageError(
+                f"There are checkpoints in {self.folder} already. Pass resume=True to go on from them, remove them, or "
+                "choose another folder."
+            )
 
     def _paths(self) -> list[Path]:
         """The newest one first."""
@@ -109,12 +128,18 @@ class Tracked:
 
     def variables(self, model: keras.Model) -> dict[str, Sequence[keras.Variable]]:
         """By what they are for, the variables of `model` that are no weights, the optimizer's, and the metrics'."""
+        import keras
+
         weights = {id(weight) for weight in model.weights}
-        return {
+        groups: dict[str, Sequence[keras.Variable]] = {
             "layers": [variable for variable in model.variables if id(variable) not in weights],
-            "optimizer": self.model.optimizer.variables,
             "metrics": self.model.metrics_variables,
         }
+        for name, value in sorted(vars(self.model).items()):
+            # Beside the one of `compile`, those that a train_step of a model's own uses.
+            if isinstance(value, keras.optimizers.Optimizer):
+                groups[f"optimizers/{name}"] = value.variables
+        return groups
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,14 @@ from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.order import chunks, epoch_order
 from unidl.training.pace import Pace
 from unidl.training.progress import Metrics, Progress
+from unidl.training.saved import as_array
 
 if TYPE_CHECKING:
     import keras
 
+
+UNTIMED_STEPS = 16
+"""Most batches of a dispatch in evaluation and prediction, which do not look at the time that a step takes."""
 
 OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|RESOURCE_EXHAUSTED|not enough memory", re.IGNORECASE)
 
@@ -166,7 +170,8 @@ class Fit:
         self._metrics = metrics
         self._callbacks.on_epoch_end(epoch, metrics)
         self._progress.epoch_ended(metrics, seconds)
-        self._save(epoch + 1, 0)
+        if _is_finite(metrics):  # else a callback such as TerminateOnNaN has stopped the run
+            self._save(epoch + 1, 0)
         if self.interrupted:
             return f"stopped by {self._stopped_by()} after epoch {epoch + 1}"
         if self._model.stop_training and epoch + 1 < self._settings.epochs:
@@ -193,8 +198,8 @@ class Fit:
                 self._callbacks.on_train_batch_end(step - 1, loss_first(logs.read()))
                 looked = self._checked(logs, epoch, step)
             self._progress.advanced(rows_done, looked if self._progress.wants_metrics() else None)
-            if self._is_due(len(chunk.rows)) and rows_done < len(self._train):
-                self._checked(logs, epoch, step)  # a loss that is no number is never saved
+            due = self._is_due(len(chunk.rows)) and rows_done < len(self._train)
+            if due and _is_finite(self._checked(logs, epoch, step)):
                 self._save(epoch, step)
             if self._model.stop_training or (self.interrupted and rows_done < len(self._train)):
                 break
@@ -230,22 +235,38 @@ class Fit:
 
     def _save(self, epoch: int, step: int) -> None:
         """Write a checkpoint, if the run has any: so many epochs are done, and steps of the one under way."""
-        if self._saving is None:
-            return
+        if self._saving is not None:
+            self._interrupt.finish(self._write, self._saving, epoch, step)
+
+    def _write(self, saving: Saving, epoch: int, step: int) -> None:
         self._loop.commit()
+        self._require_finite_weights(epoch)
         position = Position(
             epoch,
             step,
             self._must_be_same(),
             dict(self._model.history.history),
             stopped=bool(self._model.stop_training),
-            configuration=dict(self._saving.configuration),
+            configuration=dict(saving.configuration),
         )
-        self._saving.checkpoints.save(position, self._model, self._tracked)
+        saving.checkpoints.save(position, self._model, self._tracked)
+
+    def _require_finite_weights(self, epoch: int) -> None:
+        """A gradient may be no number where the loss is one: such weights would take the place of sound ones."""
+        for weight in self._model.trainable_variables:
+            if not np.isfinite(as_array(weight)).all():
+                raise TrainingError(
+                    f"The weight '{weight.path}' became NaN or infinite by epoch {epoch + 1}; training cannot go on, "
+                    "and nothing was saved.\nLower the learning rate, or clip the gradients (clipnorm=1.0 in the "
+                    "optimizer)."
+                )
 
     def _found_start(self) -> Checkpoint | None:
         """Go back to the newest checkpoint that is whole, if the run is to go on from there and has one."""
-        if self._saving is None or not self._saving.resume:
+        if self._saving is None:
+            return None
+        if not self._saving.resume:
+            self._saving.checkpoints.require_none()
             return None
         found = self._saving.checkpoints.newest()
         if found is None:
@@ -272,11 +293,8 @@ class Fit:
 
     def _out_of_memory(self) -> TrainingError:
         size = self._settings.batch_size
-        kept = (
-            ""
-            if self._saving is None
-            else f"\nThe last checkpoint is whole: go on from {self._saving.checkpoints.folder}."
-        )
+        whole = self._saving.checkpoints.newest() if self._saving is not None else None
+        kept = f"\nThe last checkpoint is whole; load_model reads its weights: {whole[0].path}" if whole else ""
         return TrainingError(
             f"The memory is not enough for training with batches of {size}.\nTry batch_size={max(1, size // 2)}, with "
             f"gradient_accumulation_steps=2 in the optimizer for the same result, or a mixed precision.{kept}"
@@ -296,13 +314,18 @@ class Fit:
         """Read metrics, "loss" first. The loss is a mean over the epoch, so one bad step shows from then on."""
         metrics = loss_first(logs.read() if logs is not None else {})
         # A callback that has stopped the run, such as Keras's TerminateOnNaN, has answered already.
-        if not np.all(np.isfinite(metrics.get("loss", 0.0))) and not self._model.stop_training:
+        if not _is_finite(metrics) and not self._model.stop_training:
             raise TrainingError(
                 f"The loss became {metrics['loss']} in epoch {epoch + 1}, by step {step}; training cannot go on.\n"
                 "Lower the learning rate, clip the gradients (clipnorm=1.0 in the optimizer), or train in 'float32' if "
                 "the model is in mixed_float16."
             )
         return metrics
+
+
+def _is_finite(metrics: Metrics) -> bool:
+    """Whether the loss is a number."""
+    return bool(np.all(np.isfinite(metrics.get("loss", 0.0))))
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -322,7 +345,7 @@ def evaluated(
     logs: Logs | None = None
     try:
         loop.reset_metrics()
-        steps = loop.steps_per_dispatch if told is None else 1
+        steps = 1 if told is not None else min(UNTIMED_STEPS, loop.steps_per_dispatch)
         for step, chunk in enumerate(chunks(data, order, batch_size=batch_size, steps=steps)):
             if told is not None:
                 told.on_test_batch_begin(step)
@@ -340,7 +363,8 @@ def predicted(loop: TrainLoop, data: Batches, batch_size: int) -> Tree:
     import keras
 
     order = epoch_order(len(leaves(data.x)[0]), seed=0, epoch=0, shuffle=False)
-    parts = [loop.predict(chunk) for chunk in chunks(data, order, batch_size=batch_size, steps=loop.steps_per_dispatch)]
+    steps = min(UNTIMED_STEPS, loop.steps_per_dispatch)
+    parts = [loop.predict(chunk) for chunk in chunks(data, order, batch_size=batch_size, steps=steps)]
     return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 

@@ -72,7 +72,8 @@ class FrozenFront:
         return found.hexdigest()
 
     def guard(self) -> keras.callbacks.Callback:
-        """A callback that ends training if another one has changed the weights of the front."""
+        """A callback that ends training if the weights of the front are others than those of now: another callback, or
+        the checkpoint that training goes on from, may change them."""
         import keras
 
         before, fingerprint = self.fingerprint(), self.fingerprint
@@ -81,8 +82,9 @@ class FrozenFront:
             def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
                 if fingerprint() != before:
                     raise ModelError(
-                        f"A callback has changed the frozen weights before epoch {epoch + 1}, so what they gave "
-                        "is stale. Train without precompute_frozen=True."
+                        f"The frozen weights are others before epoch {epoch + 1} than when their outputs were "
+                        "computed: a callback has changed them, or the checkpoint that training goes on from has "
+                        "others. Train without precompute_frozen=True."
                     )
 
         return Guard()

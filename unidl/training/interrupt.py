@@ -22,10 +22,15 @@ class Interrupt:
 
     def __init__(self, *, terminates: bool = False) -> None:
         self.signal: int | None = None
-        self._signals = (signal.SIGINT, signal.SIGTERM) if terminates else (signal.SIGINT,)
         self._insisted = False
         self._busy = False
-        self._previous: dict[int, Any] = {number: signal.getsignal(number) for number in self._signals}
+        self._previous: dict[int, Any] = {}
+        interrupts = signal.getsignal(signal.SIGINT)
+        if callable(interrupts):  # else it is ignored, as in a job in the background
+            self._previous[signal.SIGINT] = interrupts
+        ends = signal.getsignal(signal.SIGTERM)
+        if terminates and ends is not None:  # else its handler is not Python's, and could not be put back
+            self._previous[signal.SIGTERM] = ends
         self._installed: list[int] = []
 
     @property
@@ -34,8 +39,8 @@ class Interrupt:
         return self.signal is not None
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread() and callable(self._previous[signal.SIGINT]):
-            for number in self._signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in self._previous:
                 signal.signal(number, self._handle)
                 self._installed.append(number)
         return self
@@ -61,6 +66,8 @@ class Interrupt:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal is None:
             self.signal = number
+        elif number == signal.SIGTERM:
+            pass  # a scheduler may say it to a process, and to its group
         elif self._busy and not self._insisted:
             self._insisted = True
         else:

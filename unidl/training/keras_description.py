@@ -53,6 +53,8 @@ def from_keras_description(
     import keras
     from keras.src.saving.serialization_lib import ObjectSharingScope, SafeModeScope
 
+    import unidl.models.noise  # noqa: F401 - registers the dropout of our builders, which a stranger's model may hold
+
     try:
         # The scope, since `keras.config.enable_unsafe_deserialization` goes before the argument.
         with SafeModeScope(True), ObjectSharingScope():

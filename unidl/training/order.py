@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from unidl.backend import Batches, Chunk
-from unidl.data.streaming import is_streamed, read_ahead
+from unidl.data.dataset import Split
+from unidl.data.streaming import read_ahead
 from unidl.random import stream
 
 STREAMED_STEPS = 16
@@ -27,13 +28,24 @@ def epoch_order(count: int, *, seed: int, epoch: int, shuffle: bool) -> Rows:
 def chunks(data: Batches, order: Rows, *, batch_size: int, steps: Callable[[], int] | int) -> Iterator[Chunk]:
     """Cut an order into chunks of full batches; what is left over comes as the smaller last batch.
 
-    steps: the most batches of a chunk, or what says so before each. Data that is read from a file comes in chunks of
-    one size, with its rows (`unidl.data.streaming`).
+    steps: the most batches of a chunk, or what says so before each. Data that is streamed comes with the rows of at
+    most `STREAMED_STEPS` batches.
     """
-    if is_streamed(data):
-        most = min(STREAMED_STEPS, steps) if isinstance(steps, int) else STREAMED_STEPS
-        return read_ahead(_cut(data, order, batch_size, lambda: most), batch_size * most)
-    return _cut(data, order, batch_size, (lambda: steps) if isinstance(steps, int) else steps)
+    next_steps = (lambda: steps) if isinstance(steps, int) else steps
+    if not (isinstance(data, Split) and data.is_streamed):
+        return _cut(data, order, batch_size, next_steps)
+    read = read_ahead(_cut(data, order, batch_size, lambda: STREAMED_STEPS), batch_size * STREAMED_STEPS)
+    return _shorter(read, next_steps)
+
+
+def _shorter(chunks: Iterator[Chunk], steps: Callable[[], int]) -> Iterator[Chunk]:
+    """The chunks in pieces of so many steps, on the same rows."""
+    for chunk in chunks:
+        first = 0
+        while first < len(chunk.rows):
+            rows = chunk.rows[first : first + steps()]
+            first += len(rows)
+            yield Chunk(chunk.data, rows, chunk.partial)
 
 
 def _cut(data: Batches, order: Rows, batch_size: int, steps: Callable[[], int]) -> Iterator[Chunk]:

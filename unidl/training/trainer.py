@@ -120,7 +120,8 @@ class Trainer:
         Raises `DataError` before the first step if the data does not fit the model, `ModelError` if precompute_frozen
         is asked of a model whose front learns or draws at random, and `TrainingError` if the loss becomes NaN or
         infinite. Ctrl-C ends the run after the step under way, with the history so far; then `interrupted` is True. So
-        does SIGTERM, if there is a folder for checkpoints: one is written, and `signal` tells which of them it was.
+        does SIGTERM, if there is a folder for checkpoints and this is the main thread: one is written, and `signal`
+        tells which of them it was.
         """
         settings = FitSettings(
             epochs=_whole("epochs", epochs),
@@ -150,7 +151,7 @@ class Trainer:
                 loop, train = front.loop, front.features(train, settings.batch_size)
                 held_out = held_out and front.features(held_out, settings.batch_size)
                 trained = front.rest
-                told += [front.guard()] if told else []
+                told += [front.guard()] if told or resume else []
             run = Fit(self.model, loop, train, held_out, settings, told, reporter, saving=saving, trained=trained)
             try:
                 return run.run(self._title())
