@@ -62,6 +62,9 @@ def test_a_run_directory_holds_all_that_was_asked_for():
         "dropout": 0.1,
         "image_size": None,
         "seed": 3,
+        "precision": "float32",
+        "plot": True,
+        "save_every_steps": None,
     }
     model = load_model(run)
     assert record_of(model).class_names == ("left", "right", "below")

@@ -49,7 +49,14 @@ def test_a_run_says_how_to_repeat_it(trainer, tmp_path):
     assert run["backend"] == registry.current().name
     assert run["precision"] == "float32"
     assert run["seed"] == 7
-    assert run["fit"] == {"epochs": 2, "batch_size": 6, "seed": 7, "shuffle": True, "initial_epoch": 0}
+    assert run["fit"] == {
+        "epochs": 2,
+        "batch_size": 6,
+        "seed": 7,
+        "shuffle": True,
+        "initial_epoch": 0,
+        "precompute_frozen": False,
+    }
     assert run["device"]["kind"] in ("cpu", "gpu")
     assert run["device_reason"]
     assert run["saved"].endswith("+00:00")
