@@ -21,6 +21,9 @@ from unidl.models import base_of, record_of
 from unidl.training.directories import read_directory
 from unidl.training.run_directory import read_run
 
+# A test that imports Keras by itself would else decide on which framework it runs.
+pytestmark = pytest.mark.usefixtures("backend")
+
 
 def test_every_line_of_json_is_json():
     """And nothing else is on stdout: a script reads it line by line."""
