@@ -6,7 +6,7 @@ An adapter imports this module and `unidl.errors`, nothing else of the core; the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -105,6 +105,17 @@ class Chunk:
     rows: np.ndarray[Any, np.dtype[np.int64]]
     partial: bool = False
     """Whether this is what is left over at the end of an epoch: one batch, smaller than the others."""
+
+    def gathering(self, steps: int) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+        """For data too large for a device: what to gather on the host for at most `steps` batches at a time, as row
+        numbers, and where each batch then finds its rows (steps, batch), int32. The row numbers are as many each time,
+        so that a compiled program sees one shape."""
+        for first in range(0, len(self.rows), steps):
+            rows = self.rows[first : first + steps]
+            needed = rows.reshape(-1)
+            if len(self.rows) > 1:
+                needed = np.resize(needed, steps * rows.shape[1])
+            yield needed, np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
 
 
 class Logs(Protocol):

@@ -194,12 +194,7 @@ class JaxLoop:
         if data is not None:
             yield data, chunk.rows.astype(np.int32)
             return
-        for first in range(0, len(chunk.rows), GATHERED_STEPS):
-            rows = chunk.rows[first : first + GATHERED_STEPS]
-            needed = rows.reshape(-1)
-            if len(chunk.rows) > 1:
-                needed = np.resize(needed, GATHERED_STEPS * rows.shape[1])
-            order = np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
+        for needed, order in chunk.gathering(GATHERED_STEPS):
             yield jax.device_put(_gathered(chunk.data.parts(), needed), self._device), order
 
     def _fits(self, data: Batches) -> bool:

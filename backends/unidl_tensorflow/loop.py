@@ -130,12 +130,8 @@ class TensorFlowLoop:
         if data is not None:
             yield data, chunk.rows
             return
-        for first in range(0, len(chunk.rows), GATHERED_STEPS):
-            rows = chunk.rows[first : first + GATHERED_STEPS]
-            needed = rows.reshape(-1)
-            if len(chunk.rows) > 1:
-                needed = np.resize(needed, GATHERED_STEPS * rows.shape[1])
-            yield _batch(chunk, needed), np.arange(rows.size).reshape(rows.shape)
+        for needed, order in chunk.gathering(GATHERED_STEPS):
+            yield _batch(chunk, needed), order
 
     def _fits(self, data: Batches) -> bool:
         arrays = [leaf for leaf in keras.tree.flatten(data.parts()) if leaf is not None]
