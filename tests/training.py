@@ -131,3 +131,18 @@ def moving_run(**options):
     options = {"epochs": 3, "progress": "quiet"} | options
     trainer.fit(sentences(50), validation=sentences(16, seed=1), batch_size=4, **options)
     return trainer
+
+
+def assert_fits_or_not_trains_the_same(loop, monkeypatch):
+    """Fail unless data that the device cannot hold trains and tests as data that it can. loop: the adapter's class."""
+    from unidl import Trainer
+
+    found = []
+    for fits in (True, False):
+        monkeypatch.setattr(loop, "_fits", lambda self, data, fits=fits: fits)
+        model = dense()
+        trainer = Trainer(model)
+        history = trainer.fit(points(79), epochs=3, batch_size=2, progress="quiet").history
+        found.append((weights_of(model), history, trainer.evaluate(points(79), batch_size=2)))
+    assert_same_weights(found[1][0], found[0][0])
+    assert found[1][1:] == found[0][1:]

@@ -12,9 +12,7 @@ if registry.choice()[0].name != "jax":
 
 import jax
 import jax.numpy as jnp
-from training import assert_same_weights, dense, points, weights_of
-
-from unidl import Trainer
+from training import assert_fits_or_not_trains_the_same
 
 
 def told(policy):
@@ -50,12 +48,4 @@ def test_data_too_large_for_the_device_trains_the_same(monkeypatch):
     """A few batches of it at a time are gathered on the host; the last piece of an epoch is a shorter one."""
     from unidl_jax.loop import JaxLoop
 
-    found = []
-    for fits in (True, False):
-        monkeypatch.setattr(JaxLoop, "_fits", lambda self, data, fits=fits: fits)
-        model = dense()
-        trainer = Trainer(model)
-        history = trainer.fit(points(79), epochs=3, batch_size=2, progress="quiet").history
-        found.append((weights_of(model), history, trainer.evaluate(points(79), batch_size=2)))
-    assert_same_weights(found[1][0], found[0][0])
-    assert found[1][1:] == found[0][1:]
+    assert_fits_or_not_trains_the_same(JaxLoop, monkeypatch)
