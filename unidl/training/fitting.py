@@ -263,10 +263,7 @@ class Fit:
 
     def _found_start(self) -> Checkpoint | None:
         """Go back to the newest checkpoint that is whole, if the run is to go on from there and has one."""
-        if self._saving is None:
-            return None
-        if not self._saving.resume:
-            self._saving.checkpoints.require_none()
+        if self._saving is None or not self._saving.resume:
             return None
         found = self._saving.checkpoints.newest()
         if found is None:

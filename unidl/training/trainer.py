@@ -273,9 +273,10 @@ def _saving(
             raise UsageError("Cannot save or resume without a folder: pass checkpoint='runs/x.checkpoints'.")
         return None
     every_steps = None if every_steps is None else _whole("save_every_steps", every_steps)
-    return Saving(
-        Checkpoints(Path(checkpoint), keep=_whole("keep", keep)), every_steps, bool(resume), configuration or {}
-    )
+    checkpoints = Checkpoints(Path(checkpoint), keep=_whole("keep", keep))
+    if not resume:
+        checkpoints.require_none()
+    return Saving(checkpoints, every_steps, bool(resume), configuration or {})
 
 
 def _callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
