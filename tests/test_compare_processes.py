@@ -14,9 +14,9 @@ import pytest
 
 from unidl.compare.cells import cells
 from unidl.compare.measure import INTERRUPTED, Plan, measure
-from unidl.compare.process import WorkerError, WorkerProcess
 from unidl.compare.progress import Quiet
 from unidl.compare.results import Run
+from unidl.workers.process import WorkerError, WorkerProcess
 
 STUB = """
     import json, os, signal, sys, time
@@ -183,7 +183,7 @@ def test_a_worker_ends_with_its_parent_even_while_it_works(tmp_path):
         "worker.main()\n"
     )
     parent = (
-        "import sys; from unidl.compare.process import WorkerProcess\n"
+        "import sys; from unidl.workers.process import WorkerProcess\n"
         "WorkerProcess([sys.executable, *sys.argv[1:]]).ask({'command': 'round'}, 600)"
     )
     running = subprocess.Popen([sys.executable, "-c", parent, str(worker), str(tmp_path / "pid")])

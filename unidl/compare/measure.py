@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import unidl
 from unidl.compare.cells import Cell, Group
 from unidl.compare.environment import environment
-from unidl.compare.process import WorkerError, WorkerProcess
 from unidl.compare.progress import Progress
 from unidl.compare.results import Measurement, Round, Run
 from unidl.compare.workloads import workload
+from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
 SETTLE_SECONDS = 0.2
 """Between two rounds: the threads of the worker before spin for a while before they sleep (LLVM's OpenMP runtime,
@@ -54,11 +54,16 @@ class Plan:
         return max(self.seconds, workload(cell.model).round_seconds) + SETTLE_SECONDS
 
 
+def launch_worker() -> WorkerProcess:
+    """Start the process of one cell."""
+    return WorkerProcess(python_module("unidl.compare.worker"))
+
+
 def measure(
     groups: Groups,
     plan: Plan,
     progress: Progress,
-    launch: Launch = WorkerProcess,
+    launch: Launch = launch_worker,
     keep: Callable[[Run], None] | None = None,
 ) -> Run:
     """Measure every cell. Ctrl-C ends it early, with what was found so far and `interrupted` set.

@@ -15,8 +15,6 @@ from typing import IO, Any
 
 from unidl.errors import UnidlError
 
-COMMAND = (sys.executable, "-P", "-m", "unidl.compare.worker")
-"""-P: a file torch.py in the current folder is not the framework."""
 CHOICES = ("UNIDL_BACKEND", "UNIDL_DEVICE", "UNIDL_PRECISION", "KERAS_BACKEND")
 """Variables of the parent that must not choose for a worker."""
 OUT_OF_MEMORY = ("out of memory", "outofmemory", "resource_exhausted", "resourceexhausted", "unable to allocate")
@@ -26,13 +24,19 @@ STOP_SECONDS = 5.0
 
 
 class WorkerError(UnidlError):
-    """A worker died, answered with an error, or gave no answer in time. The message is the reason of a row."""
+    """A worker died, answered with an error, or gave no answer in time; the message says which."""
+
+
+def python_module(name: str) -> tuple[str, ...]:
+    """Return the command that runs a module. -P: a file torch.py in the current folder is not the framework."""
+    return (sys.executable, "-P", "-m", name)
 
 
 class WorkerProcess:
-    """One worker. command: what starts it."""
+    """One worker. command: what starts it; its module calls `unidl.workers.serving.serve`. environment: variables
+    that it gets beside those of this process."""
 
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`, with the process
         self._process: subprocess.Popen[str] = subprocess.Popen(
             command,
@@ -41,7 +45,7 @@ class WorkerProcess:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
-            env={name: value for name, value in os.environ.items() if name not in CHOICES},
+            env={name: value for name, value in os.environ.items() if name not in CHOICES} | dict(environment or {}),
             start_new_session=True,  # Ctrl-C goes to the parent alone, which decides
         )
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()

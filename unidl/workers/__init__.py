@@ -1,0 +1,1 @@
+"""Work in processes of its own: Keras runs on one framework a process."""
