@@ -9,8 +9,8 @@ import pytest
 from comparisons import cell, measured, run_of
 
 from unidl.compare.cells import Group, cells
-from unidl.compare.environment import environment, machine
 from unidl.compare.results import Measurement, read, to_json, write, write_bytes
+from unidl.environment import environment, machine
 from unidl.errors import UnidlError, UsageError
 
 

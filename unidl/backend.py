@@ -200,6 +200,16 @@ class Trains(Protocol):
         ...
 
 
+@runtime_checkable
+class Kernels(Protocol):
+    """The role of an adapter whose loop computes with kernels of its own in place of some of Keras's."""
+
+    def kernels(self, device: Device) -> AbstractContextManager[Any]:
+        """Inside it Keras computes on `device` as it does in the adapter's loop; where its kernels are not for this
+        Keras or this device, that is as it always does."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """A training that the comparison gives to a hand-written reference: the same model, weights and data as ours."""
@@ -322,3 +332,5 @@ class Adapter:
     """Environment variables to set, where the user has not, before the framework is imported."""
     memory_on_demand: Mapping[str, str] = field(default_factory=dict[str, str])
     """The same, that keep the framework from taking the whole GPU memory; left out if UNIDL_PREALLOCATE=1."""
+    float64: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What must be set beside them for the framework to compute in float64 where it is asked to."""

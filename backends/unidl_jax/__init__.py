@@ -18,4 +18,5 @@ ADAPTER = Adapter(
     install="pip install 'unidl[jax]'",
     load=_load,
     memory_on_demand={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+    float64={"JAX_ENABLE_X64": "1"},
 )

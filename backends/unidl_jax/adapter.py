@@ -11,11 +11,12 @@ import jax
 import keras
 
 from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
+from unidl_jax.kernels import kernels
 from unidl_jax.loop import JaxLoop
 
 
 class JaxBackend:
-    """Implements `Backend`, `Trains` and `Native`."""
+    """Implements `Backend`, `Trains`, `Kernels` and `Native`."""
 
     name = "jax"
 
@@ -51,6 +52,9 @@ class JaxBackend:
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
         return JaxLoop(model, self.native(device), steps)
+
+    def kernels(self, device: Device) -> AbstractContextManager[Any]:
+        return kernels(self.native(device))
 
     def reference(self, task: Task) -> Reference:
         from unidl_jax.native import JaxReference

@@ -10,11 +10,12 @@ import keras
 import tensorflow as tf
 
 from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
+from unidl_tensorflow.kernels import kernels
 from unidl_tensorflow.loop import TensorFlowLoop
 
 
 class TensorFlowBackend:
-    """Implements `Backend`, `Trains` and `Native`."""
+    """Implements `Backend`, `Trains`, `Kernels` and `Native`."""
 
     name = "tensorflow"
 
@@ -55,6 +56,9 @@ class TensorFlowBackend:
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
         return TensorFlowLoop(model, device, steps)
+
+    def kernels(self, device: Device) -> AbstractContextManager[Any]:
+        return kernels(device)
 
     def reference(self, task: Task) -> Reference:
         from unidl_tensorflow.native import TensorFlowReference

@@ -10,11 +10,12 @@ import keras
 import torch
 
 from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
+from unidl_torch.kernels import REPLACEMENTS
 from unidl_torch.loop import TorchLoop
 
 
 class TorchBackend:
-    """Implements `Backend`, `Trains` and `Native`."""
+    """Implements `Backend`, `Trains`, `Kernels` and `Native`."""
 
     name = "torch"
 
@@ -67,6 +68,9 @@ class TorchBackend:
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
         return TorchLoop(model, self.native(device), steps)
+
+    def kernels(self, device: Device) -> AbstractContextManager[Any]:
+        return REPLACEMENTS.where_sound()
 
     def reference(self, task: Task) -> Reference:
         from unidl_torch.native import TorchReference

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidl.cli import options
-from unidl.cli.numbers import positive_number, positive_whole
+from unidl.cli.numbers import names, positive_number, positive_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,17 +70,17 @@ def register(subparsers: options.Subparsers) -> None:
 def _add_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models",
-        type=_names,
+        type=names,
         metavar="NAMES",
         help="of cnn, lstm, gru, resnet and transfer, with commas (default: cnn,lstm,transfer)",
     )
-    parser.add_argument("--backends", type=_names, metavar="NAMES", help="with commas (default: all installed)")
+    parser.add_argument("--backends", type=names, metavar="NAMES", help="with commas (default: all installed)")
     options.add_device(parser)
     # Not `precision`, which `options.applied` would make the one precision of this process.
     parser.add_argument(
         "--precision",
         dest="precisions",
-        type=_names,
+        type=names,
         metavar="NAMES",
         help="of float32, tf32, mixed_bfloat16 and mixed_float16, with commas (default: UNIDL_PRECISION, then float32)",
     )
@@ -93,7 +93,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--against",
-        type=_names,
+        type=names,
         default=["native", "keras"],
         metavar="NAMES",
         help="of native and keras, with commas, or none (default: native,keras)",
@@ -121,7 +121,8 @@ def _draw_again(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from unidl.compare.measure import Plan
-    from unidl.compare.output import require_writable, write_results
+    from unidl.compare.output import write_results
+    from unidl.reports import require_writable
 
     groups = _groups(arguments, against=[name for name in arguments.against if name != "none"])
     out = arguments.out
@@ -217,13 +218,6 @@ def _asked_device() -> str:
     import os
 
     return os.environ.get("UNIDL_DEVICE") or "auto"
-
-
-def _names(words: str) -> list[str]:
-    names = [word.strip() for word in words.split(",")]
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"invalid names {words!r}: words with commas between them are needed")
-    return names
 
 
 def _whole_numbers(words: str) -> list[int]:

@@ -1,9 +1,17 @@
-"""Numbers on the command line, refused with the range that is allowed."""
+"""Numbers and lists of names on the command line, refused with what is allowed."""
 
 from __future__ import annotations
 
 import argparse
 import math
+
+
+def names(words: str) -> list[str]:
+    """Words with commas between them."""
+    found = [word.strip() for word in words.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"invalid names {words!r}: words with commas between them are needed")
+    return found
 
 
 def positive_whole(word: str) -> int:

@@ -14,12 +14,13 @@ from typing import Any
 import unidl
 from unidl import registry
 from unidl.compare import statistics
-from unidl.compare.results import Run, write_bytes
+from unidl.compare.results import Run
 from unidl.compare.statistics import Interval
 from unidl.compare.summary import summarize
 from unidl.doctor.nvidia import gpus
 from unidl.doctor.processor import processor
 from unidl.errors import BackendError
+from unidl.reports import write_bytes
 
 ROUNDS = 5
 """Fewer could claim nothing, as `statistics.ROUNDS_TO_CLAIM` says; the rounds are short instead."""

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 
 import unidl
 from unidl.compare.cells import Cell, Group
-from unidl.compare.environment import environment
 from unidl.compare.progress import Progress
 from unidl.compare.results import Measurement, Round, Run
 from unidl.compare.workloads import workload
+from unidl.environment import environment
 from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
 SETTLE_SECONDS = 0.2

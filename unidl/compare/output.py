@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from unidl.compare.chart import WHY_NO_CHART, can_draw, chart
 from unidl.compare.markdown import markdown
-from unidl.compare.results import Run, write, write_bytes
-from unidl.errors import UsageError
+from unidl.compare.results import Run, write
+from unidl.reports import write_bytes
 
 RESULTS, REPORT, CHART = "results.json", "report.md", "chart.png"
-
-
-def require_writable(folder: Path) -> None:
-    """Make the folder. Raises `UsageError` if nothing could be written to it: asked before minutes of measuring."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(f"Cannot write to --out={str(folder)!r}: {error.strerror or error}.") from error
 
 
 def write_results(folder: Path, runs: Sequence[Run]) -> None:

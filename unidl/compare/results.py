@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from unidl.compare.cells import Cell, Group
-from unidl.errors import UnidlError, UsageError
+from unidl.errors import UsageError
+from unidl.reports import write_bytes
 
 FORMAT = "unidl comparison"
 SCHEMA = 1
@@ -107,23 +106,6 @@ def from_json(values: Any) -> tuple[Run, ...]:
 def write(path: Path, runs: Sequence[Run]) -> None:
     """Write runs to a file, whole or not at all. Raises `UnidlError` if it cannot be written."""
     write_bytes(path, json.dumps(to_json(runs), indent=1, allow_nan=False).encode() + b"\n")
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file through a temporary one beside it: a reader finds the old or the new one, never a half."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(temporary).chmod(0o644)  # mkstemp lets nobody else read it
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UnidlError(f"Cannot write '{path}': {error.strerror or error}.") from error
 
 
 def read(path: Path) -> tuple[Run, ...]:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from unidl.compare.environment import machine
 from unidl.compare.results import Run
 from unidl.compare.statistics import ROUNDS_TO_CLAIM, Interval
 from unidl.compare.summary import FASTEST_NATIVE, Row, Summary
+from unidl.environment import machine
+from unidl.tables import Table
 
 LEGEND = (
     "Samples a second of training: median of the rounds with its 95% interval. Bold: the fastest, told apart from all "
     "others. A ratio with ~ is not told apart from 1. 'of peak': share of the best rate of a matrix product measured "
     "here. 'ready s': until it trains at full speed, compiling included. Latency is that of one row, memory the peak."
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns of text. bold: whether each row is the best."""
-
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    bold: tuple[bool, ...]
 
 
 Column = tuple[str, Callable[[Row], str]]

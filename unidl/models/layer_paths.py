@@ -44,7 +44,7 @@ def _walk(layer: keras.layers.Layer, path: str, seen: set[int]) -> Iterator[tupl
     for child in layer._flatten_layers(include_self=False, recursive=False):
         if id(child) in seen:
             continue
-        name, automatic = _stem(child)
+        name, automatic = stem(child)
         number = counts[name]
         counts[name] += 1
         if automatic or number:
@@ -52,8 +52,9 @@ def _walk(layer: keras.layers.Layer, path: str, seen: set[int]) -> Iterator[tupl
         yield from _walk(child, f"{path}/{name}" if path else name, seen)
 
 
-def _stem(layer: keras.layers.Layer) -> tuple[str, bool]:
-    """The layer's name, without its counter if Keras made it from the class's name; and whether it did."""
+def stem(layer: keras.Operation) -> tuple[str, bool]:
+    """Return the name of a layer or an operation, without its counter if Keras made it from the class's name; and
+    whether it did."""
     stem = re.sub(r"_\d+$", "", layer.name)
     if stem.replace("_", "") == type(layer).__name__.lower():
         return stem, True

@@ -1,4 +1,4 @@
-"""The machine and the software of a comparison. No paths, no names of hosts or users: results are published."""
+"""The machine and the software of a result. No paths, no names of hosts or users: results are published."""
 
 from __future__ import annotations
 

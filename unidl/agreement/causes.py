@@ -1,0 +1,114 @@
+"""Why a layer may disagree, and what a person can do: what is known of Keras 3.15 and the frameworks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unidl.agreement.verdicts import LATER_STEPS, LOSS, OPTIMIZER, OUTPUTS, Fault
+
+TRAIN_HERE = "train and predict with unidl.Trainer, whose kernels mend this"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One known reason. applies: whether it may be that of a fault of a backend in an implementation. remedy: what to
+    do."""
+
+    applies: Callable[[Fault, str, str, str], bool]
+    text: str
+    remedy: str
+
+
+def _layer(fault: Fault, *kinds: str, **traits: str) -> bool:
+    layer = fault.layer
+    if layer is None or not any(kind in layer.kind for kind in kinds):
+        return False
+    return all(layer.traits.get(name) == value for name, value in traits.items())
+
+
+def _weights(fault: Fault, *kinds: str) -> bool:
+    return fault.difference.kind == "weight" and _layer(fault, *kinds)
+
+
+CAUSES = (
+    Cause(
+        lambda fault, backend, implementation, device: (
+            backend == "torch" and _layer(fault, "AveragePooling", padding="same")
+        ),
+        'Keras 3.15 on PyTorch counts padding into the average where padding="same" is not the same on both sides '
+        "(mended upstream by keras pull request 23233)",
+        f'{TRAIN_HERE}; or pad with ZeroPadding2D and pool with padding="valid"',
+    ),
+    Cause(
+        lambda fault, backend, implementation, device: (
+            backend == "torch" and _layer(fault, "Resiz", interpolation="bicubic")
+        ),
+        "PyTorch's bicubic resizing takes another cubic (a = -0.75) than JAX and TensorFlow (a = -0.5)",
+        f'{TRAIN_HERE}; or resize with interpolation="bilinear"',
+    ),
+    Cause(
+        lambda fault, backend, implementation, device: (
+            backend == "jax" and device == "gpu" and _layer(fault, "LSTM", "Bidirectional")
+        ),
+        "Keras 3.15 on JAX with cuDNN turns the steps of a backwards LSTM around twice",
+        "build the layer with use_cudnn=False",
+    ),
+    Cause(
+        lambda fault, backend, implementation, device: backend == "tensorflow" and _weights(fault, "Embedding"),
+        "Keras 3.15 on TensorFlow squares the gradients of a token that comes twice in a batch apart",
+        "train with unidl.Trainer, whose kernels mend this",
+    ),
+    Cause(
+        lambda fault, backend, implementation, device: (
+            device == "gpu"
+            and fault.difference.kind in OUTPUTS
+            and _layer(fault, "Dense", "Conv", "Attention", "LSTM", "GRU")
+        ),
+        "matrix products may be computed in TF32, with 10 bits of mantissa",
+        "ask for precision float32 through unidl, or switch TF32 off in the framework",
+    ),
+    Cause(
+        lambda fault, *_: _weights(fault, "Normalization"),
+        "the running mean or variance is updated in another way: its momentum, or a variance over n - 1",
+        "compare momentum and axis of the layer",
+    ),
+    Cause(
+        lambda fault, *_: _layer(fault, "Normalization"),
+        "another epsilon, another axis, or statistics of the batch in place of the running ones",
+        "compare epsilon and axis of the layer",
+    ),
+    Cause(
+        lambda fault, *_: _layer(fault, "LSTM", "GRU", "SimpleRNN", "Bidirectional"),
+        "another order of the gates, masked steps that are not skipped, or another direction",
+        "look at the mask and at go_backwards; without a mask the fast kernels are used",
+    ),
+    Cause(
+        lambda fault, *_: _layer(fault, "Resiz"),
+        "another interpolation, or antialiasing on one side only",
+        "say interpolation and antialias",
+    ),
+    Cause(
+        lambda fault, *_: _layer(fault, "Conv", "Pooling", padding="same"),
+        'padding="same" is laid out differently on one side',
+        'pad with a ZeroPadding layer and use padding="valid"',
+    ),
+    Cause(
+        lambda fault, *_: _layer(fault, "Conv", "Dense"),
+        "another layout of the kernel, or another activation",
+        "compare the kernel's axes and the activation of the layer",
+    ),
+)
+
+
+def cause(fault: Fault, backend: str, implementation: str, device: str) -> tuple[str, str] | None:
+    """Return the likely cause of a fault and what to do, None where nothing is known.
+
+    backend, implementation, device: where it is seen; device is "cpu" or "gpu".
+    """
+    for one in CAUSES:
+        if one.applies(fault, backend, implementation, device):
+            return one.text, one.remedy
+    if fault.place in (LOSS, OPTIMIZER, LATER_STEPS):
+        return f"every layer agrees and {fault.place} does not", "compare the arguments of model.compile"
+    return None

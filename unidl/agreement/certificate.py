@@ -1,0 +1,110 @@
+"""What was found, and what it was found with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from unidl.agreement.causes import cause
+from unidl.agreement.verdicts import Difference, Fault, Layer, Verdict, first_fault, worst
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A backend, as a person would train with it. implementation: "unidl", our loop and its kernels, or "keras".
+    failure: why nothing was computed, None if something was."""
+
+    backend: str
+    device: str
+    precision: str
+    implementation: str
+    differences: tuple[Difference, ...] = ()
+    failure: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def agrees(self) -> bool:
+        """Whether everything is what rounding in this precision explains."""
+        return self.failure is None and worst(self.differences) != "disagrees"
+
+    def verdict(self) -> Verdict | str:
+        """Return the verdict on all that it gave."""
+        return "failed" if self.failure is not None else worst(self.differences)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Another backend in float64, beside the oracle: what is off by more than a tenth of the bound of float32 is no
+    ground to judge float32 by."""
+
+    backend: str
+    differences: tuple[Difference, ...] = ()
+    failure: str | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it can stand for the oracle."""
+        return self.failure is None and worst(self.differences) != "disagrees"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The model, the oracle, and every trial."""
+
+    subject: str
+    created: str
+    version: str
+    environment: Mapping[str, Any]
+    model: str
+    parameters: int
+    loss: str
+    rows: int
+    steps: int
+    seed: int
+    oracle: str
+    layers: tuple[Layer, ...]
+    silenced: tuple[str, ...]
+    checks: tuple[Check, ...]
+    trials: tuple[Trial, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every trial agrees with the oracle, and another backend in float64, if there is one, as well."""
+        confirmed = not self.checks or any(check.agrees for check in self.checks)
+        return confirmed and bool(self.trials) and all(trial.agrees for trial in self.trials)
+
+    def fault(self, trial: Trial | Check) -> Fault | None:
+        """Return where a trial first leaves its bound."""
+        return first_fault(trial.differences, self.layers)
+
+    def cause(self, trial: Trial) -> tuple[str, str] | None:
+        """Return why it may, and what to do."""
+        fault = self.fault(trial)
+        return fault and cause(fault, trial.backend, trial.implementation, trial.device.partition(":")[0])
+
+    def values(self) -> dict[str, Any]:
+        """Return everything as JSON values, with the verdicts spelled out."""
+        found = asdict(self) | {"format": FORMAT, "agrees": self.agrees}
+        found["checks"] = [self._run(check) for check in self.checks]
+        found["trials"] = [
+            self._run(trial) | {"verdict": trial.verdict(), "cause": self.cause(trial)} for trial in self.trials
+        ]
+        return found
+
+    def _run(self, one: Trial | Check) -> dict[str, Any]:
+        fault = self.fault(one)
+        return asdict(one) | {
+            "agrees": one.agrees,
+            "first_fault": None if fault is None else {"place": fault.place, **_difference(fault.difference)},
+            "differences": [_difference(difference) for difference in one.differences],
+        }
+
+
+def _difference(one: Difference) -> dict[str, Any]:
+    """JSON has no number for an error that is none."""
+    error = one.error if math.isfinite(one.error) else "not a number, or of another shape"
+    return asdict(one) | {"error": error, "verdict": one.verdict}

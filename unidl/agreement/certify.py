@@ -1,0 +1,194 @@
+"""The verification: an oracle in float64, and every backend, device and precision beside it, each in its process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import unidl
+from unidl import registry
+from unidl.agreement.certificate import Certificate, Check, Trial
+from unidl.agreement.files import Bounds, Values, deviations, read_bounds, read_values
+from unidl.agreement.start import ROWS
+from unidl.agreement.subject import Subject
+from unidl.agreement.verdicts import Layer, differences
+from unidl.environment import environment
+from unidl.errors import BackendError
+from unidl.workers.process import WorkerError, WorkerProcess, python_module
+
+ORACLES = ("tensorflow", "jax", "torch")
+"""Which of the frameworks that agree in float64 is the oracle. TensorFlow computes one operation after the other faster
+than JAX, and Keras has fewer faults on it than on PyTorch."""
+ORACLE_SHARE = 0.1
+"""Of the bound of float32: by how much an oracle may be off."""
+STEPS = 5
+LIMIT_SECONDS = 3600.0
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One trial that is asked for."""
+
+    backend: str
+    device: str
+    precision: str
+    implementation: str
+
+    def __str__(self) -> str:
+        return f"{self.backend}, {self.device}, {self.precision}, {self.implementation}"
+
+
+class Verifier:
+    """The processes that verify: one a backend, and one a backend that computes in float64. A context manager, for as
+    many subjects as one likes."""
+
+    def __init__(self, tell: Tell = lambda text: None) -> None:
+        self._tell = tell
+        self._processes: dict[tuple[str, bool], WorkerProcess] = {}
+
+    def __enter__(self) -> Verifier:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes.values():
+            process.close()
+        self._processes.clear()
+
+    def certificate(
+        self, subject: Subject, settings: Sequence[Setting], *, steps: int = STEPS, seed: int = 0
+    ) -> Certificate:
+        """Verify a subject. Raises `WorkerError` if no oracle can be computed; a trial that fails is one that does not
+        agree, with its reason."""
+        with tempfile.TemporaryDirectory() as folder:
+            return _Verification(self._ask, self._tell, subject, Path(folder), steps, seed).run(settings)
+
+    def _ask(self, backend: str, *, float64: bool, **command: Any) -> dict[str, Any]:
+        key = backend, float64
+        if key not in self._processes:
+            self._processes[key] = WorkerProcess(python_module("unidl.agreement.worker"))
+        try:
+            return self._processes[key].ask({"backend": backend, "float64": float64, **command}, LIMIT_SECONDS)
+        except WorkerError:
+            self._processes.pop(key).close()
+            raise
+
+
+class _Verification:
+    """One subject on its way."""
+
+    def __init__(
+        self, ask: Callable[..., dict[str, Any]], tell: Tell, subject: Subject, folder: Path, steps: int, seed: int
+    ) -> None:
+        self._ask = ask
+        self._tell = tell
+        self._subject = subject
+        self._folder = folder
+        self._steps = steps
+        self._seed = seed
+        self._common = {"subject": asdict(subject), "start": str(folder / "start.npz"), "steps": steps}
+
+    def run(self, settings: Sequence[Setting]) -> Certificate:
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        backends = list(dict.fromkeys(setting.backend for setting in settings))
+        precisions = list(dict.fromkeys(["float32", *(setting.precision for setting in settings)]))
+        oracle, others = self._oracles(backends)
+        described = self._in_float64(oracle, "start", seed=self._seed)
+        answer, values, bounds, checks = self._confirmed(oracle, others, precisions)
+        trials = tuple(self._trial(setting, values, bounds) for setting in settings)
+        return Certificate(
+            subject=self._subject.name,
+            created=created,
+            version=unidl.__version__,
+            environment=environment(backends),
+            model=described["model"],
+            parameters=described["parameters"],
+            loss=described["loss"],
+            rows=ROWS,
+            steps=self._steps,
+            seed=self._seed,
+            oracle=answer["backend"],
+            layers=tuple(Layer(**layer) for layer in answer["layers"]),
+            silenced=tuple(answer["silenced"]),
+            checks=checks,
+            trials=trials,
+        )
+
+    def _oracles(self, backends: Sequence[str]) -> tuple[str, list[str]]:
+        """The first oracle, and the backends that check it: all that are installed, asked for or not."""
+        installed = [status.name for status in registry.backends() if status.installed]
+        rank = {name: place for place, name in enumerate(ORACLES)}
+        ranked = sorted(dict.fromkeys([*backends, *installed]), key=lambda name: rank.get(name, len(rank)))
+        if not ranked:
+            raise BackendError("No deep-learning framework is installed; `unidl doctor` says how to install one.")
+        return ranked[0], ranked[1:]
+
+    def _confirmed(
+        self, first: str, others: Sequence[str], precisions: Sequence[str]
+    ) -> tuple[dict[str, Any], Values, dict[str, Bounds], tuple[Check, ...]]:
+        """The oracle that most of the others agree with: the first one, unless they agree with one another and not with
+        it."""
+        answer, values, bounds = self._oracle(first, precisions)
+        found = {name: self._values(name) for name in others}
+        votes = {name: _checks(name, {first: values, **found}, bounds["float32"]) for name in (first, *others)}
+        chosen = max(votes, key=lambda name: sum(check.agrees for check in votes[name]))
+        if chosen != first:
+            answer, values, bounds = self._oracle(chosen, precisions)
+        return answer, values, bounds, votes[chosen]
+
+    def _oracle(self, backend: str, precisions: Sequence[str]) -> tuple[dict[str, Any], Values, dict[str, Bounds]]:
+        self._tell(f"{self._subject.name}: {backend} in float64, disturbed")
+        paths = {precision: str(self._folder / f"bounds {precision}.npz") for precision in precisions}
+        out = self._folder / "oracle.npz"
+        answer = self._in_float64(backend, "oracle", out=str(out), bounds=paths)
+        bounds = {precision: read_bounds(Path(path)) for precision, path in paths.items()}
+        return answer | {"backend": backend}, read_values(out), bounds
+
+    def _values(self, backend: str) -> Values | str:
+        """What a backend gives in float64, or why it gives nothing."""
+        self._tell(f"{self._subject.name}: {backend} in float64")
+        out = self._folder / f"{backend} float64.npz"
+        try:
+            self._in_float64(backend, "check", out=str(out))
+        except WorkerError as error:
+            return str(error)
+        return read_values(out)
+
+    def _trial(self, setting: Setting, values: Values, bounds: dict[str, Bounds]) -> Trial:
+        self._tell(f"{self._subject.name}: {setting}")
+        out = self._folder / "trial.npz"
+        fields = asdict(setting)
+        try:
+            answer = self._ask(**fields, float64=False, command="trial", out=str(out), **self._common)
+        except WorkerError as error:
+            return Trial(**fields, failure=str(error))
+        errors = deviations(read_values(out), values)
+        found = differences(errors, bounds["float32"], bounds[setting.precision])
+        return Trial(**fields, differences=tuple(found), versions=answer["versions"])
+
+    def _in_float64(self, backend: str, command: str, **fields: Any) -> dict[str, Any]:
+        where = {"device": "cpu", "precision": "float32"}
+        return self._ask(backend, float64=True, command=command, **where, **self._common, **fields)
+
+
+def _checks(backend: str, found: Mapping[str, Values | str], bound: Bounds) -> tuple[Check, ...]:
+    """What the others say of what a backend gives. found: values, or why there are none."""
+    values = found[backend]
+    if isinstance(values, str):
+        return ()
+    allowed = {name: ORACLE_SHARE * one for name, one in bound.items()}
+    return tuple(
+        Check(name, failure=other)
+        if isinstance(other, str)
+        else Check(name, tuple(differences(deviations(other, values), allowed, allowed)))
+        for name, other in found.items()
+        if name != backend
+    )

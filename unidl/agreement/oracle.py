@@ -1,0 +1,139 @@
+"""The model in float64, and how far each of its numbers moves when it is disturbed as much as roundings may.
+
+Imports Keras: import it only where a backend is already in use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from unidl.agreement.files import Bounds, Quantity, Values, deviations
+from unidl.agreement.start import Start
+from unidl.agreement.tolerance import SAMPLES, amplitude, positions, step_terms, terms
+from unidl.agreement.trial import Step, Trial, all_values, record
+from unidl.agreement.watching import Place, watched
+from unidl.random import stream
+
+ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+
+
+class Oracle:
+    """The values of a trial in a process that computes in float64, and the bounds around them."""
+
+    def __init__(self, model: keras.Model, start: Start, trial: Trial) -> None:
+        self._model = model
+        self._start = start
+        self._trial = trial
+        self._sums: dict[Quantity, float] = {}
+        self._positions: dict[str, float] = {}
+
+    @property
+    def paths(self) -> list[str]:
+        """The layers in the order of the computation, once `values` has been called."""
+        return list(self._positions)
+
+    def values(self) -> Values:
+        """Return what the model gives, undisturbed."""
+        with watched(self._model, self._measure("output")):
+            self._trial.outputs(_unchanged, training=False)
+        with watched(self._model, self._measure("training output")):
+            self._trial.outputs(_unchanged, training=True)
+        return all_values(self._trial, self._trial.eagerly)
+
+    def bounds(self, values: Values, precision: str) -> Bounds:
+        """Return how far a sound computation in this precision may be from each value."""
+        moved: Bounds = dict.fromkeys(values, 0.0)
+        for sample in range(SAMPLES):
+            for name, deviation in deviations(self._disturbed(precision, sample), values).items():
+                moved[name] = max(moved[name], deviation)
+        return {name: moved[name] + self._rounding(name, precision) * _largest(values[name]) for name in values}
+
+    def _disturbed(self, precision: str, sample: int) -> Values:
+        disturb = _Disturbance(precision, sample)
+        weights = {name: disturb.weight(name, value) for name, value in self._start.weights.items()}
+
+        def prepare(model: keras.Model) -> Step:
+            return _watched(model, self._trial.eagerly(model), disturb.output)
+
+        found: Values = {}
+        for kind, training in (("output", False), ("training output", True)):
+            with watched(self._model, disturb.output):
+                self._trial.outputs(record(found, kind), training=training, weights=weights)
+        rate = disturb.rate(self._model.optimizer)
+        return found | self._trial.gradients(prepare, weights) | self._trial.training(prepare, weights, rate)
+
+    def _measure(self, kind: str) -> Callable[[Place, Any, Any, Any], Any]:
+        def see(place: Place, operation: Any, inputs: Any, value: Any) -> Any:
+            if hasattr(value, "shape"):
+                self._sums[Quantity(kind, str(place))] = terms(operation, inputs, value)
+                self._positions[place.path] = max(positions(inputs, value), self._positions.get(place.path, 1))
+            return value
+
+        return see
+
+    def _rounding(self, name: Quantity, precision: str) -> float:
+        """The error of the last sum that a value comes from, as a share of its size."""
+        if name.kind == "weight":
+            return amplitude("float32", 1)
+        if name.kind == "gradient":
+            return amplitude(precision, self._places(name.place))
+        return amplitude(precision, self._sums.get(name, len(self._start.x[0])))
+
+    def _places(self, weight: str) -> float:
+        """Over how many places the gradient of a weight is summed: those of its layer, or of the one around that."""
+        path = weight.rpartition("/")[0]
+        while path and path not in self._positions:
+            path = path.rpartition("/")[0]
+        return self._positions.get(path, max(self._positions.values(), default=1))
+
+
+class _Disturbance:
+    """Random factors near 1, as far from it as a precision allows. The same for the same sample."""
+
+    def __init__(self, precision: str, sample: int) -> None:
+        self._precision = precision
+        self._sample = sample
+        self._drawn = stream(sample, "disturbance")
+
+    def weight(self, name: str, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """A weight as it goes on; whole numbers stay."""
+        if value.dtype.kind != "f":
+            return value
+        sums = math.prod(value.shape[:-1]) if value.ndim > 1 else 1
+        drawn = stream(self._sample, "disturbed weight", name)
+        return value * self._factors(drawn, value.shape, sums)
+
+    def rate(self, optimizer: Any) -> float:
+        """The factor of the learning rate: what roundings inside the optimizer do to a step."""
+        return float(self._factors(stream(self._sample, "disturbed rate"), (), step_terms(optimizer)))
+
+    def output(self, place: Place, operation: Any, inputs: Any, value: Any) -> Any:
+        """A layer's output as it goes on."""
+        if not (hasattr(value, "dtype") and "float" in keras.backend.standardize_dtype(value.dtype)):
+            return value
+        factors = self._factors(self._drawn, tuple(value.shape), terms(operation, inputs, value))
+        return value * ops.convert_to_tensor(factors, dtype=value.dtype)
+
+    def _factors(self, drawn: np.random.Generator, shape: Sequence[int], sums: float) -> np.ndarray[Any, Any]:
+        return np.asarray(1 + amplitude(self._precision, sums) * drawn.uniform(-1, 1, size=tuple(shape)))
+
+
+def _watched(model: keras.Model, step: Step, see: Any) -> Step:
+    def run() -> float:
+        with watched(model, see):
+            return step()
+
+    return run
+
+
+def _unchanged(place: Place, operation: Any, inputs: Any, value: Any) -> Any:
+    return value
+
+
+def _largest(values: np.ndarray[Any, Any]) -> float:
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))

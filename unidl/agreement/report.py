@@ -1,0 +1,42 @@
+"""A certificate on the terminal, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from unidl.agreement import wording
+from unidl.agreement.certificate import Certificate
+from unidl.environment import machine
+from unidl.tables import escaped, in_markdown, on_terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def draw(certificates: Sequence[Certificate], console: Console) -> None:
+    """Write the trials of each subject; the layers only of those that disagree."""
+    for one in certificates:
+        for line in wording.about(one):
+            console.print(line, style="dim", soft_wrap=True)
+        console.print(on_terminal(wording.trials(one)))
+        for line in wording.remarks(one):
+            console.print(line, soft_wrap=True)
+        console.print(f"\n{wording.verdict(one)}\n", style="bold")
+    console.print(wording.LEGEND, style="dim")
+
+
+def markdown(certificates: Sequence[Certificate]) -> str:
+    """Return the certificates, with every layer of every trial."""
+    parts = ["# Certificate of agreement"]
+    for one in certificates:
+        parts.append(f"## {escaped(wording.verdict(one))}")
+        parts.append("\n".join(f"- {escaped(line)}" for line in [*wording.about(one), machine(dict(one.environment))]))
+        parts.append(in_markdown(wording.trials(one)))
+        if wording.remarks(one):
+            parts.append("\n".join(f"- {escaped(line.strip())}" for line in wording.remarks(one)))
+        for trial in one.trials:
+            if trial.failure is None:
+                title = f"{trial.backend}, {trial.device}, {trial.precision}, {trial.implementation}"
+                parts += [f"### {escaped(title)}", in_markdown(wording.layers(one, trial))]
+    return "\n\n".join([*parts, escaped(wording.LEGEND)]) + "\n"

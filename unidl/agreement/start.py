@@ -1,0 +1,172 @@
+"""What every run of a subject begins with: the same weights and the same batch, as files between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unidl.agreement.subject import Subject
+from unidl.backend import Tree
+from unidl.errors import ModelError
+from unidl.models.layer_paths import named_weights, walk
+from unidl.random import stream
+from unidl.training.saved import as_array, assign_weights
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+ROWS = 4
+"""Of the batch: enough for batch normalization, and for a row with padding beside one without."""
+UNKNOWN_LENGTH = 7
+"""Of an axis that a model leaves open."""
+UNKNOWN_VOCABULARY = 2
+"""Tokens of a model without an embedding: 0 and 1 mean something to most layers that take whole numbers."""
+SPREAD = 0.1
+"""How far a weight that begins constant is moved: by up to this, or this share of its size."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """weights: by the path of their layer and their name. x, y: leaves of what the model takes and should give."""
+
+    weights: Arrays
+    x: tuple[np.ndarray[Any, Any], ...]
+    y: tuple[np.ndarray[Any, Any], ...]
+
+    def save(self, path: Path) -> None:
+        """Write it to a file."""
+        rows: dict[str, Any] = {f"x/{number}": leaf for number, leaf in enumerate(self.x)}
+        rows |= {f"y/{number}": leaf for number, leaf in enumerate(self.y)}
+        rows |= {f"weights/{name}": value for name, value in self.weights.items()}
+        np.savez(path, **rows)
+
+    @classmethod
+    def load(cls, path: Path) -> Start:
+        """Read what `save` wrote."""
+        with np.load(path) as file:
+            found = {name: file[name] for name in file.files}
+
+        def of(part: str) -> dict[str, np.ndarray[Any, Any]]:
+            return {name.removeprefix(part): value for name, value in found.items() if name.startswith(part)}
+
+        return cls(of("weights/"), tuple(of("x/").values()), tuple(of("y/").values()))
+
+
+def draw_start(model: Any, subject: Subject, seed: int) -> Start:
+    """Draw a batch for a compiled model, and take its weights; it gets some here, if it has none yet.
+
+    Weights that begin constant, such as biases of 0, would hide what is done with them: unless the run is a saved one,
+    they are moved a little, each by another amount.
+    """
+    import keras
+
+    drawn = stream(seed, "verified batch")
+    x = tuple(_rows(drawn, shape, dtype, _vocabulary(model)) for shape, dtype in _inputs(model, subject))
+    outputs = keras.tree.flatten(model(packed(model, x), training=False))
+    y = tuple(
+        _targets(drawn, tuple(leaf.shape), loss) for leaf, loss in zip(outputs, _losses(model, outputs), strict=True)
+    )
+    weights = {name: as_array(variable) for name, variable in named_weights(model).items()}
+    if not subject.is_saved:
+        weights = {name: _moved(value, stream(seed, "verified weight", name)) for name, value in weights.items()}
+    return Start({name: _in_float32(value) for name, value in weights.items()}, x, y)
+
+
+def set_start(model: Any, weights: Arrays) -> None:
+    """Give a built model these weights."""
+    assign_weights(model, weights, Path("the start of the verification"))
+
+
+def packed(model: Any, leaves: Sequence[Any]) -> Tree:
+    """Return the leaves as the nest that the model takes."""
+    import keras
+
+    structure = getattr(model, "input", None)
+    return leaves[0] if structure is None else keras.tree.pack_sequence_as(structure, list(leaves))
+
+
+def targets(model: Any, leaves: Sequence[Any]) -> Tree:
+    """Return the leaves as the nest that the model's loss takes."""
+    import keras
+
+    structure = getattr(model, "output", None)
+    return leaves[0] if structure is None else keras.tree.pack_sequence_as(structure, list(leaves))
+
+
+def _inputs(model: Any, subject: Subject) -> list[tuple[tuple[int, ...], str]]:
+    """The shape, with the batch, and the type of each leaf that the model takes."""
+    import keras
+
+    given = subject.input_shape
+    structure = getattr(model, "input", None)
+    if structure is None and given is None:
+        raise ModelError(
+            f"Cannot verify the model '{model.name}': it does not tell the shape of its inputs. Say it, without the "
+            "batch: --input 32,32,3, or --input 20:int32 for tokens."
+        )
+    if structure is None:
+        return [((ROWS, *(given or ())), subject.input_dtype)]
+    leaves = keras.tree.flatten(structure)
+    if given is not None and len(leaves) == 1:
+        return [((ROWS, *given), str(leaves[0].dtype))]
+    return [
+        ((ROWS, *(UNKNOWN_LENGTH if size is None else size for size in leaf.shape[1:])), str(leaf.dtype))
+        for leaf in leaves
+    ]
+
+
+def _rows(drawn: np.random.Generator, shape: tuple[int, ...], dtype: str, vocabulary: int) -> np.ndarray[Any, Any]:
+    """Images from 0 to 1, other numbers around 0, tokens with some padding at the end of all but the first row."""
+    if "int" in dtype:
+        tokens = drawn.integers(1, vocabulary, size=shape, dtype=np.int32)
+        if len(shape) == 2:
+            for row, length in enumerate(drawn.integers(1, shape[1] + 1, size=shape[0])):
+                tokens[row, length if row else shape[1] :] = 0
+        return tokens
+    if dtype == "bool":
+        return drawn.integers(2, size=shape).astype(bool)
+    values = drawn.uniform(size=shape) if len(shape) == 4 else drawn.normal(size=shape)
+    return values.astype(np.float32)
+
+
+def _vocabulary(model: Any) -> int:
+    """How many tokens every embedding of the model knows."""
+    import keras
+
+    sizes = [layer.input_dim for _, layer in walk(model) if isinstance(layer, keras.layers.Embedding)]
+    return min(sizes, default=UNKNOWN_VOCABULARY)
+
+
+def _losses(model: Any, outputs: Sequence[Any]) -> list[str]:
+    """The name of each output's loss."""
+    import keras
+
+    given = keras.tree.flatten(model.loss)
+    names = [str(getattr(loss, "name", None) or getattr(loss, "__name__", loss)) for loss in given]
+    return names if len(names) == len(outputs) else names[:1] * len(outputs)
+
+
+def _targets(drawn: np.random.Generator, shape: tuple[int, ...], loss: str) -> np.ndarray[Any, Any]:
+    """What an output of this shape should be, as its loss takes it."""
+    if "sparse_categorical" in loss:
+        return drawn.integers(shape[-1], size=shape[:-1], dtype=np.int32)
+    if "binary" in loss:
+        return drawn.integers(2, size=shape).astype(np.float32)
+    if "categorical" in loss:
+        return np.eye(shape[-1], dtype=np.float32)[drawn.integers(shape[-1], size=shape[:-1])]
+    return drawn.normal(size=shape).astype(np.float32)
+
+
+def _moved(values: np.ndarray[Any, Any], drawn: np.random.Generator) -> np.ndarray[Any, Any]:
+    if values.dtype.kind != "f" or values.size == 0 or values.min() != values.max():
+        return values
+    amounts = SPREAD * drawn.uniform(-1, 1, size=values.shape)
+    return values * (1 + amounts) if values.flat[0] else amounts
+
+
+def _in_float32(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Rounded to what every backend can begin with."""
+    return values.astype(np.float32) if values.dtype.kind == "f" else values

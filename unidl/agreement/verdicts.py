@@ -1,0 +1,120 @@
+"""From differences to what they mean: which layers agree, and where a fault is first seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from unidl.agreement.files import KINDS, Bounds
+
+Verdict: TypeAlias = Literal["agrees", "agrees within the dtype", "disagrees"]
+ORDER: tuple[Verdict, ...] = ("agrees", "agrees within the dtype", "disagrees")
+LOSS, OPTIMIZER, LATER_STEPS = "the loss", "the optimizer", "the steps after the first"
+"""Where a fault may be that is in no layer."""
+OUTPUTS = ("output", "training output")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One quantity beside the oracle. bound: for float32; dtype_bound: for the precision it was computed in."""
+
+    kind: str
+    place: str
+    error: float
+    bound: float
+    dtype_bound: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the error is one that rounding explains."""
+        if self.error <= self.bound:
+            return "agrees"
+        return "agrees within the dtype" if self.error <= self.dtype_bound else "disagrees"
+
+    @property
+    def share(self) -> float:
+        """The error as a share of the bound of its precision."""
+        if self.error == 0:
+            return 0.0
+        return self.error / self.dtype_bound if self.dtype_bound else float("inf")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that is compared. traits: what helps to say why it disagrees."""
+
+    path: str
+    kind: str
+    traits: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where a computation first leaves its bound. place: the path of a layer, or one of the words above."""
+
+    place: str
+    layer: Layer | None
+    difference: Difference
+
+
+def differences(errors: Bounds, bound: Bounds, dtype_bound: Bounds) -> list[Difference]:
+    """Return one for each quantity, in the order of the computation."""
+    return [
+        Difference(name.kind, name.place, error, bound[name], max(bound[name], dtype_bound[name]))
+        for name, error in errors.items()
+    ]
+
+
+def worst(found: Sequence[Difference]) -> Verdict:
+    """Return the verdict on all of them."""
+    verdicts = {one.verdict for one in found}
+    for verdict in reversed(ORDER):
+        if verdict in verdicts:
+            return verdict
+    return "agrees"
+
+
+def of_layer(found: Sequence[Difference], path: str) -> list[Difference]:
+    """Return what belongs to one layer: its outputs, and what is said of its weights."""
+    return [one for one in found if _owner(one, {path}) == path]
+
+
+def first_fault(found: Sequence[Difference], layers: Sequence[Layer]) -> Fault | None:
+    """Return where a fault is first seen, None if there is none.
+
+    Forward that is the first layer whose output is off. A fault of a gradient goes the other way, so it is in the last
+    layer whose gradient is off, or between that and the next one with weights.
+    """
+    known = {layer.path: layer for layer in layers}
+    places = {path: number for number, path in enumerate(known)}
+    for kind in KINDS:
+        bad = [one for one in found if one.kind == kind and one.verdict == "disagrees"]
+        if not bad:
+            continue
+        owners = [_owner(one, known) for one in bad]
+        if kind in ("loss", "losses"):
+            return Fault(LOSS if kind == "loss" else LATER_STEPS, None, bad[0])
+        if kind == "weight" and len(set(owners)) > 1 and _all_learn(bad, found):
+            return Fault(OPTIMIZER, None, bad[0])
+        chosen = 0
+        if kind == "gradient":
+            chosen = max(range(len(bad)), key=lambda number: places.get(owners[number], -1))
+        return Fault(owners[chosen], known.get(owners[chosen]), bad[chosen])
+    return None
+
+
+def _owner(one: Difference, known: Any) -> str:
+    """The path of the layer, of those known, that a quantity belongs to: the one that has the weight, or the one around
+    that."""
+    path = one.place if one.kind in OUTPUTS else one.place.rpartition("/")[0]
+    if one.kind in OUTPUTS:
+        return path.partition(" ")[0]
+    while path and path not in known:
+        path = path.rpartition("/")[0]
+    return path
+
+
+def _all_learn(bad: Sequence[Difference], found: Sequence[Difference]) -> bool:
+    learning = {one.place for one in found if one.kind == "gradient"}
+    return all(one.place in learning for one in bad)

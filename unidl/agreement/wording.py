@@ -1,0 +1,116 @@
+"""A certificate in words: lines, and tables of words for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from unidl.agreement.certificate import Certificate, Check, Trial
+from unidl.agreement.tolerance import DEVIATIONS, ROUNDINGS, SAMPLES
+from unidl.agreement.verdicts import OUTPUTS, Difference, of_layer, worst
+from unidl.tables import Table
+
+COLUMNS = (
+    ("layers", OUTPUTS),
+    ("loss", ("loss",)),
+    ("gradients", ("gradient",)),
+    ("weights", ("weight",)),
+    ("losses", ("losses",)),
+)
+LEGEND = (
+    "A number is the largest error as a share of its bound: up to 1 is what rounding explains. The bound: how far the "
+    f"oracle moves in {SAMPLES} runs in which every weight and every layer's output is off by up to {ROUNDINGS} u + "
+    f"{DEVIATIONS} sqrt(n) u, for the unit roundoff u of the type and sums of n terms, and the same for the last sum. "
+    "'agrees': within the bound of float32; 'agrees within the dtype': within that of the precision it ran in."
+)
+
+
+def about(one: Certificate) -> list[str]:
+    """Return what was verified, and against what."""
+    lines = [
+        f"{one.subject}: the model '{one.model}', {one.parameters:,} parameters, loss {one.loss}; {one.rows} rows, "
+        f"{one.steps} steps, seed {one.seed}",
+        f"oracle: {one.oracle} in float64 on the CPU{_confirmation(one.checks)}",
+    ]
+    if one.silenced:
+        names = ", ".join(one.silenced)
+        lines.append(f"as in inference, since Keras draws their numbers differently on each backend: {names}")
+    return lines
+
+
+def trials(one: Certificate) -> Table:
+    """Return a row for each trial, with the largest error of each kind as a share of its bound."""
+    rows = [
+        (trial.backend, trial.device, trial.precision, trial.implementation, *_shares(trial), trial.verdict())
+        for trial in one.trials
+    ]
+    headings = ("backend", "device", "precision", "by", *(name for name, _ in COLUMNS), "verdict")
+    return Table(headings, tuple(rows), tuple(not trial.agrees for trial in one.trials), names=4)
+
+
+def layers(one: Certificate, trial: Trial) -> Table:
+    """Return a row for each layer of a trial."""
+    rows: list[tuple[str, ...]] = []
+    bad: list[bool] = []
+    for layer in one.layers:
+        found = of_layer(trial.differences, layer.path)
+        shares = (_share([one for one in found if one.kind in kinds]) for _, kinds in COLUMNS if kinds != ("losses",))
+        verdict = worst(found)
+        rows.append((layer.path, layer.kind, *shares, verdict))
+        bad.append(verdict == "disagrees")
+    headings = ("layer", "kind", *(name for name, kinds in COLUMNS if kinds != ("losses",)), "verdict")
+    return Table(headings, tuple(rows), tuple(bad))
+
+
+def remarks(one: Certificate) -> list[str]:
+    """Return what went wrong and what to do, a line each."""
+    lines: list[str] = []
+    for trial in one.trials:
+        title = f"{trial.backend}, {trial.device}, {trial.precision}, {trial.implementation}"
+        if trial.failure is not None:
+            lines.append(f"{title}: failed: {trial.failure}")
+            continue
+        fault, cause = one.fault(trial), one.cause(trial)
+        if fault is not None:
+            kind = f" ({fault.layer.kind})" if fault.layer is not None else ""
+            error = (
+                f"{fault.difference.kind} off by {fault.difference.error:.2g}, bound {fault.difference.dtype_bound:.2g}"
+            )
+            lines.append(f"{title}: first off at {fault.place}{kind}: {error}")
+        if cause is not None:
+            lines += [f"  likely: {cause[0]}", f"  what to do: {cause[1]}"]
+    return lines
+
+
+def verdict(one: Certificate) -> str:
+    """Return the whole in one line."""
+    if one.agrees:
+        return f"{one.subject}: all agree"
+    if one.checks and not any(check.agrees for check in one.checks):
+        return f"{one.subject}: not certified: no two backends agree in float64, so that there is no oracle"
+    bad = sum(not trial.agrees for trial in one.trials)
+    return f"{one.subject}: {bad} of {len(one.trials)} do not agree"
+
+
+def _confirmation(checks: tuple[Check, ...]) -> str:
+    if not checks:
+        return "; no second framework is installed to check it, so a fault that it has in float64 as well is not seen"
+    said: list[str] = []
+    for check in checks:
+        if check.failure is not None:
+            said.append(f"{check.backend} failed in float64: {check.failure}")
+        elif check.agrees:
+            said.append(f"{check.backend} in float64 confirms it")
+        else:
+            first = next(one for one in check.differences if one.verdict == "disagrees")
+            where = f"{first.kind} {first.place}".strip()
+            said.append(f"{check.backend} in float64 does not agree, first at {where} by {first.error:.2g}")
+    return "; " + "; ".join(said)
+
+
+def _shares(trial: Trial) -> list[str]:
+    return [_share([one for one in trial.differences if one.kind in kinds]) for _, kinds in COLUMNS]
+
+
+def _share(found: list[Difference]) -> str:
+    if not found:
+        return ""
+    share = max(one.share for one in found)
+    return f"{share:.2f}" if share < 1000 else f"{share:.0e}"

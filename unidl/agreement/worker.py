@@ -1,0 +1,179 @@
+"""Runs of one backend in a process of its own: `python -m unidl.agreement.worker`.
+
+A process computes in float64 or in the precisions of `unidl.precision`, never in both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unidl.workers.serving import Answer, Command, serve
+
+if TYPE_CHECKING:
+    import keras
+
+    from unidl.agreement.start import Start
+    from unidl.backend import Backend, Device
+
+TRAITS = ("padding", "interpolation", "antialias", "epsilon", "go_backwards", "momentum", "pool_size", "strides")
+"""Of a layer, that help to say why it disagrees."""
+
+
+def main() -> None:
+    """Answer commands until "stop", or until the parent is gone."""
+    serve(Worker().answer)
+
+
+class Worker:
+    """Answers the commands for one backend. Every command names it, in "backend", and says in "float64" how the process
+    computes."""
+
+    def __init__(self) -> None:
+        self._backend: Backend | None = None
+
+    def answer(self, command: Command) -> Answer:
+        """Do what one command says."""
+        known: dict[str, Callable[[Command], Answer]] = {
+            "start": self._start,
+            "oracle": self._oracle,
+            "check": self._check,
+            "trial": self._trial,
+        }
+        return known[command["command"]](command)
+
+    def _start(self, command: Command) -> Answer:
+        """Draw the weights and the batch."""
+        subject, model, device = self._model(command)
+        from unidl.agreement.start import draw_start
+
+        with self._ready().on(device):
+            draw_start(model, subject, command["seed"]).save(Path(command["start"]))
+        return {"model": model.name, "parameters": int(model.count_params()), "loss": _loss_name(model)}
+
+    def _oracle(self, command: Command) -> Answer:
+        """Compute the values in float64, and the bounds around them for each precision."""
+        _, model, device = self._model(command)
+        from unidl.agreement.files import write
+        from unidl.agreement.oracle import Oracle
+        from unidl.agreement.trial import Trial, adapter_kernels
+
+        start = _read(command)
+        with self._ready().on(device), adapter_kernels(device):
+            trial = Trial(model, start, command["steps"])
+            oracle = Oracle(model, start, trial)
+            values = oracle.values()
+            write(Path(command["out"]), values)
+            for precision, path in command["bounds"].items():
+                write(Path(path), oracle.bounds(values, precision))
+        return {"layers": _layers(model, oracle), "silenced": trial.silenced, "versions": self._ready().versions()}
+
+    def _check(self, command: Command) -> Answer:
+        """Compute the values in float64."""
+        _, model, device = self._model(command)
+        from unidl.agreement.files import write
+        from unidl.agreement.trial import Trial, adapter_kernels, all_values
+
+        with self._ready().on(device), adapter_kernels(device):
+            trial = Trial(model, _read(command), command["steps"])
+            write(Path(command["out"]), all_values(trial, trial.eagerly))
+        return {}
+
+    def _trial(self, command: Command) -> Answer:
+        """Compute the values as a person would who trains with this implementation, on a device in a precision."""
+        from unidl import precision as precisions
+
+        _, model, device = self._model(command)
+        from unidl.agreement.files import write
+        from unidl.agreement.trial import Trial, adapter_kernels, all_values
+
+        backend = self._ready()
+        chosen = precisions.resolve(command["precision"], device)
+        with backend.on(device), backend.precision(chosen):
+            trial = Trial(model, _read(command), command["steps"])
+            if command["implementation"] == "keras":
+                values = all_values(trial, trial.by_keras)
+            else:
+                with adapter_kernels(device):
+                    values = all_values(trial, lambda compiled: trial.by_loop(compiled, device))
+            write(Path(command["out"]), values)
+        return {"device": asdict(device), "versions": backend.versions()}
+
+    def _model(self, command: Command) -> tuple[Any, keras.Model, Device]:
+        """The subject, its model compiled on the device, and the device."""
+        os.environ["UNIDL_DEVICE"] = command["device"]
+        os.environ["UNIDL_PRECISION"] = command["precision"]
+        backend = self._ready(command)
+        import keras
+
+        from unidl import devices
+        from unidl import precision as precisions
+        from unidl.agreement.subject import Subject
+        from unidl.agreement.trial import compiled
+
+        keras.utils.clear_session()
+        device = devices.resolve().device
+        if not command["float64"]:
+            policy = precisions.resolve(command["precision"], device).dtype_policy
+            keras.config.set_dtype_policy(policy)
+        fields = {name: value for name, value in command["subject"].items() if name != "input_shape"}
+        shape = command["subject"]["input_shape"]
+        subject = Subject(**fields, input_shape=None if shape is None else tuple(shape))
+        with backend.on(device):
+            return subject, compiled(subject.build()), device
+
+    def _ready(self, command: Command | None = None) -> Backend:
+        """The backend of this process."""
+        if self._backend is None:
+            if command is None:
+                raise RuntimeError("the first command must build a model")
+            self._backend = _load(command["backend"], float64=command["float64"])
+        return self._backend
+
+
+def _load(name: str, *, float64: bool) -> Backend:
+    from unidl import registry
+
+    registry.use(name, source="the verification")
+    if float64:
+        os.environ.update(registry.adapters()[name].float64)
+    backend = registry.current()
+    if float64:
+        from unidl.agreement.double import compute_in_float64
+
+        compute_in_float64()
+    return backend
+
+
+def _read(command: Command) -> Start:
+    from unidl.agreement.start import Start
+
+    return Start.load(Path(command["start"]))
+
+
+def _loss_name(model: Any) -> str:
+    import keras
+
+    names = [getattr(loss, "name", None) or getattr(loss, "__name__", loss) for loss in keras.tree.flatten(model.loss)]
+    return ", ".join(map(str, names))
+
+
+def _layers(model: keras.Model, oracle: Any) -> list[Mapping[str, Any]]:
+    """Every layer that is compared, in the order of the computation, with what helps to say why it disagrees."""
+    from unidl.agreement.watching import operations
+
+    objects = {path: operation for path, operation in operations(model).values()}
+    found: list[Mapping[str, Any]] = []
+    for path in oracle.paths:
+        operation = objects[path]
+        traits = {name: getattr(operation, name) for name in TRAITS if hasattr(operation, name)}
+        plain = {name: value for name, value in traits.items() if isinstance(value, str | int | float | tuple | list)}
+        found.append({"path": path, "kind": type(operation).__name__, "traits": plain})
+    return found
+
+
+if __name__ == "__main__":
+    main()

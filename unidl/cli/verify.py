@@ -1,0 +1,131 @@
+"""`unidl verify`: whether a model computes the same on every backend, layer by layer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unidl.cli import options
+from unidl.cli.numbers import names, positive_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unidl.agreement.certificate import Certificate
+
+DISAGREES = 10
+"""No error of the program, and no success: what it was asked to find."""
+WIDTH = 120
+"""Of the table where stdout is no terminal."""
+
+
+def register(subparsers: options.Subparsers) -> None:
+    """Add the command."""
+    parser = options.add_command(
+        subparsers,
+        "verify",
+        summary="Check layer by layer that a model computes the same on every backend, against float64.",
+        example="""unidl verify cnn
+            unidl verify runs/cnn --backends jax,torch --precision mixed_bfloat16 --devices cpu,gpu --out certificate
+            unidl verify model.py:build --input 32,32,3
+            unidl verify cnn lstm --by unidl,keras""",
+        run=run,
+    )
+    parser.add_argument(
+        "subjects",
+        nargs="+",
+        metavar="MODEL",
+        help="cnn, lstm or transfer; the directory of a saved run; or a function that gives a model, as model.py:build",
+    )
+    parser.add_argument("--backends", type=names, metavar="NAMES", help="with commas (default: all installed)")
+    parser.add_argument(
+        "--devices", type=names, metavar="NAMES", help="with commas (default: cpu, and gpu if there is one)"
+    )
+    # Not `precision`, which `options.applied` would make the one precision of this process.
+    parser.add_argument(
+        "--precision",
+        dest="precisions",
+        type=names,
+        default=["float32"],
+        metavar="NAMES",
+        help="of float32, tf32, mixed_bfloat16 and mixed_float16, with commas (default: float32)",
+    )
+    parser.add_argument(
+        "--by",
+        type=names,
+        default=["unidl"],
+        metavar="NAMES",
+        help="unidl: our loop with its kernels; keras: stock Keras; with commas (default: unidl)",
+    )
+    parser.add_argument(
+        "--input",
+        type=_row,
+        metavar="SHAPE",
+        help="shape of one row, as 32,32,3, for tokens 20:int32 (default: what the model says)",
+    )
+    parser.add_argument(
+        "--steps", type=positive_whole, default=5, metavar="NUMBER", help="training steps to compare (default: 5)"
+    )
+    options.add_seed(parser)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write certificate.json and certificate.md there")
+    options.add_json(parser)
+    options.add_quiet(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify and report. Exit code 0 only if all agree, 10 if something does not."""
+    from unidl.agreement.output import write
+    from unidl.reports import require_writable
+
+    if arguments.out is not None:
+        require_writable(arguments.out)
+    certificates = _verified(arguments)
+    _report(certificates, arguments)
+    if arguments.out is not None:
+        for file in write(arguments.out, certificates):
+            sys.stderr.write(f"unidl: wrote {file}\n")
+    return 0 if all(one.agrees for one in certificates) else DISAGREES
+
+
+def _verified(arguments: argparse.Namespace) -> list[Certificate]:
+    from unidl.agreement.certify import Verifier
+    from unidl.agreement.request import requested
+    from unidl.agreement.subject import Subject
+    from unidl.notices import notice
+
+    shape, dtype = arguments.input or (None, "float32")
+    subjects = [Subject(name, input_shape=shape, input_dtype=dtype) for name in dict.fromkeys(arguments.subjects)]
+    for subject in subjects:
+        subject.require_there()
+    settings = requested(arguments.backends, arguments.devices, arguments.precisions, arguments.by)
+    with Verifier(notice) as verifier:
+        return [
+            verifier.certificate(subject, settings, steps=arguments.steps, seed=arguments.seed) for subject in subjects
+        ]
+
+
+def _report(certificates: Sequence[Certificate], arguments: argparse.Namespace) -> None:
+    from unidl.agreement.output import to_json
+    from unidl.agreement.report import draw
+    from unidl.cli.console import plain_console
+
+    if arguments.json:
+        sys.stdout.write(to_json(certificates) + "\n")
+    else:
+        draw(certificates, plain_console(None if sys.stdout.isatty() else WIDTH))
+
+
+def _row(words: str) -> tuple[tuple[int, ...], str]:
+    """The shape of a row and its type."""
+    sizes, _, dtype = words.partition(":")
+    try:
+        shape = tuple(positive_whole(word.strip()) for word in sizes.split(","))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"invalid shape {words!r}: numbers as in 32,32,3 or 20:int32 are needed"
+        ) from None
+    if dtype not in ("", "float32", "int32"):
+        raise argparse.ArgumentTypeError(f"invalid type in {words!r}: float32 or int32 is needed")
+    return shape, dtype or "float32"
