@@ -251,7 +251,7 @@ class Native(Protocol):
 class Replacements:
     """Functions of Keras that an adapter's kernels stand in for, while at least one thread needs them.
 
-    entries: (owner, name, function): the module or class, its attribute, and what stands there meanwhile. keras: how
+    entries: (owner, name, value): the module or class, its attribute, and what stands there meanwhile. keras: how
     the versions of Keras begin whose functions these are. disagreement: compares the kernels, in use inside what it is
     given, with Keras's own, and says what differs. checked: distributions and their versions for which the test suite
     does that, so that no process needs to.
@@ -259,7 +259,7 @@ class Replacements:
 
     def __init__(
         self,
-        entries: Sequence[tuple[Any, str, Callable[..., Any]]],
+        entries: Sequence[tuple[Any, str, Any]],
         *,
         keras: str,
         disagreement: Callable[[Callable[[], AbstractContextManager[None]]], str | None],

@@ -19,7 +19,7 @@ from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
 from torch.nn import functional
 
 from unidl.backend import Replacements
-from unidl_torch import kernel_checks, kernels_images, kernels_random, kernels_recurrent
+from unidl_torch import kernel_checks, kernels_images, kernels_mends, kernels_random, kernels_recurrent
 
 keras_nn = sys.modules["keras.src.backend.torch.nn"]
 
@@ -33,7 +33,8 @@ def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool 
     logits = getattr(output, "_keras_logits", None)
     if from_logits or logits is None or axis not in (-1, logits.ndim - 1) or logits.ndim != 2 or target.ndim != 1:
         return _sparse_categorical_crossentropy(target, output, from_logits, axis)
-    losses = functional.cross_entropy(logits.float(), target.long(), reduction="none")
+    scores = logits if logits.dtype == torch.float64 else logits.float()
+    losses = functional.cross_entropy(scores, target.long(), reduction="none")
     epsilon = keras.config.epsilon()
     return losses.clamp(-math.log1p(-epsilon), -math.log(epsilon)).to(output.dtype)
 
@@ -92,6 +93,7 @@ _parallel_update_step = KerasAdam._parallel_update_step
 REPLACEMENTS = Replacements(
     [
         *kernels_images.REPLACEMENTS,
+        *kernels_mends.REPLACEMENTS,
         *kernels_random.REPLACEMENTS,
         *kernels_recurrent.REPLACEMENTS,
         (keras_nn, "sparse_categorical_crossentropy", sparse_categorical_crossentropy),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from unidl.models.layer_paths import walk
+
+if TYPE_CHECKING:
+    import keras
 
 FLOATS = ("float32", "float16", "bfloat16")
 
@@ -15,6 +20,7 @@ def compute_in_float64() -> None:
     """
     import keras
     from keras.src import dtype_policies, ops
+    from keras.src.backend.common import dtypes
 
     find = dtype_policies.get
     make_input = keras.layers.InputLayer.__init__
@@ -32,8 +38,49 @@ def compute_in_float64() -> None:
         # By way of float32, as Keras does it on TensorFlow and PyTorch, Adam's 0.999 would lose its last digits.
         return ops.convert_to_tensor(x, dtype=dtype) if isinstance(x, float) else cast_tensor(x, dtype)
 
-    keras.config.set_floatx("float64")
+    # Keras makes float32 of a product of two float64 everywhere but on TensorFlow, and in the softmax of attention.
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+    ops.dot_product_attention = attention
     ops.cast = cast
+    keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     dtype_policies.get = policy
     keras.layers.InputLayer.__init__ = make_input_in_float64
+
+
+def attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    **fast_ways: Any,
+) -> Any:
+    """Attention as `keras.ops.dot_product_attention` defines it, in the type of its inputs. query: (batch, queries,
+    heads, size); key, value: (batch, keys, heads or fewer, size)."""
+    import keras
+
+    ops: Any = keras.ops
+    if key.shape[2] != query.shape[2]:
+        key, value = (ops.repeat(part, query.shape[2] // key.shape[2], axis=2) for part in (key, value))
+    logits = ops.einsum("bqnh,bknh->bnqk", query, key) * (scale or query.shape[3] ** -0.5)
+    if bias is not None:
+        logits = logits + bias
+    if is_causal:
+        causal = ops.tril(ops.ones(logits.shape[-2:], dtype="bool"))
+        mask = causal if mask is None else ops.logical_and(mask, causal)
+    if mask is not None:
+        logits = ops.where(mask, logits, -1e300)
+    return ops.einsum("bnqk,bknh->bqnh", ops.softmax(logits), value)
+
+
+def unroll(model: keras.Model) -> None:
+    """Let recurrent layers take their steps one operation after the other: run eagerly, JAX would compile each loop
+    anew in each run, which takes longer than all else."""
+    import keras
+
+    for _, layer in walk(model):
+        if isinstance(layer, keras.layers.RNN):
+            layer.unroll = True

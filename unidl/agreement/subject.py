@@ -21,9 +21,9 @@ BUILDERS = ("cnn", "lstm", "transfer")
 class Subject:
     """A model that any process can build.
 
-    name: a builder, a directory that `Trainer.save` wrote, or `model.py:build`, a function without arguments.
-    arguments: of the builder. input_shape, input_dtype: of one row, for a model that does not tell, or for a builder.
-    trust: as in `load_model`.
+    name: a builder, a directory that `Trainer.save` wrote, or `model.py:build`, a function.
+    arguments: of the builder or the function. input_shape, input_dtype: of one row, for a model that does not tell, or
+    for a builder. trust: as in `load_model`.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Subject:
         function = _function(self.name)
         if self.name in BUILDERS:
             return self._built()
-        return _called(*function) if function is not None else self._loaded()
+        return _called(*function, self.arguments) if function is not None else self._loaded()
 
     def _built(self) -> keras.Model:
         from unidl import build_cnn, build_lstm, build_transfer
@@ -85,7 +85,7 @@ def _function(name: str) -> tuple[Path, str] | None:
     return (Path(file), function) if colon and file.endswith(".py") and function.isidentifier() else None
 
 
-def _called(file: Path, name: str) -> keras.Model:
+def _called(file: Path, name: str, arguments: Mapping[str, Any]) -> keras.Model:
     import keras
 
     specification = importlib.util.spec_from_file_location(f"unidl_verified_{file.stem}", file)
@@ -97,10 +97,10 @@ def _called(file: Path, name: str) -> keras.Model:
         specification.loader.exec_module(module)
     finally:
         sys.path.pop(0)
-    function: Callable[[], Any] | None = getattr(module, name, None)
+    function: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(function):
         raise ModelError(f"Cannot verify {file}:{name}: {file} has no function {name!r}.")
-    model = function()
+    model = function(**arguments)
     if not isinstance(model, keras.Model):
         raise ModelError(f"Cannot verify {file}:{name}: it returned a {type(model).__name__}, not a keras.Model.")
     return model

@@ -55,6 +55,45 @@ def step_terms(optimizer: Any) -> float:
     return 1 if beta is None else (1 / (1 - beta)) ** 2
 
 
+def lost_to_cancellation(operation: Any, inputs: Any) -> Any:
+    """Return the size of what a normalization subtracts from one another, None for any other layer.
+
+    (x - mean) / deviation is computed as x / deviation - mean / deviation as well; where x hardly varies both are
+    large, and no disturbance of x shows what is lost.
+    """
+    import keras
+
+    ops: Any = keras.ops
+    [x, *_] = keras.tree.flatten(inputs)
+    axes, groups = _normalized_axes(operation, len(x.shape))
+    if axes is None:
+        return None
+    parts = x if groups is None else ops.reshape(x, (*x.shape[:-1], groups, x.shape[-1] // groups))
+    variance = ops.stop_gradient(ops.var(parts, axis=axes, keepdims=True))
+    running = getattr(operation, "moving_variance", None)
+    if running is not None:
+        variance = ops.minimum(variance, ops.convert_to_tensor(running))
+    gamma = getattr(operation, "gamma", None)
+    gain = 1.0 if gamma is None else ops.max(ops.abs(ops.convert_to_tensor(gamma)))
+    lost = ops.abs(ops.stop_gradient(parts)) * ops.rsqrt(variance + operation.epsilon)
+    return gain * ops.reshape(lost, x.shape)
+
+
+def _normalized_axes(operation: Any, rank: int) -> tuple[tuple[int, ...] | None, int | None]:
+    """The axes over which a layer normalizes, None if it does not, and into how many groups it cuts the last one."""
+    import keras
+
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return tuple(axis for axis in range(rank) if axis != operation.axis % rank), None
+    if isinstance(operation, keras.layers.LayerNormalization):
+        axis = operation.axis
+        return tuple(axis) if isinstance(axis, list | tuple) else (axis,), None
+    if isinstance(operation, keras.layers.GroupNormalization):
+        groups = operation.groups
+        return (*range(1, rank - 1), rank), groups
+    return None, None
+
+
 def positions(inputs: Any, output: Any) -> float:
     """Return how many places of the batch a layer's gradients are summed over."""
     import keras

@@ -111,6 +111,7 @@ class Worker:
 
         from unidl import devices
         from unidl import precision as precisions
+        from unidl.agreement.double import unroll
         from unidl.agreement.subject import Subject
         from unidl.agreement.trial import compiled
 
@@ -123,7 +124,10 @@ class Worker:
         shape = command["subject"]["input_shape"]
         subject = Subject(**fields, input_shape=None if shape is None else tuple(shape))
         with backend.on(device):
-            return subject, compiled(subject.build()), device
+            model = compiled(subject.build())
+        if command["float64"]:
+            unroll(model)
+        return subject, model, device
 
     def _ready(self, command: Command | None = None) -> Backend:
         """The backend of this process."""

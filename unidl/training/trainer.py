@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
@@ -17,7 +16,7 @@ from unidl.data.dataset import Split, as_split
 from unidl.data.trees import map_leaves
 from unidl.errors import BackendError, ModelError, UsageError
 from unidl.models.records import note
-from unidl.notices import notice
+from unidl.notices import notice, uncoloured
 from unidl.training.checkpoint import KEEP, Checkpoints, Saving
 from unidl.training.compiling import ensure_compiled, require_trainable, same, signature
 from unidl.training.fitting import Fit, FitSettings, evaluated, predicted
@@ -28,9 +27,6 @@ from unidl.training.running_precision import precision_of
 
 if TYPE_CHECKING:
     import keras
-
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-"""What Keras puts around the messages of errors in a model's own code."""
 
 
 class Trainer:
@@ -235,7 +231,7 @@ class Trainer:
             except (ValueError, TypeError) as error:
                 raise ModelError(
                     f"The model '{self.model.name}' has no weights yet, and calling it on the first row of the {name} "
-                    f"to make them failed: {COLOUR.sub('', str(error))}"
+                    f"to make them failed: {uncoloured(str(error))}"
                 ) from error
             check_fits(self.model, split, for_training=for_training, name=name)
         return split

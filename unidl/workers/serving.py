@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any, TypeAlias
 
+from unidl.notices import uncoloured
+
 Command: TypeAlias = Mapping[str, Any]
 Answer: TypeAlias = dict[str, Any]
 
@@ -29,7 +31,7 @@ def serve(answer: Callable[[Command], Answer]) -> None:
             try:
                 found = answer(command)
             except Exception as error:  # noqa: BLE001 - whatever a framework raises is told to the parent
-                found = {"error": f"{type(error).__name__}: {error}"}
+                found = {"error": uncoloured(f"{type(error).__name__}: {error}")}
             out.write(json.dumps(found) + "\n")
             out.flush()
 
