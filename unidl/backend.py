@@ -334,3 +334,5 @@ class Adapter:
     """The same, that keep the framework from taking the whole GPU memory; left out if UNIDL_PREALLOCATE=1."""
     float64: Mapping[str, str] = field(default_factory=dict[str, str])
     """What must be set beside them for the framework to compute in float64 where it is asked to."""
+    compiles_loops: bool = False
+    """Whether each loop over time steps is compiled, and anew in each call, even where nothing else is."""

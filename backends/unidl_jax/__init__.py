@@ -19,4 +19,5 @@ ADAPTER = Adapter(
     load=_load,
     memory_on_demand={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
     float64={"JAX_ENABLE_X64": "1"},
+    compiles_loops=True,
 )

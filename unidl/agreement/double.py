@@ -77,8 +77,7 @@ def attention(
 
 
 def unroll(model: keras.Model) -> None:
-    """Let recurrent layers take their steps one operation after the other: run eagerly, JAX would compile each loop
-    anew in each run, which takes longer than all else."""
+    """Let recurrent layers take their steps one operation after the other, which is faster than to compile each loop."""
     import keras
 
     for _, layer in walk(model):

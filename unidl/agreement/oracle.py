@@ -14,7 +14,7 @@ import numpy as np
 
 from unidl.agreement.files import Bounds, Quantity, Values, deviations
 from unidl.agreement.start import Start
-from unidl.agreement.tolerance import SAMPLES, amplitude, lost_to_cancellation, positions, step_terms, terms
+from unidl.agreement.tolerance import SAMPLES, amplitude, cancellation, positions, step_terms, terms
 from unidl.agreement.trial import Step, Trial, all_values, record
 from unidl.agreement.watching import Place, watched
 from unidl.random import stream
@@ -116,15 +116,18 @@ class _Disturbance:
         """A layer's output as it goes on."""
         if not (hasattr(value, "dtype") and "float" in keras.backend.standardize_dtype(value.dtype)):
             return value
-        shape = tuple(value.shape)
-        forward = self._factors(self._drawn, shape, terms(operation, inputs, value))
-        backward = self._factors(self._drawn, shape, positions(inputs, value)) - 1
-        off = value * ops.convert_to_tensor(forward, dtype=value.dtype)
-        lost = lost_to_cancellation(operation, inputs)
+        off = value * self._near_one(value, terms(operation, inputs, value))
+        # These add nothing but to the gradient: the sums of a layer's gradients go over all places of its output.
+        off = off + (value - ops.stop_gradient(value)) * (self._near_one(value, positions(inputs, value)) - 1)
+        lost = cancellation(operation, inputs)
         if lost is not None:
-            off = off + lost * ops.convert_to_tensor(self._factors(self._drawn, shape, 1) - 1, dtype=value.dtype)
-        # Nothing is added, but the gradient: the sums of a layer's gradients go over all places of its output.
-        return off + (value - ops.stop_gradient(value)) * ops.convert_to_tensor(backward, dtype=value.dtype)
+            x, slope = lost
+            off = off + ops.abs(ops.stop_gradient(x)) * slope * (self._near_one(value, 1) - 1)
+            off = off + (x - ops.stop_gradient(x)) * slope * (self._near_one(value, 1) - 1)
+        return off
+
+    def _near_one(self, like: Any, sums: float) -> Any:
+        return ops.convert_to_tensor(self._factors(self._drawn, tuple(like.shape), sums), dtype=like.dtype)
 
     def _factors(self, drawn: np.random.Generator, shape: Sequence[int], sums: float) -> np.ndarray[Any, Any]:
         return np.asarray(1 + amplitude(self._precision, sums) * drawn.uniform(-1, 1, size=tuple(shape)))

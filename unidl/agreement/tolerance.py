@@ -55,11 +55,11 @@ def step_terms(optimizer: Any) -> float:
     return 1 if beta is None else (1 / (1 - beta)) ** 2
 
 
-def lost_to_cancellation(operation: Any, inputs: Any) -> Any:
-    """Return the size of what a normalization subtracts from one another, None for any other layer.
+def cancellation(operation: Any, inputs: Any) -> tuple[Any, Any] | None:
+    """Return what a normalization is given and what it multiplies that with, None for any other layer.
 
-    (x - mean) / deviation is computed as x / deviation - mean / deviation as well; where x hardly varies both are
-    large, and no disturbance of x shows what is lost.
+    (x - mean) / deviation is computed as x / deviation - mean / deviation as well, and so are its gradients; where x
+    hardly varies both are large, and no disturbance of x shows what is lost.
     """
     import keras
 
@@ -69,14 +69,16 @@ def lost_to_cancellation(operation: Any, inputs: Any) -> Any:
     if axes is None:
         return None
     parts = x if groups is None else ops.reshape(x, (*x.shape[:-1], groups, x.shape[-1] // groups))
+    shape = [1] * len(x.shape)  # of what the layer keeps for each channel
+    for axis in [operation.axis] if isinstance(operation.axis, int) else operation.axis:
+        shape[axis] = x.shape[axis]
     variance = ops.stop_gradient(ops.var(parts, axis=axes, keepdims=True))
     running = getattr(operation, "moving_variance", None)
     if running is not None:
-        variance = ops.minimum(variance, ops.convert_to_tensor(running))
+        variance = ops.minimum(variance, ops.reshape(ops.convert_to_tensor(running), shape))
+    slope = ops.reshape(ops.broadcast_to(ops.rsqrt(variance + operation.epsilon), parts.shape), x.shape)
     gamma = getattr(operation, "gamma", None)
-    gain = 1.0 if gamma is None else ops.max(ops.abs(ops.convert_to_tensor(gamma)))
-    lost = ops.abs(ops.stop_gradient(parts)) * ops.rsqrt(variance + operation.epsilon)
-    return gain * ops.reshape(lost, x.shape)
+    return x, slope if gamma is None else slope * ops.reshape(ops.convert_to_tensor(gamma), shape)
 
 
 def _normalized_axes(operation: Any, rank: int) -> tuple[tuple[int, ...] | None, int | None]:

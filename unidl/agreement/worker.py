@@ -109,7 +109,7 @@ class Worker:
         backend = self._ready(command)
         import keras
 
-        from unidl import devices
+        from unidl import devices, registry
         from unidl import precision as precisions
         from unidl.agreement.double import unroll
         from unidl.agreement.subject import Subject
@@ -125,7 +125,7 @@ class Worker:
         subject = Subject(**fields, input_shape=None if shape is None else tuple(shape))
         with backend.on(device):
             model = compiled(subject.build())
-        if command["float64"]:
+        if command["float64"] and registry.adapters()[backend.name].compiles_loops:
             unroll(model)
         return subject, model, device
 
