@@ -77,7 +77,7 @@ def attention(
 
 
 def unroll(model: keras.Model) -> None:
-    """Let recurrent layers take their steps one operation after the other, which is faster than to compile each loop."""
+    """Let recurrent layers take their steps one operation after the other: faster than to compile each loop."""
     import keras
 
     for _, layer in walk(model):
