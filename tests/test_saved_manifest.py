@@ -79,8 +79,10 @@ def manifest_with(**entries: object) -> bytes:
         (manifest_with(**{"..": {"bytes": 4, "sha256": "x"}}), "no plain file name"),
         (manifest_with(**{"a\\b": {"bytes": 4, "sha256": "x"}}), "no plain file name"),
         (manifest_with(**{"a\0b": {"bytes": 4, "sha256": "x"}}), "no plain file name"),
-        (manifest_with(weights={"bytes": 10**18, "sha256": "x"}), "1000000000000000000 bytes expected, 11 found"),
-        (manifest_with(weights={"bytes": "11", "sha256": []}), "has changed"),
+        (manifest_with(weights={"bytes": 10**9, "sha256": "0" * 64}), "1000000000 bytes expected, 11 found"),
+        (manifest_with(weights={"bytes": 11, "sha256": "0" * 64}), "has changed"),
+        (manifest_with(weights={"bytes": 10**18, "sha256": "0" * 64}), "cannot have 1000000000000000000 bytes"),
+        (manifest_with(weights={"bytes": "11", "sha256": []}), "damaged"),
     ],
 )
 def test_a_manifest_that_is_not_ours_is_one_error(saved: Path, manifest: bytes, reason: str):
@@ -94,7 +96,7 @@ def test_a_manifest_that_is_not_ours_is_one_error(saved: Path, manifest: bytes, 
 def test_a_pipe_in_place_of_a_file_does_not_hang(saved: Path):
     (saved / "weights").unlink()
     os.mkfifo(saved / "weights")
-    with pytest.raises(SavedModelError, match="weights is missing"):
+    with pytest.raises(SavedModelError, match="weights: it is no regular file"):
         read_directory(saved)
 
 

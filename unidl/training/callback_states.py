@@ -51,6 +51,31 @@ def callback_states(
     return states, arrays
 
 
+def require_states(states: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Raise `ValueError` unless `states` has the form that `callback_states` gives, and each of its arrays is there."""
+    if not isinstance(states, list):
+        raise ValueError("'callbacks' is no list")
+    expected: set[str] = set()
+    for number, state in enumerate(states):
+        if not isinstance(state, dict) or set(state) != {"class", "values"} or not isinstance(state["values"], dict):
+            raise ValueError(f"callback {number} has not exactly a class and values")
+        for name, entry in state["values"].items():
+            expected |= {_name(number, name, place) for place in range(_array_count(number, name, entry, len(arrays)))}
+    if expected != {name for name in arrays if name.startswith("callbacks/")}:
+        raise ValueError("the arrays of its callbacks are not those that they speak of")
+
+
+def _array_count(number: int, name: str, entry: Any, most: int) -> int:
+    match entry:
+        case {"value": _, **rest} if not rest:
+            return 0
+        case {"array": True, **rest} if not rest:
+            return 1
+        case {"arrays": int(count), **rest} if not rest and 0 <= count <= most:
+            return count
+    raise ValueError(f"{name!r} of callback {number} is neither a value nor arrays")
+
+
 def restore_callbacks(
     callbacks: Sequence[Any],
     states: Sequence[Mapping[str, Any]],

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import SavedModelError, UsageError
-from unidl.training.callback_states import callback_states, restore_callbacks
+from unidl.training.callback_states import callback_states, require_states, restore_callbacks
 from unidl.training.directories import read_directory, write_directory
-from unidl.training.saved import WEIGHTS, as_array, assign_weights, model_files, read_arrays
+from unidl.training.saved import WEIGHTS, as_array, assign_weights, fits, model_files, read_arrays
+from unidl.training.strict_json import read_json
 
 if TYPE_CHECKING:
     import keras
@@ -166,10 +167,11 @@ class Checkpoint:
                 f"({different!r} is in only one of both). Compile the model as it was then."
             )
         for name, variable in wanted.items():
-            if own[name].shape != tuple(variable.shape):
+            if not fits(own[name], variable):
                 raise SavedModelError(
-                    f"Cannot go on from {self.path}: {name!r} has the shape {own[name].shape} there and "
-                    f"{tuple(variable.shape)} here. Compile the model as it was then."
+                    f"Cannot go on from {self.path}: {name!r} has the shape {own[name].shape} and type "
+                    f"{own[name].dtype} there, and {tuple(variable.shape)} and {variable.dtype} here. Compile the model "
+                    "as it was then."
                 )
         assign_weights(model, self._weights, self.path)
         for name, variable in wanted.items():
@@ -181,19 +183,36 @@ class Checkpoint:
 
 
 def _read(path: Path) -> Checkpoint:
-    files = read_directory(path)
+    files = read_directory(path, only=(WEIGHTS, STATE, PROGRESS))
     for name in (WEIGHTS, STATE, PROGRESS):
         if name not in files:
             raise SavedModelError(f"Cannot go on from {path}: it has no {name}.")
+    arrays = read_arrays(files[STATE], STATE, path)
     try:
-        found = json.loads(files[PROGRESS])
+        # A callback that waits for the least loss begins at infinity.
+        found = read_json(files[PROGRESS], infinite=True)
         callbacks = found.pop("callbacks")
         position = Position(**found)
+        _require_form(position)
+        require_states(callbacks, arrays)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SavedModelError(f"Cannot go on from {path}: its {PROGRESS} is damaged ({error}).") from error
-    return Checkpoint(
-        path, position, read_arrays(files[WEIGHTS], WEIGHTS, path), read_arrays(files[STATE], STATE, path), callbacks
-    )
+    return Checkpoint(path, position, read_arrays(files[WEIGHTS], WEIGHTS, path), arrays, callbacks)
+
+
+def _require_form(position: Position) -> None:
+    """Raise `ValueError` if a field of a position that was read is no value of its kind."""
+    for name in ("epoch", "step"):
+        value = getattr(position, name)
+        if type(value) is not int or not 0 <= value < 2**53:
+            raise ValueError(f"{name!r} is no whole number from 0")
+    for name in ("settings", "history", "configuration"):
+        if not isinstance(getattr(position, name), dict):
+            raise ValueError(f"{name!r} is no object")
+    if not all(isinstance(values, list) for values in position.history.values()):
+        raise ValueError("'history' holds something that is no list")
+    if not isinstance(position.stopped, bool):
+        raise ValueError("'stopped' is neither true nor false")
 
 
 def _named(groups: Mapping[str, Sequence[keras.Variable]]) -> dict[str, keras.Variable]:

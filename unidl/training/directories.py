@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from unidl.errors import SavedModelError
+from unidl.training.manifest import MANIFEST, manifest_of, read_listed_file, read_manifest
 
-MANIFEST = "manifest.json"
-FORMAT = 1
 DESKTOP_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 """What file managers leave in a directory that somebody has looked at."""
 
@@ -27,13 +23,11 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
     that this function did not write, or nothing can be written.
     """
     _require_replaceable(path)
-    entries = {name: {"bytes": len(content), "sha256": _hash(content)} for name, content in files.items()}
-    manifest = json.dumps({"format": FORMAT, "files": entries}, indent=2).encode()
     target = path.resolve()
     temporary: Path | None = None
     try:
         temporary = _make_temporary(target)
-        for name, content in (*files.items(), (MANIFEST, manifest)):
+        for name, content in (*files.items(), (MANIFEST, manifest_of(files))):
             _write_file(temporary / name, content)
         _flush_directory(temporary)
         _replace(target, temporary)
@@ -55,13 +49,17 @@ def require_writable(path: Path) -> None:
         raise _cannot_save(path, error) from error
 
 
-def read_directory(path: Path) -> dict[str, bytes]:
-    """Return the files that `write_directory` wrote, each compared with the manifest.
+def read_directory(path: Path, only: Collection[str] | None = None) -> dict[str, bytes]:
+    """Return the files that `write_directory` wrote, each compared with the manifest before anybody parses it.
 
-    Raises `SavedModelError` if the directory is missing, is not ours, or a file is missing or has changed.
+    only: the names of those that are wanted; one that the manifest lacks is left out. Raises `SavedModelError` if the
+    directory is missing, is not ours, or a file is missing, a link, or has changed.
     """
     path = location(path)
-    return {name: _read_file(path, name, entry) for name, entry in _read_manifest(path).items()}
+    entries = read_manifest(path)
+    return {
+        name: read_listed_file(path, name, entry) for name, entry in entries.items() if only is None or name in only
+    }
 
 
 def location(path: Path) -> Path:
@@ -107,51 +105,10 @@ def _why_not_replaceable(path: Path) -> str | None:
     if MANIFEST not in found:
         return "the directory was not written by unidl"
     try:
-        foreign = sorted(found - {MANIFEST} - _read_manifest(path).keys())
+        foreign = sorted(found - {MANIFEST} - read_manifest(path).keys())
     except SavedModelError:
         return f"its {MANIFEST} is damaged or not unidl's"
     return f"it holds {foreign[0]!r}, which unidl did not write" if foreign else None
-
-
-def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    if not (path / MANIFEST).is_file():
-        raise SavedModelError(
-            f"Cannot load {path}: it has no {MANIFEST}, so unidl did not write it. Name the directory given to "
-            "Trainer.save or --out."
-        )
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT:
-            raise SavedModelError(
-                f"Cannot load {path}: it has format {manifest['format']!r}, and this unidl reads format {FORMAT}."
-            )
-        entries = {
-            name: {"bytes": entry["bytes"], "sha256": entry["sha256"]} for name, entry in manifest["files"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SavedModelError(f"Cannot load {path}: its {MANIFEST} is damaged ({error}).") from error
-    for name in entries:
-        if name in ("", ".", "..") or any(sign in name for sign in "/\\:\0"):
-            raise SavedModelError(f"Cannot load {path}: its {MANIFEST} names {name!r}, which is no plain file name.")
-    return entries
-
-
-def _read_file(path: Path, name: str, entry: Mapping[str, Any]) -> bytes:
-    """Read a file of the size in the manifest, and no other: a longer one could fill the memory."""
-    try:
-        if not (path / name).is_file():
-            raise SavedModelError(f"Cannot load {path}: {name} is missing. Restore it from a copy, or train again.")
-        size = (path / name).stat().st_size
-        content = (path / name).read_bytes() if size == entry["bytes"] else None
-    except OSError as error:
-        raise SavedModelError(f"Cannot load {path}: {name} cannot be read: {error.strerror or error}.") from error
-    if content is None or _hash(content) != entry["sha256"]:
-        sizes = f"{entry['bytes']} bytes expected, {size} found" if content is None else "same size, other content"
-        raise SavedModelError(
-            f"Cannot load {path}: {name} has changed since it was saved ({sizes}). Restore it from a copy, or train "
-            "again."
-        )
-    return content
 
 
 def _replace(target: Path, temporary: Path) -> None:
@@ -204,7 +161,3 @@ def _flush_directory(path: Path) -> None:
 
 def _cannot_save(path: Path, error: OSError) -> SavedModelError:
     return SavedModelError(f"Cannot save to {path}: {error.strerror or error}.")
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -16,8 +16,9 @@ import numpy as np
 
 from unidl import __version__
 from unidl.errors import SavedModelError, UsageError
-from unidl.training.directories import location, write_directory
+from unidl.training.directories import location, read_directory, write_directory
 from unidl.training.saved import model_files
+from unidl.training.strict_json import read_json
 
 if TYPE_CHECKING:
     from unidl.training.trainer import Trainer
@@ -60,9 +61,12 @@ def read_run(path: Path) -> dict[str, Any]:
     Raises `SavedModelError` if there is nothing of the kind.
     """
     file = location(path) / RUN
+    files = read_directory(path, only=(RUN,))
     try:
-        run = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        run = read_json(files[RUN])
+    except KeyError as error:
+        raise SavedModelError(f"Cannot read {file}: there is no such file.") from error
+    except (ValueError, RecursionError) as error:
         raise SavedModelError(f"Cannot read {file}: {error}") from error
     if not isinstance(run, dict) or not isinstance(run.get("configuration"), dict):
         raise SavedModelError(f"Cannot read {file}: it has no 'configuration'.")

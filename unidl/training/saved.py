@@ -12,6 +12,7 @@ from unidl.errors import SavedModelError
 from unidl.models.layer_paths import named_weights, walk
 from unidl.training.directories import read_directory
 from unidl.training.saved_architecture import ARCHITECTURE, describe, read_description, rebuild
+from unidl.training.tensor_files import read_tensors
 
 if TYPE_CHECKING:
     import keras
@@ -54,12 +55,9 @@ def load_model(path: str | Path, *, custom_objects: Mapping[str, Any] | None = N
 
 def read_arrays(content: bytes, name: str, path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a file of safetensors, called `name` in the directory `path`."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
-        return load(content)
-    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a type that NumPy lacks
+        return read_tensors(content)
+    except (ValueError, RecursionError) as error:
         raise SavedModelError(f"Cannot load {path}: {name} is damaged ({error}).") from error
 
 
@@ -74,7 +72,7 @@ def assign_weights(model: keras.Model, stored: Mapping[str, np.ndarray], path: P
         )
     for name, variable in wanted.items():
         found = stored[name]
-        if found.shape != tuple(variable.shape) or found.dtype.kind not in _kinds(variable.dtype):
+        if not fits(found, variable):
             raise SavedModelError(
                 f"Cannot load {path}: the weight {name!r} holds {found.dtype} of shape {found.shape} in {WEIGHTS}, and "
                 f"the model needs {variable.dtype} of shape {tuple(variable.shape)}."
@@ -86,6 +84,11 @@ def assign_weights(model: keras.Model, stored: Mapping[str, np.ndarray], path: P
         finalize_state = getattr(layer, "finalize_state", None)
         if finalize_state is not None:
             finalize_state()
+
+
+def fits(found: np.ndarray, variable: keras.Variable) -> bool:
+    """Whether an array can be the value of a variable: of its shape, and of a type that becomes its type."""
+    return found.shape == tuple(variable.shape) and found.dtype.kind in _kinds(variable.dtype)
 
 
 def _kinds(dtype: str) -> str:

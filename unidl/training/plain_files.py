@@ -1,0 +1,57 @@
+"""Files that are read as what they say they are: no link, no pipe, no device, of a known size."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from unidl.errors import SavedModelError
+
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+"""As far as the system has them. O_NONBLOCK, since to open a pipe would wait for its writer."""
+
+
+def read_plain_file(path: Path, most: int, *, size: int | None = None, shown: str | None = None) -> bytes:
+    """Return the content of a regular file of at most `most` bytes, and of `size` bytes if that is said.
+
+    shown: how an error calls the file, if not by its path. Raises `FileNotFoundError` if there is none, and
+    `SavedModelError` if it is a link, a pipe or a folder, of another size, or cannot be read. The size is looked at
+    before anything is read: a long file could fill the memory.
+    """
+    shown = shown or str(path)
+    if path.is_symlink():  # also where the system has no O_NOFOLLOW
+        raise _is_a_link(shown)
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | _FLAGS), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise SavedModelError(f"Cannot load {shown}: it is no regular file.")
+            _refuse_size(status.st_size, most, size, shown)
+            content = file.read(status.st_size + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # it became one since
+            raise _is_a_link(shown) from error
+        raise SavedModelError(f"Cannot load {shown}: it cannot be read: {error.strerror or error}.") from error
+    if len(content) != status.st_size:
+        raise SavedModelError(f"Cannot load {shown}: it changed while it was read. Try again when nobody writes to it.")
+    return content
+
+
+def _refuse_size(found: int, most: int, size: int | None, shown: str) -> None:
+    if size is not None and found != size:
+        raise SavedModelError(
+            f"Cannot load {shown}: it has changed since it was saved ({size} bytes expected, {found} found). Restore it "
+            "from a copy, or train again."
+        )
+    if found > most:
+        raise SavedModelError(f"Cannot load {shown}: it has {found:,} bytes, and at most {most:,} are possible there.")
+
+
+def _is_a_link(shown: str) -> SavedModelError:
+    return SavedModelError(
+        f"Cannot load {shown}: it is a link, and could name any file of this computer. Put the file itself there."
+    )
