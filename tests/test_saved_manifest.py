@@ -104,7 +104,7 @@ def test_a_path_that_is_no_directory_of_ours_says_what_it_is(tmp_path: Path):
     with pytest.raises(SavedModelError, match="there is no such directory"):
         read_directory(tmp_path / "nothing")
     (tmp_path / "model.keras").write_bytes(b"PK")
-    with pytest.raises(SavedModelError, match=r"keras\.saving\.load_model"):
+    with pytest.raises(SavedModelError, match=r"load_model takes a \.keras file"):
         read_directory(tmp_path / "model.keras")
     with pytest.raises(SavedModelError, match=r"no manifest\.json, so unidl did not write it"):
         read_directory(tmp_path)

@@ -118,7 +118,7 @@ def test_a_transfer_model_on_a_strangers_model_comes_back_by_keras_own_descripti
     features = keras.layers.Conv2D(2, 3, data_format="channels_last")(inputs)
     model = scramble(transfer_on(keras.Model(inputs, features, name="theirs")))
     assert record_of(model).architecture is None
-    assert_same_model(saved_and_loaded(model, tmp_path / "run"), model, IMAGES)
+    assert_same_model(saved_and_loaded(model, tmp_path / "run", trust=True), model, IMAGES)
 
 
 def test_a_partly_unfrozen_network_of_keras_applications_comes_back_without_a_download(tmp_path):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unidl.generation import generate_text
     from unidl.models import build_cnn, build_lstm, build_transfer, unfreeze
     from unidl.registry import backends, use
-    from unidl.training import Trainer, load_model
+    from unidl.training import Trainer, load_model, load_weights, save_keras
 
 _HOME = {
     "Dataset": "unidl.data",
@@ -30,6 +30,8 @@ _HOME = {
     "generate_text": "unidl.generation",
     "load_data": "unidl.data",
     "load_model": "unidl.training",
+    "load_weights": "unidl.training",
+    "save_keras": "unidl.training",
     "unfreeze": "unidl.models",
     "use": "unidl.registry",
 }
@@ -46,6 +48,8 @@ __all__ = [
     "generate_text",
     "load_data",
     "load_model",
+    "load_weights",
+    "save_keras",
     "unfreeze",
     "use",
 ]

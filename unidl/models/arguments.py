@@ -9,9 +9,12 @@ from numbers import Real
 from typing import Any
 
 from unidl.errors import ModelError
+from unidl.models.budget import refuse_too_large
 
-LARGEST_MODEL = 2**31
-"""Parameters, 8 GiB in float32. More is a slip of the keyboard, or a damaged file."""
+LARGEST_NUMBER = 2**53
+"""Of a whole number that is no seed: what every reader of JSON takes exactly."""
+MOST_LAYERS = 100
+"""Of one kind in a model: more is a slip of the keyboard, or a file made to keep this computer busy."""
 
 
 class Arguments:
@@ -25,11 +28,13 @@ class Arguments:
         self.builder = builder
         self.values: dict[str, Any] = {}
 
-    def whole(self, argument: str, value: Any, minimum: int = 1) -> int:
+    def whole(self, argument: str, value: Any, minimum: int = 1, maximum: int = LARGEST_NUMBER) -> int:
         """Take a whole number; NumPy's integers count, True and 3.0 do not."""
         number = _whole(value)
         if number is None or number < minimum:
             raise self.refused(argument, value, f"it must be a whole number of at least {minimum}")
+        if number > maximum:
+            raise self.refused(argument, _short(value), f"it must be a whole number of at most {maximum}")
         self.values[argument] = number
         return number
 
@@ -46,7 +51,9 @@ class Arguments:
         needed += " of whole numbers of at least 1"
         if not isinstance(value, Sequence) or not value or (members and len(value) != len(members)):
             raise self.refused(argument, value, needed)
-        numbers = [number for number in map(_whole, value) if number is not None and number >= 1]
+        if len(value) > MOST_LAYERS:
+            raise self.refused(argument, f"{len(value)} numbers", f"at most {MOST_LAYERS} are possible")
+        numbers = [number for number in map(_whole, value) if number is not None and 1 <= number <= LARGEST_NUMBER]
         if len(numbers) != len(value):
             raise self.refused(argument, value, needed)
         self.values[argument] = numbers
@@ -74,6 +81,10 @@ class Arguments:
         self.values[argument] = value
         return value
 
+    def seed(self, value: Any) -> int:
+        """Take the argument `seed`: a whole number from 0, as long as the longest that generators take."""
+        return self.whole("seed", value, minimum=0, maximum=2**128)
+
     def model_name(self, value: Any) -> str:
         """Take the argument `name`: a word that Keras accepts, not empty and without a slash."""
         if not isinstance(value, str) or not value or "/" in value:
@@ -93,13 +104,8 @@ class Arguments:
         return ModelError(f"Cannot use {self.builder}({argument}={value!r}): {because}.")
 
     def refuse_too_large(self, parameters: int) -> None:
-        """Raise if the model would have more than `LARGEST_MODEL` parameters."""
-        if parameters > LARGEST_MODEL:
-            raise ModelError(
-                f"Cannot use {self.builder} with these sizes: the model would have {parameters:,} parameters "
-                f"({parameters * 4 / 2**30:,.0f} GiB in float32), and {LARGEST_MODEL:,} are allowed.\n"
-                "Ask for smaller layers or a smaller input."
-            )
+        """Raise if the model would have more parameters than it may."""
+        refuse_too_large(parameters, self.builder)
 
 
 def close_names(wanted: str, known: Sequence[str]) -> str:
@@ -111,6 +117,11 @@ def close_names(wanted: str, known: Sequence[str]) -> str:
     if close:
         return "Close to it: " + ", ".join(repr(by_lower_case[name]) for name in close)
     return f"It has {len(known)}, such as " + ", ".join(map(repr, known[:5]))
+
+
+def _short(value: Any) -> Any:
+    """A number in as few characters as an error can bear."""
+    return value if abs(value) < 10**30 else f"a number of {value.bit_length()} bits"
 
 
 def _whole(value: Any) -> int | None:

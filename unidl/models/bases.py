@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unidl.errors import ModelError
 from unidl.models.arguments import Arguments, close_names
 from unidl.models.records import Architecture, record_of
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 DEFAULT_SHAPE = (224, 224, 3)
 """What most networks of keras.applications were trained on."""
+DEEPEST = 3
+"""Models on the base of a model, one on the other."""
+WIDEST = 2**23
+"""Features a row of a base of ours: 32 MiB in float32. So many weights has its head, too, before it is cut off."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,11 @@ def from_architecture(architecture: Architecture, precision: str | None, origina
 
     from unidl.models.rebuilding import build
 
+    _refuse_deep(architecture)
     arguments = {**architecture.arguments, "precision": precision, "dropout": 0.0}
-    model = build(replace(architecture, arguments=arguments))
+    # A file has no weights for the head: as small as can be, it takes no memory before it is cut off.
+    head = _smallest_head(architecture) if original is None else {}
+    model = build(replace(architecture, arguments=arguments | head))
     if original is not None:
         for weight, source in zip(model.weights, original.weights, strict=True):
             # A copy, since a training loop may give up the buffers of its own model.
@@ -65,7 +74,49 @@ def from_architecture(architecture: Architecture, precision: str | None, origina
     }[architecture.builder]
     features = model.get_layer(first_of_head).input
     argument = {"builder": architecture.builder, "arguments": arguments}
+    _refuse_wide(features, architecture.builder)
     return Base(keras.Model(model.input, features, name=model.name), argument)
+
+
+def unstored_head(architecture: Architecture) -> int:
+    """How many parameters the heads of its bases may have, which are cut off and so in no file of weights."""
+    models, base = 0, architecture.arguments.get("base")
+    while isinstance(base, Mapping) and models < DEEPEST:
+        arguments = base.get("arguments")
+        models, base = models + 1, arguments.get("base") if isinstance(arguments, Mapping) else None
+    return 2 * models * WIDEST
+
+
+def _refuse_deep(architecture: Architecture) -> None:
+    """Raise if a transfer model stands on one that stands on one, and so on."""
+    base: Any = architecture.arguments.get("base")
+    for _ in range(DEEPEST):
+        if not isinstance(base, Mapping):
+            return
+        arguments = base.get("arguments")
+        base = arguments.get("base") if isinstance(arguments, Mapping) else None
+    raise ModelError(
+        f"Cannot use this base: it is a model on the base of a model, more than {DEEPEST} times. Take one of the models "
+        "inside as the base."
+    )
+
+
+def _refuse_wide(features: Any, builder: str) -> None:
+    width = math.prod(size or 1 for size in features.shape[1:])
+    if width > WIDEST:
+        raise ModelError(
+            f"Cannot use this model of build_{builder} as a base: it gives {width:,} features for each row, and "
+            f"{WIDEST:,} are possible. Give it more poolings, or smaller images."
+        )
+
+
+def _smallest_head(architecture: Architecture) -> dict[str, Any]:
+    arguments = architecture.arguments
+    if architecture.builder == "lstm" and arguments.get("targets") is not None:
+        return {"targets": 1}
+    if architecture.builder == "lstm" or arguments.get("pooling") == "first":
+        return {"classes": 2}  # the dense layer of a transfer model is not cut off where it takes the first step
+    return {"classes": 2, "dense_units": 1}
 
 
 def from_application(

@@ -42,7 +42,7 @@ def build_cnn(
     dropout = asked.fraction("dropout", dropout)
     batch_normalization = asked.flag("batch_normalization", batch_normalization)
     precision = asked.precision(precision)
-    seed = asked.whole("seed", seed, minimum=0)
+    seed = asked.seed(seed)
     name = asked.model_name(name)
     _require_large_enough(asked, shape, len(filters), kernel_size)
     asked.refuse_too_large(parameters(shape, classes, filters, kernel_size, dense_units, batch_normalization))

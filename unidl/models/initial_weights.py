@@ -17,7 +17,8 @@ from unidl.random import stream
 if TYPE_CHECKING:
     import keras
 
-_building = threading.RLock()
+building = threading.RLock()
+"""Held while functions of Keras's are others, which they are for every thread."""
 
 
 def initialise(model: keras.Model, seed: int, *, skip: Collection[keras.layers.Layer] = ()) -> None:
@@ -60,7 +61,7 @@ def drawn_later() -> Iterator[None]:
     """
     import keras
 
-    with _building:
+    with building:
         drawing: dict[Any, Callable[..., Any]] = {
             kind: kind.__call__
             for kind in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unidl.models.arguments import Arguments
+from unidl.models.arguments import MOST_LAYERS, Arguments
 from unidl.models.building import Tensor, dropout_layer, finish, layers_in, softmax_head
 from unidl.random import derived_seed
 
@@ -51,7 +51,7 @@ def build_lstm(
     sequence_length = asked.whole_or_none("sequence_length", sequence_length)
     units = asked.whole("units", units)
     embedding_size = asked.whole("embedding_size", embedding_size)
-    layers = asked.whole("layers", layers)
+    layers = asked.whole("layers", layers, maximum=MOST_LAYERS)
     cell = asked.choice("cell", cell, CELLS)
     bidirectional = asked.flag("bidirectional", bidirectional)
     dropout = asked.fraction("dropout", dropout)
@@ -61,7 +61,7 @@ def build_lstm(
     vocabulary_size = _vocabulary_size(asked, vocabulary_size, features)
     classes, targets = _head(asked, classes, targets, vocabulary_size)
     precision = asked.precision(precision)
-    seed = asked.whole("seed", seed, minimum=0)
+    seed = asked.seed(seed)
     name = asked.model_name(name)
     recurrent = recurrent_parameters(features or embedding_size, units, layers, cell, bidirectional)
     outputs = (units * (2 if bidirectional else 1) + 1) * (classes or targets or 0)

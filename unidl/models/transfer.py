@@ -94,7 +94,7 @@ def _transfer(
     dropout = asked.fraction("dropout", dropout)
     pooling = asked.choice("pooling", pooling, POOLINGS)
     precision = asked.precision(precision)
-    seed = asked.whole("seed", seed, minimum=0)
+    seed = asked.seed(seed)
     name = asked.model_name(name)
 
     with layers_in(precision) as policy:

@@ -29,10 +29,10 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
         temporary = _make_temporary(target)
         for name, content in (*files.items(), (MANIFEST, manifest_of(files))):
             _write_file(temporary / name, content)
-        _flush_directory(temporary)
+        flush_directory(temporary)
         _replace(target, temporary)
     except OSError as error:
-        raise _cannot_save(path, error) from error
+        raise cannot_save(path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -46,7 +46,7 @@ def require_writable(path: Path) -> None:
         nearest = next(parent for parent in target.parents if parent.exists())
         _make_temporary(nearest / target.name).rmdir()
     except OSError as error:
-        raise _cannot_save(path, error) from error
+        raise cannot_save(path, error) from error
 
 
 def read_directory(path: Path, only: Collection[str] | None = None) -> dict[str, bytes]:
@@ -77,8 +77,8 @@ def location(path: Path) -> Path:
         raise SavedModelError(f"Cannot load {path}: {error.strerror or error}.") from error
     if path.exists():
         raise SavedModelError(
-            f"Cannot load {path}: it is a file, and unidl saves a model as a directory. A .keras file is for "
-            "keras.saving.load_model."
+            f"Cannot load {path}: it is a file, and unidl saves a model as a directory. Of Keras's files load_model "
+            "takes a .keras file, and load_weights(model, path) a .weights.h5 file."
         )
     raise SavedModelError(f"Cannot load {path}: there is no such directory.")
 
@@ -87,7 +87,7 @@ def _require_replaceable(path: Path) -> None:
     try:
         why_not = _why_not_replaceable(path)
     except OSError as error:
-        raise _cannot_save(path, error) from error
+        raise cannot_save(path, error) from error
     if why_not is not None:
         raise SavedModelError(f"Cannot save to {path}: {why_not}. Choose another place, or remove it.")
 
@@ -121,7 +121,7 @@ def _replace(target: Path, temporary: Path) -> None:
                 shutil.rmtree(previous)  # left by a save that was killed when it was all but done
             target.rename(previous)
         temporary.rename(target)
-        _flush_directory(target.parent)
+        flush_directory(target.parent)
     finally:
         if target.exists():
             # What cannot be removed is in nobody's way: the next save tries again.
@@ -149,7 +149,8 @@ def _write_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _flush_directory(path: Path) -> None:
+def flush_directory(path: Path) -> None:
+    """Have the names in a directory written to the disk."""
     if os.name == "nt":
         return  # Windows cannot open a directory
     descriptor = os.open(path, os.O_RDONLY)
@@ -159,5 +160,6 @@ def _flush_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _cannot_save(path: Path, error: OSError) -> SavedModelError:
+def cannot_save(path: Path, error: OSError) -> SavedModelError:
+    """Return the error for a place that cannot be written."""
     return SavedModelError(f"Cannot save to {path}: {error.strerror or error}.")

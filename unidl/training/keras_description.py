@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidl.errors import SavedModelError
 from unidl.models.layer_paths import walk
+from unidl.training.keras_names import refuse_names, without_compilation
 
 if TYPE_CHECKING:
     import keras
@@ -35,37 +36,42 @@ def keras_description(model: keras.Model) -> dict[str, Any]:
         text = json.dumps(description)
     except Exception as error:  # whatever the get_config of a class of a stranger raises
         raise SavedModelError(
-            f"Cannot save the model '{model.name}': Keras cannot describe it: {_reason(error)}\n"
+            f"Cannot save the model '{model.name}': Keras cannot describe it: {first_line(error)}\n"
             "Give its class a get_config method (https://keras.io/guides/serialization_and_saving)."
         ) from error
-    if '"__lambda__"' in text:
+    try:
+        refuse_names(json.loads(text))
+    except ValueError as error:
         raise SavedModelError(
-            f"Cannot save the model '{model.name}': it holds a Python lambda, whose code load_model would not run.\n"
+            f"Cannot save the model '{model.name}': load_model would refuse it, since {error}.\n"
             "Put it into a layer class of your own, with call and get_config, and pass custom_objects to load_model."
-        )
+        ) from error
     return description
 
 
 def from_keras_description(
     description: Mapping[str, Any], path: Path, custom_objects: Mapping[str, Any] | None
 ) -> keras.Model:
-    """Build the model again, in Keras's safe mode. Raises `SavedModelError`; path: the directory it speaks of."""
+    """Build the model again, in Keras's safe mode, if it names nothing but parts of models.
+
+    path: of the file that says so, for errors. Raises `SavedModelError`.
+    """
     import keras
     from keras.src.saving.serialization_lib import ObjectSharingScope, SafeModeScope
 
     import unidl.models.noise  # noqa: F401 - registers the dropout of our builders, which a stranger's model may hold
 
     try:
+        refuse_names(description)
         # The scope, since `keras.config.enable_unsafe_deserialization` goes before the argument.
         with SafeModeScope(True), ObjectSharingScope():
             model: Any = keras.saving.deserialize_keras_object(
-                dict(description), custom_objects=dict(custom_objects or {}), safe_mode=True
+                without_compilation(dict(description)), custom_objects=dict(custom_objects or {}), safe_mode=True
             )
     except Exception as error:  # whatever the constructors of Keras's and a stranger's classes raise
         raise SavedModelError(
-            f"Cannot load {path}: Keras cannot rebuild this model: {_reason(error)}\n"
-            "If its classes are your own, pass load_model(path, custom_objects={'Name': Name}). A Python lambda is "
-            "never loaded, since it could do anything."
+            f"Cannot load {path}: Keras cannot rebuild this model: {first_line(error)}\n"
+            "If its classes are your own, pass load_model(path, trust=True, custom_objects={'Name': Name})."
         ) from error
     if not isinstance(model, keras.Model):
         raise SavedModelError(f"Cannot load {path}: it describes a {type(model).__name__}, which is no model.")
@@ -122,7 +128,7 @@ def _uncompiled(model: keras.Model) -> Iterator[None]:
             part.compiled = True
 
 
-def _reason(error: Exception) -> str:
-    """The first line of what Keras says; of an error inside an error, that of the inner one."""
+def first_line(error: Exception) -> str:
+    """Return the first line of what Keras says; of an error inside an error, that of the inner one."""
     text = str(error).rpartition("Exception encountered: ")[2].strip().partition("\n")[0]
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} [...]"

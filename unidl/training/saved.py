@@ -12,7 +12,9 @@ from unidl.errors import SavedModelError
 from unidl.models.layer_paths import named_weights, walk
 from unidl.training.directories import read_directory
 from unidl.training.saved_architecture import ARCHITECTURE, describe, read_description, rebuild
+from unidl.training.settings_kept import settings_kept
 from unidl.training.tensor_files import read_tensors
+from unidl.training.trust import require_trust
 
 if TYPE_CHECKING:
     import keras
@@ -34,21 +36,41 @@ def model_files(model: keras.Model) -> dict[str, bytes]:
     }
 
 
-def load_model(path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
+def load_model(
+    path: str | Path, *, custom_objects: Mapping[str, Any] | None = None, trust: bool = False
+) -> keras.Model:
     """Load the model that `Trainer.save` wrote, on whichever backend runs now. It is not compiled: a `Trainer` does it.
 
-    custom_objects: the classes of a stranger's model by name; such a model is rebuilt from Keras's own description, in
-    Keras's safe mode, which runs no code from the file. Raises `SavedModelError` if a file is missing, has changed, or
-    does not fit.
+    path: such a directory, or a `.keras` file of Keras's. trust: whether you know who made it, which a model in Keras's
+    own words needs: a `.keras` file, or a directory with a model that no builder of unidl made. Keras does what they
+    say; its safe mode stops Python lambdas, but not every call of a function, nor sizes that fill the memory. A model
+    of a builder needs no trust: its file holds a name out of three, numbers, and weights. custom_objects: the classes of
+    a stranger's model by name.
+
+    Raises `SavedModelError` if a file is missing, has changed, is not to be trusted, or does not fit. It then has
+    changed nothing in this process, and taken no more memory than its weights need.
     """
     path = Path(path)
-    files = read_directory(path)
+    with settings_kept():
+        if path.suffix == ".keras" and not path.is_dir():
+            from unidl.training.keras_archive import load_archive
+
+            require_trust(trust, path, "a file of Keras's", "load_model(path, trust=True)")
+            return load_archive(path, custom_objects)
+        return _load_directory(path, custom_objects, trust)
+
+
+def _load_directory(path: Path, custom_objects: Mapping[str, Any] | None, trust: bool) -> keras.Model:
+    files = read_directory(path, only=(ARCHITECTURE, WEIGHTS))
     for name in (ARCHITECTURE, WEIGHTS):
         if name not in files:
             raise SavedModelError(f"Cannot load {path}: it holds no model, since it has no {name}.")
     description = read_description(files[ARCHITECTURE], path)
-    stored = read_arrays(files[WEIGHTS], WEIGHTS, path)
-    model = rebuild(description, path, custom_objects)
+    if description.keras is not None:
+        what = "a model in Keras's own words, which no builder of unidl made"
+        require_trust(trust, path, what, "load_model(path, trust=True)")
+    stored = read_arrays(files.pop(WEIGHTS), WEIGHTS, path)
+    model = rebuild(description, path, custom_objects, sum(array.size for array in stored.values()))
     assign_weights(model, stored, path)
     return model
 

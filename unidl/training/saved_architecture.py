@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl import devices, precision, registry
-from unidl.errors import ModelError, SavedModelError
+from unidl.errors import BackendError, DeviceError, ModelError, PrecisionError, SavedModelError
 from unidl.models import build, set_trainable_state, trainable_state
+from unidl.models.bases import unstored_head
+from unidl.models.budget import at_most
 from unidl.models.initial_weights import drawn_later
 from unidl.models.layer_paths import walk
 from unidl.models.records import Architecture, note, record_of
 from unidl.notices import notice
-from unidl.training.keras_description import from_keras_description, keras_description
+from unidl.training.keras_description import first_line, from_keras_description, keras_description
+from unidl.training.strict_json import read_json
 
 if TYPE_CHECKING:
     import keras
@@ -57,7 +60,7 @@ def describe(model: keras.Model) -> bytes:
 def read_description(content: bytes, path: Path) -> Description:
     """Return what `describe` wrote. Raises `SavedModelError` if it has another form."""
     try:
-        found = json.loads(content)
+        found = read_json(content)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     words = ("class_names", "vocabulary", "frozen")
@@ -84,18 +87,28 @@ def read_description(content: bytes, path: Path) -> Description:
     )
 
 
-def rebuild(description: Description, path: Path, custom_objects: Mapping[str, Any] | None) -> keras.Model:
-    """Build the model with any weights. Raises `SavedModelError` if it cannot be built."""
+def rebuild(
+    description: Description, path: Path, custom_objects: Mapping[str, Any] | None, stored: int
+) -> keras.Model:
+    """Build the model with any weights. stored: how many numbers its file has for them, more than it needs of none.
+
+    Raises `SavedModelError` if it cannot be built, or would be larger than that, before memory is taken for it.
+    """
     backend, device = registry.current(), devices.resolve().device
     try:
         if description.architecture is not None:
-            model = build(_for_this_device(description.architecture, path))
+            architecture = _for_this_device(description.architecture, path)
+            with at_most(stored + unstored_head(architecture), copies=3 if architecture.builder == "transfer" else 1):
+                model = build(architecture)
         else:
-            with backend.on(device), drawn_later():
+            with at_most(stored), backend.on(device), drawn_later():
                 model = from_keras_description(description.keras or {}, path, custom_objects)
         set_trainable_state(model, description.frozen)
-    except (ModelError, OverflowError, RecursionError) as error:  # the last two of a file made by hand
-        raise SavedModelError(f"Cannot load {path}: {error}") from error
+    except (DeviceError, PrecisionError, BackendError, SavedModelError):
+        raise
+    except Exception as error:  # of a file made by hand: whatever Keras and a framework say to such sizes
+        why = str(error) if isinstance(error, ModelError) else first_line(error)
+        raise SavedModelError(f"Cannot load {path}: {why}") from error
     note(model, class_names=description.class_names, vocabulary=description.vocabulary)
     return model
 

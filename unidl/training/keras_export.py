@@ -1,0 +1,67 @@
+"""To a plain Keras user: a `.keras` or `.weights.h5` file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unidl.errors import SavedModelError
+from unidl.training.directories import cannot_save, flush_directory
+from unidl.training.keras_description import first_line
+from unidl.training.keras_weights import SUFFIX
+
+if TYPE_CHECKING:
+    import keras
+
+
+def save_keras(model: keras.Model, path: str | Path) -> Path:
+    """Write a file that Keras reads without unidl, and return its path: `.keras`, or `.weights.h5` for weights only.
+
+    Keras itself overwrites in place, and so leaves no model at all if it is killed or the disk is full; here the file
+    that was there stays until the new one is whole. A model of our builders with dropout has a layer of ours: a plain
+    Keras process runs `import unidl.models.noise` before it loads the `.keras` file. What unidl knows beside the model,
+    the names of classes and the vocabulary, is in no file of Keras's.
+
+    Raises `SavedModelError` if the path ends in something else, is no file, or cannot be written.
+    """
+    path = Path(path)
+    suffix = next((suffix for suffix in (".keras", SUFFIX) if path.name.endswith(suffix)), None)
+    if suffix is None:
+        raise SavedModelError(
+            f"Cannot save to {path}: Keras's files end in .keras for a model, or in {SUFFIX} for its weights only. For a "
+            "directory, use Trainer.save."
+        )
+    if not model.built:
+        raise SavedModelError(
+            f"Cannot save the model '{model.name}': it has no weights yet. Train it, or call it on a batch, first."
+        )
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise SavedModelError(f"Cannot save to {path}: there is something that is no file. Choose another place.")
+    temporary = target.with_name(f".{secrets.token_hex(4)}.unidl{suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(model, temporary, suffix)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        flush_directory(target.parent)
+    except OSError as error:
+        raise cannot_save(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _write(model: keras.Model, path: Path, suffix: str) -> None:
+    try:
+        if suffix == SUFFIX:
+            model.save_weights(path)
+        else:
+            model.save(path)
+    except OSError:
+        raise
+    except Exception as error:  # whatever the get_config of a class of a stranger raises
+        raise SavedModelError(f"Cannot save the model '{model.name}': Keras cannot: {first_line(error)}") from error

@@ -1,0 +1,138 @@
+"""From and to the weights of a plain Keras user: `.weights.h5` files, read as a whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl.errors import SavedModelError
+from unidl.models.layer_paths import walk
+from unidl.training.keras_description import first_line
+from unidl.training.keras_h5 import Stored, stored_weights
+from unidl.training.plain_files import read_plain_file
+from unidl.training.settings_kept import settings_kept
+from unidl.training.trust import require_trust
+
+if TYPE_CHECKING:
+    import keras
+
+SUFFIX = ".weights.h5"
+OVERHEAD = 2**24
+"""Bytes of names and tables in a file of weights, beside the weights."""
+COPIES = 5
+"""Of each weight: itself in twice its width, and what an optimizer remembers of it."""
+
+
+def load_weights(model: keras.Model, path: str | Path, *, trust: bool = False) -> None:
+    """Give `model` the weights of a `.weights.h5` file that Keras wrote of an equal model.
+
+    trust: whether you know who made the file; HDF5 is a format of many features, read by a library in C. Optimizer
+    states in the file are left alone. Raises `SavedModelError` if the file is not to be trusted, is no plain file of
+    weights, or is of another model: names, shapes and types are compared before any weight changes.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIX):
+        raise SavedModelError(
+            f"Cannot load {path}: load_weights takes a file that ends in {SUFFIX}, as Keras's model.save_weights writes "
+            "it. load_model takes a directory of Trainer.save and a .keras file."
+        )
+    if not model.built:
+        raise SavedModelError(
+            f"Cannot load {path}: the model '{model.name}' has no weights yet. Call it on a batch, or give it a "
+            "keras.Input, first."
+        )
+    require_trust(trust, path, "a file of Keras's", "load_weights(model, path, trust=True)")
+    needed = sum(int(np.prod(weight.shape, dtype=np.int64)) for weight in model.variables) * 4
+    try:
+        content = read_plain_file(path, COPIES * needed + OVERHEAD)
+    except FileNotFoundError as error:
+        raise SavedModelError(f"Cannot load {path}: there is no such file.") from error
+    with settings_kept():
+        assign_keras_weights(model, content, path)
+
+
+def weights_in(content: bytes, path: Path) -> dict[str, Stored]:
+    """Return what a file of weights holds, by the path in it. Raises `SavedModelError` if it is no plain one."""
+    try:
+        return stored_weights(content)
+    except ValueError as error:
+        raise SavedModelError(f"Cannot load {path}: its weights are no file of Keras's: {error}.") from error
+
+
+def assign_keras_weights(model: keras.Model, content: bytes, path: Path) -> None:
+    """Give the model the weights of a file; if one does not fit, none is changed, and `SavedModelError` is raised."""
+    found = {name: array for name, array in weights_in(content, path).items() if not _is_of_training(name)}
+    try:
+        needed = {name: one for name, one in stored_weights(keras_weights(model)).items() if not _is_of_training(name)}
+    except ValueError as error:
+        raise SavedModelError(f"Cannot load {path}: Keras writes '{model.name}' in its own way: {error}.") from error
+    if found.keys() != needed.keys():
+        different = sorted(found.keys() ^ needed.keys())
+        raise SavedModelError(
+            f"Cannot load {path}: it holds the weights of another model; {different[0]!r} is in only one of both "
+            f"({len(different)} such names)."
+        )
+    for name, array in needed.items():
+        if found[name] != array and not (found[name].shape == array.shape and {found[name].kind, array.kind} <= {*"fV"}):
+            raise SavedModelError(
+                f"Cannot load {path}: {name!r} is {found[name]} there, and the model '{model.name}' needs {array}."
+            )
+    _assign(model, content, path)
+
+
+def keras_weights(model: keras.Model) -> bytes:
+    """Return a `.weights.h5` file of the model, without what it is trained with."""
+    from keras.src.saving import saving_lib  # what Model.save_weights uses, which writes to a path only; not public
+
+    file = io.BytesIO()
+    store: Any = saving_lib.H5IOStore(file, mode="w")
+    saving_lib._save_state(model, store, None, "", visited_saveables=_of_training(model))
+    store.close()
+    return file.getvalue()
+
+
+def _assign(model: keras.Model, content: bytes, path: Path) -> None:
+    from keras.src.saving import saving_lib
+
+    before = [np.array(_numpy(variable)) for variable in model.variables]
+    errors: dict[int, Any] = {}
+    failed: set[int] = set()
+    why: Exception | None = None
+    try:
+        store: Any = saving_lib.H5IOStore(io.BytesIO(content), mode="r")
+        saving_lib._load_state(
+            *(model, store, None, ""),
+            visited_saveables=_of_training(model),
+            failed_saveables=failed,
+            error_msgs=errors,
+        )
+        store.close()
+    except Exception as error:  # whatever a stranger's layer raises
+        why = error
+    if failed:
+        why = next(iter(errors.values()))[1]
+    if why is not None:
+        for variable, value in zip(model.variables, before, strict=True):
+            variable.assign(value)
+        raise SavedModelError(f"Cannot load {path}: Keras cannot read its weights: {first_line(why)}") from why
+
+
+def _numpy(variable: Any) -> Any:
+    from keras import ops
+
+    return ops.convert_to_numpy(variable.value)
+
+
+def _of_training(model: keras.Model) -> set[int]:
+    """The optimizers inside the model, as Keras tells objects apart."""
+    import keras
+
+    parts = [model, *(layer for _, layer in walk(model))]
+    return {id(part) for layer in parts for part in vars(layer).values() if isinstance(part, keras.optimizers.Optimizer)}
+
+
+def _is_of_training(name: str) -> bool:
+    return name.startswith("optimizer/")
