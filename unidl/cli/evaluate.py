@@ -30,6 +30,7 @@ def register(subparsers: options.Subparsers) -> None:
         run=run,
     )
     parser.add_argument("run_directory", type=Path, metavar="DIR", help="what `unidl train` or Trainer.save wrote")
+    options.add_trust(parser)
     parser.add_argument("--data", metavar="NAME", help="other data, of whose rows the test part is used")
     options.add_backend(parser)
     options.add_device(parser)
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Load, evaluate, print."""
     from unidl import Trainer, load_model
 
-    model = load_model(arguments.run_directory)
+    model = load_model(arguments.run_directory, trust=arguments.trust)
     data = _data(model, arguments)
     results = test_results(Trainer(model), data.test)
     if arguments.json:
@@ -121,7 +122,7 @@ def _trained_on(run_directory: Path) -> str:
     from unidl.training.run_directory import RUN, read_run
 
     name = None
-    if (location(run_directory) / RUN).is_file():
+    if not run_directory.is_file() and (location(run_directory) / RUN).is_file():
         name = read_run(run_directory)["configuration"].get("data")
     if not isinstance(name, str):
         raise UsageError(f"{run_directory} does not say what data it was trained on. Pass --data.")

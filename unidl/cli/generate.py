@@ -21,6 +21,7 @@ def register(subparsers: options.Subparsers) -> None:
         run=run,
     )
     parser.add_argument("run_directory", type=Path, metavar="DIR", help="what `unidl train` or Trainer.save wrote")
+    options.add_trust(parser)
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="the words to go on from")
     parser.add_argument("--words", type=whole, default=50, metavar="N", help="words to write (default: 50)")
     parser.add_argument(
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unidl.generation import stream_text
     from unidl.models.records import record_of
 
-    model = load_model(arguments.run_directory)
+    model = load_model(arguments.run_directory, trust=arguments.trust)
     if record_of(model).architecture is None:
         model.compile()  # a stranger's loss is not saved, and to predict none is needed
     pieces = stream_text(

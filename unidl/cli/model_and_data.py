@@ -21,6 +21,7 @@ APPLICATION_SIDE = 224
 
 ONLY_FOR = {
     "base": ("transfer",),
+    "trust": ("transfer",),
     "weights": ("transfer",),
     "precompute_frozen": ("transfer",),
     "image_size": ("cnn", "transfer"),
@@ -31,7 +32,7 @@ ONLY_FOR = {
 def refuse_idle_options(arguments: argparse.Namespace) -> None:
     """Raise `UsageError` for an option that would do nothing."""
     for name, models in ONLY_FOR.items():
-        if getattr(arguments, name) is not None and arguments.model not in models:
+        if getattr(arguments, name) not in (None, False) and arguments.model not in models:
             raise UsageError(
                 f"Cannot use --{name.replace('_', '-')} with `unidl train {arguments.model}`: it is for "
                 f"{' and '.join(f'`unidl train {model}`' for model in models)}. Leave it out."
@@ -89,8 +90,8 @@ def _transfer(arguments: argparse.Namespace, data_name: str, settings: dict[str,
 
     base: Any = arguments.base or "VGG16"
     size = _square(arguments.image_size)
-    if Path(base).is_dir():
-        base = load_model(base)
+    if Path(base).is_dir() or base.endswith(".keras"):
+        base = load_model(base, trust=arguments.trust)
         shape = _image_shape(base, arguments.base)
         if size not in (None, shape[:2]):
             raise UsageError(

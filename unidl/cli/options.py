@@ -73,6 +73,16 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add --trust: a word for a model that no builder of unidl made."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="load a model in Keras's own words as well, such as a .keras file: you know who made it, since Keras does "
+        "what the file says",
+    )
+
+
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Add --quiet: nothing but warnings and errors on stderr."""
     parser.add_argument("--quiet", action="store_true", help="say nothing on stderr but warnings and errors")

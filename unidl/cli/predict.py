@@ -25,6 +25,7 @@ def register(subparsers: options.Subparsers) -> None:
         run=run,
     )
     parser.add_argument("run_directory", type=Path, metavar="DIR", help="what `unidl train` or Trainer.save wrote")
+    options.add_trust(parser)
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files; they are resized")
     parser.add_argument("--top", type=positive_whole, default=1, metavar="K", help="how many classes (default: 1)")
     options.add_backend(parser)
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from unidl.data.images import load_images
     from unidl.models.records import record_of
 
-    model = load_model(arguments.run_directory)
+    model = load_model(arguments.run_directory, trust=arguments.trust)
     height, width, channels = _image_shape(model, arguments.run_directory)
     images = load_images(arguments.images, image_size=(height, width), channels=channels)
     if record_of(model).architecture is None:

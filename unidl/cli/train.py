@@ -90,8 +90,11 @@ def register(subparsers: options.Subparsers) -> None:
     )
     parser.add_argument("--dropout", type=fraction, metavar="X", default=0.0, help="share of units dropped")
     parser.add_argument(
-        "--base", metavar="NAME", help="transfer: a saved run, or a name of keras.applications (default: VGG16)"
+        "--base",
+        metavar="NAME",
+        help="transfer: a saved run, a .keras file, or a name of keras.applications (default: VGG16)",
     )
+    options.add_trust(parser)
     parser.add_argument(
         "--weights", metavar="NAME", help="transfer, of a named base: a file, or none (default: imagenet)"
     )

@@ -96,8 +96,8 @@ def _refuse_deep(architecture: Architecture) -> None:
         arguments = base.get("arguments")
         base = arguments.get("base") if isinstance(arguments, Mapping) else None
     raise ModelError(
-        f"Cannot use this base: it is a model on the base of a model, more than {DEEPEST} times. Take one of the models "
-        "inside as the base."
+        f"Cannot use this base: it is a model on the base of a model, more than {DEEPEST} times. Take one of the "
+        "models inside as the base."
     )
 
 

@@ -47,8 +47,8 @@ def refuse_too_large(parameters: int, what: str) -> None:
     if most < LARGEST_MODEL:
         raise ModelError(f"{what} with these sizes has {parameters:,} parameters, and its file {most:,} numbers.")
     raise ModelError(
-        f"Cannot use {what} with these sizes: the model would have {parameters:,} parameters ({parameters >> 28:,} GiB in "
-        f"float32), and {LARGEST_MODEL:,} are allowed.\nAsk for smaller layers or a smaller input."
+        f"Cannot use {what} with these sizes: the model would have {parameters:,} parameters ({parameters >> 28:,} GiB "
+        f"in float32), and {LARGEST_MODEL:,} are allowed.\nAsk for smaller layers or a smaller input."
     )
 
 

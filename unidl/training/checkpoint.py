@@ -170,8 +170,8 @@ class Checkpoint:
             if not fits(own[name], variable):
                 raise SavedModelError(
                     f"Cannot go on from {self.path}: {name!r} has the shape {own[name].shape} and type "
-                    f"{own[name].dtype} there, and {tuple(variable.shape)} and {variable.dtype} here. Compile the model "
-                    "as it was then."
+                    f"{own[name].dtype} there, and {tuple(variable.shape)} and {variable.dtype} here. Compile the "
+                    "model as it was then."
                 )
         assign_weights(model, self._weights, self.path)
         for name, variable in wanted.items():

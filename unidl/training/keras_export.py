@@ -30,8 +30,8 @@ def save_keras(model: keras.Model, path: str | Path) -> Path:
     suffix = next((suffix for suffix in (".keras", SUFFIX) if path.name.endswith(suffix)), None)
     if suffix is None:
         raise SavedModelError(
-            f"Cannot save to {path}: Keras's files end in .keras for a model, or in {SUFFIX} for its weights only. For a "
-            "directory, use Trainer.save."
+            f"Cannot save to {path}: Keras's files end in .keras for a model, or in {SUFFIX} for its weights only. For "
+            "a directory, use Trainer.save."
         )
     if not model.built:
         raise SavedModelError(

@@ -1,7 +1,7 @@
 """Files of weights as Keras writes them, in HDF5: looked through before anything of them is believed.
 
-HDF5 can name other files, leave parts of an array out, pack zeros to nothing, and go round in circles. Keras writes none
-of it, so none of it is read.
+HDF5 can name other files, leave parts of an array out, pack zeros to nothing, and go round in circles. Keras writes
+none of it, so none of it is read.
 """
 
 from __future__ import annotations
@@ -56,11 +56,12 @@ def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
     """Every array with its path. Each object has one name, which leads to no link."""
     import h5py
 
+    objects: Any = vars(h5py)["h5o"]  # which its annotations forget
     seen: set[int] = set()
     waiting: list[tuple[str, Any]] = [("", file["/"])]
     while waiting:
         path, item = waiting.pop()
-        place = h5py.h5o.get_info(item.id).addr
+        place = objects.get_info(item.id).addr
         if place in seen:
             raise ValueError(f"{path!r} is at the place of another object")
         seen.add(place)
@@ -70,7 +71,7 @@ def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
         if isinstance(item, h5py.Dataset):
             yield path, item
         elif isinstance(item, h5py.Group):
-            waiting += [(f"{path}/{name}".lstrip("/"), _child(item, name)) for name in item]
+            waiting += [(f"{path}/{name}".lstrip("/"), _child(item, str(name))) for name in item]
         else:
             raise ValueError(f"{path!r} is neither a group nor an array")
 

@@ -15,8 +15,10 @@ FAMILIES = re.compile(
 whole process computes with: Keras's safe mode lets a file call most of them."""
 
 OF_KERAS = frozenset(
-    "Sequential Functional Model DTypePolicy FloatDTypePolicy QuantizedDTypePolicy Int8DTypePolicy Int4DTypePolicy "
-    "DTypePolicyMap".split()
+    {
+        *("Sequential", "Functional", "Model"),
+        *("DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy", "QuantizedDTypePolicy"),
+    }
 )
 """What a model may name out of the modules `keras` and `keras.models`."""
 
@@ -26,12 +28,16 @@ LIBRARIES = ("keras_hub", "keras_cv", "keras_nlp")
 REFUSED = {
     **dict.fromkeys(("Lambda", "__lambda__"), "A Python lambda is never loaded, since it could do anything"),
     **dict.fromkeys(("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"), "It holds code of another framework"),
-    **dict.fromkeys(("StringLookup", "IntegerLookup", "TextVectorization"), "It keeps words, and reads them from files"),
+    **dict.fromkeys(
+        ("StringLookup", "IntegerLookup", "TextVectorization"), "It keeps words, and reads them from files"
+    ),
     "__typespec__": "It is no part of a model",
 }
 """Classes, wherever they are from, and why not."""
 
-VALUES = frozenset("__keras_tensor__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__ __tuple__".split())
+VALUES = frozenset(
+    {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__tuple__"}
+)
 """How Keras writes down values that JSON lacks."""
 
 
@@ -73,7 +79,7 @@ def _entries(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _is_allowed(module: Any, name: str) -> bool:
-    """Whether a module may be one of a part of a model. Keras itself finds others only among the classes given to it."""
+    """Whether a module may be one of a part of a model. Keras finds others only among the classes given to it."""
     if not isinstance(module, str):
         return False
     package = module.partition(".")[0]

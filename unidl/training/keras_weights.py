@@ -36,8 +36,8 @@ def load_weights(model: keras.Model, path: str | Path, *, trust: bool = False) -
     path = Path(path)
     if not path.name.endswith(SUFFIX):
         raise SavedModelError(
-            f"Cannot load {path}: load_weights takes a file that ends in {SUFFIX}, as Keras's model.save_weights writes "
-            "it. load_model takes a directory of Trainer.save and a .keras file."
+            f"Cannot load {path}: load_weights takes a file that ends in {SUFFIX}, as Keras's model.save_weights "
+            "writes it. load_model takes a directory of Trainer.save and a .keras file."
         )
     if not model.built:
         raise SavedModelError(
@@ -76,7 +76,9 @@ def assign_keras_weights(model: keras.Model, content: bytes, path: Path) -> None
             f"({len(different)} such names)."
         )
     for name, array in needed.items():
-        if found[name] != array and not (found[name].shape == array.shape and {found[name].kind, array.kind} <= {*"fV"}):
+        if found[name] != array and not (
+            found[name].shape == array.shape and {found[name].kind, array.kind} <= {*"fV"}
+        ):
             raise SavedModelError(
                 f"Cannot load {path}: {name!r} is {found[name]} there, and the model '{model.name}' needs {array}."
             )
@@ -95,29 +97,32 @@ def keras_weights(model: keras.Model) -> bytes:
 
 
 def _assign(model: keras.Model, content: bytes, path: Path) -> None:
+    before = [np.array(_numpy(variable)) for variable in model.variables]
+    try:
+        _read_state(model, content)
+    except Exception as error:  # whatever a stranger's layer raises
+        for variable, value in zip(model.variables, before, strict=True):
+            variable.assign(value)
+        raise SavedModelError(f"Cannot load {path}: Keras cannot read its weights: {first_line(error)}") from error
+
+
+def _read_state(model: keras.Model, content: bytes) -> None:
+    """Let Keras read a file as `Model.load_weights` does. Raises the first error that a layer raises."""
     from keras.src.saving import saving_lib
 
-    before = [np.array(_numpy(variable)) for variable in model.variables]
-    errors: dict[int, Any] = {}
-    failed: set[int] = set()
-    why: Exception | None = None
+    errors: dict[int, tuple[Any, Exception]] = {}
+    store: Any = saving_lib.H5IOStore(io.BytesIO(content), mode="r")
     try:
-        store: Any = saving_lib.H5IOStore(io.BytesIO(content), mode="r")
         saving_lib._load_state(
             *(model, store, None, ""),
             visited_saveables=_of_training(model),
-            failed_saveables=failed,
+            failed_saveables=set[int](),
             error_msgs=errors,
         )
+    finally:
         store.close()
-    except Exception as error:  # whatever a stranger's layer raises
-        why = error
-    if failed:
-        why = next(iter(errors.values()))[1]
-    if why is not None:
-        for variable, value in zip(model.variables, before, strict=True):
-            variable.assign(value)
-        raise SavedModelError(f"Cannot load {path}: Keras cannot read its weights: {first_line(why)}") from why
+    for _, error in errors.values():
+        raise error
 
 
 def _numpy(variable: Any) -> Any:
@@ -131,7 +136,9 @@ def _of_training(model: keras.Model) -> set[int]:
     import keras
 
     parts = [model, *(layer for _, layer in walk(model))]
-    return {id(part) for layer in parts for part in vars(layer).values() if isinstance(part, keras.optimizers.Optimizer)}
+    return {
+        id(part) for layer in parts for part in vars(layer).values() if isinstance(part, keras.optimizers.Optimizer)
+    }
 
 
 def _is_of_training(name: str) -> bool:

@@ -44,8 +44,8 @@ def read_plain_file(path: Path, most: int, *, size: int | None = None, shown: st
 def _refuse_size(found: int, most: int, size: int | None, shown: str) -> None:
     if size is not None and found != size:
         raise SavedModelError(
-            f"Cannot load {shown}: it has changed since it was saved ({size} bytes expected, {found} found). Restore it "
-            "from a copy, or train again."
+            f"Cannot load {shown}: it has changed since it was saved ({size} bytes expected, {found} found). Restore "
+            "it from a copy, or train again."
         )
     if found > most:
         raise SavedModelError(f"Cannot load {shown}: it has {found:,} bytes, and at most {most:,} are possible there.")

@@ -44,8 +44,8 @@ def load_model(
     path: such a directory, or a `.keras` file of Keras's. trust: whether you know who made it, which a model in Keras's
     own words needs: a `.keras` file, or a directory with a model that no builder of unidl made. Keras does what they
     say; its safe mode stops Python lambdas, but not every call of a function, nor sizes that fill the memory. A model
-    of a builder needs no trust: its file holds a name out of three, numbers, and weights. custom_objects: the classes of
-    a stranger's model by name.
+    of a builder needs no trust: its file holds a name out of three, numbers, and weights. custom_objects: the classes
+    of a stranger's model by name.
 
     Raises `SavedModelError` if a file is missing, has changed, is not to be trusted, or does not fit. It then has
     changed nothing in this process, and taken no more memory than its weights need.

@@ -87,9 +87,7 @@ def read_description(content: bytes, path: Path) -> Description:
     )
 
 
-def rebuild(
-    description: Description, path: Path, custom_objects: Mapping[str, Any] | None, stored: int
-) -> keras.Model:
+def rebuild(description: Description, path: Path, custom_objects: Mapping[str, Any] | None, stored: int) -> keras.Model:
     """Build the model with any weights. stored: how many numbers its file has for them, more than it needs of none.
 
     Raises `SavedModelError` if it cannot be built, or would be larger than that, before memory is taken for it.

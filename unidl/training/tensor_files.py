@@ -1,7 +1,7 @@
 """Files of safetensors, read by a header that has to be true in every detail.
 
-The library accepts a name twice, takes the last, and checks no dimension of a tensor without elements; what is read here
-has one meaning only. The format: https://github.com/huggingface/safetensors#format.
+The library accepts a name twice, takes the last, and checks no dimension of a tensor without elements; what is read
+here has one meaning only. The format: https://github.com/huggingface/safetensors#format.
 """
 
 from __future__ import annotations
