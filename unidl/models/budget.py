@@ -18,6 +18,15 @@ LARGEST_MODEL = 2**31
 UNSTORED = 2**14
 """Numbers that variables may hold beside the weights of a file: the states of random generators."""
 
+
+class TooLargeError(ModelError):
+    """A model would have more parameters than it may. parameters: how many it would have."""
+
+    def __init__(self, message: str, parameters: int) -> None:
+        super().__init__(message)
+        self.parameters = parameters
+
+
 _most: ContextVar[int] = ContextVar("most", default=LARGEST_MODEL)
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 
@@ -45,10 +54,12 @@ def refuse_too_large(parameters: int, what: str) -> None:
     if parameters <= most:
         return
     if most < LARGEST_MODEL:
-        raise ModelError(f"{what} with these sizes has {parameters:,} parameters, and its file {most:,} numbers.")
-    raise ModelError(
+        message = f"{what} with these sizes has {parameters:,} parameters, and its file {most:,} numbers."
+        raise TooLargeError(message, parameters)
+    raise TooLargeError(
         f"Cannot use {what} with these sizes: the model would have {parameters:,} parameters ({parameters >> 28:,} GiB "
-        f"in float32), and {LARGEST_MODEL:,} are allowed.\nAsk for smaller layers or a smaller input."
+        f"in float32), and {LARGEST_MODEL:,} are allowed.\nAsk for smaller layers or a smaller input.",
+        parameters,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from unidl.errors import SavedModelError
-from unidl.training.manifest import MANIFEST, manifest_of, read_listed_file, read_manifest
+from unidl.training.manifest import LARGEST_FILE, MANIFEST, manifest_of, read_listed_file, read_manifest
 
 DESKTOP_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 """What file managers leave in a directory that somebody has looked at."""
@@ -49,16 +49,18 @@ def require_writable(path: Path) -> None:
         raise cannot_save(path, error) from error
 
 
-def read_directory(path: Path, only: Collection[str] | None = None) -> dict[str, bytes]:
+def read_directory(path: Path, only: Collection[str] | None = None, *, most: int = LARGEST_FILE) -> dict[str, bytes]:
     """Return the files that `write_directory` wrote, each compared with the manifest before anybody parses it.
 
-    only: the names of those that are wanted; one that the manifest lacks is left out. Raises `SavedModelError` if the
-    directory is missing, is not ours, or a file is missing, a link, or has changed.
+    only: the names of those that are wanted; one that the manifest lacks is left out. most: bytes of each. Raises
+    `SavedModelError` if the directory is missing, is not ours, or a file is missing, a link, too long, or has changed.
     """
     path = location(path)
     entries = read_manifest(path)
     return {
-        name: read_listed_file(path, name, entry) for name, entry in entries.items() if only is None or name in only
+        name: read_listed_file(path, name, entry, most)
+        for name, entry in entries.items()
+        if only is None or name in only
     }
 
 

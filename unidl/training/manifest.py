@@ -65,13 +65,13 @@ def read_manifest(path: Path) -> dict[str, Entry]:
         raise SavedModelError(f"Cannot load {path}: its {MANIFEST} is damaged ({error}).") from error
 
 
-def read_listed_file(path: Path, name: str, entry: Entry) -> bytes:
+def read_listed_file(path: Path, name: str, entry: Entry, most: int) -> bytes:
     """Return a file of the directory `path`, of the size and with the hash in the manifest.
 
-    Raises `SavedModelError` if it is missing, a link, or has changed.
+    Raises `SavedModelError` if it is missing, a link, longer than `most` bytes, or has changed.
     """
     try:
-        content = read_plain_file(path / name, LARGEST_FILE, size=entry.bytes, shown=f"{path}: {name}")
+        content = read_plain_file(path / name, most, size=entry.bytes, shown=f"{path}: {name}")
     except FileNotFoundError as error:
         raise SavedModelError(
             f"Cannot load {path}: {name} is missing. Restore it from a copy, or train again."

@@ -11,8 +11,9 @@ import numpy as np
 from unidl.errors import SavedModelError
 from unidl.models.layer_paths import named_weights, walk
 from unidl.training.directories import read_directory
-from unidl.training.saved_architecture import ARCHITECTURE, describe, read_description, rebuild
+from unidl.training.saved_architecture import ARCHITECTURE, describe, most_bytes, read_description, rebuild
 from unidl.training.settings_kept import settings_kept
+from unidl.training.strict_json import LONGEST
 from unidl.training.tensor_files import read_tensors
 from unidl.training.trust import require_trust
 
@@ -61,18 +62,21 @@ def load_model(
 
 
 def _load_directory(path: Path, custom_objects: Mapping[str, Any] | None, trust: bool) -> keras.Model:
-    files = read_directory(path, only=(ARCHITECTURE, WEIGHTS))
-    for name in (ARCHITECTURE, WEIGHTS):
-        if name not in files:
-            raise SavedModelError(f"Cannot load {path}: it holds no model, since it has no {name}.")
-    description = read_description(files[ARCHITECTURE], path)
+    description = read_description(_read(path, ARCHITECTURE, LONGEST), path)
     if description.keras is not None:
         what = "a model in Keras's own words, which no builder of unidl made"
         require_trust(trust, path, what, "load_model(path, trust=True)")
-    stored = read_arrays(files.pop(WEIGHTS), WEIGHTS, path)
+    stored = read_arrays(_read(path, WEIGHTS, most_bytes(description, path)), WEIGHTS, path)
     model = rebuild(description, path, custom_objects, sum(array.size for array in stored.values()))
     assign_weights(model, stored, path)
     return model
+
+
+def _read(path: Path, name: str, most: int) -> bytes:
+    files = read_directory(path, only=(name,), most=most)
+    if name not in files:
+        raise SavedModelError(f"Cannot load {path}: it holds no model, since it has no {name}.")
+    return files[name]
 
 
 def read_arrays(content: bytes, name: str, path: Path) -> dict[str, np.ndarray]:

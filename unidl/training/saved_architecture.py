@@ -15,15 +15,20 @@ from unidl.models.bases import unstored_head
 from unidl.models.budget import at_most
 from unidl.models.initial_weights import drawn_later
 from unidl.models.layer_paths import walk
+from unidl.models.rebuilding import size
 from unidl.models.records import Architecture, note, record_of
 from unidl.notices import notice
 from unidl.training.keras_description import first_line, from_keras_description, keras_description
+from unidl.training.manifest import LARGEST_FILE
 from unidl.training.strict_json import read_json
+from unidl.training.tensor_files import LONGEST_HEADER
 
 if TYPE_CHECKING:
     import keras
 
 ARCHITECTURE = "architecture.json"
+WIDEST_NUMBER = 8
+"""Bytes of a weight: float64, from a model of before, becomes float32."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,16 @@ def read_description(content: bytes, path: Path) -> Description:
         architecture=architecture,
         keras=found.get("keras"),
     )
+
+
+def most_bytes(description: Description, path: Path) -> int:
+    """Return how long the file of weights may be. Raises `SavedModelError` if no builder makes such a model."""
+    if description.architecture is None:
+        return LARGEST_FILE
+    try:
+        return WIDEST_NUMBER * size(description.architecture) + LONGEST_HEADER
+    except (ModelError, OverflowError) as error:
+        raise SavedModelError(f"Cannot load {path}: {error}") from error
 
 
 def rebuild(description: Description, path: Path, custom_objects: Mapping[str, Any] | None, stored: int) -> keras.Model:
