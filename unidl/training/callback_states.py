@@ -76,23 +76,44 @@ def _array_count(number: int, name: str, entry: Any, most: int) -> int:
     raise ValueError(f"{name!r} of callback {number} is neither a value nor arrays")
 
 
-def restore_callbacks(
+def matched_states(
     callbacks: Sequence[Any],
     states: Sequence[Mapping[str, Any]],
     arrays: Mapping[str, np.ndarray[Any, Any]],
-) -> None:
-    """Give the callbacks what they remembered. Raises `UsageError` if they are others than those."""
-    callbacks = [callback for callback, _ in _with_memory(callbacks)]
-    found, expected = [type(callback).__name__ for callback in callbacks], [state["class"] for state in states]
+) -> list[tuple[Any, dict[str, Any]]]:
+    """Return each callback with what it remembered, for `restore_callbacks`; nothing is changed yet.
+
+    Raises `UsageError` if they are others than those, or a callback of Keras's never remembers such a thing.
+    """
+    remembering = _with_memory(callbacks)
+    found, expected = [type(callback).__name__ for callback, _ in remembering], [state["class"] for state in states]
     if found != expected:
         raise UsageError(f"its callbacks that remember something were {expected}, and these are {found}.")
-    for number, (callback, state) in enumerate(zip(callbacks, states, strict=True)):
+    matched: list[tuple[Any, dict[str, Any]]] = []
+    for number, ((callback, known), state) in enumerate(zip(remembering, states, strict=True)):
         values = {name: _value(number, name, entry, arrays) for name, entry in state["values"].items()}
+        if not hasattr(callback, "load_state_dict"):
+            _refuse_foreign(type(callback).__name__, values, known)
+        matched.append((callback, values))
+    return matched
+
+
+def restore_callbacks(matched: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
+    """Give the callbacks what they remembered."""
+    for callback, values in matched:
         if hasattr(callback, "load_state_dict"):
             callback.load_state_dict(values)
         else:
             for name, value in values.items():
                 setattr(callback, name, value)
+
+
+def _refuse_foreign(kind: str, values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for an attribute that a file would set and the callback does not change itself."""
+    for name, value in values.items():
+        plain = value is None or isinstance(value, bool | int | float | np.ndarray) or _is_list_of_arrays(value)
+        if name not in known or not plain:
+            raise UsageError(f"its {kind} never remembers {name!r} as a {type(value).__name__}.")
 
 
 def _with_memory(callbacks: Sequence[Any]) -> list[tuple[Any, dict[str, Any]]]:

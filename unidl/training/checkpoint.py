@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import SavedModelError, UsageError
-from unidl.training.callback_states import callback_states, require_states, restore_callbacks
+from unidl.training.callback_states import callback_states, matched_states, require_states, restore_callbacks
 from unidl.training.directories import read_directory, write_directory
 from unidl.training.saved import WEIGHTS, as_array, assign_weights, fits, model_files, read_arrays
 from unidl.training.strict_json import read_json
@@ -173,13 +173,14 @@ class Checkpoint:
                     f"{own[name].dtype} there, and {tuple(variable.shape)} and {variable.dtype} here. Compile the "
                     "model as it was then."
                 )
+        try:
+            matched = matched_states(tracked.callbacks, self._callbacks, self._arrays)
+        except UsageError as error:
+            raise SavedModelError(f"Cannot go on from {self.path}: {error}") from error
         assign_weights(model, self._weights, self.path)
         for name, variable in wanted.items():
             variable.assign(own[name].astype(variable.dtype) if "float" in variable.dtype else own[name])
-        try:
-            restore_callbacks(tracked.callbacks, self._callbacks, self._arrays)
-        except UsageError as error:
-            raise SavedModelError(f"Cannot go on from {self.path}: {error}") from error
+        restore_callbacks(matched)
 
 
 def _read(path: Path) -> Checkpoint:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import math
 import stat
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from unidl import devices, registry
 from unidl.errors import SavedModelError
 from unidl.models.budget import at_most
 from unidl.models.initial_weights import drawn_later
 from unidl.training.keras_description import from_keras_description
-from unidl.training.keras_weights import assign_keras_weights, weights_in
+from unidl.training.keras_weights import assign_keras_weights, longest_file
 from unidl.training.manifest import LARGEST_FILE
-from unidl.training.plain_files import read_plain_file
+from unidl.training.plain_files import opened_plain_file
 from unidl.training.strict_json import LONGEST, read_json
 
 if TYPE_CHECKING:
@@ -30,6 +28,8 @@ LARGEST = {METADATA: 2**16, CONFIG: LONGEST, WEIGHTS: LARGEST_FILE}
 EXPANSION = 20
 """How much longer than packed a member may be. Keras packs nothing; somebody who packs an archive again gains little on
 weights, and up to this on JSON."""
+NARROWEST_NUMBER = 2
+"""Bytes of a weight in bfloat16."""
 END = 22
 """Bytes of the record at the end of an archive without a comment: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT,
 4.3.16."""
@@ -40,47 +40,56 @@ LARGEST_DIRECTORY = 4096
 def load_archive(path: Path, custom_objects: Mapping[str, Any] | None) -> keras.Model:
     """Return the model of a `.keras` file, not compiled. Raises `SavedModelError` if it is not as Keras writes it."""
     try:
-        content = read_plain_file(path, LARGEST_FILE)
+        with opened_plain_file(path, str(path)) as (file, size), _opened(file, size) as archive:
+            return _load(archive, path, custom_objects)
     except FileNotFoundError as error:
         raise SavedModelError(f"Cannot load {path}: there is no such file.") from error
-    try:
-        members = _members(content)
-        read_json(members[METADATA], LARGEST[METADATA])
-        description = read_json(members[CONFIG])
-        if not isinstance(description, dict):
-            raise ValueError(f"{CONFIG} is no object")
     except (ValueError, RecursionError, zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
         raise SavedModelError(f"Cannot load {path}: it is no file that Keras wrote: {error}.") from error
-    stored = sum(math.prod(array.shape) for array in weights_in(members[WEIGHTS], path).values())
+
+
+def _load(archive: zipfile.ZipFile, path: Path, custom_objects: Mapping[str, Any] | None) -> keras.Model:
+    """Build the model, no larger than the weights in the archive, and only then unpack those."""
+    _refuse_members(archive)
+    read_json(_unpacked(archive, METADATA))
+    description = read_json(_unpacked(archive, CONFIG))
+    if not isinstance(description, dict):
+        raise ValueError(f"{CONFIG} is no object")
     backend, device = registry.current(), devices.resolve().device
-    with at_most(stored), backend.on(device), drawn_later():
+    size = archive.getinfo(WEIGHTS).file_size
+    with at_most(size // NARROWEST_NUMBER), backend.on(device), drawn_later():
         model = from_keras_description(description, path, custom_objects)
     if not model.built:
         raise SavedModelError(
             f"Cannot load {path}: Keras does not say there what the model's inputs are. Build it, and give it the "
             "weights of a .weights.h5 file by load_weights."
         )
+    if size > longest_file(model):
+        raise ValueError(f"{WEIGHTS} has {size:,} bytes, and the model needs fewer")
     with backend.on(device):
-        assign_keras_weights(model, members[WEIGHTS], path)
+        assign_keras_weights(model, _unpacked(archive, WEIGHTS), path)
     return model
 
 
-def _members(content: bytes) -> dict[str, bytes]:
-    """The members by name. Raises `ValueError` or `zipfile.BadZipFile` before one is unpacked that may not be."""
-    _refuse_end(content[-END:])
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        found = archive.infolist()
-        if sorted(member.filename for member in found) != sorted(LARGEST):
-            names = ", ".join(repr(member.filename[:60]) for member in found)
-            hint = ". Words and tables of a layer are not read" if "assets" in names else ""
-            raise ValueError(f"its members are {names}, and not {', '.join(map(repr, LARGEST))}{hint}")
-        place = 0
-        for member in sorted(found, key=lambda member: member.header_offset):
-            if member.header_offset < place or (place == 0 and member.header_offset != 0):
-                raise ValueError("members lie one on the other, or something is before the first")
-            place = member.header_offset + member.compress_size
-            _refuse_member(member)
-        return {member.filename: _unpacked(archive, member) for member in found}
+def _opened(file: BinaryIO, size: int) -> zipfile.ZipFile:
+    file.seek(max(0, size - END))
+    _refuse_end(file.read(END))
+    return zipfile.ZipFile(file)
+
+
+def _refuse_members(archive: zipfile.ZipFile) -> None:
+    """Raise `ValueError` unless the members are those that Keras writes, one behind the other."""
+    found = archive.infolist()
+    if sorted(member.filename for member in found) != sorted(LARGEST):
+        names = ", ".join(repr(member.filename[:60]) for member in found)
+        hint = ". Words and tables of a layer are not read" if "assets" in names else ""
+        raise ValueError(f"its members are {names}, and not {', '.join(map(repr, LARGEST))}{hint}")
+    place = 0
+    for member in sorted(found, key=lambda member: member.header_offset):
+        if member.header_offset < place or (place == 0 and member.header_offset != 0):
+            raise ValueError("members lie one on the other, or something is before the first")
+        place = member.header_offset + member.compress_size
+        _refuse_member(member)
 
 
 def _refuse_end(end: bytes) -> None:
@@ -104,9 +113,10 @@ def _refuse_member(member: zipfile.ZipInfo) -> None:
         raise ValueError(f"{name} would unpack from {packed:,} bytes to {size:,}")
 
 
-def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    with archive.open(member) as file:
-        content = file.read(member.file_size + 1)
-    if len(content) != member.file_size:
-        raise ValueError(f"{member.filename} unpacks to another size than it says")
+def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
+    size = archive.getinfo(name).file_size
+    with archive.open(name) as file:
+        content = file.read(size + 1)
+    if len(content) != size:
+        raise ValueError(f"{name} unpacks to another size than it says")
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from unidl.errors import SavedModelError
 from unidl.models.layer_paths import walk
 from unidl.training.keras_description import first_line
-from unidl.training.keras_h5 import Stored, stored_weights
+from unidl.training.keras_h5 import stored_weights
 from unidl.training.plain_files import read_plain_file
 from unidl.training.settings_kept import settings_kept
 from unidl.training.trust import require_trust
@@ -45,26 +46,25 @@ def load_weights(model: keras.Model, path: str | Path, *, trust: bool = False) -
             "keras.Input, first."
         )
     require_trust(trust, path, "a file of Keras's", "load_weights(model, path, trust=True)")
-    needed = sum(int(np.prod(weight.shape, dtype=np.int64)) for weight in model.variables) * 4
     try:
-        content = read_plain_file(path, COPIES * needed + OVERHEAD)
+        content = read_plain_file(path, longest_file(model))
     except FileNotFoundError as error:
         raise SavedModelError(f"Cannot load {path}: there is no such file.") from error
     with settings_kept():
         assign_keras_weights(model, content, path)
 
 
-def weights_in(content: bytes, path: Path) -> dict[str, Stored]:
-    """Return what a file of weights holds, by the path in it. Raises `SavedModelError` if it is no plain one."""
-    try:
-        return stored_weights(content)
-    except ValueError as error:
-        raise SavedModelError(f"Cannot load {path}: its weights are no file of Keras's: {error}.") from error
+def longest_file(model: keras.Model) -> int:
+    """Return how many bytes a file with the weights of `model` can have."""
+    return COPIES * 4 * sum(math.prod(variable.shape) for variable in model.variables) + OVERHEAD
 
 
 def assign_keras_weights(model: keras.Model, content: bytes, path: Path) -> None:
     """Give the model the weights of a file; if one does not fit, none is changed, and `SavedModelError` is raised."""
-    found = {name: array for name, array in weights_in(content, path).items() if not _is_of_training(name)}
+    try:
+        found = {name: array for name, array in stored_weights(content).items() if not _is_of_training(name)}
+    except ValueError as error:
+        raise SavedModelError(f"Cannot load {path}: its weights are no file of Keras's: {error}.") from error
     try:
         needed = {name: one for name, one in stored_weights(keras_weights(model)).items() if not _is_of_training(name)}
     except ValueError as error:

@@ -100,7 +100,7 @@ def _entry(name: str, entry: Any) -> Entry:
         raise ValueError(f"{name!r} has not exactly bytes and sha256")
     size, digest = entry["bytes"], entry["sha256"]
     if type(size) is not int or not 0 <= size <= LARGEST_FILE:
-        raise ValueError(f"{name!r} cannot have {size!r} bytes; 0 to {LARGEST_FILE:,} are possible")
+        raise ValueError(f"{name!r} cannot have {str(size)[:30]} bytes; 0 to {LARGEST_FILE:,} are possible")
     if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
         raise ValueError(f"{name!r} has a sha256 that is none")
     return Entry(size, digest)

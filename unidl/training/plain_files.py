@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from unidl.errors import SavedModelError
 
@@ -21,6 +24,17 @@ def read_plain_file(path: Path, most: int, *, size: int | None = None, shown: st
     before anything is read: a long file could fill the memory.
     """
     shown = shown or str(path)
+    with opened_plain_file(path, shown) as (file, found):
+        _refuse_size(found, most, size, shown)
+        content = file.read(found + 1)
+    if len(content) != found:
+        raise SavedModelError(f"Cannot load {shown}: it changed while it was read. Try again when nobody writes to it.")
+    return content
+
+
+@contextmanager
+def opened_plain_file(path: Path, shown: str) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a regular file, and close it at the end. Yields it and its size; raises as `read_plain_file` does."""
     if path.is_symlink():  # also where the system has no O_NOFOLLOW
         raise _is_a_link(shown)
     try:
@@ -28,17 +42,13 @@ def read_plain_file(path: Path, most: int, *, size: int | None = None, shown: st
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise SavedModelError(f"Cannot load {shown}: it is no regular file.")
-            _refuse_size(status.st_size, most, size, shown)
-            content = file.read(status.st_size + 1)
+            yield file, status.st_size
     except FileNotFoundError:
         raise
     except OSError as error:
         if error.errno == errno.ELOOP:  # it became one since
             raise _is_a_link(shown) from error
         raise SavedModelError(f"Cannot load {shown}: it cannot be read: {error.strerror or error}.") from error
-    if len(content) != status.st_size:
-        raise SavedModelError(f"Cannot load {shown}: it changed while it was read. Try again when nobody writes to it.")
-    return content
 
 
 def _refuse_size(found: int, most: int, size: int | None, shown: str) -> None:
