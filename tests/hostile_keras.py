@@ -151,10 +151,10 @@ ARCHIVES |= {
     "member that is longer than it says": raw(lambda content: size_of_first(content, 5)),
     "member that is shorter than it says": raw(lambda content: size_of_first(content, 2**31)),
     "members one on the other": raw(overlapping),
-    "member with another checksum": raw(lambda content: content.replace(b'"keras_version"', b'"keras_vision"', 1)),
+    "member with another checksum": raw(lambda content: content.replace(b'"keras_version"', b'"keras_vers1on"', 1)),
     "member packed by LZMA": archive(lambda found: list(found.items()), compression=zipfile.ZIP_LZMA),
     "weights that are a pickle": renamed("model.weights.h5", "model.weights.npz"),
-    "weights of 1 GB out of 1 MB": archive(
+    "weights of 256 MB out of 260 kB": archive(
         lambda found: list((found | {"model.weights.h5": bytes(2**28)}).items()), compression=zipfile.ZIP_DEFLATED
     ),
     "description of 100 MB out of 100 kB": archive(
@@ -219,7 +219,7 @@ def hdf5(change: Callable[[h5py.File, h5py.Group], object]) -> Change:
 
 
 def instead(make: Callable[[h5py.Group, Path], object]) -> Change:
-    """Something else in the place of a bias of two numbers."""
+    """Something else in the place of a bias of three numbers."""
 
     def write(path: Path) -> None:
         with h5py.File(path, "r+") as file:
@@ -231,15 +231,15 @@ def instead(make: Callable[[h5py.Group, Path], object]) -> Change:
 
 
 def elsewhere(path: Path) -> str:
-    """A file of somebody's with two numbers."""
+    """A file of somebody's with three numbers."""
     with h5py.File(path.with_name("mine.h5"), "w") as file:
-        file["1"] = np.ones(2, np.float32)
+        file["1"] = np.ones(3, np.float32)
     return str(path.with_name("mine.h5"))
 
 
 def virtual(group: h5py.Group, path: Path) -> None:
-    layout = h5py.VirtualLayout((2,), np.float32)
-    layout[:] = h5py.VirtualSource(elsewhere(path), "1", (2,))
+    layout = h5py.VirtualLayout((3,), np.float32)
+    layout[:] = h5py.VirtualSource(elsewhere(path), "1", (3,))
     group.create_virtual_dataset("1", layout)
 
 
@@ -249,8 +249,9 @@ def nested(file: h5py.File) -> None:
         group = group.create_group("a")
 
 
-def two_numbers(group: h5py.Group, **options: Any) -> None:
-    group.create_dataset("1", **{"shape": (2,), "dtype": np.float32, **options})
+def three_numbers(group: h5py.Group, **options: Any) -> None:
+    usual = {} if "data" in options else {"shape": (3,), "dtype": np.float32}
+    group.create_dataset("1", **{**usual, **options})
 
 
 WEIGHTS |= {
@@ -269,26 +270,26 @@ WEIGHTS |= {
     "group that links to another file": hdf5(lambda file, _: file.update({"x": h5py.ExternalLink("none", "/")})),
     "group inside itself": hdf5(lambda file, group: group.update({"x": file["layers"]})),
     "array under two names": hdf5(lambda file, group: group.update({"2": group["1"]})),
-    "array in another file": instead(lambda group, path: two_numbers(group, external=elsewhere(path))),
+    "array in another file": instead(lambda group, path: three_numbers(group, external=elsewhere(path))),
     "array of parts of other files": instead(virtual),
-    "array of 4 GB that was never written": instead(lambda group, _: two_numbers(group, shape=(2**30,))),
-    "array of 2^60 that was never written": instead(lambda group, _: two_numbers(group, shape=(2**60,))),
+    "array of 4 GB that was never written": instead(lambda group, _: three_numbers(group, shape=(2**30,))),
+    "array of 2^60 that was never written": instead(lambda group, _: three_numbers(group, shape=(2**60,))),
     "array of 4 GB in packed parts": instead(
-        lambda group, _: two_numbers(group, shape=(2**30,), chunks=(2**20,), compression="gzip")
+        lambda group, _: three_numbers(group, shape=(2**30,), chunks=(2**20,), compression="gzip")
     ),
-    "array that may grow": instead(lambda group, _: two_numbers(group, maxshape=(None,), chunks=(2,))),
-    "array in packed parts": instead(lambda group, _: two_numbers(group, data=np.ones(2), compression="gzip")),
-    "array of words": instead(lambda group, _: two_numbers(group, dtype=h5py.string_dtype())),
-    "array of references": instead(lambda group, _: two_numbers(group, dtype=h5py.ref_dtype)),
-    "array of records": instead(lambda group, _: two_numbers(group, dtype=np.dtype("f4,f4"))),
-    "array of 8 bytes without a type": instead(lambda group, _: two_numbers(group, dtype=np.dtype("V8"))),
+    "array that may grow": instead(lambda group, _: three_numbers(group, maxshape=(None,), chunks=(3,))),
+    "array in packed parts": instead(lambda group, _: three_numbers(group, data=np.ones(3), compression="gzip")),
+    "array of words": instead(lambda group, _: three_numbers(group, dtype=h5py.string_dtype())),
+    "array of references": instead(lambda group, _: three_numbers(group, dtype=h5py.ref_dtype)),
+    "array of records": instead(lambda group, _: three_numbers(group, dtype=np.dtype("f4,f4"))),
+    "array of 8 bytes without a type": instead(lambda group, _: three_numbers(group, dtype=np.dtype("V8"))),
     "array without a shape": instead(lambda group, _: group.create_dataset("1", data=h5py.Empty("f4"))),
-    "array of whole numbers": instead(lambda group, _: two_numbers(group, data=np.ones(2, np.int32))),
-    "array of another shape": instead(lambda group, _: two_numbers(group, data=np.ones((2, 1), np.float32))),
+    "array of whole numbers": instead(lambda group, _: three_numbers(group, data=np.ones(3, np.int32))),
+    "array of another shape": instead(lambda group, _: three_numbers(group, data=np.ones((3, 1), np.float32))),
     "array that is a group": instead(lambda group, _: group.create_group("1")),
     "array that is a type": instead(lambda group, _: group.update({"1": np.dtype("f4")})),
     "array less": instead(lambda group, _: None),
-    "array more": hdf5(lambda file, group: group.create_dataset("7", data=np.ones(2, np.float32))),
+    "array more": hdf5(lambda file, group: group.create_dataset("7", data=np.ones(3, np.float32))),
     "groups as deep as 500": hdf5(lambda file, _: nested(file)),
     "attribute of 30 kB": hdf5(lambda file, group: group.attrs.update({"name": np.zeros(30_000, "u1")})),
     "a hundred attributes": hdf5(lambda file, group: group.attrs.update({str(n): n for n in range(100)})),

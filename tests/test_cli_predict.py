@@ -10,7 +10,7 @@ from command_line import cnn_run, pictures, text_run, unidl
 from PIL import Image
 from saving import save
 
-from unidl import Trainer, load_model
+from unidl import Trainer, load_model, save_keras
 from unidl.data.images import load_images
 
 
@@ -56,6 +56,17 @@ def test_a_file_that_is_no_picture_is_named(files, tmp_path):
         assert "Traceback" not in answer.err
 
 
+def test_a_keras_file_of_somebody_is_read_once_it_is_trusted(files, tmp_path):
+    """And not before: the option says that its maker is known."""
+    model = load_model(cnn_run().run_directory)
+    save_keras(model, tmp_path / "theirs.keras")
+    answer = unidl("predict", tmp_path / "theirs.keras", *files)
+    assert (answer.code, answer.out) == (8, "")
+    assert "nobody has said that it can be trusted" in answer.err
+    assert "pass --trust to the command" in answer.err
+    assert unidl("predict", tmp_path / "theirs.keras", *files, "--trust").code == 0
+
+
 def test_a_model_that_sees_no_pictures_says_so(files):
     answer = unidl("predict", text_run().run_directory, files[0])
     assert answer.code == 7
@@ -74,6 +85,6 @@ def test_a_strangers_classifier_without_names_counts_its_classes(files, tmp_path
         [keras.Input((9, 9, 3)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
     )
     save(model, tmp_path / "run")
-    answer = unidl("predict", tmp_path / "run", *files, "--json")
+    answer = unidl("predict", tmp_path / "run", *files, "--json", "--trust")
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)[0]["classes"][0]["name"] in ("0", "1")

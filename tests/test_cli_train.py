@@ -16,7 +16,8 @@ import pytest
 from command_line import TEXT_OPTIONS, arrays_file, cnn_run, image_folder, text_file, text_run, unidl
 from PIL import Image
 
-from unidl import devices, load_model
+from unidl import build_transfer, devices, load_model, save_keras
+from unidl.errors import SavedModelError
 from unidl.models import base_of, record_of
 from unidl.training.directories import read_directory
 from unidl.training.run_directory import read_run
@@ -184,7 +185,28 @@ def test_pretrained_weights_without_a_network_are_one_error(tmp_path, monkeypatc
     assert not (tmp_path / "run").exists()
 
 
+def test_a_base_of_somebody_is_trusted_once_and_so_is_what_stands_on_it(tmp_path, monkeypatch):
+    """The run holds their model, in Keras's own words."""
+    import keras
+
+    monkeypatch.chdir(tmp_path)
+    inputs = keras.Input((18, 18, 1))
+    features = keras.layers.Conv2D(2, 3, strides=4, data_format="channels_last")(inputs)
+    save_keras(keras.Model(inputs, features), tmp_path / "theirs.keras")
+    words = ["transfer", "--base", "theirs.keras", "--data", arrays_file(), "--epochs", "1", "--out", tmp_path / "run"]
+    answer = unidl("train", *words)
+    assert (answer.code, answer.out) == (8, "")
+    assert "pass --trust to the command" in answer.err
+    answer = unidl("train", *words, "--trust")
+    assert answer.code == 0, answer.err
+    assert answer.out.endswith(f"go on with: unidl predict {tmp_path / 'run'} image.png --trust\n")
+    assert unidl("evaluate", tmp_path / "run").code == 8
+    with pytest.raises(SavedModelError, match="trust=True"):
+        build_transfer(tmp_path / "run", classes=2)
+
+
 MISTAKES = {
+    "trust in nobody": (["cnn", "--trust"], 2, "Cannot use --trust with `unidl train cnn`"),
     "a data set that is not there": (["cnn", "--data", "nothing.npz"], 6, "'nothing.npz'"),
     "text for a CNN": (["cnn", "--data", text_file], 6, "needs images, and 'text.txt' is text"),
     "images for an LSTM": (["lstm", "--data", image_folder], 6, "needs text, and 'folder' is images"),

@@ -265,6 +265,7 @@ def _trainer(model: keras.Model, rows: int, configuration: dict[str, Any]) -> Tr
     import keras
 
     from unidl import Trainer
+    from unidl.models.records import record_of
 
     rate: Any = configuration["learning_rate"]
     if configuration["schedule"] == "cosine":
@@ -277,7 +278,10 @@ def _trainer(model: keras.Model, rows: int, configuration: dict[str, Any]) -> Tr
         clipnorm=configuration["clip_norm"],
         gradient_accumulation_steps=accumulate if accumulate != 1 else None,  # Keras takes no 1
     )
-    return Trainer(model, optimizer=optimizer, seed=configuration["seed"])
+    told: dict[str, Any] = {}
+    if record_of(model).architecture is None:  # a classifier all the same, on a base that no builder made
+        told = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    return Trainer(model, optimizer=optimizer, seed=configuration["seed"], **told)
 
 
 def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Namespace) -> None:
@@ -290,5 +294,9 @@ def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Name
     print(f"test: {describe_metrics(results)} on {len(data.test):,} rows")
     if arguments.quiet:
         return
+    from unidl.models.records import record_of
+
     follow = f"predict {out} image.png" if data.kind != "text" else f'generate {out} --prompt "the value of"'
+    if record_of(trainer.model).architecture is None:
+        follow += " --trust"  # on a base that no builder made, it is kept in Keras's own words
     print(f"kept in {out}; go on with: unidl {follow}")

@@ -167,6 +167,8 @@ def _built(
 ) -> keras.Model:
     try:
         return application(include_top=False, weights=weights, input_shape=shape)
+    except ModelError:
+        raise
     except Exception as error:
         # Keras raises a bare Exception for a failed download, and a ValueError for a wrong hash or shape.
         failures = ("URL fetch failure", "Incomplete or corrupted")

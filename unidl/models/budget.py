@@ -86,7 +86,7 @@ def _counting(make: Callable[..., None]) -> Callable[..., None]:
         if left is not None:  # None in other threads
             left[0] -= _size(initializer, shape)
             if left[0] < 0:
-                raise ModelError("the model that it describes has more weights than its file holds.")
+                raise ModelError("the model that it describes has more weights than its file holds")
         make(self, initializer, shape, *rest, **options)
 
     init.counts = True  # pyright: ignore[reportFunctionMemberAccess]

@@ -192,6 +192,8 @@ def _read(path: Path) -> Checkpoint:
     try:
         # A callback that waits for the least loss begins at infinity.
         found = read_json(files[PROGRESS], infinite=True)
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
         callbacks = found.pop("callbacks")
         position = Position(**found)
         _require_form(position)

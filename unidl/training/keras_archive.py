@@ -40,7 +40,7 @@ LARGEST_DIRECTORY = 4096
 def load_archive(path: Path, custom_objects: Mapping[str, Any] | None) -> keras.Model:
     """Return the model of a `.keras` file, not compiled. Raises `SavedModelError` if it is not as Keras writes it."""
     try:
-        with opened_plain_file(path, str(path)) as (file, size), _opened(file, size) as archive:
+        with opened_plain_file(path) as (file, size), _opened(file, size) as archive:
             return _load(archive, path, custom_objects)
     except FileNotFoundError as error:
         raise SavedModelError(f"Cannot load {path}: there is no such file.") from error
@@ -109,7 +109,9 @@ def _refuse_member(member: zipfile.ZipInfo) -> None:
         raise ValueError(f"{name} is a link or no file")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is packed in the way {member.compress_type}, and Keras packs nothing")
-    if size > LARGEST[name] or size > EXPANSION * packed + 1024:
+    if size > LARGEST[name]:
+        raise ValueError(f"{name} has {size:,} bytes, and {LARGEST[name]:,} are possible")
+    if size > EXPANSION * packed + 1024:
         raise ValueError(f"{name} would unpack from {packed:,} bytes to {size:,}")
 
 

@@ -28,6 +28,10 @@ class Stored:
     shape: tuple[int, ...]
     kind: str
 
+    def __str__(self) -> str:
+        kinds = {"f": "floats", "V": "bfloat16", "i": "whole numbers", "u": "whole numbers from 0", "b": "truths"}
+        return f"{kinds[self.kind]} of shape {self.shape}"
+
 
 def stored_weights(content: bytes) -> dict[str, Stored]:
     """Return the arrays of a file by their paths in it. Raises `ValueError` if it is no file that Keras writes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def assign_keras_weights(model: keras.Model, content: bytes, path: Path) -> None
             found[name].shape == array.shape and {found[name].kind, array.kind} <= {*"fV"}
         ):
             raise SavedModelError(
-                f"Cannot load {path}: {name!r} is {found[name]} there, and the model '{model.name}' needs {array}."
+                f"Cannot load {path}: {name!r} holds {found[name]}, and the model '{model.name}' needs {array}."
             )
     _assign(model, content, path)
 
@@ -113,12 +114,14 @@ def _read_state(model: keras.Model, content: bytes) -> None:
     errors: dict[int, tuple[Any, Exception]] = {}
     store: Any = saving_lib.H5IOStore(io.BytesIO(content), mode="r")
     try:
-        saving_lib._load_state(
-            *(model, store, None, ""),
-            visited_saveables=_of_training(model),
-            failed_saveables=set[int](),
-            error_msgs=errors,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of names that are missing: they have been compared
+            saving_lib._load_state(
+                *(model, store, None, ""),
+                visited_saveables=_of_training(model),
+                failed_saveables=set[int](),
+                error_msgs=errors,
+            )
     finally:
         store.close()
     for _, error in errors.values():

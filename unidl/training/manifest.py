@@ -44,7 +44,7 @@ def read_manifest(path: Path) -> dict[str, Entry]:
     Raises `SavedModelError` if there is no manifest, or it is not one of ours.
     """
     try:
-        content = read_plain_file(path / MANIFEST, LONGEST, shown=f"{path}: its {MANIFEST}")
+        content = read_plain_file(path / MANIFEST, LONGEST, within=path)
     except FileNotFoundError as error:
         raise SavedModelError(
             f"Cannot load {path}: it has no {MANIFEST}, so unidl did not write it. Name the directory given to "
@@ -71,7 +71,7 @@ def read_listed_file(path: Path, name: str, entry: Entry, most: int) -> bytes:
     Raises `SavedModelError` if it is missing, a link, longer than `most` bytes, or has changed.
     """
     try:
-        content = read_plain_file(path / name, most, size=entry.bytes, shown=f"{path}: {name}")
+        content = read_plain_file(path / name, most, size=entry.bytes, within=path)
     except FileNotFoundError as error:
         raise SavedModelError(
             f"Cannot load {path}: {name} is missing. Restore it from a copy, or train again."
