@@ -122,7 +122,7 @@ def test_plot_adds_the_picture_to_the_run(trainer, tmp_path):
     with Image.open(tmp_path / "run" / "curves.png") as picture:
         colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     assert len(np.unique(colours, axis=0)) > 50, "the picture is blank"
-    load_model(tmp_path / "run")
+    load_model(tmp_path / "run", trust=True)
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):

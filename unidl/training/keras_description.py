@@ -62,11 +62,12 @@ def from_keras_description(
     import unidl.models.noise  # noqa: F401 - registers the dropout of our builders, which a stranger's model may hold
 
     try:
-        refuse_names(description)
+        model_only = without_compilation(dict(description))
+        refuse_names(model_only)
         # The scope, since `keras.config.enable_unsafe_deserialization` goes before the argument.
         with SafeModeScope(True), ObjectSharingScope():
             model: Any = keras.saving.deserialize_keras_object(
-                without_compilation(dict(description)), custom_objects=dict(custom_objects or {}), safe_mode=True
+                model_only, custom_objects=dict(custom_objects or {}), safe_mode=True
             )
     except Exception as error:  # whatever the constructors of Keras's and a stranger's classes raise
         raise SavedModelError(
