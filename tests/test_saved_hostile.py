@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system h
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory, backend) -> SimpleNamespace:
-    """Good files of each kind, read once, so that what is loaded at the first use is loaded."""
+    """Good files of each kind, read twice: the first time something looks for a GPU, and modules are imported."""
     import keras
 
     folder = tmp_path_factory.mktemp("good")
@@ -38,10 +39,11 @@ def good(tmp_path_factory, backend) -> SimpleNamespace:
     run = save(ours, folder / "run")
     archive = save_keras(theirs, folder / "model.keras")
     weights = save_keras(theirs, folder / "model.weights.h5")
-    with watched(folder):
-        load_model(run)
-        load_model(archive, trust=True)
-        load_weights(theirs, weights, trust=True)
+    for watch in (nullcontext(), watched(folder)):
+        with watch:
+            load_model(run)
+            load_model(archive, trust=True)
+            load_weights(theirs, weights, trust=True)
     ours.compile("sgd", "mse")
     tracked = Tracked(ours, [keras.callbacks.EarlyStopping()])
     checkpoint = Checkpoints(folder).save(Position(1, 2, {}, {"loss": [1.0]}, False, {}), ours, tracked)
