@@ -87,7 +87,7 @@ def test_a_builder_refuses_within_a_budget_before_it_makes_a_layer():
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"filters": [1] * 101}, "at most 100 are possible"),
+        ({"filters": [1] * 33}, "at most 32 are possible"),
         ({"dense_units": 10**400}, "a number of 1329 bits"),
         ({"seed": 2**128 + 1}, "at most 340282366920938463463374607431768211456"),
     ],
@@ -95,8 +95,8 @@ def test_a_builder_refuses_within_a_budget_before_it_makes_a_layer():
 def test_numbers_have_bounds(arguments, reason: str):
     with pytest.raises(ModelError, match=reason):
         cnn(**arguments)
-    with pytest.raises(ModelError, match="at most 100"):
-        build_lstm(layers=101)
+    with pytest.raises(ModelError, match="at most 32"):
+        build_lstm(layers=33)
 
 
 def test_a_base_stands_on_few_bases_when_it_is_built_as_when_it_is_loaded():

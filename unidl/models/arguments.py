@@ -13,7 +13,7 @@ from unidl.models.budget import refuse_too_large
 
 LARGEST_NUMBER = 2**53
 """Of a whole number that is no seed: what every reader of JSON takes exactly."""
-MOST_LAYERS = 100
+MOST_LAYERS = 32
 """Of one kind in a model: more is a slip of the keyboard, or a file made to keep this computer busy."""
 
 

@@ -22,6 +22,9 @@ OF_KERAS = frozenset(
 )
 """What a model may name out of the modules `keras` and `keras.models`."""
 
+OF_APPLICATIONS = frozenset({"LayerScale", "CustomScaleLayer"})
+"""The layers of its own that a network of keras.applications has: ConvNeXt, and InceptionResNetV2."""
+
 LIBRARIES = ("keras_hub", "keras_cv", "keras_nlp")
 """The packages beside itself that Keras imports because a file names them."""
 
@@ -89,6 +92,8 @@ def _is_allowed(module: Any, name: str) -> bool:
         return package != "keras" or name in OF_KERAS
     if re.fullmatch(r"keras(\.src)?\.models(\.\w+)*", module):
         return name in OF_KERAS
+    if re.fullmatch(r"keras\.src\.applications\.\w+", module):
+        return name in OF_APPLICATIONS
     return FAMILIES.fullmatch(module) is not None
 
 
