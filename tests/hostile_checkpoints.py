@@ -1,4 +1,5 @@
-"""Checkpoints as nobody but an enemy would write them, by name: what each does to a good one."""
+"""Checkpoints as nobody but an enemy would write them, by name: what each does to a good one, and
+what the error says of it."""
 
 from __future__ import annotations
 
@@ -43,38 +44,62 @@ def state(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> C
 
 
 RATE = "optimizers/optimizer/00001"
-CHECKPOINTS: dict[str, Callable[[Path], None]] = {
-    "state is a link": link("state.safetensors", "../mine-{name}"),
-    "progress is a link": link("progress.json", "../mine-{name}"),
-    "state is a pipe": special("state.safetensors", os.mkfifo),
-    "manifest names a file above": names("../secret"),
-    "manifest as deep as 100 000": manifest(b"[" * DEEP + b"]" * DEEP),
-    "progress as deep as 100 000": progress(lambda _: '{"a":' * DEEP + "1" + "}" * DEEP),
-    "progress with a key twice": progress(lambda found: json.dumps(found).replace('"epoch"', '"epoch": 9, "epoch"')),
-    "progress with another key": says(code="import os"),
-    "progress that is a list": progress(lambda found: [found]),
-    "epoch of -1": says(epoch=-1),
-    "epoch of NaN": says(epoch=float("nan")),
-    "epoch of 10^400": says(epoch=10**400),
-    "step that is true": says(step=True),
-    "history that is a list": says(history=[1]),
-    "history of a number": says(history={"loss": 1}),
-    "settings that are words": says(settings="all"),
-    "stopped as a word": says(stopped="no"),
-    "loss of 1e400": progress(lambda found: json.dumps(found).replace("[1.0]", "[1e400]")),
-    "callbacks that are words": says(callbacks="all"),
-    "callback of another class": says(callbacks=[{"class": "os.system", "values": {}}]),
-    "callback with code": says(callbacks=[{"class": "EarlyStopping", "values": {}, "code": "import os"}]),
-    "callback with 10^12 arrays": remembers(best_weights={"arrays": 10**12}),
-    "callback with an array that is not there": remembers(best_weights={"array": True}),
-    "callback with a value that is none": remembers(best={"pickle": "gAQ="}),
-    "callback with another attribute": remembers(model={"value": 5}),
-    "callback that waits for a word": remembers(wait={"value": "long"}),
-    "callback that remembers other callbacks": remembers(best={"value": {"a": [1]}}),
-    "no variable of the optimizer": state(lambda _: {"x": np.zeros(1, np.float32)}),
-    "variable of the optimizer more": state(lambda found: found | {"optimizers/x/00000": np.zeros(1, np.float32)}),
-    "variable of the optimizer of another shape": state(lambda found: found | {RATE: np.zeros((9, 9), np.float32)}),
-    "variable of the optimizer of another type": state(lambda found: found | {RATE: np.zeros((), np.int64)}),
-    "array of a callback that nobody speaks of": state(lambda found: found | {"callbacks/0/x/00000": np.zeros(1)}),
-    "state that is a pickle": lambda path: sealed(path, state=b"\x80\x04cos\nsystem\n(S'true'\ntR."),
+CHECKPOINTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "state is a link": (link("state.safetensors", "../mine-{name}"), "is a link"),
+    "progress is a link": (link("progress.json", "../mine-{name}"), "is a link"),
+    "state is a pipe": (special("state.safetensors", os.mkfifo), "no regular file"),
+    "manifest names a file above": (names("../secret"), "no plain file name"),
+    "manifest as deep as 100 000": (manifest(b"[" * DEEP + b"]" * DEEP), "deep inside one another"),
+    "progress as deep as 100 000": (progress(lambda _: '{"a":' * DEEP + "1" + "}" * DEEP), "deep inside one another"),
+    "progress with a key twice": (
+        progress(lambda found: json.dumps(found).replace('"epoch"', '"epoch": 9, "epoch"')),
+        "is there twice",
+    ),
+    "progress with another key": (says(code="import os"), "unexpected keyword"),
+    "progress that is a list": (progress(lambda found: [found]), "it is no object"),
+    "epoch of -1": (says(epoch=-1), "no whole number from 0"),
+    "epoch of NaN": (says(epoch=float("nan")), "no whole number from 0"),
+    "epoch of 10^400": (says(epoch=10**400), "no whole number from 0"),
+    "step that is true": (says(step=True), "no whole number from 0"),
+    "history that is a list": (says(history=[1]), "is no object"),
+    "history of a number": (says(history={"loss": 1}), "something that is no list"),
+    "settings that are words": (says(settings="all"), "is no object"),
+    "stopped as a word": (says(stopped="no"), "neither true nor false"),
+    "loss of 1e400": (progress(lambda found: json.dumps(found).replace("[1.0]", "[1e400]")), "is too large"),
+    "callbacks that are words": (says(callbacks="all"), "'callbacks' is no list"),
+    "callback of another class": (
+        says(callbacks=[{"class": "os.system", "values": {}}]),
+        "these are ['EarlyStopping']",
+    ),
+    "callback with code": (
+        says(callbacks=[{"class": "EarlyStopping", "values": {}, "code": "import os"}]),
+        "not exactly a class and values",
+    ),
+    "callback with 10^12 arrays": (remembers(best_weights={"arrays": 10**12}), "neither a value nor arrays"),
+    "callback with an array that is not there": (
+        remembers(best_weights={"array": True}),
+        "not those that they speak of",
+    ),
+    "callback with a value that is none": (remembers(best={"pickle": "gAQ="}), "neither a value nor arrays"),
+    "callback with another attribute": (remembers(model={"value": 5}), "never remembers"),
+    "callback that waits for a word": (remembers(wait={"value": "long"}), "never remembers"),
+    "callback that remembers other callbacks": (remembers(best={"value": {"a": [1]}}), "never remembers"),
+    "no variable of the optimizer": (state(lambda _: {"x": np.zeros(1, np.float32)}), "another optimizer"),
+    "variable of the optimizer more": (
+        state(lambda found: found | {"optimizers/x/00000": np.zeros(1, np.float32)}),
+        "another optimizer",
+    ),
+    "variable of the optimizer of another shape": (
+        state(lambda found: found | {RATE: np.zeros((9, 9), np.float32)}),
+        "has the shape",
+    ),
+    "variable of the optimizer of another type": (
+        state(lambda found: found | {RATE: np.zeros((), np.int64)}),
+        "has the shape",
+    ),
+    "array of a callback that nobody speaks of": (
+        state(lambda found: found | {"callbacks/0/x/00000": np.zeros(1)}),
+        "not those that they speak of",
+    ),
+    "state that is a pickle": (lambda path: sealed(path, state=b"\x80\x04cos\nsystem\n(S'true'\ntR."), "a header of"),
 }

@@ -13,9 +13,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hostile_archives import ARCHIVES
 from hostile_checkpoints import CHECKPOINTS
+from hostile_descriptions import DESCRIPTIONS
 from hostile_directories import DIRECTORIES
-from hostile_keras import ARCHIVES, WEIGHTS
+from hostile_tensors import TENSORS
+from hostile_weights import WEIGHTS
 from saving import IMAGES, ROWS, outputs, save, scramble
 from watching import watched
 
@@ -23,6 +26,7 @@ from unidl import build_cnn, load_model, load_weights, save_keras
 from unidl.errors import SavedModelError
 from unidl.training.checkpoint import Checkpoints, Position, Tracked
 
+OURS = DIRECTORIES | DESCRIPTIONS | TENSORS
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes, which some of them need")
 
 
@@ -62,28 +66,34 @@ def copied(original: Path, folder: Path, change: Callable[[Path], None]) -> Path
     return path
 
 
-@pytest.mark.parametrize("kind", DIRECTORIES)
+@pytest.mark.parametrize("kind", OURS)
 def test_a_hostile_directory_is_one_error(good, tmp_path, kind: str):
-    path = copied(good.run, tmp_path, DIRECTORIES[kind])
+    change, reason = OURS[kind]
+    path = copied(good.run, tmp_path, change)
     with watched(tmp_path), pytest.raises(SavedModelError, match="Cannot load") as caught:
         load_model(path)
+    assert reason in str(caught.value)
     assert len(str(caught.value)) < 2000
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
 def test_a_hostile_archive_is_one_error(good, tmp_path, kind: str):
-    path = copied(good.archive, tmp_path, ARCHIVES[kind])
+    change, reason = ARCHIVES[kind]
+    path = copied(good.archive, tmp_path, change)
     with watched(tmp_path), pytest.raises(SavedModelError, match="Cannot load") as caught:
         load_model(path, trust=True)
+    assert reason in str(caught.value)
     assert len(str(caught.value)) < 2000
 
 
 @pytest.mark.parametrize("kind", WEIGHTS)
 def test_a_hostile_file_of_weights_is_one_error_and_the_model_stays(good, tmp_path, kind: str):
-    path = copied(good.weights, tmp_path, WEIGHTS[kind])
+    change, reason = WEIGHTS[kind]
+    path = copied(good.weights, tmp_path, change)
     before = outputs(good.model, ROWS)
     with watched(tmp_path), pytest.raises(SavedModelError, match="Cannot load") as caught:
         load_weights(good.model, path, trust=True)
+    assert reason in str(caught.value)
     assert len(str(caught.value)) < 2000
     np.testing.assert_array_equal(outputs(good.model, ROWS), before)
 
@@ -97,11 +107,13 @@ def go_on(good, folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", CHECKPOINTS)
 def test_a_hostile_checkpoint_is_one_error_and_the_model_stays(good, tmp_path, kind: str):
-    copied(good.checkpoint, tmp_path, CHECKPOINTS[kind])
+    change, reason = CHECKPOINTS[kind]
+    copied(good.checkpoint, tmp_path, change)
     good.ours.weights[0].assign(good.ours.weights[0].value * 0.5)  # so that a restore would show
     before = outputs(good.ours, IMAGES)
     with watched(tmp_path), pytest.raises(SavedModelError, match="Cannot go on from") as caught:
         go_on(good, tmp_path)
+    assert reason in str(caught.value)
     assert len(str(caught.value)) < 2000
     np.testing.assert_array_equal(outputs(good.ours, IMAGES), before)
 
@@ -113,7 +125,7 @@ def test_a_checkpoint_that_nobody_touched_is_restored(good, tmp_path):
 
 
 def test_there_are_enough_of_them():
-    assert len(DIRECTORIES) + len(CHECKPOINTS) + len(ARCHIVES) + len(WEIGHTS) >= 60
+    assert len(OURS) + len(CHECKPOINTS) + len(ARCHIVES) + len(WEIGHTS) >= 60
 
 
 def test_what_is_watched_for_is_noticed(tmp_path):
