@@ -40,7 +40,10 @@ class Subject:
     def require_there(self) -> None:
         """Raise `UsageError` if nothing can be built, as far as that can be known without a framework."""
         function = _function(self.name)
-        if self.name in BUILDERS or (function is None and Path(self.name).is_dir()):
+        path = Path(self.name)
+        if self.name in BUILDERS or (
+            function is None and (path.is_dir() or (path.suffix == ".keras" and path.is_file()))
+        ):
             return
         if function is not None and function[0].is_file():
             return
@@ -76,7 +79,7 @@ class Subject:
     def _loaded(self) -> keras.Model:
         from unidl.training.saved import load_model
 
-        return load_model(self.name)
+        return load_model(self.name, trust=self.trust)
 
 
 def _function(name: str) -> tuple[Path, str] | None:

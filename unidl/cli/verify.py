@@ -69,6 +69,7 @@ def register(subparsers: options.Subparsers) -> None:
         "--steps", type=positive_whole, default=5, metavar="NUMBER", help="training steps to compare (default: 5)"
     )
     options.add_seed(parser)
+    options.add_trust(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write certificate.json and certificate.md there")
     options.add_json(parser)
     options.add_quiet(parser)
@@ -96,7 +97,10 @@ def _verified(arguments: argparse.Namespace) -> list[Certificate]:
     from unidl.notices import notice
 
     shape, dtype = arguments.input or (None, "float32")
-    subjects = [Subject(name, input_shape=shape, input_dtype=dtype) for name in dict.fromkeys(arguments.subjects)]
+    subjects = [
+        Subject(name, input_shape=shape, input_dtype=dtype, trust=arguments.trust)
+        for name in dict.fromkeys(arguments.subjects)
+    ]
     for subject in subjects:
         subject.require_there()
     settings = requested(arguments.backends, arguments.devices, arguments.precisions, arguments.by)
