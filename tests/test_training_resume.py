@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from saving import rewrite
 from training import assert_same_weights, dense, moving_run, pictures, points, small_cnn, weights_of
 
 from unidl import Trainer, load_model
-from unidl.errors import ModelError, SavedModelError, TrainingError, UsageError
+from unidl.errors import DataError, ModelError, SavedModelError, TrainingError, UsageError
+from unidl.training.directories import read_directory
 
 SAVED = Path(__file__).parent / "saved"
 ROWS, BATCH = 50, 4
@@ -183,6 +185,32 @@ def test_another_run_is_not_gone_on_with(backend, tmp_path):
         trained(made(optimizer="sgd"), checkpoint=tmp_path / "c", resume=True)
 
 
+def test_other_data_is_not_gone_on_with(backend, tmp_path):
+    """As many rows of the same shape, one label of which somebody has mended meanwhile."""
+    trained(made(), epochs=1, checkpoint=tmp_path / "c")
+    mended, options = points(ROWS), {"batch_size": BATCH, "checkpoint": tmp_path / "c", "progress": "quiet"}
+    mended.y[7] += 1
+    with pytest.raises(DataError, match=r"other data: y of the training data holds other values.*Pass the same data"):
+        Trainer(made()).fit(mended, validation=points(9, seed=1), resume=True, **options)
+    with pytest.raises(DataError, match="there is no x of the validation data now"):
+        Trainer(made()).fit(points(ROWS), resume=True, **options)
+    with pytest.raises(DataError, match=r"validation data had the shape \(9, 3\) then, and has \(8, 3\) now"):
+        Trainer(made()).fit(points(ROWS), validation=points(8, seed=1), resume=True, **options)
+
+
+def test_a_checkpoint_without_a_fingerprint_is_gone_on_with(backend, tmp_path):
+    """Those that were written before there was one."""
+    trained(made(), epochs=1, checkpoint=tmp_path / "c")
+    [path] = (tmp_path / "c").iterdir()
+    progress = json.loads(read_directory(path)["progress.json"])
+    assert progress.pop("data").keys() == {
+        f"{part} of the {name} data" for part in "xy" for name in ("training", "validation")
+    }
+    rewrite(path, progress=json.dumps(progress).encode())
+    found = trained(made(), checkpoint=tmp_path / "c", resume=True)
+    assert_same_state(state_of(found), state_of(trained(made())))
+
+
 def test_checkpoints_of_another_run_are_not_mixed_with_its_own(backend, tmp_path):
     """The newest one would be the other run's, and the new ones would be removed as the oldest."""
     trained(made(), epochs=1, checkpoint=tmp_path / "c")
@@ -294,7 +322,15 @@ def test_out_of_memory_is_one_error_that_says_what_to_do(backend, monkeypatch, t
 
     monkeypatch.setattr(trainer._ready_loop(), "run", fails)
     with pytest.raises(TrainingError, match="Try batch_size=2, with") as raised:
-        trainer.fit(points(ROWS), batch_size=BATCH, checkpoint=tmp_path / "c", resume=True, epochs=2, progress="quiet")
+        trainer.fit(
+            points(ROWS),
+            validation=points(9, seed=1),
+            epochs=2,
+            batch_size=BATCH,
+            checkpoint=tmp_path / "c",
+            resume=True,
+            progress="quiet",
+        )
     assert f"load_model reads its weights: {tmp_path / 'c' / 'epoch-00001-step-0000000'}" in str(raised.value)
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["epoch-00001-step-0000000"]
 

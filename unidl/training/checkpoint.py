@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl.errors import SavedModelError, UsageError
+from unidl.data.fingerprint import Fingerprint, difference
+from unidl.errors import DataError, SavedModelError, UsageError
 from unidl.training.callback_states import callback_states, matched_states, require_states, restore_callbacks
 from unidl.training.directories import read_directory, write_directory
 from unidl.training.saved import WEIGHTS, as_array, assign_weights, fits, model_files, read_arrays
@@ -42,16 +43,20 @@ class Position:
     """Whether a callback has ended the run."""
     configuration: dict[str, Any]
     """What the caller wants to know when it goes on, such as the command line's arguments."""
+    data: dict[str, Any] | None = None
+    """The fingerprint of the data; None in checkpoints that were written before there was one."""
 
 
 @dataclass(frozen=True)
 class Saving:
-    """When a run is saved, and whether it goes on from where another was. every_steps: beside the ends of epochs."""
+    """When a run is saved, and whether it goes on from where another was. every_steps: beside the ends of epochs. data:
+    the fingerprint of what it learns from."""
 
     checkpoints: Checkpoints
     every_steps: int | None = None
     resume: bool = False
     configuration: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    data: Fingerprint = field(default_factory=Fingerprint)
 
 
 class Checkpoints:
@@ -152,6 +157,21 @@ class Checkpoint:
     _weights: Mapping[str, np.ndarray[Any, Any]]
     _arrays: Mapping[str, np.ndarray[Any, Any]]
     _callbacks: Sequence[Any]
+
+    def require_same_run(self, settings: Mapping[str, Any], data: Fingerprint) -> None:
+        """Raise `UsageError` for other settings of `fit` than those of then, and `DataError` for other data."""
+        for name, value in settings.items():
+            if self.position.settings.get(name) != value:
+                raise UsageError(
+                    f"Cannot go on from {self.path}: {name} was {self.position.settings.get(name)!r} there, and is "
+                    f"{value!r} now."
+                )
+        different = None if self.position.data is None else difference(self.position.data, data)
+        if different is not None:
+            raise DataError(
+                f"Cannot go on from {self.path} with other data: {different}. Pass the same data in the same order; "
+                f"or begin a new run, in another folder, with the model that load_model({str(self.path)!r}) gives."
+            )
 
     def restore(self, model: keras.Model, tracked: Tracked) -> None:
         """Give weights, optimizer, metrics and callbacks the state that they had.

@@ -16,7 +16,7 @@ import numpy as np
 from unidl.backend import Batches, Chunk, Logs, TrainLoop, Tree
 from unidl.data.dataset import Split, take
 from unidl.data.trees import leaves
-from unidl.errors import TrainingError, UsageError
+from unidl.errors import TrainingError
 from unidl.training.checkpoint import Checkpoint, Position, Saving, Tracked
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.order import chunks, epoch_order
@@ -248,6 +248,7 @@ class Fit:
             dict(self._model.history.history),
             stopped=bool(self._model.stop_training),
             configuration=dict(saving.configuration),
+            data=saving.data,
         )
         saving.checkpoints.save(position, self._model, self._tracked)
 
@@ -272,13 +273,7 @@ class Fit:
         position = start.position
         for reason in damaged:
             self._progress.message(f"passed over: {reason}")
-        wanted = self._must_be_same()
-        for name, value in wanted.items():
-            if position.settings.get(name) != value:
-                raise UsageError(
-                    f"Cannot go on from {start.path}: {name} was {position.settings.get(name)!r} there, and is "
-                    f"{value!r} now."
-                )
+        start.require_same_run(self._must_be_same(), self._saving.data)
         # Metrics and the optimizer have variables only once Keras has seen what a batch looks like.
         batch = take(self._train, slice(0, self._settings.batch_size))
         self._tracked.model._symbolic_build(data_batch=batch.parts())

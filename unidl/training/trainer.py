@@ -6,6 +6,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from unidl import devices, registry
 from unidl.backend import Device, TrainLoop, Trains, Tree
 from unidl.data.checks import check_fits
 from unidl.data.dataset import Split, as_split
+from unidl.data.fingerprint import fingerprint
 from unidl.data.trees import map_leaves
 from unidl.errors import BackendError, ModelError, UsageError
 from unidl.models.records import note
@@ -113,11 +115,12 @@ class Trainer:
         resume: go on from the newest whole one there, if there is one, as if training had never stopped. configuration:
         JSON values that are kept with each, for the caller.
 
-        Raises `DataError` before the first step if the data does not fit the model, `ModelError` if precompute_frozen
-        is asked of a model whose front learns or draws at random, and `TrainingError` if the loss becomes NaN or
-        infinite. Ctrl-C ends the run after the step under way, with the history so far; then `interrupted` is True. So
-        does SIGTERM, if there is a folder for checkpoints and this is the main thread: one is written, and `signal`
-        tells which of them it was.
+        Raises `DataError` before the first step if the data does not fit the model, or is not what the run to go on
+        with was begun with (of arrays above 16 MiB a sample of rows is compared), `ModelError` if precompute_frozen is
+        asked of a model whose front learns or draws at random, and `TrainingError` if the loss becomes NaN or infinite.
+        Ctrl-C ends the run after the step under way, with the history so far; then `interrupted` is True. So does
+        SIGTERM, if there is a folder for checkpoints and this is the main thread: one is written, and `signal` tells
+        which of them it was.
         """
         settings = FitSettings(
             epochs=_whole("epochs", epochs),
@@ -132,6 +135,8 @@ class Trainer:
         with self._context():
             train = self._fitting(data, "training data")
             held_out = self._fitting(validation, "validation data") if validation is not None else None
+            if saving is not None:
+                saving = replace(saving, data=fingerprint(training=train, validation=held_out))
             require_trainable(self.model)
             told = _callbacks(callbacks)
             told += _stoppers(early_stopping, monitor="val_loss" if held_out is not None else "loss")
