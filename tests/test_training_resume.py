@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -333,52 +327,3 @@ def test_out_of_memory_is_one_error_that_says_what_to_do(backend, monkeypatch, t
         )
     assert f"load_model reads its weights: {tmp_path / 'c' / 'epoch-00001-step-0000000'}" in str(raised.value)
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["epoch-00001-step-0000000"]
-
-
-SCRIPT = """
-import json, sys, numpy as np
-sys.path.insert(0, {tests!r})
-from test_training_resume import made, trained, state_of
-trainer = trained(made(), epochs=40, checkpoint=sys.argv[1], save_every_steps=3, resume=True)
-weights, optimizer, history = state_of(trainer)
-np.savez(sys.argv[2], *weights, *optimizer, history=json.dumps(history))
-"""
-
-
-def test_a_process_that_is_killed_again_and_again_comes_to_the_same_end(backend, tmp_path):
-    """SIGKILL at ten random moments: in steps, in validation, in the middle of a save."""
-    drawn = random.Random(0)
-    expected = trained(made(), epochs=40)
-    command = [
-        sys.executable,
-        "-c",
-        SCRIPT.format(tests=str(Path(__file__).parent)),
-        tmp_path / "c",
-        tmp_path / "end.npz",
-    ]
-    kills = 0
-    while not (tmp_path / "end.npz").exists():
-        before = len(os.listdir(tmp_path / "c")) if (tmp_path / "c").exists() else 0
-        with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL) as process:
-            if kills < 10:
-                # Imports take longer than all of the training: the moment counts from the first new checkpoint on.
-                wait_for_progress(tmp_path / "c", process, before)
-                time.sleep(drawn.uniform(0, 0.3))
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-            assert process.wait(300) in (0, -signal.SIGKILL)
-    with np.load(tmp_path / "end.npz") as found:
-        arrays = [found[name] for name in found.files if name != "history"]
-        history = json.loads(str(found["history"]))
-    weights, optimizer, expected_history = state_of(expected)
-    for one, other in zip(arrays, [*weights, *optimizer], strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert history == expected_history
-
-
-def wait_for_progress(folder, process, before):
-    names = set(os.listdir(folder)) if before else set()
-    while process.poll() is None:
-        if folder.exists() and set(os.listdir(folder)) - names:
-            return
-        time.sleep(0.01)

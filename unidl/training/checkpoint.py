@@ -16,7 +16,7 @@ import numpy as np
 from unidl.data.fingerprint import Fingerprint, difference
 from unidl.errors import DataError, SavedModelError, UsageError
 from unidl.training.callback_states import callback_states, matched_states, require_states, restore_callbacks
-from unidl.training.directories import read_directory, write_directory
+from unidl.training.directories import read_directory, sweep, write_directory
 from unidl.training.saved import WEIGHTS, as_array, assign_weights, fits, model_files, read_arrays
 from unidl.training.strict_json import read_json
 
@@ -78,6 +78,7 @@ class Checkpoints:
         files = model_files(model)
         files[STATE] = _packed({**_named(tracked.variables(model)), **arrays})
         files[PROGRESS] = json.dumps({**asdict(position), "callbacks": states}, default=_plain).encode()
+        sweep(self.folder)
         write_directory(path, files)
         for old in self._paths()[self._keep :]:
             shutil.rmtree(old, ignore_errors=True)  # what cannot be removed is in nobody's way
@@ -88,6 +89,7 @@ class Checkpoints:
 
         Raises `SavedModelError` if there are some, and all of them are damaged.
         """
+        sweep(self.folder)
         damaged: list[str] = []
         broken: list[Path] = []
         for path in self._paths():
@@ -105,6 +107,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all of them."""
+        sweep(self.folder)
         for path in self._paths():
             shutil.rmtree(path)
 
@@ -236,6 +239,9 @@ def _require_form(position: Position) -> None:
         raise ValueError("'history' holds something that is no list")
     if not isinstance(position.stopped, bool):
         raise ValueError("'stopped' is neither true nor false")
+    data = {} if position.data is None else position.data
+    if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):
+        raise ValueError("'data' is no object of objects")
 
 
 def _named(groups: Mapping[str, Sequence[keras.Variable]]) -> dict[str, keras.Variable]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Collection, Mapping
@@ -11,6 +13,8 @@ from pathlib import Path
 from unidl.errors import SavedModelError
 from unidl.training.manifest import LARGEST_FILE, MANIFEST, manifest_of, read_listed_file, read_manifest
 
+LEFT = re.compile(r"\.(.+)\.unidl-(previous|[0-9a-f]{8})")
+"""The names beside a target that a save uses for a moment: see `_previous` and `_make_temporary`."""
 DESKTOP_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 """What file managers leave in a directory that somebody has looked at."""
 
@@ -62,6 +66,19 @@ def read_directory(path: Path, only: Collection[str] | None = None, *, most: int
         for name, entry in entries.items()
         if only is None or name in only
     }
+
+
+def sweep(folder: Path) -> None:
+    """Remove what saves to `folder` left beside their targets when they were killed; finish one that was all but done.
+
+    Only for a folder to which nobody saves now.
+    """
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        left = LEFT.fullmatch(entry.name)
+        if left and left[2] == "previous" and not (folder / left[1]).exists():
+            entry.rename(folder / left[1])
+        elif left:
+            shutil.rmtree(entry, ignore_errors=True)  # what cannot be removed is in nobody's way
 
 
 def location(path: Path) -> Path:
@@ -164,4 +181,9 @@ def flush_directory(path: Path) -> None:
 
 def cannot_save(path: Path, error: OSError) -> SavedModelError:
     """Return the error for a place that cannot be written."""
-    return SavedModelError(f"Cannot save to {path}: {error.strerror or error}.")
+    reason = error.strerror or error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SavedModelError(
+            f"Cannot save to {path}: {reason}. What was saved before is whole. Make room, or choose another disk."
+        )
+    return SavedModelError(f"Cannot save to {path}: {reason}.")
