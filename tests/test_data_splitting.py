@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from unidl.cli.model_and_data import training_and_validation
+from unidl.data import Dataset, Split
 from unidl.data.splitting import divide, divide_by_class
 from unidl.errors import DataError, UsageError
 
@@ -48,6 +52,18 @@ def test_the_seed_decides_which_rows():
 def test_the_default_split_of_ten_rows_never_changes():
     """A change here moves rows between training and test for everybody who has published a figure."""
     assert divide(10, 0.3, 0)[1].tolist() == [1, 4, 7]
+
+
+def test_large_splits_never_change_either():
+    """Training, test and validation rows, of classes and without, by a hash."""
+    labels = np.arange(3000) ** 2 % 7
+    parts = [*divide(1000, 0.2, 3), *divide_by_class(labels, 0.1, 3)]
+    data = Dataset("", "arrays", Split(np.arange(1000), np.arange(1000)), Split(np.arange(9), np.arange(9)))
+    train, validation = training_and_validation(data, early_stopping=True, seed=3)
+    parts += [train.x, validation.x]
+    assert [len(part) for part in parts] == [800, 200, 2699, 301, 900, 100]
+    content = b"".join(part.astype("<i8").tobytes() for part in parts)
+    assert hashlib.sha256(content).hexdigest() == "e1e805cacfa105e678eb72375c3d6e2050eeaded21458a3d9a3dfab422339dce"
 
 
 def test_a_class_of_one_row_is_named():

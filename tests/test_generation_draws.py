@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
 
 from unidl.errors import ModelError
-from unidl.generation import Draws, choose
+from unidl.generation import Draws, choose, token_draw
+from unidl.random import stream
 
 ALMOST_ONE = math.nextafter(1.0, 0.0)
 probabilities = arrays(
@@ -116,3 +118,22 @@ def test_words_come_as_often_as_they_are_likely(how, expected):
 
 def test_the_chi_square_test_finds_a_wrong_distribution():
     assert chi_square(drawn(VECTOR, Draws(temperature=0.85)), expected_counts(VECTOR)) > LIMIT
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        (Draws(seed=1), "aa941a6e8a34c6bdb96e9da03936dc238a4c642aea8e8d59eea8cd6e9f4ca90f"),
+        (Draws(temperature=0.7, seed=1), "fca4d408e9c8f2bc98b5a48baca7abd70f3aa6eb6e3fc70c42ab4f18cade384b"),
+        (Draws(temperature=1.5, top_k=40, seed=2), "863fd268b2f1255c7464aa6b1e5892f358f1a21f2784ede1ad0d89972a68dea1"),
+        (Draws(temperature=0.9, top_p=0.8, seed=3), "2bebc8e578e23fa6cf1eb9bc69451dfdfa4975ed0aeb80b8d6150b1292eb4ac0"),
+    ],
+)
+def test_the_same_probabilities_give_these_tokens_everywhere(how, expected):
+    """500 words out of a thousand, drawn as `stream_text` draws them, by a hash."""
+    tokens: list[int] = []
+    for position in range(500):
+        likely = stream(0, "probabilities of a test", position).random(1000) ** 8
+        tokens.append(choose(likely / likely.sum(), token_draw(how.seed, position), how))
+    assert len(set(tokens)) > 100
+    assert hashlib.sha256(np.array(tokens, "<i8").tobytes()).hexdigest() == expected

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from unidl.errors import ModelError
-from unidl.models import build_cnn, build_lstm, initialise
+from unidl.models import build_cnn, build_lstm, build_transfer, initialise
 from unidl.models.initial_weights import drawn_later
 from unidl.models.layer_paths import named_weights, walk
 
@@ -36,13 +36,37 @@ def fingerprint(model):
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("build", "expected"),
-    [
-        (build_cnn, "8680d1817f29b549939e8bf0fe5ec8256a08a5b5593c57e64f0d4e8e69dc0149"),
-        (build_lstm, "6ac6cb480c2dae04fd1753fec45867e5b7c9a1e5f52ad39fddbfa83e7a1a3b71"),
-    ],
-)
+BUILT = {
+    "cnn": (lambda **seed: build_cnn(**seed), "8680d1817f29b549939e8bf0fe5ec8256a08a5b5593c57e64f0d4e8e69dc0149"),
+    "cnn with options": (
+        lambda **seed: build_cnn((20, 16, 3), 7, filters=(5, 6), dropout=0.3, batch_normalization=True, **seed),
+        "6ceb0cc39b42a3f160fa5826eed3e668a1edb1028a4ffc2d0e647f27282f3191",
+    ),
+    "lstm": (lambda **seed: build_lstm(**seed), "6ac6cb480c2dae04fd1753fec45867e5b7c9a1e5f52ad39fddbfa83e7a1a3b71"),
+    "gru, both ways, two layers": (
+        lambda **seed: build_lstm(50, 9, units=12, layers=2, cell="gru", bidirectional=True, dropout=0.2, **seed),
+        "d5e9fc509ced965cb91191ad03d0ab5ec3d97d197eb5e575b64f2bbee8384c46",
+    ),
+    "regression of each step": (
+        lambda **seed: build_lstm(None, 9, features=3, targets=2, output="steps", units=12, **seed),
+        "e19d5cf85e1a815c7d71c118904f976a508f103081e618672bede0dc1487022d",
+    ),
+    "transfer on a cnn": (
+        lambda **seed: build_transfer(build_cnn((18, 18, 1), 3, **seed), classes=4, dropout=0.2, **seed),
+        "c007b24889c5d5c67a37d091f4f601b29e6d0c2af42c568237ed2ebe67b12ddb",
+    ),
+    "transfer on MobileNetV2": (
+        lambda **seed: build_transfer("MobileNetV2", (32, 32, 3), 5, weights=None, **seed),
+        "39bed1ce664d632586931f729d04d092dd4753640944f6c8e19009f7dea41414",
+    ),
+    "transfer on EfficientNetB0": (
+        lambda **seed: build_transfer("EfficientNetB0", (32, 32, 3), weights=None, pooling="average", **seed),
+        "d4762c1c71de5064c6c87dbc7109177eeba29e9f68dace4140407a6692af80f2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("build", "expected"), BUILT.values(), ids=BUILT)
 def test_every_backend_begins_with_these_bits(build, expected):
     """One constant for all backends: a comparison of two of them begins at the same place."""
     assert fingerprint(build(seed=0)) == expected

@@ -91,6 +91,44 @@ def test_the_layer_is_dropout():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x, training=False)), x)
 
 
+LAYER_BITS = "b0ae320264e72576c32e795ae60519f6d04f0f29d9e9c2ca40284d02b2c0824b"
+
+
+def test_every_backend_drops_these_units():
+    """Of the layer itself, call after call, of shapes and rates as they come in models."""
+    kept: list[np.ndarray] = []
+    for rate, shape, noise_shape in (
+        (0.1, (32, 64), None),
+        (0.5, (5, 7, 8), None),
+        (0.25, (6, 5, 4), (None, 1, None)),
+        (0.9, (1, 4097), None),
+    ):
+        layer = noise.Dropout(rate, noise_shape=noise_shape, seed=11)
+        for _ in range(5):
+            dropped = layer(np.ones(shape, np.float32), training=True)
+            kept.append(np.asarray(keras.ops.convert_to_numpy(dropped)).ravel() > 0)
+    assert hashlib.sha256(np.packbits(np.concatenate(kept)).tobytes()).hexdigest() == LAYER_BITS
+
+
+def test_a_compiled_run_drops_what_the_calls_of_the_layer_would():
+    """Also where a dispatch has many steps. The row of step k is one in block k alone, so that the weights there, which
+    begin as zeros, show which of it was kept."""
+    from unidl import Trainer
+
+    steps, size = 20, 50
+    inputs = keras.Input((steps * size,))
+    values = noise.Dropout(0.25, seed=5)(inputs)
+    outputs = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")(values)
+    model = keras.Model(inputs, outputs)
+    x = np.repeat(np.eye(steps, dtype=np.float32), size, axis=1)
+    trainer = Trainer(model, optimizer=keras.optimizers.SGD(0.5), loss="mean_squared_error")
+    trainer.fit((x, np.ones((steps, 1))), batch_size=1, shuffle=False, progress="quiet")
+    learnt = np.asarray(keras.ops.convert_to_numpy(model.weights[0].value)).reshape(steps, size)
+    for step in range(steps):
+        expected = mask((1, steps * size), 5, step, 0.75).reshape(steps, size)[step]
+        np.testing.assert_array_equal(learnt[step] > 0, expected)
+
+
 def test_whole_channels_drop_where_asked():
     layer = noise.Dropout(0.5, noise_shape=(None, 1, None), seed=5)
     dropped = np.asarray(keras.ops.convert_to_numpy(layer(np.ones((6, 5, 4), np.float32), training=True)))

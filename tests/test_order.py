@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +18,17 @@ def test_the_order_is_this_one_everywhere():
     assert epoch_order(12, seed=0, epoch=0, shuffle=True).tolist() == [6, 3, 2, 10, 5, 11, 8, 1, 7, 0, 9, 4]
     assert epoch_order(12, seed=0, epoch=1, shuffle=True).tolist() == [1, 10, 3, 5, 9, 6, 4, 0, 7, 8, 2, 11]
     assert epoch_order(12, seed=1, epoch=0, shuffle=True).tolist() == [4, 9, 3, 1, 0, 10, 5, 7, 11, 2, 6, 8]
+
+
+def test_long_orders_are_these_everywhere():
+    """Of some epochs and seeds, as batches: the order of a real run."""
+    data, found = points(10_000), hashlib.sha256()
+    for seed in (0, 1, 2**31):
+        for epoch in range(5):
+            order = epoch_order(len(data), seed=seed, epoch=epoch, shuffle=True)
+            for chunk in chunks(data, order, batch_size=32, steps=16):
+                found.update(chunk.rows.astype("<i8").tobytes())
+    assert found.hexdigest() == "5a9a51653f14f22f4ff497d08fb2bbfec10a5115339349ca30766395b99f00a4"
 
 
 def test_without_shuffling_rows_come_as_they_lie():

@@ -129,6 +129,11 @@ def choose(probabilities: Probabilities, draw: float, draws: Draws) -> int:
     return int(order[min(place, np.flatnonzero(weights)[-1])])
 
 
+def token_draw(seed: int, position: int) -> float:
+    """Return the draw, from 0 up to 1, for the generated token of this number: the same on every backend."""
+    return float(stream(seed, "generated token", position).random())
+
+
 class _Predictor:
     """The probabilities of the next token, one window at a time, through the adapter's compiled prediction."""
 
@@ -160,8 +165,7 @@ def _pieces(
     numbers = encode(tokens, vocabulary).tolist()
     previous = tokens[-1]
     for position in range(words):
-        draw = stream(draws.seed, "generated token", position).random()
-        token = choose(predictor.next_word(numbers), draw, draws)
+        token = choose(predictor.next_word(numbers), token_draw(draws.seed, position), draws)
         numbers.append(token)
         yield spacing(previous, vocabulary[token]) + vocabulary[token]
         previous = vocabulary[token]
