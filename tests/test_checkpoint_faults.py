@@ -135,13 +135,15 @@ def test_a_disk_that_is_full_from_any_call_on_costs_nothing_but_the_new_one(mode
 
 
 def test_a_run_that_is_begun_anew_clears_away_what_a_killed_one_left(model, begun):
-    """A gigabyte, say, of the first checkpoint of all, which was never done."""
+    """A gigabyte, say, of the first checkpoint of all, which was never done; and nothing of somebody else's."""
     folder = begun(range(1, 2))
     (folder / called(1)[0]).rename(folder / f".{called(1)[0]}.unidl-01234567")
-    (folder / ".mine").mkdir()
+    others = [".mine", ".run.unidl-01234567"]  # the second one may be a run that another process saves right now
+    for name in others:
+        (folder / name).mkdir()
     with Disk().in_use():
         save(folder, model, 1)
-    assert names(folder) == [".mine", *called(1)]
+    assert names(folder) == [*others, *called(1)]
 
 
 def damage(content: bytes, drawn: np.random.Generator) -> bytes:

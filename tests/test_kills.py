@@ -22,7 +22,6 @@ STEPS = 13
 """Of an epoch of `trained`."""
 RUN = """
 import json, numpy
-from test_checkpoint_faults import step_of
 from test_training_resume import made, state_of, trained
 trainer = trained(made(), epochs={epochs}, checkpoint={folder!r}, save_every_steps=3, resume=True)
 weights, optimizer, history = state_of(trainer)
@@ -58,7 +57,6 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(backend, tmp
 
 
 WRITE = """
-import os
 from pathlib import Path
 from test_checkpoint_faults import save, step_of
 from training import shared_model
@@ -94,7 +92,7 @@ def test_a_writer_that_is_killed_a_hundred_times_leaves_the_last_state_that_it_t
 
 def last(said):
     """The last step that the writer has told of."""
-    return int((["0", *said.read_text().split("\n")[:-1]])[-1])
+    return int(["0", *said.read_text().split("\n")[:-1]][-1])
 
 
 def cut_off(folder):

@@ -78,7 +78,7 @@ class Checkpoints:
         files = model_files(model)
         files[STATE] = _packed({**_named(tracked.variables(model)), **arrays})
         files[PROGRESS] = json.dumps({**asdict(position), "callbacks": states}, default=_plain).encode()
-        sweep(self.folder)
+        sweep(self.folder, NAME)
         write_directory(path, files)
         for old in self._paths()[self._keep :]:
             shutil.rmtree(old, ignore_errors=True)  # what cannot be removed is in nobody's way
@@ -89,7 +89,7 @@ class Checkpoints:
 
         Raises `SavedModelError` if there are some, and all of them are damaged.
         """
-        sweep(self.folder)
+        sweep(self.folder, NAME)
         damaged: list[str] = []
         broken: list[Path] = []
         for path in self._paths():
@@ -107,7 +107,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all of them."""
-        sweep(self.folder)
+        sweep(self.folder, NAME)
         for path in self._paths():
             shutil.rmtree(path)
 

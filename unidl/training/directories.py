@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -68,17 +69,19 @@ def read_directory(path: Path, only: Collection[str] | None = None, *, most: int
     }
 
 
-def sweep(folder: Path) -> None:
-    """Remove what saves to `folder` left beside their targets when they were killed; finish one that was all but done.
-
-    Only for a folder to which nobody saves now.
+def sweep(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove what saves to directories of these names in `folder` left when they were killed; finish one that was all
+    but done. Only where nobody else saves to them now. What cannot be removed stays: it is in nobody's way.
     """
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        left = LEFT.fullmatch(entry.name)
-        if left and left[2] == "previous" and not (folder / left[1]).exists():
-            entry.rename(folder / left[1])
-        elif left:
-            shutil.rmtree(entry, ignore_errors=True)  # what cannot be removed is in nobody's way
+    with contextlib.suppress(OSError):
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            left = LEFT.fullmatch(entry.name)
+            if left is None or names.fullmatch(left[1]) is None:
+                continue
+            if left[2] == "previous" and not (folder / left[1]).exists():
+                entry.rename(folder / left[1])
+            else:
+                shutil.rmtree(entry, ignore_errors=True)
 
 
 def location(path: Path) -> Path:
