@@ -207,7 +207,7 @@ class Checkpoint:
 
 
 def _read(path: Path) -> Checkpoint:
-    files = read_directory(path, only=(WEIGHTS, STATE, PROGRESS))
+    files = read_directory(path)  # all of them: a checkpoint is a saved model as well
     for name in (WEIGHTS, STATE, PROGRESS):
         if name not in files:
             raise SavedModelError(f"Cannot go on from {path}: it has no {name}.")
