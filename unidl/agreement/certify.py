@@ -64,12 +64,16 @@ class Verifier:
         self._processes.clear()
 
     def certificate(
-        self, subject: Subject, settings: Sequence[Setting], *, steps: int = STEPS, seed: int = 0
+        self, subject: Subject, settings: Sequence[Setting], *, steps: int = STEPS, seed: int = 0, confirm: bool = True
     ) -> Certificate:
-        """Verify a subject. Raises `WorkerError` if no oracle can be computed; a trial that fails is one that does not
-        agree, with its reason."""
+        """Verify a subject. confirm: let the other frameworks check the oracle in float64.
+
+        Raises `WorkerError` if no oracle can be computed; a trial that fails is one that does not agree, with its
+        reason.
+        """
         with tempfile.TemporaryDirectory() as folder:
-            return _Verification(self._ask, self._tell, subject, Path(folder), steps, seed).run(settings)
+            verification = _Verification(self._ask, self._tell, subject, Path(folder), steps, seed)
+            return verification.run(settings, confirm=confirm)
 
     def _ask(self, backend: str, *, float64: bool, **command: Any) -> dict[str, Any]:
         key = backend, float64
@@ -96,13 +100,13 @@ class _Verification:
         self._seed = seed
         self._common = {"subject": asdict(subject), "start": str(folder / "start.npz"), "steps": steps}
 
-    def run(self, settings: Sequence[Setting]) -> Certificate:
+    def run(self, settings: Sequence[Setting], *, confirm: bool) -> Certificate:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         backends = list(dict.fromkeys(setting.backend for setting in settings))
         precisions = list(dict.fromkeys(["float32", *(setting.precision for setting in settings)]))
         oracle, others = self._oracles(backends)
         described = self._in_float64(oracle, "start", seed=self._seed)
-        answer, values, bounds, checks = self._confirmed(oracle, others, precisions)
+        answer, values, bounds, checks = self._confirmed(oracle, others if confirm else (), precisions)
         trials = tuple(self._trial(setting, values, bounds) for setting in settings)
         return Certificate(
             subject=self._subject.name,

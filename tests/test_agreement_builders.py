@@ -1,0 +1,63 @@
+"""Every builder and every option computes the same on all frameworks, in every precision.
+
+Without this a person who moves a run between frameworks must find out what the models of unidl do on each.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from unidl import registry
+from unidl.agreement.certify import Setting, Verifier
+from unidl.agreement.subject import Subject
+
+INSTALLED = [status.name for status in registry.backends() if status.installed]
+MIXED = ("mixed_bfloat16", "mixed_float16")
+
+F32 = ("float32",)
+
+CNN = {"input_shape": (14, 13, 3), "classes": 4, "filters": (6, 8), "dense_units": 12}
+LSTM = {"vocabulary_size": 30, "sequence_length": 6, "units": 8, "embedding_size": 6}
+SERIES = {"vocabulary_size": None, "sequence_length": 5, "features": 3, "units": 6}
+SMALL = {"input_shape": (32, 32, 3), "classes": 4}
+
+BUILDERS = {
+    "cnn": ("cnn", {}, ("float32", *MIXED)),
+    "cnn, wide kernels": ("cnn", CNN | {"kernel_size": 4}, F32),
+    "cnn, normalized": ("cnn", CNN | {"batch_normalization": True, "dropout": 0.4}, ("float32", *MIXED)),
+    "lstm": ("lstm", {}, ("float32", *MIXED)),
+    "lstm, stacked": ("lstm", LSTM | {"layers": 2, "dropout": 0.3, "output": "steps"}, F32),
+    "lstm, both ways": ("lstm", LSTM | {"bidirectional": True}, F32),
+    "lstm, padded": ("lstm", LSTM | {"mask_padding": True}, F32),
+    "gru": ("lstm", LSTM | {"cell": "gru"}, ("float32", "mixed_bfloat16")),
+    "gru, both ways and padded": (
+        "lstm",
+        LSTM | {"cell": "gru", "bidirectional": True, "mask_padding": True},
+        ("float32",),
+    ),
+    "lstm, series to numbers": ("lstm", SERIES | {"targets": 2}, F32),
+    "lstm, padded series to classes": ("lstm", SERIES | {"classes": 3, "mask_padding": True}, F32),
+    "transfer": ("transfer", SMALL, F32),
+    "transfer, average": (
+        "transfer",
+        SMALL | {"base": "MobileNet", "pooling": "average", "dropout": 0.2},
+        ("float32",),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def verifier():
+    with Verifier() as found:
+        yield found
+
+
+@pytest.mark.agree
+@pytest.mark.parametrize("name", BUILDERS)
+def test_a_builder_agrees(verifier, name: str):
+    builder, arguments, precisions = BUILDERS[name]
+    settings = [Setting(backend, "cpu", precision, "unidl") for backend in INSTALLED for precision in precisions]
+    found = verifier.certificate(Subject(builder, arguments), settings, steps=3)
+    assert found.agrees, [(trial, trial.failure or found.fault(trial)) for trial in found.trials if not trial.agrees]
+    assert all(check.agrees for check in found.checks)
+    assert all(trial.verdict() == "agrees" for trial in found.trials if trial.precision == "float32")
