@@ -20,6 +20,8 @@ _normalization_call = BatchNormalization.call
 def transpose_spatial_inputs(inputs: torch.Tensor) -> torch.Tensor:
     """View channels-last images as channels-first ones. Keras copies them first (keras issue 23279, mended after
     3.15.1); (batch, height, width, channels) in memory is PyTorch's own channels-last format."""
+    if inputs.dtype == torch.float64:
+        return _transpose_spatial_inputs(inputs)  # some gradients in it are refused in another layout than Keras's
     if inputs.ndim == 4:
         return inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     if inputs.ndim == 5:

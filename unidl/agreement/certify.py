@@ -28,6 +28,8 @@ ORACLE_SHARE = 0.1
 """Of the bound of float32: by how much an oracle may be off."""
 STEPS = 5
 LIMIT_SECONDS = 3600.0
+FEW_SUBJECTS = 16
+"""After so many a process is replaced: frameworks keep what they have compiled, some 50 MB a model."""
 
 Tell = Callable[[str], None]
 
@@ -52,6 +54,7 @@ class Verifier:
     def __init__(self, tell: Tell = lambda text: None) -> None:
         self._tell = tell
         self._processes: dict[tuple[str, bool], WorkerProcess] = {}
+        self._verified = 0
 
     def __enter__(self) -> Verifier:
         return self
@@ -59,9 +62,7 @@ class Verifier:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._processes.values():
-            process.close()
-        self._processes.clear()
+        self._close()
 
     def certificate(
         self, subject: Subject, settings: Sequence[Setting], *, steps: int = STEPS, seed: int = 0, confirm: bool = True
@@ -71,9 +72,17 @@ class Verifier:
         Raises `WorkerError` if no oracle can be computed; a trial that fails is one that does not agree, with its
         reason.
         """
+        if self._verified and self._verified % FEW_SUBJECTS == 0:
+            self._close()
+        self._verified += 1
         with tempfile.TemporaryDirectory() as folder:
             verification = _Verification(self._ask, self._tell, subject, Path(folder), steps, seed)
             return verification.run(settings, confirm=confirm)
+
+    def _close(self) -> None:
+        for process in self._processes.values():
+            process.close()
+        self._processes.clear()
 
     def _ask(self, backend: str, *, float64: bool, **command: Any) -> dict[str, Any]:
         key = backend, float64

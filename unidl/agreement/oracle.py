@@ -13,8 +13,9 @@ import keras
 import numpy as np
 
 from unidl.agreement.files import Bounds, Quantity, Values, deviations
+from unidl.agreement.normalizing import normalization_noise
 from unidl.agreement.start import Start
-from unidl.agreement.tolerance import SAMPLES, amplitude, cancellation, positions, step_terms, terms
+from unidl.agreement.tolerance import COVERAGE, SAMPLES, amplitude, positions, step_terms, terms
 from unidl.agreement.trial import Step, Trial, all_values, record
 from unidl.agreement.watching import Place, watched
 from unidl.random import stream
@@ -51,7 +52,9 @@ class Oracle:
         for sample in range(SAMPLES):
             for name, deviation in deviations(self._disturbed(precision, sample), values).items():
                 moved[name] = max(moved[name], deviation)
-        return {name: moved[name] + self._rounding(name, precision) * _largest(values[name]) for name in values}
+        return {
+            name: COVERAGE * moved[name] + self._rounding(name, precision) * _largest(values[name]) for name in values
+        }
 
     def _disturbed(self, precision: str, sample: int) -> Values:
         disturb = _Disturbance(precision, sample)
@@ -116,18 +119,15 @@ class _Disturbance:
         """A layer's output as it goes on."""
         if not (hasattr(value, "dtype") and "float" in keras.backend.standardize_dtype(value.dtype)):
             return value
-        off = value * self._near_one(value, terms(operation, inputs, value))
-        # These add nothing but to the gradient: the sums of a layer's gradients go over all places of its output.
-        off = off + (value - ops.stop_gradient(value)) * (self._near_one(value, positions(inputs, value)) - 1)
-        lost = cancellation(operation, inputs)
-        if lost is not None:
-            x, slope = lost
-            off = off + ops.abs(ops.stop_gradient(x)) * slope * (self._near_one(value, 1) - 1)
-            off = off + (x - ops.stop_gradient(x)) * slope * (self._near_one(value, 1) - 1)
-        return off
 
-    def _near_one(self, like: Any, sums: float) -> Any:
-        return ops.convert_to_tensor(self._factors(self._drawn, tuple(like.shape), sums), dtype=like.dtype)
+        def noise(shape: Sequence[int], sums: float) -> Any:
+            return ops.convert_to_tensor(self._factors(self._drawn, shape, sums) - 1, dtype=value.dtype)
+
+        off = value + value * noise(value.shape, terms(operation, inputs, value))
+        # This adds nothing but to the gradient: the sums of a layer's gradients go over all places of its output.
+        off = off + (value - ops.stop_gradient(value)) * noise(value.shape, positions(inputs, value))
+        lost = normalization_noise(operation, inputs, noise)
+        return off if lost is None else off + lost
 
     def _factors(self, drawn: np.random.Generator, shape: Sequence[int], sums: float) -> np.ndarray[Any, Any]:
         return np.asarray(1 + amplitude(self._precision, sums) * drawn.uniform(-1, 1, size=tuple(shape)))

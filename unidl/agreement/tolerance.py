@@ -28,6 +28,9 @@ SAMPLES = 6
 """How often the oracle is disturbed: what only one rounding in some hundred does, such as a ReLU that opens, is seen
 because the disturbance is several times as large as the roundings."""
 
+COVERAGE = 2
+"""How much larger than the largest of the samples a bound is: six of them do not meet the worst case."""
+
 
 def amplitude(precision: str, terms: float) -> float:
     """Return by which share a value may be off that is a sum of so many terms, accumulated in float32."""
@@ -53,47 +56,6 @@ def step_terms(optimizer: Any) -> float:
     first steps has lost 1 / (1 - beta_2) to cancellation."""
     beta = getattr(getattr(optimizer, "inner_optimizer", optimizer), "beta_2", None)
     return 1 if beta is None else (1 / (1 - beta)) ** 2
-
-
-def cancellation(operation: Any, inputs: Any) -> tuple[Any, Any] | None:
-    """Return what a normalization is given and what it multiplies that with, None for any other layer.
-
-    (x - mean) / deviation is computed as x / deviation - mean / deviation as well, and so are its gradients; where x
-    hardly varies both are large, and no disturbance of x shows what is lost.
-    """
-    import keras
-
-    ops: Any = keras.ops
-    [x, *_] = keras.tree.flatten(inputs)
-    axes, groups = _normalized_axes(operation, len(x.shape))
-    if axes is None:
-        return None
-    parts = x if groups is None else ops.reshape(x, (*x.shape[:-1], groups, x.shape[-1] // groups))
-    shape = [1] * len(x.shape)  # of what the layer keeps for each channel
-    for axis in [operation.axis] if isinstance(operation.axis, int) else operation.axis:
-        shape[axis] = x.shape[axis]
-    variance = ops.stop_gradient(ops.var(parts, axis=axes, keepdims=True))
-    running = getattr(operation, "moving_variance", None)
-    if running is not None:
-        variance = ops.minimum(variance, ops.reshape(ops.convert_to_tensor(running), shape))
-    slope = ops.reshape(ops.broadcast_to(ops.rsqrt(variance + operation.epsilon), parts.shape), x.shape)
-    gamma = getattr(operation, "gamma", None)
-    return x, slope if gamma is None else slope * ops.reshape(ops.convert_to_tensor(gamma), shape)
-
-
-def _normalized_axes(operation: Any, rank: int) -> tuple[tuple[int, ...] | None, int | None]:
-    """The axes over which a layer normalizes, None if it does not, and into how many groups it cuts the last one."""
-    import keras
-
-    if isinstance(operation, keras.layers.BatchNormalization):
-        return tuple(axis for axis in range(rank) if axis != operation.axis % rank), None
-    if isinstance(operation, keras.layers.LayerNormalization):
-        axis = operation.axis
-        return tuple(axis) if isinstance(axis, list | tuple) else (axis,), None
-    if isinstance(operation, keras.layers.GroupNormalization):
-        groups = operation.groups
-        return (*range(1, rank - 1), rank), groups
-    return None, None
 
 
 def positions(inputs: Any, output: Any) -> float:

@@ -29,6 +29,9 @@ UNKNOWN_LOSS = "mean_squared_error"
 """Of a model of somebody's that was not compiled."""
 
 
+LOSS_SCALE = 2.0**8
+"""Of mixed_float16. With Keras's 2**15 the first steps may overflow, and are left out while the scale shrinks."""
+
 Step: TypeAlias = Callable[[], float]
 
 
@@ -109,6 +112,8 @@ class Trial:
 
     def _ready(self, optimizer: Any, prepare: Callable[[keras.Model], Step], weights: Arrays | None) -> Step:
         ensure_compiled(self._model, optimizer=optimizer)
+        if isinstance(self._model.optimizer, keras.optimizers.LossScaleOptimizer):
+            self._model.optimizer.initial_scale = LOSS_SCALE
         self._restore(weights)
         return prepare(self._model)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unidl.agreement.certificate import Certificate, Check, Trial
-from unidl.agreement.tolerance import DEVIATIONS, ROUNDINGS, SAMPLES
+from unidl.agreement.tolerance import COVERAGE, DEVIATIONS, ROUNDINGS, SAMPLES
 from unidl.agreement.verdicts import OUTPUTS, Difference, of_layer, worst
 from unidl.tables import Table
 
@@ -16,8 +16,9 @@ COLUMNS = (
 )
 LEGEND = (
     "A number is the largest error as a share of its bound: up to 1 is what rounding explains. The bound: how far the "
-    f"oracle moves in {SAMPLES} runs in which every weight and every layer's output is off by up to {ROUNDINGS} u + "
-    f"{DEVIATIONS} sqrt(n) u, for the unit roundoff u of the type and sums of n terms, and the same for the last sum. "
+    f"oracle moves in {SAMPLES} runs, times {COVERAGE}, in which every weight and every layer's output is off by up to "
+    f"{ROUNDINGS} u + {DEVIATIONS} sqrt(n) u, for the unit roundoff u of the type and sums of n terms, and the same for "
+    "the last sum. "
     "'agrees': within the bound of float32; 'agrees within the dtype': within that of the precision it ran in."
 )
 

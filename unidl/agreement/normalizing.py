@@ -1,0 +1,71 @@
+"""What normalizations lose to cancellation, which no disturbance of their inputs shows.
+
+(x - mean) / deviation is computed as x / deviation - mean / deviation as well, and so are its gradients: where x hardly
+varies both are large. And an error of the mean is one of all numbers that are normalized together, which does not
+average out behind.
+
+Imports Keras: import it only where a backend is already in use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+
+Noise = Callable[[Sequence[int], float], Any]
+"""Returns a tensor of a shape, around 0, as large as the roundings of sums of so many terms."""
+
+
+def normalization_noise(operation: Any, inputs: Any, noise: Noise) -> Any:
+    """Return what to add to the output of a normalization, None for any other layer. Its value and its gradients are as
+    large as what roundings inside the layer may do."""
+    [x, *_] = keras.tree.flatten(inputs)
+    axes, groups = _normalized(operation, len(x.shape))
+    if axes is None:
+        return None
+    parts = x if groups is None else ops.reshape(x, (*x.shape[:-1], groups, x.shape[-1] // groups))
+    variance = ops.stop_gradient(ops.var(parts, axis=axes, keepdims=True))
+    slope = ops.reshape(_slope(operation, x, parts, variance), parts.shape)
+    still, mean = ops.stop_gradient(parts), ops.mean(parts, axis=axes, keepdims=True)
+    together = math.prod(parts.shape[axis] for axis in axes)
+    size = ops.mean(ops.abs(still), axis=axes, keepdims=True)
+    lost = ops.abs(still) * noise(parts.shape, 1) + size * noise(size.shape, together)
+    # Keras takes the variance as the mean of the squares minus the square of the mean.
+    squares = ops.mean(still**2, axis=axes, keepdims=True)
+    lost = lost + (parts - mean) * (squares / (variance + operation.epsilon)) * noise(size.shape, together)
+    # These add nothing but to the gradients: to each its own, and to all of a mean the same.
+    # Both are off by what is lost in the normalized x as well, which they are multiplied with.
+    condition = 1 + size * ops.rsqrt(variance + operation.epsilon)
+    lost = lost + (parts - still) * condition * noise(parts.shape, 1)
+    lost = lost + (mean - ops.stop_gradient(mean)) * condition * noise(parts.shape, together)
+    return ops.reshape(lost * slope, x.shape)
+
+
+def _slope(operation: Any, x: Any, parts: Any, variance: Any) -> Any:
+    """What the layer multiplies x with, in the shape of x."""
+    shape = [1] * len(x.shape)  # of what it keeps for each channel
+    for axis in [operation.axis] if isinstance(operation.axis, int) else operation.axis:
+        shape[axis] = x.shape[axis]
+    running = getattr(operation, "moving_variance", None)
+    if running is not None:
+        variance = ops.minimum(variance, ops.reshape(ops.convert_to_tensor(running), shape))
+    slope = ops.reshape(ops.broadcast_to(ops.rsqrt(variance + operation.epsilon), parts.shape), x.shape)
+    gamma = getattr(operation, "gamma", None)
+    return slope if gamma is None else slope * ops.reshape(ops.convert_to_tensor(gamma), shape)
+
+
+def _normalized(operation: Any, rank: int) -> tuple[tuple[int, ...] | None, int | None]:
+    """The axes over which a layer normalizes, None if it does not, and into how many groups it cuts the last one."""
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return tuple(axis for axis in range(rank) if axis != operation.axis % rank), None
+    if isinstance(operation, keras.layers.LayerNormalization):
+        axes = [operation.axis] if isinstance(operation.axis, int) else operation.axis
+        return tuple(axis % rank for axis in axes), None
+    if isinstance(operation, keras.layers.GroupNormalization):
+        return (*range(1, rank - 1), rank), operation.groups
+    return None, None
