@@ -17,8 +17,8 @@ COLUMNS = (
 LEGEND = (
     "A number is the largest error as a share of its bound: up to 1 is what rounding explains. The bound: how far the "
     f"oracle moves in {SAMPLES} runs, times {COVERAGE}, in which every weight and every layer's output is off by up to "
-    f"{ROUNDINGS} u + {DEVIATIONS} sqrt(n) u, for the unit roundoff u of the type and sums of n terms, and the same for "
-    "the last sum. "
+    f"{ROUNDINGS} u + {DEVIATIONS} sqrt(n) u, for the unit roundoff u of the type and sums of n terms; and the same "
+    "once more for the last sum. "
     "'agrees': within the bound of float32; 'agrees within the dtype': within that of the precision it ran in."
 )
 
