@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from unidl import load_model
-from unidl.training.directories import read_directory, write_directory
-from unidl.training.saved import model_files
+from unidl.saving.directories import read_directory, write_directory
+from unidl.saving.saved import model_files
 
 IMAGES = np.random.default_rng(1).uniform(size=(3, 8, 8, 1)).astype(np.float32)
 TOKENS = np.random.default_rng(2).integers(0, 12, size=(3, 4)).astype(np.int32)

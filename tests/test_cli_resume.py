@@ -10,7 +10,7 @@ import time
 import pytest
 from command_line import arrays_file, unidl
 
-from unidl.training.directories import read_directory
+from unidl.saving.directories import read_directory
 from unidl.training.run_directory import read_run
 
 OPTIONS = ("--epochs", "40", "--batch-size", "8", "--dropout", "0.2", "--early-stopping", "30", "--seed", "3")

@@ -19,7 +19,7 @@ from PIL import Image
 from unidl import build_transfer, devices, load_model, save_keras
 from unidl.errors import SavedModelError
 from unidl.models import base_of, record_of
-from unidl.training.directories import read_directory
+from unidl.saving.directories import read_directory
 from unidl.training.run_directory import read_run
 
 # A test that imports Keras by itself would else decide on which framework it runs.

@@ -18,7 +18,7 @@ from PIL import Image
 import unidl
 from unidl import Trainer, build_lstm, load_model, registry
 from unidl.errors import SavedModelError, UsageError
-from unidl.training.directories import write_directory
+from unidl.saving.directories import write_directory
 from unidl.training.run_directory import draw_curves, history_csv, read_run, require_plotting, save_run
 
 ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)

@@ -12,7 +12,7 @@ from saving import IMAGES, assert_same_model, outputs, rewrite, save, scramble
 
 from unidl import build_cnn, build_transfer, load_model
 from unidl.errors import SavedModelError, UnidlError
-from unidl.training.directories import read_directory
+from unidl.saving.directories import read_directory
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def describe(path, description: object) -> None:
 
 @pytest.mark.parametrize("name", ["architecture.json", "weights.safetensors", "manifest.json"])
 def test_a_flipped_bit_or_a_missing_end_is_found_before_anything_is_built(saved, monkeypatch, name: str):
-    from unidl.training import saved as loading
+    from unidl.saving import saved as loading
 
     monkeypatch.setattr(loading, "rebuild", lambda *_: pytest.fail("a damaged file was used"))
     content = (saved / name).read_bytes()
@@ -219,7 +219,7 @@ def test_a_weights_file_made_by_hand_is_one_error(saved, content: bytes):
 
 def test_a_weight_that_does_not_fit_changes_no_other(saved, model):
     """All are looked at before the first is given its value: a half-loaded model would look like a trained one."""
-    from unidl.training.saved import assign_weights
+    from unidl.saving.saved import assign_weights
 
     weights = weights_of(saved)
     other = build_cnn((8, 8, 1), 3, filters=(2, 2), dense_units=4)

@@ -17,7 +17,7 @@ import pytest
 from processes import run
 
 from unidl.errors import SavedModelError
-from unidl.training.directories import MANIFEST, location, read_directory, require_writable, write_directory
+from unidl.saving.directories import MANIFEST, location, read_directory, require_writable, write_directory
 
 OLD = {"weights": b"old weights", "run": b"{}"}
 NEW = {"weights": b"new weights, longer", "history": b"1,2"}
@@ -115,7 +115,7 @@ def test_a_file_that_breaks_off_while_it_is_written_costs_nothing(saved: Path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from unidl.training.directories import write_directory
+from unidl.saving.directories import write_directory
 
 calls = 0
 def killing(real, number):

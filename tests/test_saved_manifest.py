@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from unidl.errors import SavedModelError
-from unidl.training.directories import MANIFEST, read_directory, write_directory
+from unidl.saving.directories import MANIFEST, read_directory, write_directory
 
 OLD = {"weights": b"old weights", "run": b"{}"}
 

@@ -11,7 +11,7 @@ from saving import IMAGES, TOKENS, assert_same_model, outputs, saved_and_loaded,
 
 from unidl import Trainer, build_cnn, build_lstm, build_transfer, load_model, unfreeze
 from unidl.models import base_of, note, record_of
-from unidl.training.directories import read_directory
+from unidl.saving.directories import read_directory
 
 
 def cnn(**options):

@@ -12,7 +12,7 @@ from saving import IMAGES, ROWS, assert_same_model, outputs, rewrite, save, save
 
 from unidl import Trainer, load_model, registry
 from unidl.errors import SavedModelError
-from unidl.training.directories import read_directory
+from unidl.saving.directories import read_directory
 
 registry.current()
 

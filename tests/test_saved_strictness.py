@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from unidl.training.keras_names import refuse_names, without_compilation
-from unidl.training.strict_json import DEEPEST, read_json
-from unidl.training.tensor_files import TYPES, read_tensors
+from unidl.saving.keras_names import refuse_names, without_compilation
+from unidl.saving.strict_json import DEEPEST, read_json
+from unidl.saving.tensor_files import TYPES, read_tensors
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -13,7 +13,7 @@ from training import assert_same_weights, dense, moving_run, pictures, points, s
 
 from unidl import Trainer, load_model
 from unidl.errors import DataError, ModelError, SavedModelError, TrainingError, UsageError
-from unidl.training.directories import read_directory
+from unidl.saving.directories import read_directory
 
 SAVED = Path(__file__).parent / "saved"
 ROWS, BATCH = 50, 4

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from unidl.generation import generate_text
     from unidl.models import build_cnn, build_lstm, build_transfer, unfreeze
     from unidl.registry import backends, use
-    from unidl.training import Trainer, load_model, load_weights, save_keras
+    from unidl.saving import load_model, load_weights, save_keras
+    from unidl.training import Trainer
 
 _HOME = {
     "Dataset": "unidl.data",
@@ -29,9 +30,9 @@ _HOME = {
     "build_transfer": "unidl.models",
     "generate_text": "unidl.generation",
     "load_data": "unidl.data",
-    "load_model": "unidl.training",
-    "load_weights": "unidl.training",
-    "save_keras": "unidl.training",
+    "load_model": "unidl.saving",
+    "load_weights": "unidl.saving",
+    "save_keras": "unidl.saving",
     "unfreeze": "unidl.models",
     "use": "unidl.registry",
 }

@@ -15,8 +15,8 @@ from unidl import Trainer, build_cnn, build_lstm, build_transfer, generate_text,
 from unidl.generation import Draws, choose
 from unidl.models import note
 from unidl.random import stream
-from unidl.training.directories import write_directory
-from unidl.training.saved import model_files
+from unidl.saving.directories import write_directory
+from unidl.saving.saved import model_files
 
 HERE = Path(__file__).parent
 WORDS = ("<pad>", "<unk>", "the", "a", "cat", "dog", "sees", "hears", "and", ".", ",", "two")

@@ -14,7 +14,7 @@ from unidl.backend import Tree
 from unidl.errors import ModelError
 from unidl.models.layer_paths import named_weights, walk
 from unidl.random import stream
-from unidl.training.saved import as_array, assign_weights
+from unidl.saving.saved import as_array, assign_weights
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 

@@ -77,7 +77,7 @@ class Subject:
         return build_transfer(**options)
 
     def _loaded(self) -> keras.Model:
-        from unidl.training.saved import load_model
+        from unidl.saving.saved import load_model
 
         return load_model(self.name, trust=self.trust)
 

@@ -22,8 +22,8 @@ from unidl.errors import BackendError
 from unidl.models.layer_paths import named_weights, walk
 from unidl.models.noise import foreign_draws
 from unidl.models.records import record_of
+from unidl.saving.saved import as_array
 from unidl.training.compiling import ensure_compiled
-from unidl.training.saved import as_array
 
 UNKNOWN_LOSS = "mean_squared_error"
 """Of a model of somebody's that was not compiled."""

@@ -118,7 +118,7 @@ def _list(names: tuple[str, ...], most: int = 5) -> str:
 
 def _trained_on(run_directory: Path) -> str:
     from unidl.errors import UsageError
-    from unidl.training.directories import location
+    from unidl.saving.directories import location
     from unidl.training.run_directory import RUN, read_run
 
     name = None

@@ -173,8 +173,8 @@ def checkpoint_folder(run: Path) -> Path:
 def _train(arguments: argparse.Namespace, out: Path, configuration: dict[str, Any]) -> int:
     """Train, save, evaluate on the test rows."""
     from unidl.cli.model_and_data import model_and_data, training_and_validation
+    from unidl.saving.directories import require_writable
     from unidl.training.checkpoint import Checkpoints
-    from unidl.training.directories import require_writable
     from unidl.training.run_directory import require_plotting, save_run
 
     if arguments.plot:

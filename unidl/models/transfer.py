@@ -157,7 +157,7 @@ def _find(
     name = os.fspath(base)
     # A record never names a directory, so that a file cannot make us read another one.
     if load and name not in bases.applications() and Path(name).is_dir():
-        from unidl.training import load_model
+        from unidl.saving import load_model
 
         return bases.from_model(load_model(name), precision)
     return bases.from_application(name, shape or bases.DEFAULT_SHAPE, weights, policy, asked, load=load)

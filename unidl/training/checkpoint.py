@@ -15,10 +15,10 @@ import numpy as np
 
 from unidl.data.fingerprint import Fingerprint, difference
 from unidl.errors import DataError, SavedModelError, UsageError
+from unidl.saving.directories import read_directory, sweep, write_directory
+from unidl.saving.saved import WEIGHTS, as_array, assign_weights, fits, model_files, read_arrays
+from unidl.saving.strict_json import read_json
 from unidl.training.callback_states import callback_states, matched_states, require_states, restore_callbacks
-from unidl.training.directories import read_directory, sweep, write_directory
-from unidl.training.saved import WEIGHTS, as_array, assign_weights, fits, model_files, read_arrays
-from unidl.training.strict_json import read_json
 
 if TYPE_CHECKING:
     import keras

@@ -17,12 +17,12 @@ from unidl.backend import Batches, Chunk, Logs, TrainLoop, Tree
 from unidl.data.dataset import Split, take
 from unidl.data.trees import leaves
 from unidl.errors import TrainingError
+from unidl.saving.saved import as_array
 from unidl.training.checkpoint import Checkpoint, Position, Saving, Tracked
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.order import chunks, epoch_order
 from unidl.training.pace import Pace
 from unidl.training.progress import Metrics, Progress
-from unidl.training.saved import as_array
 
 if TYPE_CHECKING:
     import keras

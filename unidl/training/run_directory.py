@@ -16,9 +16,9 @@ import numpy as np
 
 from unidl import __version__
 from unidl.errors import SavedModelError, UsageError
-from unidl.training.directories import location, read_directory, write_directory
-from unidl.training.saved import model_files
-from unidl.training.strict_json import read_json
+from unidl.saving.directories import location, read_directory, write_directory
+from unidl.saving.saved import model_files
+from unidl.saving.strict_json import read_json
 
 if TYPE_CHECKING:
     from unidl.training.trainer import Trainer

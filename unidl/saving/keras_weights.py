@@ -12,11 +12,11 @@ import numpy as np
 
 from unidl.errors import SavedModelError
 from unidl.models.layer_paths import walk
-from unidl.training.keras_description import first_line
-from unidl.training.keras_h5 import stored_weights
-from unidl.training.plain_files import read_plain_file
-from unidl.training.settings_kept import settings_kept
-from unidl.training.trust import require_trust
+from unidl.saving.keras_description import first_line
+from unidl.saving.keras_h5 import stored_weights
+from unidl.saving.plain_files import read_plain_file
+from unidl.saving.settings_kept import settings_kept
+from unidl.saving.trust import require_trust
 
 if TYPE_CHECKING:
     import keras

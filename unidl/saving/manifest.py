@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from unidl.errors import SavedModelError
-from unidl.training.plain_files import read_plain_file
-from unidl.training.strict_json import read_json
+from unidl.saving.plain_files import read_plain_file
+from unidl.saving.strict_json import read_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from unidl.training.strict_json import read_json
+from unidl.saving.strict_json import read_json
 
 LONGEST_HEADER = 16 * 2**20
 """Bytes; a weight takes about 100."""

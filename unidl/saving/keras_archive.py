@@ -13,11 +13,11 @@ from unidl import devices, registry
 from unidl.errors import SavedModelError
 from unidl.models.budget import at_most
 from unidl.models.initial_weights import drawn_later
-from unidl.training.keras_description import from_keras_description
-from unidl.training.keras_weights import assign_keras_weights, longest_file
-from unidl.training.manifest import LARGEST_FILE
-from unidl.training.plain_files import opened_plain_file
-from unidl.training.strict_json import LONGEST, read_json
+from unidl.saving.keras_description import from_keras_description
+from unidl.saving.keras_weights import assign_keras_weights, longest_file
+from unidl.saving.manifest import LARGEST_FILE
+from unidl.saving.plain_files import opened_plain_file
+from unidl.saving.strict_json import LONGEST, read_json
 
 if TYPE_CHECKING:
     import keras

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from unidl.errors import SavedModelError
-from unidl.training.manifest import LARGEST_FILE, MANIFEST, manifest_of, read_listed_file, read_manifest
+from unidl.saving.manifest import LARGEST_FILE, MANIFEST, manifest_of, read_listed_file, read_manifest
 
 LEFT = re.compile(r"\.(.+)\.unidl-(previous|[0-9a-f]{8})")
 """The names beside a target that a save uses for a moment: see `_previous` and `_make_temporary`."""

@@ -18,10 +18,10 @@ from unidl.models.layer_paths import walk
 from unidl.models.rebuilding import size
 from unidl.models.records import Architecture, note, record_of
 from unidl.notices import notice
-from unidl.training.keras_description import first_line, from_keras_description, keras_description
-from unidl.training.manifest import LARGEST_FILE
-from unidl.training.strict_json import read_json
-from unidl.training.tensor_files import LONGEST_HEADER
+from unidl.saving.keras_description import first_line, from_keras_description, keras_description
+from unidl.saving.manifest import LARGEST_FILE
+from unidl.saving.strict_json import read_json
+from unidl.saving.tensor_files import LONGEST_HEADER
 
 if TYPE_CHECKING:
     import keras

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidl.errors import SavedModelError
-from unidl.training.directories import cannot_save, flush_directory
-from unidl.training.keras_description import first_line
-from unidl.training.keras_weights import SUFFIX
+from unidl.saving.directories import cannot_save, flush_directory
+from unidl.saving.keras_description import first_line
+from unidl.saving.keras_weights import SUFFIX
 
 if TYPE_CHECKING:
     import keras

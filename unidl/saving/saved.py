@@ -10,12 +10,12 @@ import numpy as np
 
 from unidl.errors import SavedModelError
 from unidl.models.layer_paths import named_weights, walk
-from unidl.training.directories import read_directory
-from unidl.training.saved_architecture import ARCHITECTURE, describe, most_bytes, read_description, rebuild
-from unidl.training.settings_kept import settings_kept
-from unidl.training.strict_json import LONGEST
-from unidl.training.tensor_files import read_tensors
-from unidl.training.trust import require_trust
+from unidl.saving.directories import read_directory
+from unidl.saving.saved_architecture import ARCHITECTURE, describe, most_bytes, read_description, rebuild
+from unidl.saving.settings_kept import settings_kept
+from unidl.saving.strict_json import LONGEST
+from unidl.saving.tensor_files import read_tensors
+from unidl.saving.trust import require_trust
 
 if TYPE_CHECKING:
     import keras
@@ -54,7 +54,7 @@ def load_model(
     path = Path(path)
     with settings_kept():
         if path.suffix == ".keras" and not path.is_dir():
-            from unidl.training.keras_archive import load_archive
+            from unidl.saving.keras_archive import load_archive
 
             require_trust(trust, path, "a file of Keras's", "load_model(path, trust=True)")
             return load_archive(path, custom_objects)
