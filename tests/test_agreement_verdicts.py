@@ -43,6 +43,14 @@ def test_the_blame_is_where_a_fault_is_first_seen(bad, place):
     assert fault.place == place
 
 
+def test_a_later_call_of_a_shared_layer_is_a_fault_of_that_layer():
+    shared = [Difference("output", "my conv call 2 output 1", 1.0, 1e-6, 1e-6)]
+    fault = first_fault(shared, [Layer("my conv", "Conv2D", {})])
+    assert fault is not None
+    assert fault.place == "my conv"
+    assert fault.layer == Layer("my conv", "Conv2D", {})
+
+
 def test_nobody_is_blamed_for_nothing():
     assert first_fault(found(), LAYERS) is None
     assert worst(found()) == "agrees"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -13,6 +14,8 @@ ORDER: tuple[Verdict, ...] = ("agrees", "agrees within the dtype", "disagrees")
 LOSS, OPTIMIZER, LATER_STEPS = "the loss", "the optimizer", "the steps after the first"
 """Where a fault may be that is in no layer."""
 OUTPUTS = ("output", "training output")
+LATER_OUTPUT = re.compile(r"( call \d+)?( output \d+)?$")
+"""What a place says behind the path of its layer."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,9 @@ def first_fault(found: Sequence[Difference], layers: Sequence[Layer]) -> Fault |
 def _owner(one: Difference, known: Any) -> str:
     """The path of the layer, of those known, that a quantity belongs to: the one that has the weight, or the one around
     that."""
-    path = one.place if one.kind in OUTPUTS else one.place.rpartition("/")[0]
     if one.kind in OUTPUTS:
-        return path.partition(" ")[0]
+        return LATER_OUTPUT.sub("", one.place)
+    path = one.place.rpartition("/")[0]
     while path and path not in known:
         path = path.rpartition("/")[0]
     return path

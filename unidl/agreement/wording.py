@@ -14,6 +14,7 @@ COLUMNS = (
     ("weights", ("weight",)),
     ("losses", ("losses",)),
 )
+LAYER_COLUMNS = (("outputs", OUTPUTS), ("gradients", ("gradient",)), ("weights", ("weight",)))
 LEGEND = (
     "A number is the largest error as a share of its bound: up to 1 is what rounding explains. The bound: how far the "
     f"oracle moves in {SAMPLES} runs, times {COVERAGE}, in which every weight and every layer's output is off by up to "
@@ -52,11 +53,11 @@ def layers(one: Certificate, trial: Trial) -> Table:
     bad: list[bool] = []
     for layer in one.layers:
         found = of_layer(trial.differences, layer.path)
-        shares = (_share([one for one in found if one.kind in kinds]) for _, kinds in COLUMNS if kinds != ("losses",))
+        shares = (_share([one for one in found if one.kind in kinds]) for _, kinds in LAYER_COLUMNS)
         verdict = worst(found)
         rows.append((layer.path, layer.kind, *shares, verdict))
         bad.append(verdict == "disagrees")
-    headings = ("layer", "kind", *(name for name, kinds in COLUMNS if kinds != ("losses",)), "verdict")
+    headings = ("layer", "kind", *(name for name, _ in LAYER_COLUMNS), "verdict")
     return Table(headings, tuple(rows), tuple(bad))
 
 

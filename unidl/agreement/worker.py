@@ -91,6 +91,7 @@ class Worker:
         from unidl.agreement.trial import Trial, adapter_kernels, all_values
 
         backend = self._ready()
+        _require_precision(model, command["precision"])
         chosen = precisions.resolve(command["precision"], device)
         with backend.on(device), backend.precision(chosen):
             trial = Trial(model, _read(command), command["steps"])
@@ -150,6 +151,19 @@ def _load(name: str, *, float64: bool) -> Backend:
 
         compute_in_float64()
     return backend
+
+
+def _require_precision(model: keras.Model, wanted: str) -> None:
+    """Raise `ModelError` if the model was built in a precision of its own, and that is another one."""
+    from unidl.errors import ModelError
+    from unidl.models.records import record_of
+
+    architecture = record_of(model).architecture
+    own = None if architecture is None else architecture.arguments.get("precision")
+    if own not in (None, "auto", wanted):
+        raise ModelError(
+            f"the model was built with precision={own!r}, so it cannot be verified in {wanted!r}: use --precision {own}"
+        )
 
 
 def _read(command: Command) -> Start:
