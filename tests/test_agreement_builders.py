@@ -59,5 +59,5 @@ def test_a_builder_agrees(verifier, name: str):
     settings = [Setting(backend, "cpu", precision, "unidl") for backend in INSTALLED for precision in precisions]
     found = verifier.certificate(Subject(builder, arguments), settings, steps=3)
     assert found.agrees, [(trial, trial.failure or found.fault(trial)) for trial in found.trials if not trial.agrees]
-    assert all(check.agrees for check in found.checks)
+    assert [check.agrees for check in found.checks] == [True] * (len(INSTALLED) - 1)
     assert all(trial.verdict() == "agrees" for trial in found.trials if trial.precision == "float32")

@@ -20,6 +20,7 @@ import planted  # noqa: E402  (imports Keras, and only now is it decided on whic
 HERE = Path(__file__).parent
 INSTALLED = [status.name for status in registry.backends() if status.installed]
 FAULTY = registry.current().name
+KERAS = planted.keras.backend.backend()
 """The backend that the faults are planted in, beside a sound one if there is one."""
 MODELS = 200
 
@@ -30,20 +31,15 @@ def verifier():
         yield found
 
 
-@pytest.fixture
-def in_one_backend(monkeypatch):
-    monkeypatch.setenv("PLANTED", FAULTY)
-
-
 def settings(backends):
     return [Setting(name, "cpu", "float32", "unidl") for name in backends]
 
 
 @pytest.mark.agree
 @pytest.mark.parametrize("fault", planted.FAULTS)
-def test_a_planted_fault_is_found_in_its_layer(verifier, in_one_backend, fault: str):
+def test_a_planted_fault_is_found_in_its_layer(verifier, fault: str):
     model, place, _ = planted.FAULTS[fault]
-    subject = Subject(f"{HERE / 'planted.py'}:faulty", {"model": model, "fault": fault})
+    subject = Subject(f"{HERE / 'planted.py'}:faulty", {"model": model, "fault": fault, "backend": KERAS})
     sound = [name for name in INSTALLED if name != FAULTY][:1]
     found = verifier.certificate(subject, settings([FAULTY, *sound]), steps=2, confirm=False)
     [faulty, *others] = found.trials

@@ -36,7 +36,7 @@ def test_a_fault_is_named_with_its_layer(tmp_path):
         f"import sys; sys.path.insert(0, {str(SUBJECTS.parent)!r})\n"
         "from planted import faulty\n"
         "def build():\n"
-        "    return faulty('images', 'a transposed kernel')\n"
+        f"    return faulty('images', 'a transposed kernel', {BACKEND!r})\n"
     )
     done = verify(f"{subject}:build", "--quiet")
     assert done.returncode == 10

@@ -20,7 +20,7 @@ class Cause:
     remedy: str
 
 
-def _layer(fault: Fault, *kinds: str, **traits: str) -> bool:
+def _layer(fault: Fault, *kinds: str, **traits: object) -> bool:
     layer = fault.layer
     if layer is None or not any(kind in layer.kind for kind in kinds):
         return False
@@ -34,7 +34,7 @@ def _weights(fault: Fault, *kinds: str) -> bool:
 CAUSES = (
     Cause(
         lambda fault, backend, implementation, device: (
-            backend == "torch" and _layer(fault, "AveragePooling", padding="same")
+            backend == "torch" and implementation == "keras" and _layer(fault, "AveragePooling", padding="same")
         ),
         'Keras 3.15 on PyTorch counts padding into the average where padding="same" is not the same on both sides '
         "(mended upstream by keras pull request 23233)",
@@ -42,7 +42,9 @@ CAUSES = (
     ),
     Cause(
         lambda fault, backend, implementation, device: (
-            backend == "torch" and _layer(fault, "Resiz", "UpSampling", interpolation="bicubic")
+            backend == "torch"
+            and implementation == "keras"
+            and _layer(fault, "Resiz", "UpSampling", interpolation="bicubic")
         ),
         "PyTorch's bicubic resizing takes another cubic (a = -0.75) than JAX and TensorFlow (a = -0.5)",
         f'{TRAIN_HERE}; or resize with interpolation="bilinear"',
@@ -57,13 +59,17 @@ CAUSES = (
     ),
     Cause(
         lambda fault, backend, implementation, device: (
-            backend == "jax" and device == "gpu" and _layer(fault, "LSTM", "Bidirectional")
+            backend == "jax"
+            and device == "gpu"
+            and (_layer(fault, "Bidirectional") or _layer(fault, "LSTM", go_backwards=True))
         ),
         "Keras 3.15 on JAX with cuDNN turns the steps of a backwards LSTM around twice",
         "build the layer with use_cudnn=False",
     ),
     Cause(
-        lambda fault, backend, implementation, device: backend == "tensorflow" and _weights(fault, "Embedding"),
+        lambda fault, backend, implementation, device: (
+            backend == "tensorflow" and implementation == "keras" and _weights(fault, "Embedding")
+        ),
         "Keras 3.15 on TensorFlow squares the gradients of a token that comes twice in a batch apart",
         "train with unidl.Trainer, whose kernels mend this",
     ),

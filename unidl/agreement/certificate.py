@@ -26,6 +26,9 @@ class Trial:
     failure: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    def __str__(self) -> str:
+        return f"{self.backend}, {self.device}, {self.precision}, {self.implementation}"
+
     @property
     def agrees(self) -> bool:
         """Whether everything is what rounding in this precision explains."""

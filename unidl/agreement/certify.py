@@ -18,7 +18,6 @@ from unidl.agreement.start import ROWS
 from unidl.agreement.subject import Subject
 from unidl.agreement.verdicts import Layer, differences
 from unidl.environment import environment
-from unidl.errors import BackendError
 from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
 ORACLES = ("tensorflow", "jax", "torch")
@@ -67,7 +66,7 @@ class Verifier:
     def certificate(
         self, subject: Subject, settings: Sequence[Setting], *, steps: int = STEPS, seed: int = 0, confirm: bool = True
     ) -> Certificate:
-        """Verify a subject. confirm: let the other frameworks check the oracle in float64.
+        """Verify a subject. confirm: let the other installed frameworks check the oracle in float64.
 
         Raises `WorkerError` if no oracle can be computed; a trial that fails is one that does not agree, with its
         reason.
@@ -113,9 +112,10 @@ class _Verification:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         backends = list(dict.fromkeys(setting.backend for setting in settings))
         precisions = list(dict.fromkeys(["float32", *(setting.precision for setting in settings)]))
-        oracle, others = self._oracles(backends)
-        described = self._in_float64(oracle, "start", seed=self._seed)
-        answer, values, bounds, checks = self._confirmed(oracle, others if confirm else (), precisions)
+        described, answer, values, bounds, failed = self._first_oracle(precisions)
+        others = [name for name in self._ranked() if name != answer["backend"] and name not in failed]
+        answer, values, bounds, checks = self._confirmed(answer, values, bounds, others if confirm else (), precisions)
+        checks += tuple(Check(name, failure=why) for name, why in failed.items())
         trials = tuple(self._trial(setting, values, bounds) for setting in settings)
         return Certificate(
             subject=self._subject.name,
@@ -135,21 +135,37 @@ class _Verification:
             trials=trials,
         )
 
-    def _oracles(self, backends: Sequence[str]) -> tuple[str, list[str]]:
-        """The first oracle, and the backends that check it: all that are installed, asked for or not."""
-        installed = [status.name for status in registry.backends() if status.installed]
+    def _ranked(self) -> list[str]:
+        """The installed backends, asked for or not: the best oracle first."""
         rank = {name: place for place, name in enumerate(ORACLES)}
-        ranked = sorted(dict.fromkeys([*backends, *installed]), key=lambda name: rank.get(name, len(rank)))
-        if not ranked:
-            raise BackendError("No deep-learning framework is installed; `unidl doctor` says how to install one.")
-        return ranked[0], ranked[1:]
+        installed = [status.name for status in registry.backends() if status.installed]
+        return sorted(installed, key=lambda name: rank.get(name, len(rank)))
+
+    def _first_oracle(
+        self, precisions: Sequence[str]
+    ) -> tuple[dict[str, Any], dict[str, Any], Values, dict[str, Bounds], dict[str, str]]:
+        """The model and its oracle on the first backend that computes it in float64, and why those before do not."""
+        failed: dict[str, str] = {}
+        for name in self._ranked():
+            try:
+                described = self._in_float64(name, "start", seed=self._seed)
+                return described, *self._oracle(name, precisions), failed
+            except WorkerError as error:
+                failed[name] = str(error)
+        reasons = "".join(f"\n  {name}: {why}" for name, why in failed.items())
+        raise WorkerError(f"Cannot verify {self._subject.name}: no backend computes it in float64.{reasons}")
 
     def _confirmed(
-        self, first: str, others: Sequence[str], precisions: Sequence[str]
+        self,
+        answer: dict[str, Any],
+        values: Values,
+        bounds: dict[str, Bounds],
+        others: Sequence[str],
+        precisions: Sequence[str],
     ) -> tuple[dict[str, Any], Values, dict[str, Bounds], tuple[Check, ...]]:
-        """The oracle that most of the others agree with: the first one, unless they agree with one another and not with
-        it."""
-        answer, values, bounds = self._oracle(first, precisions)
+        """The oracle that most of the others agree with: the first one, unless they agree with one another and not
+        with it."""
+        first = answer["backend"]
         found = {name: self._values(name) for name in others}
         votes = {name: _checks(name, {first: values, **found}, bounds["float32"]) for name in (first, *others)}
         chosen = max(votes, key=lambda name: sum(check.agrees for check in votes[name]))

@@ -24,7 +24,9 @@ Noise = Callable[[Sequence[int], float], Any]
 def normalization_noise(operation: Any, inputs: Any, noise: Noise) -> Any:
     """Return what to add to the output of a normalization, None for any other layer. Its value and its gradients are as
     large as what roundings inside the layer may do."""
-    [x, *_] = keras.tree.flatten(inputs)
+    x = next((leaf for leaf in keras.tree.flatten(inputs) if hasattr(leaf, "shape")), None)
+    if x is None:
+        return None
     axes, groups = _normalized(operation, len(x.shape))
     if axes is None:
         return None
@@ -66,6 +68,6 @@ def _normalized(operation: Any, rank: int) -> tuple[tuple[int, ...] | None, int 
     if isinstance(operation, keras.layers.LayerNormalization):
         axes = [operation.axis] if isinstance(operation.axis, int) else operation.axis
         return tuple(axis % rank for axis in axes), None
-    if isinstance(operation, keras.layers.GroupNormalization):
+    if isinstance(operation, keras.layers.GroupNormalization) and operation.axis in (-1, rank - 1):
         return (*range(1, rank - 1), rank), operation.groups
     return None, None

@@ -18,6 +18,7 @@ from unidl.agreement.start import Start
 from unidl.agreement.tolerance import COVERAGE, SAMPLES, amplitude, positions, step_terms, terms
 from unidl.agreement.trial import Step, Trial, all_values, record
 from unidl.agreement.watching import Place, watched
+from unidl.errors import ModelError
 from unidl.random import stream
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
@@ -44,7 +45,14 @@ class Oracle:
             self._trial.outputs(_unchanged, training=False)
         with watched(self._model, self._measure("training output")):
             self._trial.outputs(_unchanged, training=True)
-        return all_values(self._trial, self._trial.eagerly)
+        values = all_values(self._trial, self._trial.eagerly)
+        for name, value in values.items():
+            if not np.isfinite(value).all():
+                raise ModelError(
+                    f"Cannot verify the model '{self._model.name}': in float64 its {' '.join(name).strip()} is not "
+                    "finite for a random batch. Compile it with a loss that takes any numbers, or say another --input."
+                )
+        return values
 
     def bounds(self, values: Values, precision: str) -> Bounds:
         """Return how far a sound computation in this precision may be from each value."""
@@ -52,6 +60,12 @@ class Oracle:
         for sample in range(SAMPLES):
             for name, deviation in deviations(self._disturbed(precision, sample), values).items():
                 moved[name] = max(moved[name], deviation)
+        for name, deviation in moved.items():
+            if not math.isfinite(deviation):
+                raise ModelError(
+                    f"Cannot verify the model '{self._model.name}': its {' '.join(name).strip()} becomes infinite, or "
+                    "of another shape, when it is disturbed as little as roundings do."
+                )
         return {
             name: COVERAGE * moved[name] + self._rounding(name, precision) * _largest(values[name]) for name in values
         }
@@ -113,7 +127,8 @@ class _Disturbance:
 
     def rate(self, optimizer: Any) -> float:
         """The factor of the learning rate: what roundings inside the optimizer do to a step."""
-        return float(self._factors(stream(self._sample, "disturbed rate"), (), step_terms(optimizer)))
+        off = amplitude("float32", step_terms(optimizer))  # optimizers compute in float32
+        return 1 + off * float(stream(self._sample, "disturbed rate").uniform(-1, 1))
 
     def output(self, place: Place, operation: Any, inputs: Any, value: Any) -> Any:
         """A layer's output as it goes on."""

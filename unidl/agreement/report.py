@@ -23,7 +23,8 @@ def draw(certificates: Sequence[Certificate], console: Console) -> None:
         for line in wording.remarks(one):
             console.print(line, soft_wrap=True)
         console.print(f"\n{wording.verdict(one)}\n", style="bold")
-    console.print(wording.LEGEND, style="dim")
+    if certificates:
+        console.print(wording.LEGEND, style="dim")
 
 
 def markdown(certificates: Sequence[Certificate]) -> str:
@@ -37,6 +38,5 @@ def markdown(certificates: Sequence[Certificate]) -> str:
             parts.append("\n".join(f"- {escaped(line.strip())}" for line in wording.remarks(one)))
         for trial in one.trials:
             if trial.failure is None:
-                title = f"{trial.backend}, {trial.device}, {trial.precision}, {trial.implementation}"
-                parts += [f"### {escaped(title)}", in_markdown(wording.layers(one, trial))]
+                parts += [f"### {escaped(str(trial))}", in_markdown(wording.layers(one, trial))]
     return "\n\n".join([*parts, escaped(wording.LEGEND)]) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from unidl import precision, registry
@@ -26,18 +27,19 @@ def requested(
     installed = [status.name for status in registry.backends() if status.installed]
     if not installed:
         raise BackendError("No deep-learning framework is installed; `unidl doctor` says how to install one.")
-    known = [status.name for status in registry.backends()]
-    places = devices or (["cpu", "gpu"] if gpus().found else ["cpu"])
+    known = list(registry.adapters())
+    chosen = _known("precision", precisions, precision.NAMES)
+    places = list(dict.fromkeys(devices or (["cpu", "gpu"] if gpus().found else ["cpu"])))
     for place in places:
-        if place.partition(":")[0] not in ("cpu", "gpu"):
+        if re.fullmatch(r"(cpu|gpu)(:\d+)?", place) is None:
             raise UsageError(f"Cannot verify on device {place!r}. Known: cpu, gpu, or one by number such as gpu:1.")
     return [
         Setting(backend, place, one, implementation)
         for backend in _known("backend", backends or installed, known)
-        for place in dict.fromkeys(places)
-        for one in _known("precision", precisions, precision.NAMES)
+        for place in places
+        for one in chosen
         for implementation in _known("implementation", implementations, IMPLEMENTATIONS)
-        if one != "tf32" or not place.startswith("cpu") or len(precisions) == 1
+        if one != "tf32" or not place.startswith("cpu") or chosen == ["tf32"]
     ]
 
 

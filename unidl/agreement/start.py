@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,8 @@ ROWS = 4
 """Of the batch: enough for batch normalization, and for a row with padding beside one without."""
 UNKNOWN_LENGTH = 7
 """Of an axis that a model leaves open."""
-UNKNOWN_VOCABULARY = 2
-"""Tokens of a model without an embedding: 0 and 1 mean something to most layers that take whole numbers."""
+UNKNOWN_VOCABULARY = 4
+"""Of a model that takes whole numbers and has no embedding."""
 SPREAD = 0.1
 """How far a weight that begins constant is moved: by up to this, or this share of its size."""
 
@@ -66,9 +67,8 @@ def draw_start(model: Any, subject: Subject, seed: int) -> Start:
     drawn = stream(seed, "verified batch")
     x = tuple(_rows(drawn, shape, dtype, _vocabulary(model)) for shape, dtype in _inputs(model, subject))
     outputs = keras.tree.flatten(model(packed(model, x), training=False))
-    y = tuple(
-        _targets(drawn, tuple(leaf.shape), loss) for leaf, loss in zip(outputs, _losses(model, outputs), strict=True)
-    )
+    losses = _losses(model, len(outputs))
+    y = tuple(_targets(drawn, tuple(leaf.shape), loss) for leaf, loss in zip(outputs, losses, strict=True))
     weights = {name: as_array(variable) for name, variable in named_weights(model).items()}
     if not subject.is_saved:
         weights = {name: _moved(value, stream(seed, "verified weight", name)) for name, value in weights.items()}
@@ -84,24 +84,36 @@ def packed(model: Any, leaves: Sequence[Any]) -> Tree:
     """Return the leaves as the nest that the model takes."""
     import keras
 
-    structure = getattr(model, "input", None)
+    structure = _structure(model)
     return leaves[0] if structure is None else keras.tree.pack_sequence_as(structure, list(leaves))
 
 
-def targets(model: Any, leaves: Sequence[Any]) -> Tree:
-    """Return the leaves as the nest that the model's loss takes."""
+def loss_names(model: Any) -> list[str]:
+    """Return the names of the losses of a compiled model in the order of its outputs, as Keras spells them."""
     import keras
 
-    structure = getattr(model, "output", None)
-    return leaves[0] if structure is None else keras.tree.pack_sequence_as(structure, list(leaves))
+    given = model.loss
+    if isinstance(given, dict):
+        given = [given.get(name) for name in model.output_names]
+    found = [keras.losses.get(loss) for loss in keras.tree.flatten(given) if loss is not None]
+    names = [getattr(loss, "__name__", None) or type(loss).__name__ for loss in found]
+    return [re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in names]
+
+
+def _structure(model: Any) -> Any:
+    """The nest of symbolic inputs; None of a model that is a class of its own, which then takes one array."""
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0] if model.built and model.inputs else None
+    return getattr(model, "input", None)
 
 
 def _inputs(model: Any, subject: Subject) -> list[tuple[tuple[int, ...], str]]:
     """The shape, with the batch, and the type of each leaf that the model takes."""
     import keras
 
-    given = subject.input_shape
-    structure = getattr(model, "input", None)
+    given, structure = subject.input_shape, _structure(model)
     if structure is None and given is None:
         raise ModelError(
             f"Cannot verify the model '{model.name}': it does not tell the shape of its inputs. Say it, without the "
@@ -110,18 +122,26 @@ def _inputs(model: Any, subject: Subject) -> list[tuple[tuple[int, ...], str]]:
     if structure is None:
         return [((ROWS, *(given or ())), subject.input_dtype)]
     leaves = keras.tree.flatten(structure)
-    if given is not None and len(leaves) == 1:
-        return [((ROWS, *given), str(leaves[0].dtype))]
+    if given is not None and len(leaves) > 1:
+        raise ModelError(
+            f"Cannot verify the model '{model.name}' with --input: it has {len(leaves)} inputs, and tells their shapes "
+            "itself. Leave it out."
+        )
     return [
-        ((ROWS, *(UNKNOWN_LENGTH if size is None else size for size in leaf.shape[1:])), str(leaf.dtype))
+        (
+            (leaf.shape[0] or ROWS, *(given or [UNKNOWN_LENGTH if size is None else size for size in leaf.shape[1:]])),
+            str(leaf.dtype),
+        )
         for leaf in leaves
     ]
 
 
 def _rows(drawn: np.random.Generator, shape: tuple[int, ...], dtype: str, vocabulary: int) -> np.ndarray[Any, Any]:
-    """Images from 0 to 1, other numbers around 0, tokens with some padding at the end of all but the first row."""
+    """Images from 0 to 1 or 255, other numbers around 0, tokens with padding at the end of all but the first row."""
     if "int" in dtype:
-        tokens = drawn.integers(1, vocabulary, size=shape, dtype=np.int32)
+        if len(shape) > 2:
+            return drawn.integers(256, size=shape, dtype=np.int32)
+        tokens = drawn.integers(min(1, vocabulary - 1), vocabulary, size=shape, dtype=np.int32)
         if len(shape) == 2:
             for row, length in enumerate(drawn.integers(1, shape[1] + 1, size=shape[0])):
                 tokens[row, length if row else shape[1] :] = 0
@@ -140,20 +160,17 @@ def _vocabulary(model: Any) -> int:
     return min(sizes, default=UNKNOWN_VOCABULARY)
 
 
-def _losses(model: Any, outputs: Sequence[Any]) -> list[str]:
-    """The name of each output's loss."""
-    import keras
-
-    given = keras.tree.flatten(model.loss)
-    names = [str(getattr(loss, "name", None) or getattr(loss, "__name__", loss)) for loss in given]
-    return names if len(names) == len(outputs) else names[:1] * len(outputs)
+def _losses(model: Any, outputs: int) -> list[str]:
+    """The name of each output's loss; one loss is for all."""
+    names = loss_names(model)
+    return names if len(names) == outputs else names[:1] * outputs
 
 
 def _targets(drawn: np.random.Generator, shape: tuple[int, ...], loss: str) -> np.ndarray[Any, Any]:
     """What an output of this shape should be, as its loss takes it."""
-    if "sparse_categorical" in loss:
+    if loss.startswith("sparse_categorical"):
         return drawn.integers(shape[-1], size=shape[:-1], dtype=np.int32)
-    if "binary" in loss:
+    if loss.startswith("binary") or loss == "poisson":
         return drawn.integers(2, size=shape).astype(np.float32)
     if "categorical" in loss:
         return np.eye(shape[-1], dtype=np.float32)[drawn.integers(shape[-1], size=shape[:-1])]

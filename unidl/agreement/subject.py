@@ -95,11 +95,11 @@ def _called(file: Path, name: str, arguments: Mapping[str, Any]) -> keras.Model:
     if specification is None or specification.loader is None:
         raise ModelError(f"Cannot verify {file}:{name}: Python cannot import {file}.")
     module = importlib.util.module_from_spec(specification)
-    sys.path.insert(0, str(file.resolve().parent))  # as for a script
-    try:
-        specification.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
+    sys.modules[specification.name] = module
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # as for a script, for good: this process is there for nothing else
+    specification.loader.exec_module(module)
     function: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(function):
         raise ModelError(f"Cannot verify {file}:{name}: {file} has no function {name!r}.")

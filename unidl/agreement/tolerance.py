@@ -47,7 +47,7 @@ def terms(operation: Any, inputs: Any, output: Any) -> float:
     if kernels:
         return sum(math.prod(shape) for shape in kernels)
     if isinstance(operation, keras.layers.BatchNormalization):
-        return _size(inputs) / operation.gamma.shape[0] if operation.gamma is not None else _size(inputs)
+        return _size(output) / output.shape[operation.axis]
     return max(_size(inputs) / max(1, _size(output)), int(output.shape[-1]) if len(output.shape) else 1, 1)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from inspect import signature
 from typing import Any, TypeAlias
 
 import keras
@@ -15,10 +16,10 @@ import numpy as np
 from unidl import registry
 from unidl.agreement.files import Quantity, Values
 from unidl.agreement.recorder import Recorder, recorded
-from unidl.agreement.start import Arrays, Start, packed, set_start, targets
+from unidl.agreement.start import Arrays, Start, packed, set_start
 from unidl.agreement.watching import See, watched
 from unidl.backend import Batches, Chunk, Device, Kernels, Trains
-from unidl.errors import BackendError
+from unidl.errors import BackendError, ModelError
 from unidl.models.layer_paths import named_weights, walk
 from unidl.models.noise import foreign_draws
 from unidl.models.records import record_of
@@ -43,7 +44,9 @@ class Trial:
         self._model = model
         self._start = start
         self._steps = steps
-        self._x, self._y = packed(model, start.x), targets(model, start.y)
+        self._x = packed(model, start.x)
+        outputs = model(self._x, training=False)  # a model of a class of its own has its weights only now
+        self._y = keras.tree.pack_sequence_as(outputs, list(start.y))
         self._optimizer = model.optimizer
         self.silenced = silence(model)
         own = {id(weight) for weight in model.weights}
@@ -125,6 +128,13 @@ class Trial:
 
 def compiled(model: keras.Model) -> keras.Model:
     """Compile the model as it was, or as its builder recommends, without metrics."""
+    if type(model).compile is not keras.Model.compile or (model.compiled and model.optimizer is None):
+        raise ModelError(
+            f"Cannot verify the model '{model.name}': it has a compile method of its own, or was compiled without an "
+            "optimizer. Verify it as a keras.Model that is compiled with an optimizer and a loss, or not at all."
+        )
+    if model.built and not model.trainable_variables:
+        raise ModelError(f"Cannot verify the model '{model.name}': no weight of it learns, so it has no gradients.")
     known = model.compiled or record_of(model).architecture is not None
     ensure_compiled(model, loss=None if known else UNKNOWN_LOSS, metrics=[])
     return model
@@ -135,6 +145,11 @@ def silence(model: keras.Model) -> list[str]:
     paths = foreign_draws(model)
     for path, layer in walk(model):
         if path in paths:
+            if "training" not in signature(layer.call).parameters:
+                raise ModelError(
+                    f"Cannot verify the model '{model.name}': its layer '{path}' draws random numbers in inference as "
+                    "well, others on each backend. Give its call an argument `training`, and draw only in training."
+                )
             _never_train(layer)
     return paths
 
@@ -158,10 +173,10 @@ class _ScaledRate(keras.optimizers.schedules.LearningRateSchedule):
 
 def _with_rate(optimizer: Any, factor: float) -> Any:
     """The optimizer with its learning rate multiplied."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    schedule = inner._learning_rate
     if factor == 1:
         return optimizer
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    schedule = inner._learning_rate
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         inner._learning_rate = _ScaledRate(schedule, factor)
     else:
@@ -173,7 +188,7 @@ def _never_train(layer: Any) -> None:
     call = layer.call
 
     def in_inference(*inputs: Any, **options: Any) -> Any:
-        return call(*inputs, **({**options, "training": False} if "training" in options else options))
+        return call(*inputs, **{**options, "training": False})
 
     layer.call = in_inference
 

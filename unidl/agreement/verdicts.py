@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class Difference:
     @property
     def verdict(self) -> Verdict:
         """Whether the error is one that rounding explains."""
+        if not math.isfinite(self.error):
+            return "disagrees"
         if self.error <= self.bound:
             return "agrees"
         return "agrees within the dtype" if self.error <= self.dtype_bound else "disagrees"
@@ -64,7 +67,7 @@ class Fault:
 def differences(errors: Bounds, bound: Bounds, dtype_bound: Bounds) -> list[Difference]:
     """Return one for each quantity, in the order of the computation."""
     return [
-        Difference(name.kind, name.place, error, bound[name], max(bound[name], dtype_bound[name]))
+        Difference(name.kind, name.place, error, bound.get(name, 0.0), dtype_bound.get(name, 0.0))
         for name, error in errors.items()
     ]
 

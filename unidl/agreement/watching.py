@@ -78,7 +78,8 @@ def watched(model: keras.Model, see: See) -> Iterator[None]:
             calls[path] += 1
             kind = type(self).__name__
             return _replaced(
-                outputs, lambda number, value: see(Place(path, kind, calls[path], number), self, inputs, value)
+                outputs,
+                lambda number, value: see(Place(path, kind, calls[path], number), self, (inputs, options), value),
             )
 
         return call

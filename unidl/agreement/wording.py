@@ -16,11 +16,12 @@ COLUMNS = (
 )
 LAYER_COLUMNS = (("outputs", OUTPUTS), ("gradients", ("gradient",)), ("weights", ("weight",)))
 LEGEND = (
-    "A number is the largest error as a share of its bound: up to 1 is what rounding explains. The bound: how far the "
-    f"oracle moves in {SAMPLES} runs, times {COVERAGE}, in which every weight and every layer's output is off by up to "
-    f"{ROUNDINGS} u + {DEVIATIONS} sqrt(n) u, for the unit roundoff u of the type and sums of n terms; and the same "
-    "once more for the last sum. "
-    "'agrees': within the bound of float32; 'agrees within the dtype': within that of the precision it ran in."
+    "A number is the largest error as a share of its bound: up to 1 is what rounding explains. The bound: "
+    f"{COVERAGE} times how far the oracle moves in {SAMPLES} runs in which every weight and every layer's output is "
+    f"off by up to {ROUNDINGS} u + {DEVIATIONS} sqrt(n) v, for the unit roundoff u of the type of the factors and v of "
+    "float32, and sums of n terms; gradients by as much for the places that they are summed over; and that much more "
+    "for the last sum. 'agrees': within the bound of float32; 'agrees within the dtype': within that of the precision "
+    "it ran in."
 )
 
 
@@ -65,9 +66,8 @@ def remarks(one: Certificate) -> list[str]:
     """Return what went wrong and what to do, a line each."""
     lines: list[str] = []
     for trial in one.trials:
-        title = f"{trial.backend}, {trial.device}, {trial.precision}, {trial.implementation}"
         if trial.failure is not None:
-            lines.append(f"{title}: failed: {trial.failure}")
+            lines.append(f"{trial}: failed: {trial.failure}")
             continue
         fault, cause = one.fault(trial), one.cause(trial)
         if fault is not None:
@@ -75,7 +75,7 @@ def remarks(one: Certificate) -> list[str]:
             error = (
                 f"{fault.difference.kind} off by {fault.difference.error:.2g}, bound {fault.difference.dtype_bound:.2g}"
             )
-            lines.append(f"{title}: first off at {fault.place}{kind}: {error}")
+            lines.append(f"{trial}: first off at {fault.place}{kind}: {error}")
         if cause is not None:
             lines += [f"  likely: {cause[0]}", f"  what to do: {cause[1]}"]
     return lines
@@ -84,7 +84,9 @@ def remarks(one: Certificate) -> list[str]:
 def verdict(one: Certificate) -> str:
     """Return the whole in one line."""
     if one.agrees:
-        return f"{one.subject}: all agree"
+        return f"{one.subject}: all agree{'' if one.checks else ', with an oracle that nobody has confirmed'}"
+    if one.checks and all(check.failure is not None for check in one.checks):
+        return f"{one.subject}: not certified: every other framework failed in float64, so nobody confirms the oracle"
     if one.checks and not any(check.agrees for check in one.checks):
         return f"{one.subject}: not certified: no two backends agree in float64, so that there is no oracle"
     bad = sum(not trial.agrees for trial in one.trials)
@@ -93,7 +95,7 @@ def verdict(one: Certificate) -> str:
 
 def _confirmation(checks: tuple[Check, ...]) -> str:
     if not checks:
-        return "; no second framework is installed to check it, so a fault that it has in float64 as well is not seen"
+        return "; no second framework has checked it, so a fault that it has in float64 as well is not seen"
     said: list[str] = []
     for check in checks:
         if check.failure is not None:

@@ -48,11 +48,11 @@ class Worker:
     def _start(self, command: Command) -> Answer:
         """Draw the weights and the batch."""
         subject, model, device = self._model(command)
-        from unidl.agreement.start import draw_start
+        from unidl.agreement.start import draw_start, loss_names
 
         with self._ready().on(device):
             draw_start(model, subject, command["seed"]).save(Path(command["start"]))
-        return {"model": model.name, "parameters": int(model.count_params()), "loss": _loss_name(model)}
+        return {"model": model.name, "parameters": int(model.count_params()), "loss": ", ".join(loss_names(model))}
 
     def _oracle(self, command: Command) -> Answer:
         """Compute the values in float64, and the bounds around them for each precision."""
@@ -84,15 +84,14 @@ class Worker:
 
     def _trial(self, command: Command) -> Answer:
         """Compute the values as a person would who trains with this implementation, on a device in a precision."""
-        from unidl import precision as precisions
 
         _, model, device = self._model(command)
         from unidl.agreement.files import write
         from unidl.agreement.trial import Trial, adapter_kernels, all_values
+        from unidl.training.running_precision import precision_of
 
         backend = self._ready()
-        _require_precision(model, command["precision"])
-        chosen = precisions.resolve(command["precision"], device)
+        chosen = precision_of(model, command["precision"], device)
         with backend.on(device), backend.precision(chosen):
             trial = Trial(model, _read(command), command["steps"])
             if command["implementation"] == "keras":
@@ -153,30 +152,10 @@ def _load(name: str, *, float64: bool) -> Backend:
     return backend
 
 
-def _require_precision(model: keras.Model, wanted: str) -> None:
-    """Raise `ModelError` if the model was built in a precision of its own, and that is another one."""
-    from unidl.errors import ModelError
-    from unidl.models.records import record_of
-
-    architecture = record_of(model).architecture
-    own = None if architecture is None else architecture.arguments.get("precision")
-    if own not in (None, "auto", wanted):
-        raise ModelError(
-            f"the model was built with precision={own!r}, so it cannot be verified in {wanted!r}: use --precision {own}"
-        )
-
-
 def _read(command: Command) -> Start:
     from unidl.agreement.start import Start
 
     return Start.load(Path(command["start"]))
-
-
-def _loss_name(model: Any) -> str:
-    import keras
-
-    names = [getattr(loss, "name", None) or getattr(loss, "__name__", loss) for loss in keras.tree.flatten(model.loss)]
-    return ", ".join(map(str, names))
 
 
 def _layers(model: keras.Model, oracle: Any) -> list[Mapping[str, Any]]:

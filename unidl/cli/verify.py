@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unidl.agreement.certificate import Certificate
+    from unidl.errors import UnidlError
 
 DISAGREES = 10
 """No error of the program, and no success: what it was asked to find."""
@@ -78,22 +79,29 @@ def register(subparsers: options.Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Verify and report. Exit code 0 only if all agree, 10 if something does not."""
     from unidl.agreement.output import write
+    from unidl.notices import notice
     from unidl.reports import require_writable
 
     if arguments.out is not None:
         require_writable(arguments.out)
-    certificates = _verified(arguments)
+    certificates, failures = _verified(arguments)
     _report(certificates, arguments)
-    if arguments.out is not None:
+    if arguments.out is not None and certificates:
         for file in write(arguments.out, certificates):
-            sys.stderr.write(f"unidl: wrote {file}\n")
+            notice(f"wrote {file}")
+    for error in failures:
+        sys.stderr.write(f"unidl: {error}\n")
+    if failures:
+        return failures[0].exit_code
     return 0 if all(one.agrees for one in certificates) else DISAGREES
 
 
-def _verified(arguments: argparse.Namespace) -> list[Certificate]:
+def _verified(arguments: argparse.Namespace) -> tuple[list[Certificate], list[UnidlError]]:
+    """The certificates, and why there are none of the other subjects."""
     from unidl.agreement.certify import Verifier
     from unidl.agreement.request import requested
     from unidl.agreement.subject import Subject
+    from unidl.errors import UnidlError
     from unidl.notices import notice
 
     shape, dtype = arguments.input or (None, "float32")
@@ -104,10 +112,17 @@ def _verified(arguments: argparse.Namespace) -> list[Certificate]:
     for subject in subjects:
         subject.require_there()
     settings = requested(arguments.backends, arguments.devices, arguments.precisions, arguments.by)
+    certificates: list[Certificate] = []
+    failures: list[UnidlError] = []
     with Verifier(notice) as verifier:
-        return [
-            verifier.certificate(subject, settings, steps=arguments.steps, seed=arguments.seed) for subject in subjects
-        ]
+        for subject in subjects:
+            try:
+                found = verifier.certificate(subject, settings, steps=arguments.steps, seed=arguments.seed)
+            except UnidlError as error:
+                failures.append(error)
+            else:
+                certificates.append(found)
+    return certificates, failures
 
 
 def _report(certificates: Sequence[Certificate], arguments: argparse.Namespace) -> None:

@@ -73,7 +73,7 @@ class WorkerProcess:
         return answer
 
     def close(self) -> None:
-        """End the process, at once if it does not end by itself."""
+        """End the process at once."""
         process = self._process
         if process.poll() is None:
             process.kill()

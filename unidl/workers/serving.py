@@ -29,10 +29,10 @@ def serve(answer: Callable[[Command], Answer]) -> None:
             if command["command"] == "stop":
                 return
             try:
-                found = answer(command)
+                line = json.dumps(answer(command))
             except Exception as error:  # noqa: BLE001 - whatever a framework raises is told to the parent
-                found = {"error": uncoloured(f"{type(error).__name__}: {error}")}
-            out.write(json.dumps(found) + "\n")
+                line = json.dumps({"error": uncoloured(f"{type(error).__name__}: {error}")})
+            out.write(line + "\n")
             out.flush()
 
 

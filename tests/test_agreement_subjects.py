@@ -1,0 +1,66 @@
+"""Models of every kind can be verified, or are refused with the reason.
+
+Without this the certificate is for the models of this library alone, or says that all agree about nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unidl import registry
+from unidl.agreement.certify import Setting, Verifier
+from unidl.agreement.subject import Subject
+from unidl.workers.process import WorkerError
+
+MODELS = Path(__file__).parent / "verified_models.py"
+BACKEND = registry.current().name
+
+
+@pytest.fixture(scope="module")
+def verifier():
+    with Verifier() as found:
+        yield found
+
+
+def certificate(verifier, name: str, precision: str = "float32", **options):
+    settings = [Setting(BACKEND, "cpu", precision, "unidl")]
+    return verifier.certificate(Subject(f"{MODELS}:{name}", **options), settings, steps=2, confirm=False)
+
+
+@pytest.mark.parametrize(("name", "options"), [("own", {"input_shape": (5,)}), ("sequential", {}), ("several", {})])
+def test_a_model_of_any_kind_is_verified(verifier, name: str, options):
+    found = certificate(verifier, name, **options)
+    assert found.agrees, [(trial.failure, found.fault(trial)) for trial in found.trials]
+    assert {one.kind for one in found.trials[0].differences} >= {"output", "loss", "gradient", "weight", "losses"}
+    assert (found.silenced == ("dropout#0",)) == (name == "sequential")
+
+
+def test_each_call_of_a_shared_layer_counts(verifier):
+    places = [one.place for one in certificate(verifier, "several").trials[0].differences if one.kind == "output"]
+    assert {"shared", "shared call 2"} <= set(places)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("own", "--input 32,32,3, or --input 20:int32 for tokens"),
+        ("infinite", "is not finite for a random batch. Compile it with"),
+        ("restless", "draws random numbers in inference as well"),
+        ("frozen", "no weight of it learns"),
+    ],
+)
+def test_what_cannot_be_verified_says_why(verifier, name: str, reason: str):
+    with pytest.raises(WorkerError) as caught:
+        certificate(verifier, name)
+    assert reason in str(caught.value)
+    assert f"\n  {BACKEND}: ModelError" in str(caught.value)
+
+
+def test_a_precision_that_is_not_that_of_the_layers_is_no_agreement(verifier):
+    """bfloat16 would be held to the bound of float32, or float32 be certified as bfloat16."""
+    [trial] = certificate(verifier, "half_precision").trials
+    assert "were built in 'mixed_bfloat16'" in str(trial.failure)
+    assert not certificate(verifier, "half_precision").agrees
+    assert certificate(verifier, "half_precision", "mixed_bfloat16").agrees

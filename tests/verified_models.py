@@ -1,0 +1,82 @@
+"""Models of the kinds that people write. A worker imports this file; it is no test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+
+@dataclass
+class Sizes:
+    """Found by its module only if that is known to Python."""
+
+    hidden: int = 4
+
+
+class Own(keras.Model):
+    """Says nothing of its inputs, and has its weights once it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = layers.Dense(Sizes().hidden, activation="relu")
+        self.last = layers.Dense(2)
+
+    def call(self, x):
+        return self.last(1.0 - self.first(x))
+
+
+class Restless(layers.Layer):
+    """Draws in inference as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator(0)
+
+    def call(self, x):
+        return x + keras.random.normal(ops.shape(x), seed=self.seeds)
+
+
+def own():
+    return Own()
+
+
+def sequential():
+    return keras.Sequential([keras.Input((5,)), layers.Dense(3), layers.Dropout(0.3), layers.Dense(2)])
+
+
+def several():
+    """Two inputs, two outputs, a layer that is called twice by keyword, and losses in another order than outputs."""
+    numbers, tokens = keras.Input((4,), name="numbers"), keras.Input((6,), dtype="int32", name="tokens")
+    shared = layers.Dense(3, name="shared")
+    words = layers.GlobalAveragePooling1D()(layers.Embedding(5, 4)(tokens))
+    both = 1.0 - layers.Concatenate()([shared(inputs=numbers), shared(words)]) * 2.0
+    outputs = {
+        "scores": layers.Dense(3, activation="softmax", name="scores")(both),
+        "age": layers.Dense(1, name="age")(both),
+    }
+    model = keras.Model({"numbers": numbers, "tokens": tokens}, outputs)
+    model.compile("sgd", {"scores": "SparseCategoricalCrossentropy", "age": "mse"})
+    return model
+
+
+def infinite():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, ops.log(layers.Dense(3)(inputs)))
+
+
+def restless():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, Restless()(layers.Dense(3)(inputs)))
+
+
+def frozen():
+    model = sequential()
+    model.trainable = False
+    return model
+
+
+def half_precision():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, layers.Dense(3, dtype="mixed_bfloat16")(inputs))
