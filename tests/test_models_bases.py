@@ -105,8 +105,8 @@ def test_a_transfer_model_is_a_base_again(cnn, pooling):
     assert same(weights(base_of(second)), weights(base_of(first)))
 
 
-def test_a_directory_is_loaded_by_the_trainers_own_loader(cnn, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "unidl.training", SimpleNamespace(load_model=lambda path: cnn))
+def test_a_directory_is_loaded_by_load_model(cnn, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "unidl.saving", SimpleNamespace(load_model=lambda path: cnn))
     for path in (tmp_path, str(tmp_path)):
         model = build_transfer(path, classes=2)
         assert same(weights(base_of(model)), weights(cnn)[: len(base_of(model).weights)])
