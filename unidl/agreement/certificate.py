@@ -108,6 +108,5 @@ class Certificate:
 
 
 def _difference(one: Difference) -> dict[str, Any]:
-    """JSON has no number for an error that is none."""
-    error = one.error if math.isfinite(one.error) else "not a number, or of another shape"
-    return asdict(one) | {"error": error, "verdict": one.verdict}
+    """JSON has no number for an error that is none: of a value that is NaN, missing or of another shape."""
+    return asdict(one) | {"error": one.error if math.isfinite(one.error) else None, "verdict": one.verdict}

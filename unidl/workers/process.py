@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 from unidl.errors import UnidlError
@@ -77,14 +78,18 @@ class WorkerProcess:
         process = self._process
         if process.poll() is None:
             process.kill()
-        process.wait(STOP_SECONDS)
+        with suppress(subprocess.TimeoutExpired):  # it may wait for a device that does not answer
+            process.wait(STOP_SECONDS)
         self._reader.join(STOP_SECONDS)
         for stream in (process.stdin, process.stdout, self._errors):
             _close(stream)
 
     def _death(self) -> str:
         """How it ended, with its last words."""
-        exit_code = self._process.wait(STOP_SECONDS)
+        try:
+            exit_code = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "it has closed its output and does not end"
         if exit_code < 0:
             how = f"killed by signal {-exit_code} ({signal.strsignal(-exit_code)})"
             if -exit_code == getattr(signal, "SIGKILL", None):
