@@ -6,7 +6,7 @@ Imports Keras: import it only where a backend is already in use.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,8 +16,8 @@ from unidl.agreement.files import Bounds, Quantity, Values, deviations
 from unidl.agreement.normalizing import normalization_noise
 from unidl.agreement.start import Start
 from unidl.agreement.tolerance import COVERAGE, SAMPLES, amplitude, positions, step_terms, terms
-from unidl.agreement.trial import Step, Trial, all_values, record
-from unidl.agreement.watching import Place, watched
+from unidl.agreement.trial import Trial
+from unidl.agreement.watching import Place
 from unidl.errors import ModelError
 from unidl.random import stream
 
@@ -31,7 +31,7 @@ class Oracle:
         self._model = model
         self._start = start
         self._trial = trial
-        self._sums: dict[Quantity, float] = {}
+        self._sums: dict[str, float] = {}
         self._positions: dict[str, float] = {}
 
     @property
@@ -41,11 +41,7 @@ class Oracle:
 
     def values(self) -> Values:
         """Return what the model gives, undisturbed."""
-        with watched(self._model, self._measure("output")):
-            self._trial.outputs(_unchanged, training=False)
-        with watched(self._model, self._measure("training output")):
-            self._trial.outputs(_unchanged, training=True)
-        values = all_values(self._trial, self._trial.eagerly)
+        values = self._trial.values(self._trial.eagerly, self._measure)
         for name, value in values.items():
             if not np.isfinite(value).all():
                 raise ModelError(
@@ -73,25 +69,15 @@ class Oracle:
     def _disturbed(self, precision: str, sample: int) -> Values:
         disturb = _Disturbance(precision, sample)
         weights = {name: disturb.weight(name, value) for name, value in self._start.weights.items()}
-
-        def prepare(model: keras.Model) -> Step:
-            return _watched(model, self._trial.eagerly(model), disturb.output)
-
-        found: Values = {}
-        for kind, training in (("output", False), ("training output", True)):
-            with watched(self._model, disturb.output):
-                self._trial.outputs(record(found, kind), training=training, weights=weights)
         rate = disturb.rate(self._model.optimizer)
-        return found | self._trial.gradients(prepare, weights) | self._trial.training(prepare, weights, rate)
+        return self._trial.values(self._trial.eagerly, disturb.output, weights=weights, rate_factor=rate)
 
-    def _measure(self, kind: str) -> Callable[[Place, Any, Any, Any], Any]:
-        def see(place: Place, operation: Any, inputs: Any, value: Any) -> Any:
-            if hasattr(value, "shape"):
-                self._sums[Quantity(kind, str(place))] = terms(operation, inputs, value)
-                self._positions[place.path] = max(positions(inputs, value), self._positions.get(place.path, 1))
-            return value
-
-        return see
+    def _measure(self, place: Place, operation: Any, inputs: Any, value: Any) -> Any:
+        """Note how long the sums of a layer are, and leave its output as it is."""
+        if hasattr(value, "shape"):
+            self._sums[str(place)] = terms(operation, inputs, value)
+            self._positions[place.path] = max(positions(inputs, value), self._positions.get(place.path, 1))
+        return value
 
     def _rounding(self, name: Quantity, precision: str) -> float:
         """The error of the last sum that a value comes from, as a share of its size."""
@@ -99,7 +85,7 @@ class Oracle:
             return amplitude("float32", 1)
         if name.kind == "gradient":
             return amplitude(precision, self._places(name.place))
-        return amplitude(precision, self._sums.get(name, len(self._start.x[0])))
+        return amplitude(precision, self._sums.get(name.place, len(self._start.x[0])))
 
     def _places(self, weight: str) -> float:
         """Over how many places the gradient of a weight is summed: those of its layer, or of the one around that."""
@@ -146,18 +132,6 @@ class _Disturbance:
 
     def _factors(self, drawn: np.random.Generator, shape: Sequence[int], sums: float) -> np.ndarray[Any, Any]:
         return np.asarray(1 + amplitude(self._precision, sums) * drawn.uniform(-1, 1, size=tuple(shape)))
-
-
-def _watched(model: keras.Model, step: Step, see: Any) -> Step:
-    def run() -> float:
-        with watched(model, see):
-            return step()
-
-    return run
-
-
-def _unchanged(place: Place, operation: Any, inputs: Any, value: Any) -> Any:
-    return value
 
 
 def _largest(values: np.ndarray[Any, Any]) -> float:

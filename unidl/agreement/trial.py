@@ -28,8 +28,6 @@ from unidl.training.compiling import ensure_compiled
 
 UNKNOWN_LOSS = "mean_squared_error"
 """Of a model of somebody's that was not compiled."""
-
-
 LOSS_SCALE = 2.0**8
 """Of mixed_float16. With Keras's 2**15 the first steps may overflow, and are left out while the scale shrinks."""
 
@@ -52,26 +50,39 @@ class Trial:
         own = {id(weight) for weight in model.weights}
         self._others = [(one, as_array(one)) for one in model.variables if id(one) not in own]
 
-    def outputs(self, see: See, *, training: bool, weights: Arrays | None = None) -> None:
-        """Compute what the model gives, eagerly; `see` looks at each layer."""
-        self._restore(weights)
-        with watched(self._model, see):
-            self._model(self._x, training=training)
+    def values(
+        self,
+        prepare: Callable[[keras.Model], Step],
+        see: See | None = None,
+        *,
+        weights: Arrays | None = None,
+        rate_factor: float = 1.0,
+    ) -> Values:
+        """Return everything that is compared.
 
-    def gradients(self, prepare: Callable[[keras.Model], Step], weights: Arrays | None = None) -> Values:
-        """Take a step with an optimizer that keeps the gradients. prepare: gives the step of the compiled model."""
-        optimizer = Recorder(1.0)
-        step = self._ready(optimizer, prepare, weights)
+        prepare: gives the step of the compiled model. see: looks at each layer first, and in steps that are taken
+        eagerly as well. weights: instead of those of the start. rate_factor: what the learning rate is multiplied with.
+        """
+        found: Values = {}
+        with nullcontext() if see is None else watched(self._model, see):
+            for kind, training in (("output", False), ("training output", True)):
+                self._restore(weights)
+                with watched(self._model, _record(found, kind)):
+                    self._model(self._x, training=training)
+        steps = prepare if see is None else lambda model: _watched(model, prepare(model), see)
+        return found | self._gradients(steps, weights) | self._training(steps, weights, rate_factor)
+
+    def _gradients(self, prepare: Callable[[keras.Model], Step], weights: Arrays | None) -> Values:
+        """Take a step with an optimizer that keeps the gradients."""
+        step = self._ready(Recorder(1.0), prepare, weights)
         found: Values = {Quantity("loss"): np.asarray(step())}
-        trainable = {id(variable): name for name, variable in named_weights(self._model).items()}
+        names = {id(variable): name for name, variable in named_weights(self._model).items()}
         for variable, gradient in zip(self._model.trainable_variables, recorded(self._model.optimizer), strict=True):
-            found[Quantity("gradient", trainable[id(variable)])] = as_array(gradient)
+            found[Quantity("gradient", names[id(variable)])] = as_array(gradient)
         return found
 
-    def training(
-        self, prepare: Callable[[keras.Model], Step], weights: Arrays | None = None, rate_factor: float = 1.0
-    ) -> Values:
-        """Take steps with the model's own optimizer. rate_factor: what its learning rate is multiplied with."""
+    def _training(self, prepare: Callable[[keras.Model], Step], weights: Arrays | None, rate_factor: float) -> Values:
+        """Take steps with the model's own optimizer."""
         optimizer = _with_rate(type(self._optimizer).from_config(self._optimizer.get_config()), rate_factor)
         step = self._ready(optimizer, prepare, weights)
         found: Values = {}
@@ -193,7 +204,7 @@ def _never_train(layer: Any) -> None:
     layer.call = in_inference
 
 
-def record(found: Values, kind: str) -> See:
+def _record(found: Values, kind: str) -> See:
     """Return what writes each layer's output into `found`."""
 
     def see(place: Any, operation: Any, inputs: Any, value: Any) -> Any:
@@ -204,9 +215,9 @@ def record(found: Values, kind: str) -> See:
     return see
 
 
-def all_values(trial: Trial, prepare: Callable[[keras.Model], Step]) -> Values:
-    """Return everything that is compared."""
-    found: Values = {}
-    trial.outputs(record(found, "output"), training=False)
-    trial.outputs(record(found, "training output"), training=True)
-    return found | trial.gradients(prepare) | trial.training(prepare)
+def _watched(model: keras.Model, step: Step, see: See) -> Step:
+    def run() -> float:
+        with watched(model, see):
+            return step()
+
+    return run

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,25 +68,24 @@ class Worker:
             write(Path(command["out"]), values)
             for precision, path in command["bounds"].items():
                 write(Path(path), oracle.bounds(values, precision))
-        return {"layers": _layers(model, oracle), "silenced": trial.silenced, "versions": self._ready().versions()}
+        return {"layers": _layers(model, oracle), "silenced": trial.silenced}
 
     def _check(self, command: Command) -> Answer:
         """Compute the values in float64."""
         _, model, device = self._model(command)
         from unidl.agreement.files import write
-        from unidl.agreement.trial import Trial, adapter_kernels, all_values
+        from unidl.agreement.trial import Trial, adapter_kernels
 
         with self._ready().on(device), adapter_kernels(device):
             trial = Trial(model, _read(command), command["steps"])
-            write(Path(command["out"]), all_values(trial, trial.eagerly))
+            write(Path(command["out"]), trial.values(trial.eagerly))
         return {}
 
     def _trial(self, command: Command) -> Answer:
         """Compute the values as a person would who trains with this implementation, on a device in a precision."""
-
         _, model, device = self._model(command)
         from unidl.agreement.files import write
-        from unidl.agreement.trial import Trial, adapter_kernels, all_values
+        from unidl.agreement.trial import Trial, adapter_kernels
         from unidl.training.running_precision import precision_of
 
         backend = self._ready()
@@ -95,12 +93,12 @@ class Worker:
         with backend.on(device), backend.precision(chosen):
             trial = Trial(model, _read(command), command["steps"])
             if command["implementation"] == "keras":
-                values = all_values(trial, trial.by_keras)
+                values = trial.values(trial.by_keras)
             else:
                 with adapter_kernels(device):
-                    values = all_values(trial, lambda compiled: trial.by_loop(compiled, device))
+                    values = trial.values(lambda compiled: trial.by_loop(compiled, device))
             write(Path(command["out"]), values)
-        return {"device": asdict(device), "versions": backend.versions()}
+        return {"versions": backend.versions()}
 
     def _model(self, command: Command) -> tuple[Any, keras.Model, Device]:
         """The subject, its model compiled on the device, and the device."""
