@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from unidl import registry
-from unidl.agreement.certify import Setting, Verifier
+from unidl.agreement.certificate import Setting
+from unidl.agreement.certify import Verifier
 from unidl.agreement.subject import Subject
 
 INSTALLED = [status.name for status in registry.backends() if status.installed]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from unidl import registry
-from unidl.agreement.certify import Setting, Verifier
+from unidl.agreement.certificate import Setting
+from unidl.agreement.certify import Verifier
 from unidl.agreement.subject import Subject
 
 registry.current()

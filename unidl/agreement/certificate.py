@@ -14,20 +14,25 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A backend, as a person would train with it. implementation: "unidl", our loop and its kernels, or "keras".
-    failure: why nothing was computed, None if something was."""
+class Setting:
+    """One way to compute a model, as a person would. implementation: "unidl", our loop and its kernels, or "keras"."""
 
     backend: str
     device: str
     precision: str
     implementation: str
-    differences: tuple[Difference, ...] = ()
-    failure: str | None = None
-    versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __str__(self) -> str:
         return f"{self.backend}, {self.device}, {self.precision}, {self.implementation}"
+
+
+@dataclass(frozen=True)
+class Trial(Setting):
+    """What a setting gave, beside the oracle. failure: why nothing was computed, None if something was."""
+
+    differences: tuple[Difference, ...] = ()
+    failure: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def agrees(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import Any
 
 import unidl
 from unidl import registry
-from unidl.agreement.certificate import Certificate, Check, Trial
+from unidl.agreement.certificate import Certificate, Check, Setting, Trial
 from unidl.agreement.files import Bounds, Values, deviations, read_bounds, read_values
 from unidl.agreement.start import ROWS
 from unidl.agreement.subject import Subject
@@ -31,19 +31,6 @@ FEW_SUBJECTS = 16
 """After so many a process is replaced: frameworks keep what they have compiled, some 50 MB a model."""
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One trial that is asked for."""
-
-    backend: str
-    device: str
-    precision: str
-    implementation: str
-
-    def __str__(self) -> str:
-        return f"{self.backend}, {self.device}, {self.precision}, {self.implementation}"
 
 
 class Verifier:

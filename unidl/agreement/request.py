@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from unidl import precision, registry
-from unidl.agreement.certify import Setting
+from unidl.agreement.certificate import Setting
 from unidl.doctor.nvidia import gpus
 from unidl.errors import BackendError, UsageError
 

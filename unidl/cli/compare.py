@@ -13,16 +13,12 @@ from unidl.cli.numbers import names, positive_number, positive_whole
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rich.console import Console
-
     from unidl.compare.measure import Groups, Plan
     from unidl.compare.results import Run
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 NOTHING_MEASURED = 1
-WIDTH = 120
-"""Of the table where stdout is no terminal."""
 
 
 def register(subparsers: options.Subparsers) -> None:
@@ -189,6 +185,7 @@ def _measured(
 def _report(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
     import json
 
+    from unidl.cli.console import report_console
     from unidl.compare.output import write_all
     from unidl.compare.report import draw
     from unidl.compare.results import to_json
@@ -196,7 +193,7 @@ def _report(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
     if arguments.json:
         sys.stdout.write(json.dumps(to_json(runs), indent=2, allow_nan=False) + "\n")
     else:
-        draw(runs, _console())
+        draw(runs, report_console())
     if arguments.out is not None:
         for line in write_all(arguments.out, runs):
             sys.stderr.write(f"unidl: {line}\n")
@@ -206,12 +203,6 @@ def _exit_code(found: Run) -> int:
     if found.interrupted:
         return INTERRUPTED
     return 0 if any(one.failure is None for one in found.measurements) else NOTHING_MEASURED
-
-
-def _console() -> Console:
-    from unidl.cli.console import plain_console
-
-    return plain_console(None if sys.stdout.isatty() else WIDTH)
 
 
 def _asked_device() -> str:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 DISAGREES = 10
 """No error of the program, and no success: what it was asked to find."""
-WIDTH = 120
-"""Of the table where stdout is no terminal."""
 
 
 def register(subparsers: options.Subparsers) -> None:
@@ -128,12 +126,12 @@ def _verified(arguments: argparse.Namespace) -> tuple[list[Certificate], list[Un
 def _report(certificates: Sequence[Certificate], arguments: argparse.Namespace) -> None:
     from unidl.agreement.output import to_json
     from unidl.agreement.report import draw
-    from unidl.cli.console import plain_console
+    from unidl.cli.console import report_console
 
     if arguments.json:
         sys.stdout.write(to_json(certificates) + "\n")
     else:
-        draw(certificates, plain_console(None if sys.stdout.isatty() else WIDTH))
+        draw(certificates, report_console())
 
 
 def _row(words: str) -> tuple[tuple[int, ...], str]:
