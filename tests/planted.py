@@ -10,8 +10,8 @@ from functools import partial
 import keras
 from keras import ops
 
+from unidl.layers import Dropout
 from unidl.models import initialise
-from unidl.models.noise import Dropout
 
 
 def images():

@@ -8,8 +8,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from unidl.layers import Dropout
 from unidl.models import initialise
-from unidl.models.noise import Dropout
 from unidl.random import stream
 
 ACTIVATIONS = ("relu", "tanh", "gelu", "selu", "softplus", "sigmoid", "elu", "silu", "leaky_relu", "hard_sigmoid")

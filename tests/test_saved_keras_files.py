@@ -85,7 +85,7 @@ try:
     keras.saving.load_model({str(tmp_path / "a.keras")!r})
 except TypeError as error:
     print("Dropout" in str(error))
-import unidl.models.noise
+import unidl.layers
 print(keras.saving.load_model({str(tmp_path / "a.keras")!r}).name)
 """
     assert python(code, KERAS_BACKEND=keras.backend.backend()).split() == ["True", "cnn"]

@@ -23,6 +23,11 @@ STEPS = 1024
 GATHERED_STEPS = 16
 """Batches that are gathered on the host at a time, of data too large for the device."""
 
+LACKS_XLA_ON_TENSORFLOW = tuple(
+    getattr(keras.layers, f"Random{name}") for name in ("Perspective", "Rotation", "Shear", "Translation", "Zoom")
+)
+"""Layers that Keras calls not compilable on every backend, since TensorFlow's XLA has no ImageProjectiveTransform."""
+
 RESIDENT_SHARE = 0.5
 """Data that fits into this share of the GPU memory that is free stays there."""
 
@@ -63,9 +68,8 @@ class JaxLoop:
             for name in ("train_step", "compute_metrics", "get_metrics_result")
         )
         compiled = jax.jit
-        if model.run_eagerly or not model.jit_compile:
-            cause = "run_eagerly=True" if model.run_eagerly else "jit_compile=False"
-            self.why_not_compiled = f"the model was compiled with {cause}"
+        self.why_not_compiled = _why_not_jitted(model)
+        if self.why_not_compiled is not None:
             self.steps_per_dispatch = 1
             compiled = _uncompiled
         self._train_one = compiled(self._train_step, donate_argnums=0)
@@ -256,6 +260,20 @@ def _convolves(jaxpr: Any) -> bool:
         if any(_convolves(inner) for inner in jaxprs_in_params(equation.params)):
             return True
     return False
+
+
+def _why_not_jitted(model: Any) -> str | None:
+    """A sentence, if somebody asked for no compilation or a layer cannot be compiled."""
+    if model.run_eagerly:
+        return "the model was compiled with run_eagerly=True"
+    if model.jit_compile:
+        return None
+    refused = [layer for layer in model._flatten_layers() if not layer.supports_jit]
+    held = [layer for layer in refused if not isinstance(layer, LACKS_XLA_ON_TENSORFLOW)]
+    if held:
+        return f"Keras says that the layer '{held[0].name}' cannot be compiled"
+    # Keras keeps no trace of whether its user or such a layer said no; run_eagerly=True still says it.
+    return None if refused else "the model was compiled with jit_compile=False"
 
 
 def _uncompiled(function: Any, **_: Any) -> Any:

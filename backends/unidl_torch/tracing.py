@@ -72,15 +72,15 @@ class Step:
         return self._by_keras(batch)
 
     def _trace(self, key: Any, batch: Tree) -> Tree:
-        """Trace the step, and take it both ways."""
+        """Trace the step, and take it both ways; copies of the batch, since a layer may write to it."""
         variables = _unique(self._variables())
         try:
-            traced = Traced(self._compute, variables, batch, gradients=self._gradients)
+            traced = Traced(self._compute, variables, _copied(batch), gradients=self._gradients)
         except Exception as error:  # noqa: BLE001 - a model's own code may raise anything; the reason is kept
             said = str(error).strip() or type(error).__name__
             self.why_not_traced = f"the step cannot be traced: {said.splitlines()[0].partition('. ')[0]}"
             return self._by_keras(batch)
-        values, found = traced.tried(batch)
+        values, found = traced.tried(_copied(batch))
         self.why_not_traced, results = disagreement(variables, values, found, lambda: self._by_keras(batch))
         if self.why_not_traced is None:
             self._traced[key] = traced
@@ -255,6 +255,10 @@ def _near(way: torch.Tensor, apart: torch.Tensor, share: float, scale: torch.Ten
 def _unique(variables: Sequence[keras.Variable]) -> list[keras.Variable]:
     """The variables in their order, each once."""
     return list({id(variable): variable for variable in variables}.values())
+
+
+def _copied(batch: Tree) -> Tree:
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf.clone(), batch)
 
 
 def _leaves(tree: Tree) -> Leaves:

@@ -34,7 +34,7 @@ def layers_in(precision: str | None) -> Iterator[str]:
 
 def dropout_layer(rate: float, seed: int, name: str, policy: str) -> keras.layers.Layer:
     """Return a dropout layer whose masks come from the model's seed and the layer's name, on every backend alike."""
-    from unidl.models.noise import Dropout
+    from unidl.layers import Dropout
 
     return Dropout(rate, seed=derived_seed(seed, "dropout", name), dtype=policy, name=name)
 

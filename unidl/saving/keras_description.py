@@ -59,7 +59,7 @@ def from_keras_description(
     import keras
     from keras.src.saving.serialization_lib import ObjectSharingScope, SafeModeScope
 
-    import unidl.models.noise  # noqa: F401 - registers the dropout of our builders, which a stranger's model may hold
+    import unidl.layers  # noqa: F401 - registers the layers of unidl, which a stranger's model may hold
 
     try:
         model_only = without_compilation(dict(description))

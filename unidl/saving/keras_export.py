@@ -21,7 +21,7 @@ def save_keras(model: keras.Model, path: str | Path) -> Path:
 
     Keras itself overwrites in place, and so leaves no model at all if it is killed or the disk is full; here the file
     that was there stays until the new one is whole. A model of our builders with dropout has a layer of ours: a plain
-    Keras process runs `import unidl.models.noise` before it loads the `.keras` file. What unidl knows beside the model,
+    Keras process runs `import unidl.layers` before it loads the `.keras` file. What unidl knows beside the model,
     the names of classes and the vocabulary, is in no file of Keras's.
 
     Raises `SavedModelError` if the path ends in something else, is no file, or cannot be written.

@@ -242,14 +242,14 @@ class Trainer:
         return split
 
     def _tell_of_foreign_draws(self) -> None:
-        from unidl.models.noise import foreign_draws
+        from unidl.layers import foreign_draws
 
         paths = foreign_draws(self.model)
         if paths:
             names = ", ".join(f"'{path}'" for path in paths)
             notice(
-                f"{self.model.name}: {names} draw from Keras's own stream, which is another one on each backend; the "
-                "dropout of unidl's builders is the same on all of them"
+                f"{self.model.name}: {names} draw from Keras's own stream, which is another one on each backend; those "
+                "of unidl.layers, as in unidl's builders, draw the same on all of them"
             )
 
     def _title(self) -> str:

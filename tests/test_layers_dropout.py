@@ -15,7 +15,8 @@ from unidl import build_cnn, build_lstm, registry
 
 registry.current()
 keras = import_module("keras")  # only now, since the backend decides on which framework it runs
-noise = import_module("unidl.models.noise")
+layers = import_module("unidl.layers")
+draw = import_module("unidl.layers.draws")
 
 DRAWS = 10_000_000
 SIGMAS = 5.0
@@ -24,7 +25,7 @@ SIGMAS = 5.0
 
 def mask(shape, seed, number, keep=0.7):
     place = keras.ops.convert_to_tensor
-    found = noise.keep_mask(shape, place(seed, dtype="int32"), place(number, dtype="int32"), keep)
+    found = draw.keep_mask(shape, draw.Key(place(seed, dtype="int32"), place(number, dtype="int32")), keep)
     return np.asarray(keras.ops.convert_to_numpy(found))
 
 
@@ -82,7 +83,7 @@ def correlation(one, other):
 
 def test_the_layer_is_dropout():
     """Values that stay grow, so that their sum stays; each call in training has a mask of its own, no other has one."""
-    layer = noise.Dropout(0.25, seed=5)
+    layer = layers.Dropout(0.25, seed=5)
     x = np.ones((100, 40), np.float32)
     first, second = (np.asarray(keras.ops.convert_to_numpy(layer(x, training=True))) for _ in range(2))
     np.testing.assert_array_equal(np.unique(first), np.float32([0, 1 / 0.75]))
@@ -103,7 +104,7 @@ def test_every_backend_drops_these_units():
         (0.25, (6, 5, 4), (None, 1, None)),
         (0.9, (1, 4097), None),
     ):
-        layer = noise.Dropout(rate, noise_shape=noise_shape, seed=11)
+        layer = layers.Dropout(rate, noise_shape=noise_shape, seed=11)
         for _ in range(5):
             dropped = layer(np.ones(shape, np.float32), training=True)
             kept.append(np.asarray(keras.ops.convert_to_numpy(dropped)).ravel() > 0)
@@ -117,7 +118,7 @@ def test_a_compiled_run_drops_what_the_calls_of_the_layer_would():
 
     steps, size = 20, 50
     inputs = keras.Input((steps * size,))
-    values = noise.Dropout(0.25, seed=5)(inputs)
+    values = layers.Dropout(0.25, seed=5)(inputs)
     outputs = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")(values)
     model = keras.Model(inputs, outputs)
     x = np.repeat(np.eye(steps, dtype=np.float32), size, axis=1)
@@ -130,7 +131,7 @@ def test_a_compiled_run_drops_what_the_calls_of_the_layer_would():
 
 
 def test_whole_channels_drop_where_asked():
-    layer = noise.Dropout(0.5, noise_shape=(None, 1, None), seed=5)
+    layer = layers.Dropout(0.5, noise_shape=(None, 1, None), seed=5)
     dropped = np.asarray(keras.ops.convert_to_numpy(layer(np.ones((6, 5, 4), np.float32), training=True)))
     assert (dropped == dropped[:, :1]).all()
     assert 0 < dropped.mean() < 2
@@ -144,21 +145,21 @@ def test_a_model_with_layers_of_keras_is_told_which_of_them_draw_elsewhere(caplo
 
     inputs = keras.Input((6,), dtype="int32")
     values = keras.layers.Embedding(5, 4)(inputs)
-    values = noise.Dropout(0.1, seed=1, name="ours")(keras.layers.LSTM(4, name="quiet")(values))
+    values = layers.Dropout(0.1, seed=1, name="ours")(keras.layers.LSTM(4, name="quiet")(values))
     values = keras.layers.Dropout(0.1, name="stock")(values)
     model = keras.Model(inputs, keras.layers.Dense(1)(values), name="mixed")
-    assert noise.foreign_draws(model) == ["stock"]
+    assert layers.foreign_draws(model) == ["stock"]
     with caplog.at_level(logging.INFO, logger="unidl"):
         Trainer(model, loss="mse").fit((np.ones((4, 6), np.int32), np.ones((4, 1))), progress="quiet")
     assert "mixed: 'stock' draw from Keras's own stream" in caplog.text
-    assert noise.foreign_draws(build_cnn((18, 18, 1), 3, dropout=0.2)) == []
+    assert layers.foreign_draws(build_cnn((18, 18, 1), 3, dropout=0.2)) == []
 
 
 def test_builders_use_it_and_it_can_be_saved_by_keras(tmp_path):
     for model in (build_cnn((18, 18, 1), 3, dropout=0.2), build_lstm(12, 6, units=4, embedding_size=4, dropout=0.2)):
         dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
         assert dropouts
-        assert all(type(layer) is noise.Dropout for layer in dropouts)
+        assert all(type(layer) is layers.Dropout for layer in dropouts)
         model.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras")
         shape = (2, *model.input_shape[1:])

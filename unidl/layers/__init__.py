@@ -1,0 +1,44 @@
+"""Layers that draw random numbers, the same bits on every backend: dropout, noise, and augmentation of images.
+
+They are Keras's own layers of these names, whose draws come from `unidl.layers.draws`. Importing this package imports
+Keras, on the backend in use: the first call that needs one decides which, as everywhere.
+"""
+
+from unidl import registry
+
+registry.current()  # before Keras is imported, which would settle the backend by itself
+
+from unidl.layers.augmentation import (  # noqa: E402
+    RandomBrightness,
+    RandomContrast,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
+from unidl.layers.dropout import (  # noqa: E402
+    AlphaDropout,
+    Dropout,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
+from unidl.layers.gaussian import GaussianDropout, GaussianNoise  # noqa: E402
+from unidl.layers.own_stream import foreign_draws  # noqa: E402
+
+__all__ = [
+    "AlphaDropout",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "foreign_draws",
+]
