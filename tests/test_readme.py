@@ -54,7 +54,7 @@ def test_every_extra_exists():
     assert extras <= set(metadata.metadata("unidl").get_all("Provides-Extra"))
 
 
-@pytest.mark.slow
+@pytest.mark.agree
 def test_every_other_command_runs_in_order(tmp_path, monkeypatch):
     """In one folder, one after the other, as a reader pastes them; with fewer epochs of the long one."""
     (tmp_path / "examples").mkdir()
@@ -76,9 +76,9 @@ def test_every_other_command_runs_in_order(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
-    """The blocks share a folder, as the third takes the run that the first saved."""
+    """The blocks share a folder, as one takes the run that the first saved."""
     monkeypatch.chdir(tmp_path)
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
     for block in blocks("python"):
         exec(compile("from unidl.data.dataset import take\n" + shortened(block), "README.md", "exec"), {})
     assert (tmp_path / "runs/cnn/weights.safetensors").exists()
