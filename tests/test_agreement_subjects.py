@@ -30,7 +30,15 @@ def certificate(verifier, name: str, precision: str = "float32", **options):
     return verifier.certificate(Subject(f"{MODELS}:{name}", **options), settings, steps=2, confirm=False)
 
 
-@pytest.mark.parametrize(("name", "options"), [("own", {"input_shape": (5,)}), ("sequential", {}), ("several", {})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("own", {"input_shape": (5,)}),
+        ("sequential", {}),
+        ("several", {}),
+        ("grouped", {"input_shape": (4, 6)}),
+    ],
+)
 def test_a_model_of_any_kind_is_verified(verifier, name: str, options):
     found = certificate(verifier, name, **options)
     assert found.agrees, [(trial.failure, found.fault(trial)) for trial in found.trials]

@@ -27,10 +27,10 @@ def normalization_noise(operation: Any, inputs: Any, noise: Noise) -> Any:
     x = next((leaf for leaf in keras.tree.flatten(inputs) if hasattr(leaf, "shape")), None)
     if x is None:
         return None
-    axes, groups = _normalized(operation, len(x.shape))
-    if axes is None:
+    shape, axes = _normalized(operation, tuple(x.shape))
+    if not axes:
         return None
-    parts = x if groups is None else ops.reshape(x, (*x.shape[:-1], groups, x.shape[-1] // groups))
+    parts = ops.reshape(x, shape)
     variance = ops.stop_gradient(ops.var(parts, axis=axes, keepdims=True))
     slope = ops.reshape(_slope(operation, x, parts, variance), parts.shape)
     still, mean = ops.stop_gradient(parts), ops.mean(parts, axis=axes, keepdims=True)
@@ -61,13 +61,17 @@ def _slope(operation: Any, x: Any, parts: Any, variance: Any) -> Any:
     return slope if gamma is None else slope * ops.reshape(ops.convert_to_tensor(gamma), shape)
 
 
-def _normalized(operation: Any, rank: int) -> tuple[tuple[int, ...] | None, int | None]:
-    """The axes over which a layer normalizes, None if it does not, and into how many groups it cuts the last one."""
+def _normalized(operation: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shape that a layer gives its inputs, of this shape, and the axes of that over which it normalizes; none if it
+    does not."""
+    rank = len(shape)
     if isinstance(operation, keras.layers.BatchNormalization):
-        return tuple(axis for axis in range(rank) if axis != operation.axis % rank), None
+        return shape, tuple(axis for axis in range(rank) if axis != operation.axis % rank)
     if isinstance(operation, keras.layers.LayerNormalization):
         axes = [operation.axis] if isinstance(operation.axis, int) else operation.axis
-        return tuple(axis % rank for axis in axes), None
-    if isinstance(operation, keras.layers.GroupNormalization) and operation.axis in (-1, rank - 1):
-        return (*range(1, rank - 1), rank), operation.groups
-    return None, None
+        return shape, tuple(axis % rank for axis in axes)
+    if isinstance(operation, keras.layers.GroupNormalization):
+        axis, groups = operation.axis % rank, operation.groups
+        cut = (*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+        return cut, tuple(other for other in range(1, rank + 1) if other != axis)
+    return shape, ()
