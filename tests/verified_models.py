@@ -62,6 +62,11 @@ def sequential():
     return keras.Sequential([keras.Input((5,)), layers.Dense(3), layers.Dropout(0.3), layers.Dense(2)])
 
 
+def of_three_rows():
+    inputs = keras.Input(batch_shape=(3, 4))
+    return keras.Model(inputs, layers.Dense(2)(inputs))
+
+
 def several():
     """Two inputs, two outputs, a layer that is called twice by keyword, and losses in another order than outputs."""
     numbers, tokens = keras.Input((4,), name="numbers"), keras.Input((6,), dtype="int32", name="tokens")

@@ -29,8 +29,9 @@ def compute_in_float64() -> None:
         found = find(identifier)
         return keras.dtype_policies.DTypePolicy("float64") if found.compute_dtype in FLOATS else found
 
-    def make_input_in_float64(self: Any, *shape: Any, dtype: Any = None, **options: Any) -> None:
-        make_input(self, *shape, dtype="float64" if str(dtype) in FLOATS else dtype, **options)
+    # Not `*shape`: Keras puts the values by their names, and would take the keyword of that name for these.
+    def make_input_in_float64(self: Any, *positional: Any, dtype: Any = None, **options: Any) -> None:
+        make_input(self, *positional, dtype="float64" if str(dtype) in FLOATS else dtype, **options)
 
     cast_tensor = ops.cast
 
