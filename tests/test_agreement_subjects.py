@@ -47,6 +47,12 @@ def test_a_model_of_any_kind_is_verified(verifier, name: str, options):
     assert (found.silenced == ("dropout#0",)) == (name == "sequential")
 
 
+def test_the_rows_are_those_that_were_computed(verifier):
+    """A certificate that says more is not of the model as it is."""
+    assert certificate(verifier, "of_three_rows").rows == 3
+    assert certificate(verifier, "several").rows == 4
+
+
 def test_each_call_of_a_shared_layer_counts(verifier):
     places = [one.place for one in certificate(verifier, "several").trials[0].differences if one.kind == "output"]
     assert {"shared", "shared call 2"} <= set(places)

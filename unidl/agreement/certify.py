@@ -14,7 +14,6 @@ import unidl
 from unidl import registry
 from unidl.agreement.certificate import Certificate, Check, Setting, Trial
 from unidl.agreement.files import Bounds, Values, deviations, read_bounds, read_values
-from unidl.agreement.start import ROWS
 from unidl.agreement.subject import Subject
 from unidl.agreement.verdicts import Layer, differences
 from unidl.environment import environment
@@ -112,7 +111,7 @@ class _Verification:
             model=described["model"],
             parameters=described["parameters"],
             loss=described["loss"],
-            rows=ROWS,
+            rows=described["rows"],
             steps=self._steps,
             seed=self._seed,
             oracle=answer["backend"],

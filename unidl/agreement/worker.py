@@ -50,8 +50,10 @@ class Worker:
         from unidl.agreement.start import draw_start, loss_names
 
         with self._ready().on(device):
-            draw_start(model, subject, command["seed"]).save(Path(command["start"]))
-        return {"model": model.name, "parameters": int(model.count_params()), "loss": ", ".join(loss_names(model))}
+            start = draw_start(model, subject, command["seed"])
+            start.save(Path(command["start"]))
+        loss = ", ".join(loss_names(model))
+        return {"model": model.name, "parameters": int(model.count_params()), "loss": loss, "rows": len(start.x[0])}
 
     def _oracle(self, command: Command) -> Answer:
         """Compute the values in float64, and the bounds around them for each precision."""
