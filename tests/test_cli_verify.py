@@ -54,7 +54,8 @@ def test_a_fault_is_named_with_its_layer(tmp_path):
         (["cnn", "--by", "pytorch"], 2, "Cannot verify implementation 'pytorch'. Known: unidl, keras"),
         (["cnn", "--devices", "tpu"], 2, "Cannot verify on device 'tpu'"),
         (["cnn", "--input", "ten"], 2, "numbers as in 32,32,3 or 20:int32 are needed"),
-        ([f"{SUBJECTS}:no_such_function"], 1, "has no function 'no_such_function'"),
+        ([f"{SUBJECTS}:no_such_function"], 7, "has no function 'no_such_function'"),
+        ([SUBJECTS.parent], 8, "it has no manifest.json"),
     ],
 )
 def test_what_cannot_be_verified_is_one_error(words, code, said):

@@ -132,14 +132,18 @@ class _Verification:
     ) -> tuple[dict[str, Any], dict[str, Any], Values, dict[str, Bounds], dict[str, str]]:
         """The model and its oracle on the first backend that computes it in float64, and why those before do not."""
         failed: dict[str, str] = {}
+        codes: set[int] = set()
         for name in self._ranked():
             try:
                 described = self._in_float64(name, "start", seed=self._seed)
                 return described, *self._oracle(name, precisions), failed
             except WorkerError as error:
                 failed[name] = str(error)
+                codes.add(error.exit_code)
+        exit_code = codes.pop() if len(codes) == 1 else WorkerError.exit_code
         reasons = "".join(f"\n  {name}: {why}" for name, why in failed.items())
-        raise WorkerError(f"Cannot verify {self._subject.name}: no backend computes it in float64.{reasons}")
+        message = f"Cannot verify {self._subject.name}: no backend computes it in float64.{reasons}"
+        raise WorkerError(message, exit_code)
 
     def _confirmed(
         self,

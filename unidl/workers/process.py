@@ -25,7 +25,14 @@ STOP_SECONDS = 5.0
 
 
 class WorkerError(UnidlError):
-    """A worker died, answered with an error, or gave no answer in time; the message says which."""
+    """A worker died, answered with an error, or gave no answer in time; the message says which.
+
+    exit_code: that of the error it answered with, if that is one of unidl's.
+    """
+
+    def __init__(self, message: str, exit_code: int = UnidlError.exit_code) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def python_module(name: str) -> tuple[str, ...]:
@@ -70,7 +77,7 @@ class WorkerProcess:
         except json.JSONDecodeError:
             raise WorkerError(f"its answer cannot be read: {shortened(line)}") from None
         if "error" in answer:
-            raise WorkerError(in_words(answer["error"]))
+            raise WorkerError(in_words(answer["error"]), answer.get("exit_code", UnidlError.exit_code))
         return answer
 
     def close(self) -> None:

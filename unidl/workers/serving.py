@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any, TypeAlias
 
+from unidl.errors import UnidlError
 from unidl.notices import uncoloured
 
 Command: TypeAlias = Mapping[str, Any]
@@ -31,9 +32,15 @@ def serve(answer: Callable[[Command], Answer]) -> None:
             try:
                 line = json.dumps(answer(command))
             except Exception as error:  # noqa: BLE001 - whatever a framework raises is told to the parent
-                line = json.dumps({"error": uncoloured(f"{type(error).__name__}: {error}")})
+                line = json.dumps(_told(error))
             out.write(line + "\n")
             out.flush()
+
+
+def _told(error: Exception) -> Answer:
+    """An error as the parent reads it."""
+    exit_code = error.exit_code if isinstance(error, UnidlError) else UnidlError.exit_code
+    return {"error": uncoloured(f"{type(error).__name__}: {error}"), "exit_code": exit_code}
 
 
 def _listen(lines: queue.SimpleQueue[str]) -> None:
