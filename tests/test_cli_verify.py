@@ -50,8 +50,8 @@ def test_a_fault_is_named_with_its_layer(tmp_path):
     [
         (["nothing"], 2, "neither a model to build (cnn, lstm, transfer), nor the directory"),
         (["nothing.py:build"], 2, "there is no file nothing.py"),
-        (["cnn", "--precision", "float8"], 2, "Cannot verify precision 'float8'. Known: float32"),
-        (["cnn", "--by", "pytorch"], 2, "Cannot verify implementation 'pytorch'. Known: unidl, keras"),
+        (["cnn", "--precision", "float8"], 2, "Cannot use precision 'float8'. Known: float32"),
+        (["cnn", "--by", "pytorch"], 2, "Cannot use implementation 'pytorch'. Known: unidl, keras"),
         (["cnn", "--devices", "tpu"], 2, "Cannot verify on device 'tpu'"),
         (["cnn", "--input", "ten"], 2, "numbers as in 32,32,3 or 20:int32 are needed"),
         ([f"{SUBJECTS}:no_such_function"], 7, "has no function 'no_such_function'"),

@@ -11,6 +11,9 @@ import pytest
 
 import unidl
 from unidl import registry
+from unidl.agreement.request import requested as verification
+from unidl.compare.request import requested as comparison
+from unidl.errors import BackendError, UsageError
 
 UNDER_TEST = os.environ["UNIDL_BACKEND"]
 OURS = ["jax", "torch", "tensorflow"]
@@ -163,3 +166,27 @@ def test_a_broken_adapter_says_why_and_leaves_the_others_alone(stranger, tmp_pat
         assert why in said
         code = "import unidl; print([row.why_not for row in unidl.backends() if row.name == 'stranger'][0])"
         assert why in processes.python(code, **stranger | {"UNIDL_BACKEND": UNDER_TEST})
+
+
+def compared(backends=None):
+    return comparison(
+        models=None, backends=backends, device="cpu", precisions=["float32"], batch_sizes=None, against=()
+    )
+
+
+def verified(backends=None):
+    return verification(backends, ["cpu"], ["float32"], ["unidl"])
+
+
+@pytest.mark.parametrize("ask", [compared, verified])
+def test_who_asks_for_several_is_told_the_same(ask, monkeypatch):
+    with pytest.raises(UsageError, match=r"^Cannot use backend 'pytorch'\. Known: jax, torch, tensorflow"):
+        ask(["torch", "pytorch"])
+    monkeypatch.setattr(registry, "version", lambda adapter: None)
+    with pytest.raises(BackendError, match=r"framework is installed\. Install one of:\n  pip install"):
+        ask()
+
+
+def test_who_asks_for_several_gets_each_once():
+    assert registry.requested(["torch", "jax", "torch"]) == ["torch", "jax"]
+    assert UNDER_TEST in registry.requested()

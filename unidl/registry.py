@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
 from unidl.backend import Adapter, Backend
-from unidl.errors import BackendError
+from unidl.errors import BackendError, UsageError
 from unidl.notices import notice
 
 GROUP = "unidl.backends"
@@ -88,6 +89,26 @@ def backends() -> list[BackendStatus]:
     return rows
 
 
+def requested(names: Sequence[str] | None = None) -> list[str]:
+    """Return the backends that somebody asks for by name, each once; None means all that are installed.
+
+    Raises `BackendError` if no framework is installed, and `UsageError` for a name that is not known.
+    """
+    rows = backends()
+    installed = [row.name for row in rows if row.installed]
+    if not installed:
+        raise _nothing_installed()
+    return known_names("backend", names or installed, [row.name for row in rows])
+
+
+def known_names(kind: str, names: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return the names that somebody gives, each once. kind: what they name. Raises `UsageError` if one is unknown."""
+    for name in names:
+        if name not in known:
+            raise UsageError(f"Cannot use {kind} {name!r}. Known: {', '.join(known)}.")
+    return list(dict.fromkeys(names))
+
+
 def use(name: str, *, source: str = "unidl.use") -> None:
     """Choose the backend of this process. Goes before everything that builds, loads or trains a model.
 
@@ -129,8 +150,7 @@ def choice() -> tuple[Adapter, str]:
     for adapter in adapters().values():
         if version(adapter) is not None:
             return adapter, "the first one installed; UNIDL_BACKEND chooses another"
-    commands = "\n".join(f"  {adapter.install}" for adapter in adapters().values())
-    raise BackendError(f"No deep-learning framework is installed. Install one of:\n{commands}")
+    raise _nothing_installed()
 
 
 def current() -> Backend:
@@ -205,6 +225,11 @@ def _require_usable(adapter: Adapter) -> None:
     running = _keras_backend()
     if running is not None and running != adapter.keras_backend:
         raise BackendError(_conflict(adapter.name, running))
+
+
+def _nothing_installed() -> BackendError:
+    commands = "\n".join(f"  {adapter.install}" for adapter in adapters().values())
+    return BackendError(f"No deep-learning framework is installed. Install one of:\n{commands}")
 
 
 def _conflict(wanted: str, running: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from unidl import precision, registry
 from unidl.compare import workloads
@@ -12,7 +12,7 @@ from unidl.compare.cells import Cell, Group, cells
 from unidl.devices import ALLOWED
 from unidl.doctor.frameworks import ask
 from unidl.doctor.nvidia import gpus
-from unidl.errors import BackendError, DeviceError, UsageError
+from unidl.errors import DeviceError
 
 
 def requested(
@@ -30,15 +30,12 @@ def requested(
     Raises `UsageError`, `BackendError` or `DeviceError` for a word that is not known, naming those that are.
     """
     known_models = [one.name for one in workloads.WORKLOADS]
-    installed = [status.name for status in registry.backends() if status.installed]
-    if not installed:
-        raise BackendError("No deep-learning framework is installed; `unidl doctor` says how to install one.")
-    chosen_backends = _known("backend", backends or installed, [status.name for status in registry.backends()])
+    chosen_backends = registry.requested(backends)
     return cells(
-        models=_known("model", models or workloads.DEFAULT, known_models),
+        models=registry.known_names("model", models or workloads.DEFAULT, known_models),
         backends=chosen_backends,
         device=resolve_device(device, chosen_backends),
-        precisions=_known("precision", precisions or (_default_precision(),), precision.NAMES),
+        precisions=registry.known_names("precision", precisions or (_default_precision(),), precision.NAMES),
         batch_sizes=batch_sizes or (),
         against=against,
         features=features,
@@ -62,11 +59,3 @@ def resolve_device(request: str | None, backends: Sequence[str]) -> str:
 def _default_precision() -> str:
     wanted = os.environ.get("UNIDL_PRECISION") or "auto"
     return "float32" if wanted == "auto" else wanted
-
-
-def _known(kind: str, names: Sequence[str], known: Collection[str]) -> list[str]:
-    """The names, each once."""
-    for name in names:
-        if name not in known:
-            raise UsageError(f"Cannot compare {kind} {name!r}. Known: {', '.join(known)}.")
-    return list(dict.fromkeys(names))
