@@ -38,6 +38,7 @@ def certificate(verifier, name: str, precision: str = "float32", **options):
         ("several", {}),
         ("grouped", {"input_shape": (4, 6)}),
         ("of_three_rows", {}),
+        ("careful", {}),
     ],
 )
 def test_a_model_of_any_kind_is_verified(verifier, name: str, options):

@@ -67,6 +67,21 @@ def of_three_rows():
     return keras.Model(inputs, layers.Dense(2)(inputs))
 
 
+class Careful(layers.Layer):
+    """Takes the logarithm in float32, also where the layers around it compute in another type, and the signs from
+    their bits."""
+
+    def call(self, x):
+        numbers = ops.cast(x, "float32")
+        bits = ops.view(numbers, "int32")
+        return ops.where(bits < 0, -1.0, 1.0) * ops.log(1.0 + ops.abs(numbers))
+
+
+def careful():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, layers.Dense(2)(ops.cast(Careful()(layers.Dense(3)(inputs)), "float32")))
+
+
 def several():
     """Two inputs, two outputs, a layer that is called twice by keyword, and losses in another order than outputs."""
     numbers, tokens = keras.Input((4,), name="numbers"), keras.Input((6,), dtype="int32", name="tokens")

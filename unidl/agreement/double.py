@@ -33,20 +33,46 @@ def compute_in_float64() -> None:
     def make_input_in_float64(self: Any, *positional: Any, dtype: Any = None, **options: Any) -> None:
         make_input(self, *positional, dtype="float64" if str(dtype) in FLOATS else dtype, **options)
 
-    cast_tensor = ops.cast
-
-    def cast(x: Any, dtype: Any) -> Any:
-        # By way of float32, as Keras does it on TensorFlow and PyTorch, Adam's 0.999 would lose its last digits.
-        return ops.convert_to_tensor(x, dtype=dtype) if isinstance(x, float) else cast_tensor(x, dtype)
-
     # Keras makes float32 of a product of two float64 everywhere but on TensorFlow, and in the softmax of attention.
     dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
     ops.dot_product_attention = attention
-    ops.cast = cast
+    _cast_to_float64()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     dtype_policies.get = policy
     keras.layers.InputLayer.__init__ = make_input_in_float64
+
+
+def _cast_to_float64() -> None:
+    """Make float64 of what is cast to float32, in Keras and by a model itself. What is cast to a shorter type is
+    rounded in every precision, so it is here as well."""
+    import keras
+    from keras.src import backend, ops
+    from keras.src.ops.numpy import View
+
+    cast_tensor, view_tensor, viewed = ops.cast, backend.numpy.view, View.compute_output_spec
+
+    def cast(x: Any, dtype: Any) -> Any:
+        dtype = "float64" if keras.backend.standardize_dtype(dtype) == "float32" else dtype
+        # By way of float32, as Keras does it on TensorFlow and PyTorch, Adam's 0.999 would lose its last digits.
+        return ops.convert_to_tensor(x, dtype=dtype) if isinstance(x, float) else cast_tensor(x, dtype)
+
+    # Who looks at the bits of a number knows those of float32.
+    def view(x: Any, dtype: Any = None) -> Any:
+        return view_tensor(cast_tensor(x, "float32") if _is_float64(x) else x, dtype)
+
+    def view_spec(self: Any, x: Any) -> Any:
+        return viewed(self, keras.KerasTensor(x.shape, "float32") if _is_float64(x) else x)
+
+    ops.cast = keras.ops.cast = cast
+    backend.numpy.view = view
+    View.compute_output_spec = view_spec
+
+
+def _is_float64(x: Any) -> bool:
+    import keras
+
+    return hasattr(x, "dtype") and keras.backend.standardize_dtype(x.dtype) == "float64"
 
 
 def attention(
