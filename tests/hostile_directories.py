@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 DEEP = 100_000
+ENDLESS = 10 * 2**30
 DIRECTORIES: dict[str, tuple[Callable[[Path], None], str]] = {}
 
 
@@ -76,9 +77,23 @@ def entry(text: str) -> Callable[[Path], None]:
 
 def endless(run: Path) -> None:
     """Weights of 10 GB that take no place on the disk, as a manifest promises them."""
-    os.truncate(run / "weights.safetensors", 10 * 2**30)
+    os.truncate(run / "weights.safetensors", ENDLESS)
     length = (run / "weights.safetensors").stat().st_size
     entry(f'"bytes": {length},')(run)
+
+
+def endless_on_a_base(run: Path) -> None:
+    """A transfer model, whose size nothing tells before it is built, and one tensor of 10 GB as its header says."""
+    found = json.loads((run / "architecture.json").read_text())
+    base = {"builder": found["builder"], "arguments": found["arguments"]}
+    found |= {"builder": "transfer", "arguments": {"base": base, "classes": 3, "dense_units": 4}}
+    numbers = ENDLESS // 4
+    tensor = {"dtype": "F32", "shape": [2, numbers // 2], "data_offsets": [0, 4 * numbers]}
+    header = json.dumps({"conv_1/kernel": tensor}).encode()
+    start = len(header).to_bytes(8, "little") + header
+    sealed(run, architecture=json.dumps(found).encode(), weights=start)
+    os.truncate(run / "weights.safetensors", len(start) + 4 * numbers)
+    manifest(lambda text: text.replace(f'"bytes": {len(start)},', f'"bytes": {len(start) + 4 * numbers},'))(run)
 
 
 DIRECTORIES |= {
@@ -93,6 +108,7 @@ DIRECTORIES |= {
     "weights are a folder": (special("weights.safetensors", Path.mkdir), "Is a directory"),
     "manifest is a folder": (special("manifest.json", Path.mkdir), "Is a directory"),
     "weights of 10 GB that take no place on the disk": (endless, "at most 16,777"),
+    "weights of 10 GB on a base": (endless_on_a_base, "bytes, and at most 16,7"),
     "manifest names a file above": (names("../secret"), "no plain file name"),
     "manifest names a file of the system": (names("/etc/passwd"), "no plain file name"),
     "manifest names a file in a folder": (names("a/b"), "no plain file name"),

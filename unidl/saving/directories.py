@@ -12,7 +12,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from unidl.errors import SavedModelError
-from unidl.saving.manifest import LARGEST_FILE, MANIFEST, manifest_of, read_listed_file, read_manifest
+from unidl.saving.manifest import (
+    LARGEST_FILE,
+    MANIFEST,
+    manifest_of,
+    read_listed_file,
+    read_listed_start,
+    read_manifest,
+)
 
 LEFT = re.compile(r"\.(.+)\.unidl-(previous|[0-9a-f]{8})")
 """The names beside a target that a save uses for a moment: see `_previous` and `_make_temporary`."""
@@ -67,6 +74,14 @@ def read_directory(path: Path, only: Collection[str] | None = None, *, most: int
         for name, entry in entries.items()
         if only is None or name in only
     }
+
+
+def read_start(path: Path, name: str, length: int) -> tuple[bytes, int] | None:
+    """Return the first bytes of a file that `write_directory` wrote, at most `length`, and its size; None if there is
+    no such file. Only the size is compared with the manifest. Raises `SavedModelError` as `read_directory` does."""
+    path = location(path)
+    entry = read_manifest(path).get(name)
+    return None if entry is None else (read_listed_start(path, name, entry, length), entry.bytes)
 
 
 def sweep(folder: Path, names: re.Pattern[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unidl.errors import SavedModelError
-from unidl.saving.plain_files import read_plain_file
+from unidl.saving.plain_files import read_plain_file, read_plain_start
 from unidl.saving.strict_json import read_json
 
 MANIFEST = "manifest.json"
@@ -73,15 +73,26 @@ def read_listed_file(path: Path, name: str, entry: Entry, most: int) -> bytes:
     try:
         content = read_plain_file(path / name, most, size=entry.bytes, within=path)
     except FileNotFoundError as error:
-        raise SavedModelError(
-            f"Cannot load {path}: {name} is missing. Restore it from a copy, or train again."
-        ) from error
+        raise _missing(path, name) from error
     if _hash(content) != entry.sha256:
         raise SavedModelError(
             f"Cannot load {path}: {name} has changed since it was saved (same size, other content). Restore it from a "
             "copy, or train again."
         )
     return content
+
+
+def read_listed_start(path: Path, name: str, entry: Entry, length: int) -> bytes:
+    """Return the first bytes of a file of the directory `path`, at most `length`. Only its size is compared with the
+    manifest: what they say may be anything. Raises `SavedModelError` if it is missing, a link, or of another size."""
+    try:
+        return read_plain_start(path / name, length, size=entry.bytes, within=path)
+    except FileNotFoundError as error:
+        raise _missing(path, name) from error
+
+
+def _missing(path: Path, name: str) -> SavedModelError:
+    return SavedModelError(f"Cannot load {path}: {name} is missing. Restore it from a copy, or train again.")
 
 
 def _require_format(found: Any, path: Path) -> None:

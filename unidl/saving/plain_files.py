@@ -32,6 +32,13 @@ def read_plain_file(path: Path, most: int, *, size: int | None = None, within: P
     return content
 
 
+def read_plain_start(path: Path, length: int, *, size: int, within: Path) -> bytes:
+    """Return the first bytes of a regular file of `size` bytes, at most `length`. Raises as `read_plain_file` does."""
+    with opened_plain_file(path, within) as (file, found):
+        _refuse_size(found, size, size, _shown(path, within))
+        return file.read(length)
+
+
 @contextmanager
 def opened_plain_file(path: Path, within: Path | None = None) -> Iterator[tuple[BinaryIO, int]]:
     """Open a regular file, and close it at the end. Yields it and its size; raises as `read_plain_file` does."""

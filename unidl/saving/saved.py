@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,19 @@ import numpy as np
 
 from unidl.errors import SavedModelError
 from unidl.models.layer_paths import named_weights, walk
-from unidl.saving.directories import read_directory
-from unidl.saving.saved_architecture import ARCHITECTURE, describe, most_bytes, read_description, rebuild
+from unidl.saving.directories import read_directory, read_start
+from unidl.saving.saved_architecture import (
+    ARCHITECTURE,
+    describe,
+    is_measured_built,
+    longest_file,
+    most_bytes,
+    read_description,
+    rebuild,
+)
 from unidl.saving.settings_kept import settings_kept
 from unidl.saving.strict_json import LONGEST
-from unidl.saving.tensor_files import read_tensors
+from unidl.saving.tensor_files import LONGEST_START, count_numbers, read_tensors
 from unidl.saving.trust import require_trust
 
 if TYPE_CHECKING:
@@ -66,17 +75,38 @@ def _load_directory(path: Path, custom_objects: Mapping[str, Any] | None, trust:
     if description.keras is not None:
         what = "a model in Keras's own words, which no builder of unidl made"
         require_trust(trust, path, what, "load_model(path, trust=True)")
-    stored = read_arrays(_read(path, WEIGHTS, most_bytes(description, path)), WEIGHTS, path)
-    model = rebuild(description, path, custom_objects, sum(array.size for array in stored.values()))
+    if is_measured_built(description):
+        # Built first: the largest of such models needs 16 GB, and so much would be read of a file that fits none.
+        model = rebuild(description, path, custom_objects, _numbers(path))
+        most = longest_file(sum(math.prod(variable.shape) for variable in named_weights(model).values()))
+        stored = read_arrays(_read(path, WEIGHTS, most), WEIGHTS, path)
+    else:
+        stored = read_arrays(_read(path, WEIGHTS, most_bytes(description, path)), WEIGHTS, path)
+        model = rebuild(description, path, custom_objects, sum(array.size for array in stored.values()))
     assign_weights(model, stored, path)
     return model
+
+
+def _numbers(path: Path) -> int:
+    """How many numbers the file of weights has for a model, by its header alone."""
+    found = read_start(path, WEIGHTS, LONGEST_START)
+    if found is None:
+        raise _no_model(path, WEIGHTS)
+    try:
+        return count_numbers(*found)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, WEIGHTS, error) from error
 
 
 def _read(path: Path, name: str, most: int) -> bytes:
     files = read_directory(path, only=(name,), most=most)
     if name not in files:
-        raise SavedModelError(f"Cannot load {path}: it holds no model, since it has no {name}.")
+        raise _no_model(path, name)
     return files[name]
+
+
+def _no_model(path: Path, name: str) -> SavedModelError:
+    return SavedModelError(f"Cannot load {path}: it holds no model, since it has no {name}.")
 
 
 def read_arrays(content: bytes, name: str, path: Path) -> dict[str, np.ndarray]:
@@ -84,7 +114,11 @@ def read_arrays(content: bytes, name: str, path: Path) -> dict[str, np.ndarray]:
     try:
         return read_tensors(content)
     except (ValueError, RecursionError) as error:
-        raise SavedModelError(f"Cannot load {path}: {name} is damaged ({error}).") from error
+        raise _damaged(path, name, error) from error
+
+
+def _damaged(path: Path, name: str, error: Exception) -> SavedModelError:
+    return SavedModelError(f"Cannot load {path}: {name} is damaged ({error}).")
 
 
 def assign_weights(model: keras.Model, stored: Mapping[str, np.ndarray], path: Path) -> None:

@@ -92,12 +92,22 @@ def read_description(content: bytes, path: Path) -> Description:
     )
 
 
+def is_measured_built(description: Description) -> bool:
+    """Whether nothing but the model itself, once it is built, tells how long its file of weights may be."""
+    return description.architecture is not None and description.architecture.builder == "transfer"
+
+
+def longest_file(numbers: int) -> int:
+    """Return how many bytes a file with so many numbers may have."""
+    return WIDEST_NUMBER * numbers + LONGEST_HEADER
+
+
 def most_bytes(description: Description, path: Path) -> int:
     """Return how long the file of weights may be. Raises `SavedModelError` if no builder makes such a model."""
     if description.architecture is None:
         return LARGEST_FILE
     try:
-        return WIDEST_NUMBER * size(description.architecture) + LONGEST_HEADER
+        return longest_file(size(description.architecture))
     except (ModelError, OverflowError) as error:
         raise SavedModelError(f"Cannot load {path}: {error}") from error
 

@@ -17,6 +17,8 @@ from unidl.saving.strict_json import read_json
 
 LONGEST_HEADER = 16 * 2**20
 """Bytes; a weight takes about 100."""
+LONGEST_START = 8 + LONGEST_HEADER + 1
+"""Bytes of a file with a header that is not too long, or enough to see that it is."""
 MOST_DIMENSIONS = 32
 """What every NumPy that we run on can hold."""
 LARGEST_DIMENSION = 2**31
@@ -38,9 +40,24 @@ class _Tensor:
 
 def read_tensors(content: bytes) -> dict[str, np.ndarray[Any, Any]]:
     """Return the arrays of a file of safetensors by name. Raises `ValueError` if a detail of it is wrong."""
+    tensors, start = _described(content, len(content))
+    return {name: _array(name, tensor, content, start) for name, tensor in tensors.items()}
+
+
+def count_numbers(start: bytes, size: int) -> int:
+    """Return how many numbers a file of safetensors of `size` bytes holds.
+
+    start: its first bytes, as many as `LONGEST_START` or all. Raises `ValueError` as `read_tensors` does.
+    """
+    tensors, _ = _described(start, size)
+    return sum(math.prod(tensor.shape) for tensor in tensors.values())
+
+
+def _described(content: bytes, size: int) -> tuple[dict[str, _Tensor], int]:
+    """The tensors of a file of `size` bytes by its header, and where they begin. content: it, or its first bytes."""
     length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or length > len(content) - 8:
-        raise ValueError(f"a header of {length:,} bytes in a file of {len(content):,}")
+    if size < 8 or length > size - 8:
+        raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
     header = read_json(content[8 : 8 + length], LONGEST_HEADER)
     if not isinstance(header, dict):
         raise ValueError("its header is no object")
@@ -48,8 +65,8 @@ def read_tensors(content: bytes) -> dict[str, np.ndarray[Any, Any]]:
     if not isinstance(metadata, dict) or not all(isinstance(word, str) for word in metadata.values()):
         raise ValueError("its metadata are no words")
     tensors = {name: _tensor(name, entry) for name, entry in header.items()}
-    _refuse_gaps(tensors, len(content) - 8 - length)
-    return {name: _array(name, tensor, content, 8 + length) for name, tensor in tensors.items()}
+    _refuse_gaps(tensors, size - 8 - length)
+    return tensors, 8 + length
 
 
 def _tensor(name: str, entry: Any) -> _Tensor:
