@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import math
+import os
 import sys
 from importlib import metadata
 
@@ -149,6 +150,17 @@ def test_a_directory_without_a_run_file_is_one_error(tmp_path):
         read_run(tmp_path / "run")
     with pytest.raises(SavedModelError, match="there is no such directory"):
         read_run(tmp_path / "missing")
+
+
+def test_a_run_of_gigabytes_is_refused_before_it_is_read(tmp_path):
+    """It would fill the memory, and need not take any place on the disk."""
+    path = tmp_path / "run"
+    write_directory(path, {"run.json": b"{}"})
+    os.truncate(path / "run.json", 2**30)
+    manifest = (path / "manifest.json").read_text()
+    (path / "manifest.json").write_text(manifest.replace('"bytes": 2,', f'"bytes": {2**30},'))
+    with pytest.raises(SavedModelError, match=r"has 1,073,741,824 bytes, and at most 33,554,432 are possible"):
+        read_run(path)
 
 
 def test_the_file_itself_is_json_for_people(trainer, tmp_path):

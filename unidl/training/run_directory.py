@@ -18,7 +18,7 @@ from unidl import __version__
 from unidl.errors import SavedModelError, UsageError
 from unidl.saving.directories import location, read_directory, write_directory
 from unidl.saving.saved import model_files
-from unidl.saving.strict_json import read_json
+from unidl.saving.strict_json import LONGEST, read_json
 
 if TYPE_CHECKING:
     from unidl.training.trainer import Trainer
@@ -61,7 +61,7 @@ def read_run(path: Path) -> dict[str, Any]:
     Raises `SavedModelError` if there is nothing of the kind.
     """
     file = location(path) / RUN
-    files = read_directory(path, only=(RUN,))
+    files = read_directory(path, only=(RUN,), most=LONGEST)
     try:
         run = read_json(files[RUN])
     except KeyError as error:
