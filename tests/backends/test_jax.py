@@ -12,6 +12,7 @@ if registry.choice()[0].name != "jax":
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from training import assert_fits_or_not_trains_the_same
 
 
@@ -49,3 +50,29 @@ def test_data_too_large_for_the_device_trains_the_same(monkeypatch):
     from unidl_jax.loop import JaxLoop
 
     assert_fits_or_not_trains_the_same(JaxLoop, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("batch", "filters", "strides", "padding", "parts"),
+    [(8, 3, (1, 1), "VALID", 4), (6, 3, (2, 1), "SAME", 3), (7, 3, (1, 1), "SAME", 7), (8, 90, (1, 1), "VALID", 8)],
+)
+def test_a_convolution_in_parts_is_the_convolution(monkeypatch, batch, filters, strides, padding, parts):
+    """With limits small enough that a few images come at a time, also where the outputs are the larger half."""
+    from unidl_jax import kernels_images
+
+    monkeypatch.setattr(kernels_images, "TILE_BYTES", 32_000)
+    monkeypatch.setattr(kernels_images, "LARGEST_OUTPUTS", 10_000)
+    draws = np.random.default_rng(0)
+    images = jnp.asarray(draws.standard_normal((batch, 12, 10, 5)), jnp.float32)
+    kernel = jnp.asarray(draws.standard_normal((3, 3, 5, filters)), jnp.float32)
+    assert len(kernels_images._tiles(images, kernel, strides, padding)) == parts
+
+    def ours(images, kernel):
+        return jnp.sin(kernels_images.convolution(images, kernel, strides, padding)).sum()
+
+    def stock(images, kernel):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jnp.sin(jax.lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=layout)).sum()
+
+    for one, other in zip(*(jax.grad(each, argnums=(0, 1))(images, kernel) for each in (ours, stock)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4 * float(jnp.abs(other).max()))  # sums of up to 800 products
