@@ -18,7 +18,7 @@ from unidl.data.trees import leaves, map_leaves
 from unidl.doctor.memory import memory
 from unidl.errors import DataError, ModelError
 from unidl.training.compiling import compile_like, same
-from unidl.training.fitting import predicted
+from unidl.training.evaluating import predicted
 
 if TYPE_CHECKING:
     import keras

@@ -21,7 +21,8 @@ from unidl.models.records import note
 from unidl.notices import notice, uncoloured
 from unidl.training.checkpoint import KEEP, Checkpoints, Saving
 from unidl.training.compiling import ensure_compiled, require_trainable, same, signature
-from unidl.training.fitting import Fit, FitSettings, evaluated, predicted
+from unidl.training.evaluating import evaluated, predicted
+from unidl.training.fitting import Fit, FitSettings
 from unidl.training.frozen_front import FrozenFront
 from unidl.training.host_memory import keep_freed_memory
 from unidl.training.progress import Metrics, Style, make_progress

@@ -1,0 +1,107 @@
+"""The checkpoints of one run: where it goes on from, when the next one is due, and what it holds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl.data.dataset import Split
+from unidl.errors import TrainingError
+from unidl.saving.saved import as_array
+from unidl.training.checkpoint import Checkpoint, Position, Saving, Tracked
+from unidl.training.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
+
+
+class RunSaving:
+    """Saves one call of `Trainer.fit`, and finds where an earlier one stopped."""
+
+    def __init__(self, saving: Saving, model: keras.Model, tracked: Tracked, must_be_same: dict[str, Any]) -> None:
+        """must_be_same: what another value of would make another run."""
+        self._saving = saving
+        self._model = model
+        self._tracked = tracked
+        self._must_be_same = must_be_same
+        self._start: Checkpoint | None = None
+        self._until_saved: int | None = None
+
+    def go_on(self, batch: Split, progress: Progress) -> Position | None:
+        """Go back to the newest checkpoint that is whole, if the run is to go on from there and has one. batch: what
+        the variables of metrics and optimizer are made for, before they are filled."""
+        found = self._saving.checkpoints.newest() if self._saving.resume else None
+        if found is None:
+            return None
+        self._start, damaged = found
+        position = self._start.position
+        for reason in damaged:
+            progress.message(f"passed over: {reason}")
+        self._start.require_same_run(self._must_be_same, self._saving.data)
+        self._tracked.model._symbolic_build(data_batch=batch.parts())
+        self._start.restore(self._model, self._tracked)
+        self._model.history.history = dict(position.history)
+        self._model.history.epoch = list(range(self._must_be_same["initial_epoch"], position.epoch))
+        progress.message(f"goes on from epoch {position.epoch + 1}, step {position.step + 1}: {self._start.path}")
+        return position
+
+    def go_on_within(self, epoch: int) -> int:
+        """Go back to the checkpoint once more, if it is one in the middle of this epoch; return how many steps of the
+        epoch are done."""
+        if self._start is None or self._start.position.epoch != epoch or self._start.position.step == 0:
+            return 0
+        self._start.restore(self._model, self._tracked)
+        return self._start.position.step
+
+    def count_from(self, steps: int) -> None:
+        """Say how many steps the run has taken."""
+        if self._saving.every_steps is not None:
+            self._until_saved = self._saving.every_steps - steps % self._saving.every_steps
+
+    @property
+    def most_steps(self) -> int:
+        """How many steps there are until a checkpoint is due."""
+        return self._until_saved or sys.maxsize
+
+    def is_due(self, steps: int) -> bool:
+        """Whether a checkpoint is to be written after these steps, which are counted."""
+        if self._until_saved is None:
+            return False
+        self._until_saved -= steps
+        due = self._until_saved <= 0
+        if due:
+            self._until_saved += self._saving.every_steps or 0
+        return due
+
+    def write(self, epoch: int, step: int) -> None:
+        """Write a checkpoint: so many epochs are done, and steps of the one under way. Raises `TrainingError`, and
+        writes nothing, if a weight is no number."""
+        self._require_finite_weights(epoch)
+        position = Position(
+            epoch,
+            step,
+            self._must_be_same,
+            dict(self._model.history.history),
+            stopped=bool(self._model.stop_training),
+            configuration=dict(self._saving.configuration),
+            data=self._saving.data,
+        )
+        self._saving.checkpoints.save(position, self._model, self._tracked)
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint that is whole, if there is one."""
+        found = self._saving.checkpoints.newest()
+        return found[0].path if found is not None else None
+
+    def _require_finite_weights(self, epoch: int) -> None:
+        """A gradient may be no number where the loss is one: such weights would take the place of sound ones."""
+        for weight in self._model.trainable_variables:
+            if not np.isfinite(as_array(weight)).all():
+                raise TrainingError(
+                    f"The weight '{weight.path}' became NaN or infinite by epoch {epoch + 1}; training cannot go on, "
+                    "and nothing was saved.\nLower the learning rate, or clip the gradients (clipnorm=1.0 in the "
+                    "optimizer)."
+                )
