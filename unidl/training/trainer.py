@@ -25,7 +25,7 @@ from unidl.training.evaluating import evaluated, predicted
 from unidl.training.fitting import Fit, FitSettings
 from unidl.training.frozen_front import FrozenFront
 from unidl.training.host_memory import keep_freed_memory
-from unidl.training.progress import Metrics, Style, make_progress
+from unidl.training.progress import Metrics, Progress, Style, make_progress
 from unidl.training.running_precision import precision_of
 
 if TYPE_CHECKING:
@@ -145,16 +145,7 @@ class Trainer:
                 note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
             self._tell_of_foreign_draws()
             self.settings = settings
-            loop, trained = self._ready_loop(), self.model
-            if precompute_frozen:
-                front = self._ready_front()
-                rows = len(train) + len(held_out or ())
-                reporter.message(f"{self.model.name}: computes what its frozen layers give for {rows:,} rows, once")
-                loop, train = front.loop, front.features(train, settings.batch_size)
-                held_out = held_out and front.features(held_out, settings.batch_size)
-                trained = front.rest
-                told += [front.guard()] if told or resume else []
-            run = Fit(self.model, loop, train, held_out, settings, told, reporter, saving=saving, trained=trained)
+            run = self._new_run(train, held_out, settings, told, reporter, saving)
             try:
                 return run.run(self._title())
             finally:
@@ -197,6 +188,28 @@ class Trainer:
             "seed": self.seed,
             "fit": asdict(self.settings) if self.settings is not None else None,
         }
+
+    def _new_run(
+        self,
+        train: Split,
+        held_out: Split | None,
+        settings: FitSettings,
+        callbacks: list[keras.callbacks.Callback],
+        reporter: Progress,
+        saving: Saving | None,
+    ) -> Fit:
+        """The run that is asked for: of the model, or of the part that learns, on what the frozen front gives."""
+        loop, trained = self._ready_loop(), self.model
+        if settings.precompute_frozen:
+            front = self._ready_front()
+            rows = len(train) + len(held_out or ())
+            reporter.message(f"{self.model.name}: computes what its frozen layers give for {rows:,} rows, once")
+            loop, train = front.loop, front.features(train, settings.batch_size)
+            held_out = held_out and front.features(held_out, settings.batch_size)
+            trained = front.rest
+            resumes = saving is not None and saving.resume
+            callbacks = callbacks + ([front.guard()] if callbacks or resumes else [])
+        return Fit(self.model, loop, train, held_out, settings, callbacks, reporter, saving=saving, trained=trained)
 
     def _context(self) -> ExitStack:
         stack = ExitStack()
