@@ -39,6 +39,7 @@ def certificate(verifier, name: str, precision: str = "float32", **options):
         ("grouped", {"input_shape": (4, 6)}),
         ("of_three_rows", {}),
         ("careful", {}),
+        ("gated", {}),
     ],
 )
 def test_a_model_of_any_kind_is_verified(verifier, name: str, options):

@@ -94,6 +94,16 @@ def test_a_compiled_run_sees_what_the_calls_of_the_layer_give(name: str):
     np.testing.assert_allclose(learnt.ravel(), seen.ravel(), rtol=1e-5, atol=1e-5)  # sums of 18 float32 numbers
 
 
+def test_they_may_be_in_a_pipeline_of_keras():
+    model = keras.Sequential(
+        [keras.Input((12, 10, 3)), keras.layers.Pipeline([made("RandomFlip"), made("RandomZoom")])]
+    )
+    first = called(made("RandomFlip"), images(), training=True)
+    np.testing.assert_array_equal(
+        called(model, images(), training=True), called(made("RandomZoom"), first, training=True)
+    )
+
+
 def test_keras_saves_and_loads_a_model_with_it(tmp_path):
     """As a model that begins its stream again: a file of Keras's holds no place in it."""
     model = keras.Sequential([keras.Input((12, 10, 3)), *(made(name) for name in MAKERS)])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from importlib import import_module
 
 import numpy as np
 import pytest
+
+from unidl.errors import ModelError
 
 layers = import_module("unidl.layers")  # which settles the backend before Keras is imported
 keras = import_module("keras")
@@ -39,6 +42,12 @@ def test_a_channel_drops_as_a_whole(name: str):
     assert (values.max(axis=places) == values.min(axis=places)).all()
     np.testing.assert_allclose(np.unique(values), [0, 1 / 0.6], rtol=1e-6)
     assert abs((values > 0).mean() - 0.6) < 5 * math.sqrt(0.6 * 0.4 / 2000)
+
+
+def test_a_mask_may_be_for_the_last_axes():
+    values = called(layers.Dropout(0.5, noise_shape=(1, 60), seed=1), np.ones((4, 5, 60), np.float32), training=True)
+    assert (values == values[:1, :1]).all()
+    assert 0 < values.mean() < 2
 
 
 def test_dropout_of_everything_leaves_zeros():
@@ -98,3 +107,48 @@ def test_a_layer_without_a_seed_draws_what_its_name_says(name: str):
     first = called(one, x, training=True)
     np.testing.assert_array_equal(called(same, x, training=True), first)
     assert (called(other, x, training=True) != first).any()
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_layer_of_ours_may_be_inside_another_one(name: str):
+    """Where Keras asks for the shape of the output of the outer one, in training, with a batch of any size."""
+
+    class Outer(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = getattr(layers, name)(**MAKERS[name], seed=1)
+
+        def call(self, x):
+            return self.inner(x, training=True)
+
+    given = keras.Input((3, 50))
+    model = keras.Model(given, Outer()(given))
+    assert model.output_shape == (None, 3, 50)
+    assert called(model, np.ones((4, 3, 50), np.float32)).shape == (4, 3, 50)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**40, True, 0.5])
+def test_a_seed_that_not_every_backend_has_is_refused(seed):
+    with pytest.raises(ModelError, match=r"a whole number from 0 to 2\*\*31 - 1 is needed"):
+        layers.Dropout(0.5, seed=seed)
+
+
+def test_arguments_are_those_of_keras():
+    """By place as well, and as `help` shows them."""
+    x = np.ones((4, 50), np.float32)
+    by_place, by_name = layers.Dropout(0.5, None, 3), layers.Dropout(0.5, seed=3)
+    np.testing.assert_array_equal(called(by_place, x, training=True), called(by_name, x, training=True))
+    for name in ("Dropout", "SpatialDropout2D", "GaussianNoise", "RandomRotation"):
+        shown = [inspect.signature(getattr(home, name)) for home in (layers, keras.layers)]
+        assert shown[0] == shown[1]
+        assert "seed" in shown[0].parameters
+
+
+def test_noise_without_bounds_is_refused():
+    with pytest.raises(ModelError, match="Take one below 1"):
+        layers.GaussianDropout(1.0, seed=1)
+
+
+def test_whole_numbers_get_noise_that_is_not_rounded():
+    noisy = called(layers.GaussianNoise(0.2, seed=1), np.ones((40, 5), np.int32), training=True)
+    assert len(np.unique(noisy)) > 100

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from unidl import registry
 from unidl.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,8 @@ def test_every_extra_exists():
 
 @pytest.mark.agree
 def test_every_other_command_runs_in_order(tmp_path, monkeypatch):
-    """In one folder, one after the other, as a reader pastes them; with fewer epochs of the long one."""
+    """In one folder, one after the other, as a reader pastes them; on a short text, and on one backend where all of
+    them would be measured or verified, as other tests do."""
     (tmp_path / "examples").mkdir()
     shutil.copy(ROOT / "examples/seven.png", tmp_path / "examples")
     (tmp_path / "short.txt").write_text("the value of the object is the value of the name . " * 60)
@@ -68,6 +70,8 @@ def test_every_other_command_runs_in_order(tmp_path, monkeypatch):
         assert words[0] == "unidl", command
         if words[1:3] == ["train", "lstm"]:
             words += ["--data", "short.txt"]
+        if words[1] in ("compare", "verify"):
+            words += ["--backends", registry.current().name]
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             assert main(words[1:]) == 0, command

@@ -76,3 +76,16 @@ def test_a_convolution_in_parts_is_the_convolution(monkeypatch, batch, filters, 
 
     for one, other in zip(*(jax.grad(each, argnums=(0, 1))(images, kernel) for each in (ours, stock)), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4 * float(jnp.abs(other).max()))  # sums of up to 800 products
+
+
+def test_noise_is_the_same_bits_where_it_is_compiled():
+    """XLA rounds a product that is followed by a sum once, and operation by operation twice."""
+    from unidl.layers import draws
+
+    def noisy(x):
+        key = draws.Key(jnp.int32(3), jnp.int32(4))
+        return x + draws.normal(x.shape, key, 0.3), x * (1.0 + draws.normal(x.shape, key, 0.3))
+
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((256, 256)), jnp.float32)
+    for one, other in zip(noisy(x), jax.jit(noisy)(x), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from unidl.models.layer_paths import walk
@@ -10,6 +13,9 @@ if TYPE_CHECKING:
     import keras
 
 FLOATS = ("float32", "float16", "bfloat16")
+MAKERS = ("arange", "eye", "full", "full_like", "identity", "linspace", "one_hot", "ones", "ones_like", "zeros")
+MAKERS += ("zeros_like", "convert_to_tensor")
+"""Operations that make numbers of a type that a model names. TensorFlow's operators take no two types at once."""
 
 
 def compute_in_float64() -> None:
@@ -65,8 +71,29 @@ def _cast_to_float64() -> None:
         return viewed(self, keras.KerasTensor(x.shape, "float32") if _is_float64(x) else x)
 
     ops.cast = keras.ops.cast = cast
+    for name in MAKERS:
+        made = _made_in_float64(getattr(ops, name))
+        setattr(ops, name, made)
+        setattr(keras.ops, name, made)
     backend.numpy.view = view
     View.compute_output_spec = view_spec
+
+
+def _made_in_float64(make: Callable[..., Any]) -> Callable[..., Any]:
+    """The operation, which makes float64 where it is asked for float32."""
+    import keras
+
+    arguments = inspect.signature(make)
+
+    @functools.wraps(make)
+    def made(*args: Any, **kwargs: Any) -> Any:
+        given = arguments.bind(*args, **kwargs)
+        dtype = given.arguments.get("dtype")
+        if dtype is not None and keras.backend.standardize_dtype(dtype) == "float32":
+            given.arguments["dtype"] = "float64"
+        return make(*given.args, **given.kwargs)
+
+    return made
 
 
 def _is_float64(x: Any) -> bool:

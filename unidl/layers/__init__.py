@@ -1,7 +1,9 @@
 """Layers that draw random numbers, the same bits on every backend: dropout, noise, and augmentation of images.
 
-They are Keras's own layers of these names, whose draws come from `unidl.layers.draws`. Importing this package imports
-Keras, on the backend in use: the first call that needs one decides which, as everywhere.
+They are Keras's own layers of these names, whose draws come from `unidl.layers.draws`. Give each a seed: neither the
+trainer's nor `keras.utils.set_random_seed` reaches them, and without one a layer draws what its name says.
+
+Importing this package imports Keras, on the backend in use: the first call that needs one decides which, as everywhere.
 """
 
 from unidl import registry

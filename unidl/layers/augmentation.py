@@ -75,7 +75,8 @@ class RandomBrightness(_Augmentation, keras.layers.RandomBrightness):
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
         # Keras adds to the images in place (`images += ...`): on PyTorch the caller's own images change.
-        return super().transform_images(keras.ops.copy(images), transformation, training)
+        images = self.backend.numpy.copy(images) if training else images
+        return super().transform_images(images, transformation, training)
 
 
 @keras.saving.register_keras_serializable("unidl")

@@ -64,13 +64,13 @@ def _bits_apart(low: float, high: float) -> int:
     return max(0, min(24, 29 - math.frexp(max(abs(low), abs(high)))[1] + math.frexp(high - low)[1]))
 
 
-def normal(shape: Sequence[Any], key: Key) -> Any:
-    """Return float32 numbers of `shape` from the normal distribution with mean 0 and variance 1.
+def normal(shape: Sequence[Any], key: Key, deviation: float = 1.0) -> Any:
+    """Return float32 numbers of `shape` from the normal distribution with mean 0 and this standard deviation.
 
     Each is the sum of two quantiles, looked up by different bits of the hash: logarithms and cosines, which the usual
     formulas need, differ between backends in their last bit.
     """
-    bits, table = _bits(shape, key), ops.convert_to_tensor(_quantiles())
+    bits, table = _bits(shape, key), ops.convert_to_tensor(_quantiles(deviation))
     last = 2**QUANTILE_BITS - 1
     one = ops.bitwise_and(bits, last)
     other = ops.bitwise_and(ops.right_shift(bits, QUANTILE_BITS), last)
@@ -78,18 +78,19 @@ def normal(shape: Sequence[Any], key: Key) -> Any:
 
 
 @cache
-def _quantiles() -> np.ndarray:
-    """The middles of equally likely parts of a normal distribution with variance 1/2, float32."""
+def _quantiles(deviation: float) -> np.ndarray:
+    """The middles of equally likely parts of a normal distribution, of which two add up to this standard deviation."""
     count = 2**QUANTILE_BITS
     middles = np.array([NormalDist().inv_cdf((place + 0.5) / count) for place in range(count)])
-    return (middles / math.sqrt(2 * np.mean(middles**2))).astype(np.float32)
+    return (middles * (deviation / math.sqrt(2 * np.mean(middles**2)))).astype(np.float32)
 
 
 def _bits(shape: Sequence[Any], key: Key) -> Any:
     """Return int32 numbers of `shape`, from 0 to 2**31 - 1, by two rounds of a hash of (place, seed, number)."""
     first = _hashed(ops.bitwise_xor(key.seed, _signed(0x9E3779B9)))  # so that seed 0 is no fixed point
     second = _hashed(key.number + first)
-    count = math.prod(shape) if all(isinstance(size, int) for size in shape) else ops.prod(ops.stack(shape))
+    # A size is a tensor in TensorFlow's graphs, and a symbol where JAX looks for the shape of a layer's output.
+    count = ops.prod(ops.stack(shape)) if any(ops.is_tensor(size) for size in shape) else math.prod(shape)
     places = ops.arange(count, dtype="int32")
     bits = ops.bitwise_and(_hashed(_hashed(ops.bitwise_xor(places, first)) + second), 0x7FFFFFFF)
     return ops.reshape(bits, shape)

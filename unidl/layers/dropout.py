@@ -15,11 +15,10 @@ networks")."""
 
 
 def _next_mask(layer: Any, inputs: Any, noise_shape: Any) -> Any:
-    """The layer's next mask. noise_shape: sizes, None where it is that of `inputs`; None for all of them."""
-    shape = [
-        size if own is None else own
-        for own, size in zip(noise_shape or [None] * len(inputs.shape), ops.shape(inputs), strict=True)
-    ]
+    """The layer's next mask. noise_shape: sizes, None where it is that of `inputs`, for the last axes; None for all."""
+    own = [None] * len(inputs.shape) if noise_shape is None else list(noise_shape)
+    own = [1] * (len(inputs.shape) - len(own)) + own
+    shape = [size if mine is None else mine for mine, size in zip(own, ops.shape(inputs), strict=True)]
     return keep_mask(shape, next_key(layer.seed_generator), 1.0 - layer.rate)
 
 

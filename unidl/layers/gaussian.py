@@ -7,14 +7,14 @@ from typing import Any
 
 import keras
 
+from unidl.errors import ModelError
 from unidl.layers.draws import next_key, normal, ops
 from unidl.layers.own_stream import OwnStream
 
 
 def _noise(layer: Any, inputs: Any, deviation: float) -> Any:
     """The layer's next noise for `inputs`, with this standard deviation."""
-    values = normal(ops.shape(inputs), next_key(layer.seed_generator)) * deviation
-    return ops.cast(values, inputs.dtype)
+    return ops.cast(normal(ops.shape(inputs), next_key(layer.seed_generator), deviation), layer.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("unidl")
@@ -22,14 +22,20 @@ class GaussianNoise(OwnStream, keras.layers.GaussianNoise):
     """Keras's layer that adds noise in training, with noise that is the same bits on every backend."""
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        return inputs + _noise(self, inputs, self.stddev) if training and self.stddev else inputs
+        return ops.add(inputs, _noise(self, inputs, self.stddev)) if training and self.stddev else inputs
 
 
 @keras.saving.register_keras_serializable("unidl")
 class GaussianDropout(OwnStream, keras.layers.GaussianDropout):
-    """Keras's layer that multiplies with noise around 1 in training, with our noise."""
+    """Keras's layer that multiplies with noise around 1 in training, with our noise. rate: below 1, where the noise
+    would be infinite."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.rate >= 1:
+            raise ModelError(f"Cannot multiply with noise of an infinite variance: rate={self.rate}. Take one below 1.")
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or not self.rate:
             return inputs
-        return inputs * (1.0 + _noise(self, inputs, math.sqrt(self.rate / (1.0 - self.rate))))
+        return ops.multiply(inputs, 1.0 + _noise(self, inputs, math.sqrt(self.rate / (1.0 - self.rate))))

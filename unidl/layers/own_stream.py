@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
 
+from unidl.errors import ModelError
 from unidl.models.layer_paths import walk
 from unidl.random import derived_seed
 
@@ -13,13 +15,27 @@ from unidl.random import derived_seed
 class OwnStream:
     """The first base of a layer whose draws are those of `unidl.layers.draws`.
 
-    seed: of the layer's draws, counted from there on; without one it follows from the layer's name.
+    seed: from 0 to 2**31 - 1, the same stream on every backend; without one it follows from the layer's name, so that
+    layers of one name draw alike, whatever the seed of the trainer or of Keras is. Raises `ModelError` for another one.
     """
 
-    def __init__(self, *args: Any, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs | {"seed": 0 if seed is None else seed})
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Show the arguments of Keras's layer to `help`."""
+        super().__init_subclass__(**kwargs)
+        stock = [base for base in cls.__mro__ if base.__module__.startswith("keras.")]
+        if stock:
+            cls.__signature__ = inspect.signature(stock[0])
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        layer: Any = self
+        seed = inspect.signature(type(self)).bind_partial(*args, **kwargs).arguments.get("seed")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31):
+            raise ModelError(
+                f"Cannot draw with seed={seed!r} in a {type(self).__name__}: a whole number from 0 to 2**31 - 1 is "
+                "needed, which every backend has."
+            )
+        super().__init__(*args, **kwargs)
         if seed is None:
-            layer: Any = self
             layer.seed = derived_seed(0, "layer", layer.name)
             for generator in layer._seed_generators:
                 generator.state.assign([layer.seed, 0])

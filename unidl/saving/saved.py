@@ -15,9 +15,9 @@ from unidl.saving.directories import read_directory, read_start
 from unidl.saving.saved_architecture import (
     ARCHITECTURE,
     describe,
-    is_measured_built,
     longest_file,
     most_bytes,
+    needs_building_to_measure,
     read_description,
     rebuild,
 )
@@ -75,7 +75,7 @@ def _load_directory(path: Path, custom_objects: Mapping[str, Any] | None, trust:
     if description.keras is not None:
         what = "a model in Keras's own words, which no builder of unidl made"
         require_trust(trust, path, what, "load_model(path, trust=True)")
-    if is_measured_built(description):
+    if needs_building_to_measure(description):
         # Built first: the largest of such models needs 16 GB, and so much would be read of a file that fits none.
         model = rebuild(description, path, custom_objects, _numbers(path))
         most = longest_file(sum(math.prod(variable.shape) for variable in named_weights(model).values()))

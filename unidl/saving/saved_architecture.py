@@ -92,7 +92,7 @@ def read_description(content: bytes, path: Path) -> Description:
     )
 
 
-def is_measured_built(description: Description) -> bool:
+def needs_building_to_measure(description: Description) -> bool:
     """Whether nothing but the model itself, once it is built, tells how long its file of weights may be."""
     return description.architecture is not None and description.architecture.builder == "transfer"
 
