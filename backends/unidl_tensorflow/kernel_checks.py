@@ -17,6 +17,10 @@ TOLERANCE = 1e-4
 def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | None:
     """Say which kernel computes something else than Keras, or return None. Draws no random number of anybody's."""
     with tf.device("cpu:0"):
+        images = tf.sin(tf.reshape(tf.range(3 * 5 * 4 * 2, dtype=tf.float32), (3, 5, 4, 2)))
+        normalization = keras.layers.BatchNormalization(name="one", dtype="float32")
+        inputs = keras.Input((5, 4, 2), name="images")
+        models = {"BatchNormalization": (keras.Sequential([inputs, normalization], name="check"), images)}
         steps = tf.sin(tf.reshape(tf.range(70 * 5 * 3, dtype=tf.float32), (70, 5, 3)))
         for kind in (keras.layers.LSTM, keras.layers.GRU):
             options: Any = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "dtype": "float32"}
@@ -25,27 +29,30 @@ def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | N
                 kind(3, name="two", seed=0, **options),
             ]
             model = keras.Sequential([keras.Input((5, 3), batch_size=70, name="inputs"), *layers], name="check")
-            expected = _step(model, steps)
+            models[kind.__name__] = (model, steps)
+        for name, (model, values) in models.items():
+            expected = _step(model, values)
             with kernels():
-                found = _step(model, steps)
+                found = _step(model, values)
             for one, other in zip(expected, found, strict=True):
                 if not np.abs(one - other).max() <= TOLERANCE * np.abs(one).max():
-                    return f"the kernel for {kind.__name__}, or for Adam, gives other values than Keras here"
+                    return f"the kernel for {name}, or for Adam, gives other values than Keras here"
     return None
 
 
-def _step(model: Any, steps: tf.Tensor) -> list[Any]:
-    """Outputs and gradients from weights that are the same each time, and the outputs after two steps of Adam."""
-    for number, weight in enumerate(model.trainable_variables):
+def _step(model: Any, values: tf.Tensor) -> list[Any]:
+    """Outputs and gradients from weights that are the same each time, the outputs after two steps of Adam, and what
+    else the model keeps."""
+    for number, weight in enumerate(model.weights):
         places = np.arange(np.prod(weight.shape)) * (1 + 0.1 * number)
         weight.assign(np.sin(places + 1).reshape(weight.shape))
     optimizer = keras.optimizers.Adam(1e-3)
     results: list[Any] = []
     for _ in range(2):
         with tf.GradientTape() as tape:
-            outputs = model(steps, training=True)
+            outputs = model(values, training=True)
             loss = tf.reduce_sum(outputs * outputs)
         gradients: Any = tape.gradient(loss, [weight.value for weight in model.trainable_variables])
         optimizer.apply(gradients, model.trainable_variables)
         results += [outputs.numpy(), *(gradient.numpy() for gradient in gradients)]
-    return results
+    return results + [weight.numpy() for weight in model.non_trainable_weights]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from unidl import registry
@@ -10,6 +12,8 @@ from unidl.backend import Precision
 if registry.choice()[0].name != "tensorflow":
     pytest.skip("another backend is under test", allow_module_level=True)
 
+import keras
+import numpy as np
 import tensorflow as tf
 from training import FLOAT32, assert_fits_or_not_trains_the_same, assert_same_weights, dense, points, weights_of
 
@@ -47,3 +51,19 @@ def test_data_too_large_for_the_device_trains_the_same(monkeypatch):
     from unidl_tensorflow.loop import TensorFlowLoop
 
     assert_fits_or_not_trains_the_same(TensorFlowLoop, monkeypatch)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 1, 1, 3), (4, 5, 3, 2)])
+def test_batch_normalization_keeps_the_statistics_of_keras(shape):
+    """The fused kernel returns another variance than it divides by, most of all where there are few places."""
+    from unidl_tensorflow.kernels import REPLACEMENTS
+
+    values = tf.sin(tf.reshape(tf.range(float(np.prod(shape))), shape))
+    found = []
+    for kernels in (nullcontext, REPLACEMENTS.in_use):
+        layer = keras.layers.BatchNormalization(momentum=0.7)
+        with kernels():
+            outputs = [layer(values + step, training=True) for step in range(2)]
+        found.append([*outputs, layer.moving_mean.value, layer.moving_variance.value])
+    for stock, ours in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, stock, rtol=1e-5, atol=1e-5)  # float32 sums of a dozen numbers
