@@ -16,7 +16,7 @@ import keras
 from keras.src import backend as keras_backend
 from keras.src.backend.jax import nn as keras_nn
 
-from unidl.backend import Replacements
+from unidl.kernels import Replacements
 from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no arrays

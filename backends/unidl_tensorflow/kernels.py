@@ -19,7 +19,8 @@ from keras.src.layers.normalization.batch_normalization import BatchNormalizatio
 from keras.src.optimizers import adam as keras_adam
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
-from unidl.backend import Device, Replacements
+from unidl.backend import Device
+from unidl.kernels import Replacements
 from unidl_tensorflow import kernel_checks, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors

@@ -18,7 +18,7 @@ from keras.src.backend.torch.optimizers import torch_sgd
 from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
 from torch.nn import functional
 
-from unidl.backend import Replacements
+from unidl.kernels import Replacements
 from unidl_torch import kernel_checks, kernels_images, kernels_mends, kernels_random, kernels_recurrent
 
 keras_nn = sys.modules["keras.src.backend.torch.nn"]
