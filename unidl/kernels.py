@@ -1,11 +1,13 @@
-"""What the kernels of all adapters need: to stand in for functions of Keras for a while."""
+"""What the kernels of all adapters need: to stand in for functions of Keras for a while, and to know a lookup."""
 
 from __future__ import annotations
 
+import functools
+import math
 import threading
+import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property
 from importlib import metadata
 from typing import Any
 
@@ -35,7 +37,7 @@ class Replacements:
         self._users = 0
         self._originals: list[Any] = []
 
-    @cached_property
+    @functools.cached_property
     def why_not(self) -> str | None:
         """Why Keras keeps its own functions; None if it does not."""
         import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
@@ -70,3 +72,46 @@ class Replacements:
                 if self._users == 0:
                     for (owner, name, _), original in zip(self.entries, self._originals, strict=True):
                         setattr(owner, name, original)
+
+
+class Lookups:
+    """Which tensors are rows that an Embedding has looked up in its table.
+
+    What multiplies such rows may as well multiply the table and look up rows of the product: the same numbers from
+    fewer operations, where a batch names each row of the table several times; and so do the gradients.
+    """
+
+    NAMES_A_ROW = 2
+    """How often a batch must name a row, on average. The rows of the product are wider than those of the table, and to
+    look them up, and to add up their gradients, takes its time too."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Any], Any, Any]] = {}
+
+    def noticed(self, call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """`Embedding.call`, such that what it returns is known for as long as somebody holds it."""
+        from keras import ops  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
+
+        @functools.wraps(call)
+        def embedding_call(self_: Any, inputs: Any) -> Any:
+            rows = call(self_, inputs)
+            plain = not self_.lora_enabled and self_.quantization_mode is None
+            if plain and self_.compute_dtype == self_.variable_dtype and "int" in str(inputs.dtype):
+                place = id(rows)
+                held = weakref.ref(rows, lambda _: self._known.pop(place, None))
+                # Its value now: whoever multiplies it may be in another scope of Keras's.
+                self._known[place] = held, ops.convert_to_tensor(self_.embeddings), inputs
+            return rows
+
+        return embedding_call
+
+    def behind(self, rows: Any) -> tuple[Any, Any] | None:
+        """The table (vocabulary, features) and the row numbers (batch, time) that `rows` (batch, time, features) were
+        looked up with; None if they were not, or if a product with the table saves nothing."""
+        known = self._known.get(id(rows))
+        if known is None or known[0]() is not rows:
+            return None
+        _, table, tokens = known
+        if None in tuple(tokens.shape) or len(tokens.shape) != 2:
+            return None
+        return (table, tokens) if math.prod(tokens.shape) >= self.NAMES_A_ROW * table.shape[0] else None

@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | None:
     """Say which kernel computes something else than Keras, or return None. Draws no random number of anybody's."""
     with jax.default_device(jax.devices("cpu")[0]):
-        layers = _recurrent()
+        layers = [*_recurrent(), _embedding()]
         shapes = [(2, 7, 6, 2), (3, 3, 2, 4), (2, 5, 3)]
         shapes += [weight.shape for layer in layers for weight in layer.trainable_variables]
         values = [jnp.asarray(np.sin(np.arange(math.prod(shape)) + 1).reshape(shape), jnp.float32) for shape in shapes]
@@ -52,6 +52,12 @@ def _recurrent() -> list[Any]:
     return layers
 
 
+def _embedding() -> Any:
+    layer: Any = keras.layers.Embedding(5, 3, embeddings_initializer="zeros", dtype="float32", name="check_embedding")
+    layer.build((2, 5))
+    return layer
+
+
 def _sum(layers: list[Any], images: Any, filters: Any, steps: Any, *weights: Any) -> Any:
     """A number that depends on everything that the kernels compute, and the parts that it is made of."""
     ops: Any = keras.ops
@@ -60,7 +66,9 @@ def _sum(layers: list[Any], images: Any, filters: Any, steps: Any, *weights: Any
         ops.conv(images, filters, strides=2, padding="same", data_format="channels_last"),
         ops.max_pool(convolved, 2, 2, data_format="channels_last"),
     ]
-    for layer, own in zip(layers, (weights[:3], weights[3:]), strict=True):
+    *recurrent, embedding = layers
+    for layer, own in zip(recurrent, (weights[:3], weights[3:6]), strict=True):
         seeds = [variable.value for variable in layer.non_trainable_variables]
-        parts.append(layer.stateless_call(list(own), seeds, steps)[0])
+        vectors = embedding.stateless_call([weights[6]], [], jnp.arange(10).reshape(2, 5) % 5)[0]
+        parts += [layer.stateless_call(list(own), seeds, given)[0] for given in (steps, vectors)]
     return sum(jnp.sum(part * part) for part in parts), parts

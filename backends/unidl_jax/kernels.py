@@ -16,7 +16,7 @@ import keras
 from keras.src import backend as keras_backend
 from keras.src.backend.jax import nn as keras_nn
 
-from unidl.kernels import Replacements
+from unidl.kernels import Lookups, Replacements
 from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no arrays
@@ -86,9 +86,9 @@ def lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
             recurrent_activation, return_sequences, go_backwards, unroll, **options,
         )  # fmt: skip
-    weights = [ops.convert_to_tensor(weight) for weight in (kernel, recurrent_kernel, bias)]
-    steps = _in_time(inputs, go_backwards)
-    outputs, cell = kernels_recurrent.lstm(steps, initial_state_h, initial_state_c, *weights)
+    projected = _projected(inputs, kernel, ops.convert_to_tensor(bias), go_backwards)
+    recurrent = ops.convert_to_tensor(recurrent_kernel)
+    outputs, cell = kernels_recurrent.lstm(projected, initial_state_h, initial_state_c, recurrent)
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1], cell]
 
 
@@ -103,10 +103,13 @@ def gru(
             inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
             return_sequences, go_backwards, unroll, reset_after,
         )  # fmt: skip
-    weights = [ops.convert_to_tensor(weight) for weight in (kernel, recurrent_kernel, bias)]
-    outputs = kernels_recurrent.gru(_in_time(inputs, go_backwards), initial_state, *weights)
+    of_inputs, of_hidden = ops.convert_to_tensor(bias)
+    projected = _projected(inputs, kernel, of_inputs, go_backwards)
+    outputs = kernels_recurrent.gru(projected, initial_state, ops.convert_to_tensor(recurrent_kernel), of_hidden)
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
 
+
+LOOKUPS = Lookups()
 
 _conv = keras_nn.conv
 _max_pool = keras_nn.max_pool
@@ -119,6 +122,7 @@ REPLACEMENTS = Replacements(
         (keras_nn, "max_pool", max_pool),
         (keras_backend, "lstm", lstm),
         (keras_backend, "gru", gru),
+        (keras.layers.Embedding, "call", LOOKUPS.noticed(keras.layers.Embedding.call)),
     ],
     keras="3.15.",
     disagreement=kernel_checks.disagreement,
@@ -138,9 +142,15 @@ def _suits_fused(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_a
     )
 
 
-def _in_time(inputs: jax.Array, backwards: bool) -> jax.Array:
-    steps = inputs.swapaxes(0, 1)
-    return steps[::-1] if backwards else steps
+def _projected(inputs: jax.Array, kernel: Any, bias: jax.Array, backwards: bool) -> jax.Array:
+    """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them:
+    (time, batch, gates)."""
+    table, steps = LOOKUPS.behind(inputs) or (None, inputs)
+    steps = steps.swapaxes(0, 1)
+    steps = steps[::-1] if backwards else steps
+    factors: Any = steps.reshape(-1, inputs.shape[-1]) if table is None else table
+    products = factors @ ops.convert_to_tensor(kernel) + bias
+    return products.reshape(*steps.shape[:2], -1) if table is None else ops.take(products, steps, axis=0)
 
 
 def _in_batch(outputs: jax.Array, return_sequences: bool) -> jax.Array:

@@ -1,4 +1,5 @@
-"""LSTM and GRU whose gradients for the weights are one matrix product over all steps, not one added up in each step."""
+"""LSTM and GRU whose gradients for the weights are one matrix product over all steps, not one added up in each step;
+the inputs are multiplied by their kernel beforehand."""
 
 from __future__ import annotations
 
@@ -9,14 +10,15 @@ import jax.numpy as jnp
 
 
 @jax.custom_vjp
-def lstm(inputs: jax.Array, hidden: Any, cell: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple[Any, Any]:
-    """Run one LSTM. inputs: (time, batch, features); hidden, cell: (batch, units). kernel: (features, 4 * units), gates
-    in Keras's order i, f, c, o. Returns the outputs of all steps (time, batch, units), and the last cell."""
-    (outputs, last), _ = _lstm_forward(inputs, hidden, cell, kernel, recurrent, bias)
+def lstm(projected: jax.Array, hidden: Any, cell: Any, recurrent: Any) -> tuple[Any, Any]:
+    """Run one LSTM. projected: the inputs times their kernel, and the bias (time, batch, 4 * units), gates in Keras's
+    order i, f, c, o; hidden, cell: (batch, units). Returns the outputs of all steps (time, batch, units), and the last
+    cell."""
+    (outputs, last), _ = _lstm_forward(projected, hidden, cell, recurrent)
     return outputs, last
 
 
-def _lstm_forward(inputs: Any, hidden: Any, cell: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
+def _lstm_forward(projected: Any, hidden: Any, cell: Any, recurrent: Any) -> Any:
     def step(carried: Any, given: jax.Array) -> Any:
         before, cell_before = carried
         enter, forget, candidate, leave = jnp.split(given + before @ recurrent, 4, axis=-1)
@@ -27,13 +29,12 @@ def _lstm_forward(inputs: Any, hidden: Any, cell: Any, kernel: Any, recurrent: A
         after = leave * bent
         return (after, cell_after), (after, cell_before, bent, (enter, forget, candidate, leave))
 
-    projected = inputs @ kernel + bias
     (_, last), (outputs, cells, bent, gates) = jax.lax.scan(step, (hidden, cell), projected)
-    return (outputs, last), (inputs, hidden, outputs, cells, bent, gates, kernel, recurrent)
+    return (outputs, last), (hidden, outputs, cells, bent, gates, recurrent)
 
 
 def _lstm_backward(saved: Any, gradients: Any) -> Any:
-    inputs, hidden, outputs, cells, bent, gates, kernel, recurrent = saved
+    hidden, outputs, cells, bent, gates, recurrent = saved
 
     def step(carried: Any, kept: Any) -> Any:
         to_hidden, to_cell = carried
@@ -56,43 +57,36 @@ def _lstm_backward(saved: Any, gradients: Any) -> Any:
     start = (jnp.zeros_like(hidden), to_last)
     (to_hidden, to_cell), to_gates = jax.lax.scan(step, start, kept, reverse=True)
     before = jnp.concatenate([hidden[None], outputs[:-1]])
-    return (
-        to_gates @ kernel.T,
-        to_hidden,
-        to_cell,
-        _over_steps(inputs, to_gates),
-        _over_steps(before, to_gates),
-        to_gates.sum(axis=(0, 1)),
-    )
+    return to_gates, to_hidden, to_cell, _over_steps(before, to_gates)
 
 
 lstm.defvjp(_lstm_forward, _lstm_backward)
 
 
 @jax.custom_vjp
-def gru(inputs: jax.Array, hidden: Any, kernel: Any, recurrent: Any, bias: Any) -> jax.Array:
-    """Run one GRU with Keras's reset_after. inputs: (time, batch, features); hidden: (batch, units). kernel: (features,
-    3 * units), gates in Keras's order z, r, h; bias: (2, 3 * units). Returns all outputs (time, batch, units)."""
-    outputs, _ = _gru_forward(inputs, hidden, kernel, recurrent, bias)
+def gru(projected: jax.Array, hidden: Any, recurrent: Any, bias: Any) -> jax.Array:
+    """Run one GRU with Keras's reset_after. projected: the inputs times their kernel, and their bias (time, batch,
+    3 * units), gates in Keras's order z, r, h; hidden: (batch, units); bias: (3 * units,), that of the recurrent
+    kernel. Returns all outputs (time, batch, units)."""
+    outputs, _ = _gru_forward(projected, hidden, recurrent, bias)
     return outputs
 
 
-def _gru_forward(inputs: Any, hidden: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
+def _gru_forward(projected: Any, hidden: Any, recurrent: Any, bias: Any) -> Any:
     def step(before: jax.Array, given: jax.Array) -> Any:
         update, reset, candidate = jnp.split(given, 3, axis=-1)
-        of_update, of_reset, of_candidate = jnp.split(before @ recurrent + bias[1], 3, axis=-1)
+        of_update, of_reset, of_candidate = jnp.split(before @ recurrent + bias, 3, axis=-1)
         update, reset = jax.nn.sigmoid(update + of_update), jax.nn.sigmoid(reset + of_reset)
         candidate = jnp.tanh(candidate + reset * of_candidate)
         after = update * before + (1 - update) * candidate
         return after, (after, before, of_candidate, (update, reset, candidate))
 
-    projected = inputs @ kernel + bias[0]
     _, (outputs, *kept) = jax.lax.scan(step, hidden, projected)
-    return outputs, (inputs, hidden, kept, kernel, recurrent)
+    return outputs, (hidden, kept, recurrent)
 
 
 def _gru_backward(saved: Any, to_outputs: jax.Array) -> Any:
-    inputs, hidden, kept, kernel, recurrent = saved
+    hidden, kept, recurrent = saved
 
     def step(to_hidden: jax.Array, kept: Any) -> Any:
         to_output, before, of_candidate, (update, reset, candidate) = kept
@@ -106,13 +100,7 @@ def _gru_backward(saved: Any, to_outputs: jax.Array) -> Any:
 
     steps = (to_outputs, *kept)
     to_hidden, (to_given, to_recurrent) = jax.lax.scan(step, jnp.zeros_like(hidden), steps, reverse=True)
-    return (
-        to_given @ kernel.T,
-        to_hidden,
-        _over_steps(inputs, to_given),
-        _over_steps(kept[0], to_recurrent),
-        jnp.stack([to_given.sum(axis=(0, 1)), to_recurrent.sum(axis=(0, 1))]),
-    )
+    return to_given, to_hidden, _over_steps(kept[0], to_recurrent), to_recurrent.sum(axis=(0, 1))
 
 
 gru.defvjp(_gru_forward, _gru_backward)

@@ -30,6 +30,10 @@ def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | N
             ]
             model = keras.Sequential([keras.Input((5, 3), batch_size=70, name="inputs"), *layers], name="check")
             models[kind.__name__] = (model, steps)
+            embedding = keras.layers.Embedding(10, 3, embeddings_initializer="zeros", dtype="float32", name="zero")
+            tokens = keras.Input((5,), batch_size=70, dtype="int32", name="inputs")
+            reading = keras.Sequential([tokens, embedding, kind(3, name="two", seed=0, **options)], name="check")
+            models[f"{kind.__name__} behind an Embedding"] = (reading, tf.reshape(tf.range(70 * 5) % 10, (70, 5)))
         for name, (model, values) in models.items():
             expected = _step(model, values)
             with kernels():
@@ -52,7 +56,9 @@ def _step(model: Any, values: tf.Tensor) -> list[Any]:
         with tf.GradientTape() as tape:
             outputs = model(values, training=True)
             loss = tf.reduce_sum(outputs * outputs)
-        gradients: Any = tape.gradient(loss, [weight.value for weight in model.trainable_variables])
+        sought: Any = tape.gradient(loss, [weight.value for weight in model.trainable_variables])
+        # The rows of an embedding added up: what Keras's Adam makes of them one by one is looked at elsewhere.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in sought]
         optimizer.apply(gradients, model.trainable_variables)
         results += [outputs.numpy(), *(gradient.numpy() for gradient in gradients)]
     return results + [weight.numpy() for weight in model.non_trainable_weights]

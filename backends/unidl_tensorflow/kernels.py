@@ -7,7 +7,6 @@ Each replaces one function of Keras 3.15, and only if it gives the same values a
 
 from __future__ import annotations
 
-import itertools
 import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -20,15 +19,17 @@ from keras.src.optimizers import adam as keras_adam
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from unidl.backend import Device
-from unidl.kernels import Replacements
+from unidl.kernels import Lookups, Replacements
 from unidl_tensorflow import kernel_checks, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 
 MOST_STEPS = 100
 """Time steps that are unrolled; more would make the graph too large, and Keras's own loop computes them."""
-ROWS_A_CORE = 32
+ROWS_A_CORE = 16
 """Rows below which a core is not worth a part of the batch for itself."""
+MOST_CHAINED = 400
+"""Time steps in all parts of a batch together, unless one part alone has more."""
 
 
 def kernels(device: Device) -> AbstractContextManager[None]:
@@ -47,13 +48,9 @@ def lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
             recurrent_activation, return_sequences, go_backwards, unroll, **options,
         )  # fmt: skip
-    weights = [tf.convert_to_tensor(ops.convert_to_tensor(weight)) for weight in (kernel, recurrent_kernel, bias)]
-    parts = [
-        kernels_recurrent.lstm(*part, *weights)
-        for part in _parts(_in_time(inputs, go_backwards), initial_state_h, initial_state_c)
-    ]
-    outputs = tf.concat([part[0] for part in parts], axis=1)
-    cell = tf.concat([part[1] for part in parts], axis=0)
+    projected = _projected(inputs, kernel, _tensor(bias), go_backwards)
+    states = (initial_state_h, initial_state_c)
+    outputs, cell = kernels_recurrent.lstm(projected, *states, _tensor(recurrent_kernel), _sizes(projected))
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1], cell]
 
 
@@ -68,9 +65,10 @@ def gru(
             inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
             return_sequences, go_backwards, unroll, reset_after,
         )  # fmt: skip
-    weights = [tf.convert_to_tensor(ops.convert_to_tensor(weight)) for weight in (kernel, recurrent_kernel, bias)]
-    steps = _in_time(inputs, go_backwards)
-    outputs = tf.concat([kernels_recurrent.gru(*part, *weights) for part in _parts(steps, initial_state)], axis=1)
+    of_inputs, of_hidden = tf.unstack(_tensor(bias))
+    projected = _projected(inputs, kernel, of_inputs, go_backwards)
+    weights = (_tensor(recurrent_kernel), of_hidden)
+    outputs = kernels_recurrent.gru(projected, initial_state, *weights, _sizes(projected))
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
 
 
@@ -92,7 +90,7 @@ def normalization_call(self: Any, inputs: Any, training: bool | None = None, mas
     )
     if not fused:
         return _normalization_call(self, inputs, training=training, mask=mask)
-    gamma, beta = (tf.convert_to_tensor(ops.convert_to_tensor(weight)) for weight in (self.gamma, self.beta))
+    gamma, beta = (_tensor(weight) for weight in (self.gamma, self.beta))
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=inputs, scale=gamma, offset=beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
     )
@@ -133,6 +131,8 @@ def filter_empty_gradients(self: Any, grads: Any, variables: Any) -> Any:
     return _filter_empty_gradients(self, dense, variables)
 
 
+LOOKUPS = Lookups()
+
 _normalization_call = BatchNormalization.call
 _filter_empty_gradients = BaseOptimizer._filter_empty_gradients
 _lstm = keras_backend.lstm
@@ -143,6 +143,7 @@ REPLACEMENTS = Replacements(
     [
         (keras_backend, "lstm", lstm),
         (keras_backend, "gru", gru),
+        (keras.layers.Embedding, "call", LOOKUPS.noticed(keras.layers.Embedding.call)),
         (BatchNormalization, "call", normalization_call),
         (keras_adam.Adam, "update_step", adam),
         (BaseOptimizer, "_filter_empty_gradients", filter_empty_gradients),
@@ -166,16 +167,11 @@ def _suits(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_activat
     )
 
 
-def _parts(steps: Any, *states: Any) -> list[tuple[tf.Tensor, ...]]:
-    """Cut the batch into a part for each core: one step alone is too small to keep two cores busy."""
+def _sizes(steps: Any) -> list[int]:
+    """The rows of each part of a batch (time, batch, gates) that a core takes for itself; none, where one takes all."""
     rows: int = steps.shape[1] or 0  # 0: not known here
-    count = max(1, min(_cores(), rows // ROWS_A_CORE))
-    if count == 1:
-        return [(steps, *states)]
-    ends = [rows * part // count for part in range(count + 1)]
-    return [
-        (steps[:, first:last], *(state[first:last] for state in states)) for first, last in itertools.pairwise(ends)
-    ]
+    count = max(1, min(_cores(), rows // ROWS_A_CORE, MOST_CHAINED // steps.shape[0]))
+    return [rows * (part + 1) // count - rows * part // count for part in range(count)] if count > 1 else []
 
 
 def _cores() -> int:
@@ -183,9 +179,25 @@ def _cores() -> int:
     return wanted or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def _in_time(inputs: tf.Tensor, backwards: bool) -> tf.Tensor:
-    steps = tf.transpose(inputs, (1, 0, 2))
-    return steps[::-1] if backwards else steps
+def _projected(inputs: tf.Tensor, kernel: Any, bias: tf.Tensor, backwards: bool) -> tf.Tensor:
+    """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them:
+    (time, batch, gates)."""
+    table, tokens = LOOKUPS.behind(inputs) or (None, None)
+    # oneDNN, asked to transpose int32, complains on stderr.
+    steps = tf.transpose(inputs, (1, 0, 2)) if tokens is None else tf.transpose(tf.cast(tokens, tf.int64))
+    steps = steps[::-1] if backwards else steps
+    factors = tf.reshape(steps, (-1, inputs.shape[-1])) if table is None else tf.convert_to_tensor(table)
+    products: Any = tf.matmul(factors, _tensor(kernel)) + bias
+    return (
+        tf.reshape(products, (steps.shape[0], -1, products.shape[-1]))
+        if table is None
+        else ops.take(products, steps, axis=0)
+    )
+
+
+def _tensor(weight: Any) -> tf.Tensor:
+    """A weight of Keras as TensorFlow's own tensor."""
+    return tf.convert_to_tensor(ops.convert_to_tensor(weight))
 
 
 def _in_batch(outputs: tf.Tensor, return_sequences: bool) -> tf.Tensor:

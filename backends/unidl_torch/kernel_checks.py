@@ -17,7 +17,8 @@ def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | N
     """Say which kernel computes something else than Keras, or return None. Draws no random number of anybody's."""
     with keras.device("cpu"):
         for name, layers, inputs in _cases():
-            model = keras.Sequential([keras.Input(inputs.shape[1:], name="inputs"), *layers], name=f"check_{name}")
+            start: Any = keras.Input(inputs.shape[1:], dtype=inputs.dtype, name="inputs")
+            model = keras.Sequential([start, *layers], name=f"check_{name}")
             for number, weight in enumerate(model.weights):
                 size = torch.arange(weight.value.numel(), dtype=torch.float32)
                 weight.assign((0.3 + 0.2 * torch.sin(size * (1 + 0.1 * number))).reshape(weight.value.shape))
@@ -75,13 +76,23 @@ def _cases() -> Iterator[tuple[str, list[Any], torch.Tensor]]:
             ],
             gaps,
         )
+        yield (
+            f"{kind.__name__} behind an Embedding",
+            [
+                layers.Embedding(10, 3, embeddings_initializer="zeros", dtype="float32", name="zero"),
+                kind(128, go_backwards=True, name="one", **recurrent),
+                layers.Activation("softmax", dtype="float32", name="two"),
+            ],
+            torch.arange(256 * 3).reshape(256, 3) % 10,
+        )
 
 
 def _step(model: Any, inputs: torch.Tensor) -> list[torch.Tensor]:
     """Outputs, losses, gradients and statistics of a step, and the outputs after a step of each optimizer."""
     optimizers = (keras.optimizers.Adam(1e-3), keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True))
     outputs: Any = model(inputs, training=True)
-    losses: Any = keras.ops.sparse_categorical_crossentropy(torch.tensor([1, 2]), outputs)
+    labels = 1 + torch.arange(len(outputs)) % 2
+    losses: Any = keras.ops.sparse_categorical_crossentropy(labels, outputs)
     weights = [weight.value for weight in model.trainable_variables]
     gradients = torch.autograd.grad(losses.sum(), weights)
     statistics = [weight.value.detach().clone() for weight in model.non_trainable_variables]

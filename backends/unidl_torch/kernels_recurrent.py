@@ -1,4 +1,4 @@
-"""LSTM and GRU in PyTorch's own kernels, and one of ours."""
+"""LSTM and GRU in PyTorch's own kernels, and in ours."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import keras
 import torch
 from keras.src import backend as keras_backend
 
+from unidl.kernels import Lookups
+
 # The package says `rnn` of the function in it.
 keras_rnn = sys.modules["keras.src.backend.torch.rnn"]
 
@@ -17,6 +19,11 @@ _gru = keras_backend.gru
 _lstm_inner_loop = keras.layers.LSTM.inner_loop
 _gru_inner_loop = keras.layers.GRU.inner_loop
 
+LOOKUPS = Lookups()
+
+SPLIT = 32768
+"""From so many elements on, PyTorch splits an element-wise operation among the cores (at::internal::GRAIN_SIZE): below,
+oneDNN's LSTM is the faster one even where it has more to multiply."""
 SHUT = 1e4
 """So large that the logistic function of it is 1 in float32, and that of its negative 0."""
 
@@ -26,13 +33,18 @@ def lstm(
     activation: Any, recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False,
     unroll: bool = False, **options: Any,
 ) -> Any:  # fmt: skip
-    """oneDNN's LSTM on the CPU, where Keras runs a Python loop. inputs: (batch, time, features)."""
+    """oneDNN's LSTM on the CPU, where Keras runs a Python loop, or ours. inputs: (batch, time, features)."""
     suits = _suits_fused(inputs, kernel, mask, bias, activation, recurrent_activation, unroll) and not options
     if not suits:
         return _lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
             recurrent_activation, return_sequences, go_backwards, unroll, **options,
         )  # fmt: skip
+    if initial_state_h.numel() >= SPLIT and LOOKUPS.behind(inputs):
+        projected = _projected(inputs, kernel.value, bias.value, go_backwards)
+        outputs, cell = _Lstm.apply(projected, initial_state_h, initial_state_c, recurrent_kernel.value)
+        last = outputs[-1]
+        return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last, cell]
     weights = keras_rnn.prepare_lstm_params(kernel.value, recurrent_kernel.value, bias.value, "cpu")
     start = (initial_state_h.unsqueeze(0), initial_state_c.unsqueeze(0))
     steps = inputs.flip(1) if go_backwards else inputs
@@ -53,9 +65,9 @@ def gru(
             inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
             return_sequences, go_backwards, unroll, reset_after,
         )  # fmt: skip
-    weights = (kernel.value, recurrent_kernel.value, bias.value)
-    steps = inputs.flip(1) if go_backwards else inputs
-    outputs = _Gru.apply(steps.transpose(0, 1), initial_state, *weights, None)
+    of_inputs, of_hidden = bias.value
+    projected = _projected(inputs, kernel.value, of_inputs, go_backwards)
+    outputs = _Gru.apply(projected, initial_state, recurrent_kernel.value, of_hidden, None)
     last = outputs[-1]
     return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last]
 
@@ -92,9 +104,10 @@ def gru_inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, tra
     mask = _alone(mask)
     if not _suits_masked(self, sequences, mask, training) or not self.cell.reset_after:
         return _gru_inner_loop(self, sequences, initial_state, mask, training)
-    mask, steps = _in_time(self, mask, sequences)
-    weights = (self.cell.kernel.value, self.cell.recurrent_kernel.value, self.cell.bias.value)
-    outputs = _Gru.apply(steps.transpose(0, 1), _alone(initial_state), *weights, mask.t())
+    of_inputs, of_hidden = self.cell.bias.value
+    projected = _projected(sequences, self.cell.kernel.value, of_inputs, self.go_backwards)
+    [mask] = _in_time(self, mask)
+    outputs = _Gru.apply(projected, _alone(initial_state), self.cell.recurrent_kernel.value, of_hidden, mask.t())
     return _results(self, outputs.transpose(0, 1), mask, mask.cumsum(1) - 1, [outputs[-1]])
 
 
@@ -115,34 +128,99 @@ def _alone(tensors: Any) -> Any:
     return tensors[0] if isinstance(tensors, list | tuple) else tensors
 
 
-class _Gru(torch.autograd.Function):
-    """A GRU with Keras's reset_after, whose gradients for the weights are one matrix product over all steps, not one
-    added up in each step. inputs: (time, batch, features); kernel: (features, 3 * units), gates z, r, h; mask: (time,
-    batch), false where the state stays."""
+def _projected(inputs: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, backwards: bool) -> Any:
+    """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them:
+    (time, batch, gates), in memory of its own."""
+    table, steps = LOOKUPS.behind(inputs) or (None, inputs)
+    steps = steps.transpose(0, 1)
+    steps = steps.flip(0) if backwards else steps
+    factors = steps.reshape(-1, inputs.shape[-1]) if table is None else table
+    products = torch.addmm(bias, factors, kernel)
+    return products.view(*steps.shape[:2], -1) if table is None else keras.ops.take(products, steps, axis=0)
+
+
+class _Lstm(torch.autograd.Function):
+    """An LSTM that multiplies nothing but states in its steps. projected: (time, batch, 4 * units), gates i, f, c, o;
+    it is overwritten. Gives all outputs (time, batch, units), and the last cell."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Any, hidden: Any, kernel: Any, recurrent: Any, bias: Any, mask: Any) -> Any:
+    def forward(ctx: Any, projected: Any, hidden: Any, cell: Any, recurrent: Any) -> Any:
         units = len(recurrent)
-        time, batch, features = inputs.shape
-        projected = torch.addmm(bias[0], inputs.reshape(-1, features), kernel).view(time, batch, -1)
-        if mask is not None:
-            projected[..., :units].masked_fill_(torch.logical_not(mask).unsqueeze(2), SHUT)
+        gates = projected
+        outputs, cells = (torch.empty(len(gates) + 1, *state.shape) for state in (hidden, cell))
+        outputs[0], cells[0] = hidden, cell
+        bent = torch.empty_like(cells[1:])
+        # Views of the steps, all made at once: one by one they would cost as much as the smaller operations.
+        state, memory = outputs.unbind(), cells.unbind()
+        steps = zip(
+            *(part.unbind() for part in (gates, bent, *gates.split((2 * units, units, units), 2), *gates.chunk(4, 2))),
+            strict=True,
+        )
+        for step, (given, bend, entry, candidate, leave, enter, forget, *_) in enumerate(steps):
+            given.addmm_(state[step], recurrent)
+            entry.sigmoid_()
+            candidate.tanh_()
+            leave.sigmoid_()
+            torch.addcmul(enter * candidate, forget, memory[step], out=memory[step + 1])
+            torch.tanh(memory[step + 1], out=bend)
+            torch.mul(leave, bend, out=state[step + 1])
+        ctx.save_for_backward(recurrent, outputs, cells, bent, gates)
+        return outputs[1:], cells[-1]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        recurrent, outputs, cells, bent, gates = ctx.saved_tensors
+        enter, forget, candidate, leave = gates.chunk(4, dim=2)
+        # First what each gate's gradient is multiplied by, for all steps at once; then, step by step, with what.
+        to_gates = torch.empty_like(gates)
+        parts = to_gates.view(*bent.shape[:2], 4, -1)
+        torch.ops.aten.sigmoid_backward.grad_input(candidate, enter, grad_input=parts[:, :, 0])
+        torch.ops.aten.sigmoid_backward.grad_input(cells[:-1], forget, grad_input=parts[:, :, 1])
+        torch.ops.aten.tanh_backward.grad_input(enter, candidate, grad_input=parts[:, :, 2])
+        torch.ops.aten.sigmoid_backward.grad_input(bent, leave, grad_input=parts[:, :, 3])
+        through = torch.ops.aten.tanh_backward(leave, bent)
+        to_outputs, to_cell = gradients
+        to_hidden = torch.zeros_like(to_cell)
+        transposed = recurrent.t()
+        values = (to_outputs, through, parts[:, :, :3], parts[:, :, 3], to_gates, forget)
+        steps = list(zip(*(value.unbind() for value in values), strict=True))
+        for to_output, through_cell, by_cell, by_hidden, to_gate, kept in reversed(steps):
+            to_hidden = to_hidden + to_output
+            to_cell = torch.addcmul(to_cell, to_hidden, through_cell)
+            by_cell.mul_(to_cell.unsqueeze(1))
+            by_hidden.mul_(to_hidden)
+            to_hidden = to_gate @ transposed
+            to_cell = to_cell * kept
+        to_recurrent = outputs[:-1].flatten(0, 1).t() @ to_gates.flatten(0, 1)
+        return to_gates, to_hidden, to_cell, to_recurrent
+
+
+class _Gru(torch.autograd.Function):
+    """A GRU with Keras's reset_after, whose gradient for the recurrent kernel is one matrix product over all steps, not
+    one added up in each step. projected: (time, batch, 3 * units), gates z, r, h; bias: (3 * units,), that of the
+    recurrent kernel; mask: (time, batch), false where the state stays."""
+
+    @staticmethod
+    def forward(ctx: Any, projected: Any, hidden: Any, recurrent: Any, bias: Any, mask: Any) -> Any:
+        units = len(recurrent)
         gates, candidates, recurring, outputs = [], [], [], [hidden]
-        for given in projected.unbind():
-            from_hidden = torch.addmm(bias[1], outputs[-1], recurrent)
+        for step, given in enumerate(projected.unbind()):
+            from_hidden = torch.addmm(bias, outputs[-1], recurrent)
             gates.append(torch.sigmoid(given[:, : 2 * units] + from_hidden[:, : 2 * units]))
             update, reset = gates[-1].chunk(2, dim=1)
+            if mask is not None:
+                update.masked_fill_(torch.logical_not(mask[step]).unsqueeze(1), 1.0)
             recurring.append(from_hidden[:, 2 * units :])
             candidates.append(torch.tanh(torch.addcmul(given[:, 2 * units :], reset, recurring[-1])))
             outputs.append(torch.lerp(candidates[-1], outputs[-1], update))
         stacked = torch.stack(outputs)
-        ctx.save_for_backward(inputs, kernel, recurrent, stacked, *gates, *candidates, *recurring)
+        ctx.save_for_backward(recurrent, stacked, *gates, *candidates, *recurring)
         return stacked[1:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        inputs, kernel, recurrent, outputs, *kept = ctx.saved_tensors
-        time = len(inputs)
+        recurrent, outputs, *kept = ctx.saved_tensors
+        time = len(outputs) - 1
         gates, candidates, recurring = kept[:time], kept[time : 2 * time], kept[2 * time :]
         to_hidden = torch.zeros_like(outputs[0])
         to_given, to_recurring = [], []
@@ -156,15 +234,9 @@ class _Gru(torch.autograd.Function):
             to_given.append(torch.cat((to_update, to_reset, to_candidate), dim=1))
             to_recurring.append(torch.cat((to_update, to_reset, to_candidate * reset), dim=1))
             to_hidden = torch.addmm(to_hidden * update, to_recurring[-1], recurrent.t())
-        given, recurring = (torch.cat(parts[::-1]) for parts in (to_given, to_recurring))
-        return (
-            (given @ kernel.t()).view(inputs.shape) if ctx.needs_input_grad[0] else None,
-            to_hidden,
-            inputs.reshape(len(given), -1).t() @ given,
-            outputs[:-1].reshape(len(given), -1).t() @ recurring,
-            torch.stack((given.sum(dim=0), recurring.sum(dim=0))),
-            None,
-        )
+        to_recurrent = torch.cat(to_recurring[::-1])
+        to_kernel = outputs[:-1].flatten(0, 1).t() @ to_recurrent
+        return torch.stack(to_given[::-1]), to_hidden, to_kernel, to_recurrent.sum(dim=0), None
 
 
 def _suits_fused(
@@ -198,4 +270,5 @@ REPLACEMENTS = (
     (keras.layers.GRU, "inner_loop", gru_inner_loop),
     (keras_backend, "lstm", lstm),
     (keras_backend, "gru", gru),
+    (keras.layers.Embedding, "call", LOOKUPS.noticed(keras.layers.Embedding.call)),
 )
