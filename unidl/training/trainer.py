@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -266,12 +267,15 @@ class Trainer:
                 "of unidl.layers, as in unidl's builders, draw the same on all of them"
             )
 
+    @cached_property
+    def _framework(self) -> str:
+        """Its name and version, which to look up takes as long as some hundred small steps."""
+        return " ".join(next(iter(self.backend.versions().items())))
+
     def _title(self) -> str:
-        versions = self.backend.versions()
-        framework = next(iter(versions))
         device = self.device.name if self.device.kind == "gpu" else self.device.id
         return (
-            f"{self.model.name}: {self.model.count_params():,} parameters, {framework} {versions[framework]} on "
+            f"{self.model.name}: {self.model.count_params():,} parameters, {self._framework} on "
             f"{device} ({self.placement.reason}), {self.precision.name}"
         )
 
