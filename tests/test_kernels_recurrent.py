@@ -6,16 +6,16 @@ Without this a shortcut taken where it does not hold would change what a model l
 
 from __future__ import annotations
 
-import gc
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from training import FLOAT32, assert_same_weights, draws, weights_of
 
-from unidl import Trainer, devices
-from unidl.kernels import Lookups
+from unidl import Trainer, devices, registry
 from unidl.models import initialise
+
+registry.current()
+
+from unidl.kernels import looked_up, noticed, noticing  # noqa: E402  (imports Keras, and only now is its backend decided)
 
 WORDS = 12
 ROWS = 8
@@ -66,19 +66,62 @@ def dropped(vectors):
     return lstm()(keras.layers.Dropout(0.5, seed=0)(vectors))
 
 
+def encoder_decoder(vectors):
+    """An LSTM that begins with the states that another one ends with."""
+    _, *states = lstm(return_state=True)(vectors)
+    return lstm(go_backwards=True)(vectors, initial_state=states)
+
+
+def changed_in_place(vectors):
+    """On PyTorch the vectors stay the same object when somebody writes to them."""
+    import keras
+
+    class Doubled(keras.layers.Layer):
+        def call(self, inputs):
+            inputs *= 2
+            return inputs
+
+    return lstm()(Doubled()(vectors))
+
+
 TABLE = {
     "LSTM, backwards": (lambda vectors: lstm(go_backwards=True)(vectors), {}),
     "LSTM, all steps": (lambda vectors: lstm(go_backwards=True, return_sequences=True)(vectors)[:, 2], {}),
+    "LSTM, its states": (encoder_decoder, {}),
+    "LSTM, in parts": (lambda vectors: lstm()(vectors), {"rows": 70}),
     "GRU": (lambda vectors: gru()(vectors), {}),
+    "GRU, in parts": (lambda vectors: gru()(vectors), {"rows": 70}),
     "both ways": (both_ways, {}),
     "read twice": (read_twice, {}),
     "frozen table": (lambda vectors: gru()(vectors), {"embedding": {"trainable": False}}),
 }
 ROWS_OF_IT = {
     "dropout between": (dropped, {}),
+    "changed in place": (changed_in_place, {}),
     "few tokens": (lambda vectors: gru()(vectors), {"rows": 4}),
     "bfloat16 table": (lambda vectors: gru(dtype="float32")(vectors), {"embedding": {"dtype": "bfloat16"}}),
 }
+
+
+def asked(backend, monkeypatch):
+    """A list that takes down whether a table was found behind what a recurrent layer reads, whenever one asks."""
+    name = f"unidl_{backend.name}." + ("kernels_recurrent" if backend.name == "torch" else "kernels")
+    with backend.kernels(devices.resolve().device):
+        pass  # the first use checks the kernels, which is not what is looked at here
+    if backend.name == "torch":
+        # Where rows times units are fewer, oneDNN's LSTM is the faster one.
+        monkeypatch.setattr(f"{name}.SPLIT", 0)
+    if backend.name == "tensorflow":
+        monkeypatch.setattr(f"{name}._cores", lambda: 3)
+    answers: list[bool] = []
+
+    def asking(rows):
+        found = looked_up(rows)
+        answers.append(found is not None)
+        return found
+
+    monkeypatch.setattr(f"{name}.looked_up", asking)
+    return answers
 
 
 @pytest.mark.parametrize(
@@ -89,19 +132,7 @@ ROWS_OF_IT = {
     ],
 )
 def test_layers_behind_an_embedding_train_as_in_keras(read, options, by_table, backend, monkeypatch):
-    with backend.kernels(devices.resolve().device):
-        pass  # the first use checks the kernels, which is not what is looked at here
-    if backend.name == "torch":
-        # Where rows times units are fewer, oneDNN's LSTM is the faster one.
-        monkeypatch.setattr("unidl_torch.kernels_recurrent.SPLIT", 0)
-    answers: list[bool] = []
-
-    def behind(self, vectors, behind=Lookups.behind):
-        found = behind(self, vectors)
-        answers.append(found is not None)
-        return found
-
-    monkeypatch.setattr(Lookups, "behind", behind)
+    answers = asked(backend, monkeypatch)
     rows = options.get("rows", ROWS)
     theirs, x, y = after_embedding(read, **options)
     start = weights_of(theirs)
@@ -118,48 +149,64 @@ def test_layers_behind_an_embedding_train_as_in_keras(read, options, by_table, b
         assert_same_weights(weights_of(ours), weights_of(theirs), 1e-2 if narrow else FLOAT32)
 
 
-class Rows:
-    """Stands for tokens and for what they look up: something that can be held weakly."""
+def test_the_table_is_not_multiplied_where_a_gradient_of_the_vectors_is_asked_for(backend, monkeypatch):
+    import keras
 
-    shape = (8, 6)
-    dtype = "int32"
+    class Penalized(keras.Model):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    answers = asked(backend, monkeypatch)
+    plain, x, y = after_embedding(lambda vectors: gru()(vectors))
+    model = Penalized(plain.inputs, plain.outputs)
+    model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
+    Trainer(model).fit((x, y), batch_size=ROWS, epochs=1, progress="quiet")
+    assert not any(answers) or backend.name == "jax"  # whose gradients are functions of what they are asked for
 
 
-def embedding(**changes):
-    """What `Lookups` looks at of an Embedding."""
-    layer = {"lora_enabled": False, "quantization_mode": None, "compute_dtype": "float32", "variable_dtype": "float32"}
-    return SimpleNamespace(**layer | {"embeddings": np.zeros((12, 4), np.float32)} | changes)
+def lookup(table, tokens):
+    """The rows of a table, by an Embedding whose call is noticed."""
+    import keras
+
+    layer = keras.layers.Embedding(*np.shape(table))
+    layer.build()
+    layer.set_weights([table])
+    return noticed(keras.layers.Embedding.call)(layer, keras.ops.convert_to_tensor(tokens)), layer
 
 
-def test_a_lookup_is_known_as_long_as_its_rows_are():
-    lookups = Lookups()
-    rows, tokens = Rows(), Rows()
-    # As a list, so that nothing else holds the rows.
-    given = [rows]
-    lookups.noticed(lambda layer, inputs: given.pop())(embedding(), tokens)
-    assert lookups.behind(Rows()) is None
-    found = lookups.behind(rows)
+def test_a_lookup_knows_its_table_and_tokens():
+    from keras import ops
+
+    table, tokens = draws().normal(size=(12, 4)).astype(np.float32), np.arange(48).reshape(8, 6) % 12
+    rows, _ = lookup(table, tokens.astype(np.int32))
+    found = looked_up(rows)
     assert found is not None
-    assert tuple(found[0].shape) == (12, 4)
-    assert found[1] is tokens
-    del rows
-    gc.collect()
-    assert not lookups._known
+    np.testing.assert_array_equal(ops.convert_to_numpy(found[0]), table)
+    np.testing.assert_array_equal(ops.convert_to_numpy(found[1]), tokens)
+    assert looked_up(rows + 0) is None
+    with noticing(False):
+        assert looked_up(lookup(table, tokens.astype(np.int32))[0]) is None
 
 
 @pytest.mark.parametrize(
-    ("layer", "tokens"),
+    "tokens",
     [
-        pytest.param({}, np.zeros((3, 6), np.int32), id="few tokens"),
-        pytest.param({}, np.zeros((4, 2, 6), np.int32), id="no sequence of tokens"),
-        pytest.param({}, SimpleNamespace(shape=(None, 6), dtype="int32"), id="unknown batch"),
-        pytest.param({}, np.zeros((8, 6), np.float32), id="tokens that are floats"),
-        pytest.param({"lora_enabled": True}, np.zeros((8, 6), np.int32), id="LoRA"),
-        pytest.param({"quantization_mode": "int8"}, np.zeros((8, 6), np.int32), id="quantized"),
-        pytest.param({"compute_dtype": "float16"}, np.zeros((8, 6), np.int32), id="another type"),
+        pytest.param(np.zeros((3, 6), np.int32), id="few tokens"),
+        pytest.param(np.zeros((4, 2, 6), np.int32), id="no sequence of tokens"),
+        pytest.param(np.zeros((8, 6), np.int8), id="tokens of another type"),
+        pytest.param(np.zeros((8, 6), np.float32), id="tokens that are floats"),
     ],
 )
-def test_other_lookups_are_not_taken_for_a_table(layer, tokens):
-    lookups, rows = Lookups(), Rows()
-    lookups.noticed(lambda layer, inputs: rows)(embedding(**layer), tokens)
-    assert lookups.behind(rows) is None
+def test_other_lookups_are_not_taken_for_a_table(tokens):
+    assert looked_up(lookup(np.zeros((12, 4), np.float32), tokens)[0]) is None
+
+
+def test_the_table_of_an_embedding_with_lora_is_not_what_it_looks_up():
+    import keras
+    from keras import ops
+
+    _, layer = lookup(np.zeros((12, 4), np.float32), np.zeros((8, 6), np.int32))
+    tokens = ops.convert_to_tensor(np.zeros((8, 6), np.int32))
+    assert looked_up(noticed(keras.layers.Embedding.call)(layer, tokens)) is not None
+    layer.enable_lora(2)
+    assert looked_up(noticed(keras.layers.Embedding.call)(layer, tokens)) is None

@@ -1,15 +1,27 @@
-"""What the kernels of all adapters need: to stand in for functions of Keras for a while, and to know a lookup."""
+"""What the kernels of all adapters need: to stand in for functions of Keras for a while, and to know a lookup.
+
+Imports Keras: import it only where a backend is already in use.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
 import threading
-import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from importlib import metadata
 from typing import Any
+
+import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
+from keras.src.backend.common.tensor_attributes import (  # pyright: ignore[reportMissingTypeStubs]
+    get_tensor_attr,
+    set_tensor_attr,
+)
+
+ATTRIBUTE = "_unidl_lookup"
+"""What a tensor that was looked up says of that."""
 
 
 class Replacements:
@@ -40,8 +52,6 @@ class Replacements:
     @functools.cached_property
     def why_not(self) -> str | None:
         """Why Keras keeps its own functions; None if it does not."""
-        import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
-
         if not keras.__version__.startswith(self._keras):
             return f"they stand in for functions of Keras {self._keras}x, and this is {keras.__version__}"
         if self._checked and all(metadata.version(name) == version for name, version in self._checked.items()):
@@ -74,44 +84,62 @@ class Replacements:
                         setattr(owner, name, original)
 
 
-class Lookups:
-    """Which tensors are rows that an Embedding has looked up in its table.
+NAMES_A_ROW = 2
+"""How often a batch must name a row of a table, on average, for a product with the table to pay. The rows of the
+product are wider than those of the table, and to look them up, and to add up their gradients, takes its time too."""
 
-    What multiplies such rows may as well multiply the table and look up rows of the product: the same numbers from
-    fewer operations, where a batch names each row of the table several times; and so do the gradients.
+_noticing = ContextVar("_noticing", default=True)
+
+
+@contextmanager
+def noticing(lookups: bool) -> Generator[None]:
+    """Whether lookups are noticed inside it. Not for code that asks for the gradient of what it has looked up: where
+    the table is multiplied instead, none goes there."""
+    token = _noticing.set(lookups)
+    try:
+        yield
+    finally:
+        _noticing.reset(token)
+
+
+def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """`Embedding.call`, such that `looked_up` knows what it returns.
+
+    What multiplies rows that were looked up may as well multiply the table and look up rows of the product: the same
+    numbers from fewer operations, where a batch names each row of the table several times; and so do the gradients.
     """
 
-    NAMES_A_ROW = 2
-    """How often a batch must name a row, on average. The rows of the product are wider than those of the table, and to
-    look them up, and to add up their gradients, takes its time too."""
+    @functools.wraps(call)
+    def embedding_call(self_: Any, inputs: Any) -> Any:
+        rows = call(self_, inputs)
+        plain = not self_.lora_enabled and self_.quantization_mode is None
+        if plain and _noticing.get() and self_.compute_dtype == self_.variable_dtype:
+            # The table as it is now: whoever multiplies it may be in another scope of Keras's.
+            set_tensor_attr(rows, ATTRIBUTE, (self_.embeddings.value, inputs, _writes(rows), _writes(inputs)))
+        return rows
 
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[Any], Any, Any]] = {}
+    return embedding_call
 
-    def noticed(self, call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """`Embedding.call`, such that what it returns is known for as long as somebody holds it."""
-        from keras import ops  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
-        @functools.wraps(call)
-        def embedding_call(self_: Any, inputs: Any) -> Any:
-            rows = call(self_, inputs)
-            plain = not self_.lora_enabled and self_.quantization_mode is None
-            if plain and self_.compute_dtype == self_.variable_dtype and "int" in str(inputs.dtype):
-                place = id(rows)
-                held = weakref.ref(rows, lambda _: self._known.pop(place, None))
-                # Its value now: whoever multiplies it may be in another scope of Keras's.
-                self._known[place] = held, ops.convert_to_tensor(self_.embeddings), inputs
-            return rows
+def looked_up(rows: Any) -> tuple[Any, Any] | None:
+    """The table (vocabulary, features) and the row numbers (batch, time) that `rows` (batch, time, features) were
+    looked up with; None if they were not, or if a product with the table saves nothing."""
+    lookup = get_tensor_attr(rows, ATTRIBUTE)
+    if lookup is None:
+        return None
+    table, tokens, *writes = lookup
+    if None in writes or writes != [_writes(rows), _writes(tokens)]:
+        return None
+    if keras.backend.standardize_dtype(tokens.dtype) not in ("int32", "int64"):
+        return None
+    if len(tokens.shape) != 2 or None in tuple(tokens.shape):
+        return None
+    return (table, tokens) if math.prod(tokens.shape) >= NAMES_A_ROW * table.shape[0] else None
 
-        return embedding_call
 
-    def behind(self, rows: Any) -> tuple[Any, Any] | None:
-        """The table (vocabulary, features) and the row numbers (batch, time) that `rows` (batch, time, features) were
-        looked up with; None if they were not, or if a product with the table saves nothing."""
-        known = self._known.get(id(rows))
-        if known is None or known[0]() is not rows:
-            return None
-        _, table, tokens = known
-        if None in tuple(tokens.shape) or len(tokens.shape) != 2:
-            return None
-        return (table, tokens) if math.prod(tokens.shape) >= self.NAMES_A_ROW * table.shape[0] else None
+def _writes(tensor: Any) -> int | None:
+    """How often somebody has written to a tensor, as PyTorch lets people do; None where it does not count."""
+    try:
+        return getattr(tensor, "_version", 0)
+    except RuntimeError:  # of a tensor made in inference mode
+        return None

@@ -16,7 +16,7 @@ import keras
 from keras.src import backend as keras_backend
 from keras.src.backend.jax import nn as keras_nn
 
-from unidl.kernels import Lookups, Replacements
+from unidl.kernels import Replacements, looked_up, noticed
 from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no arrays
@@ -109,8 +109,6 @@ def gru(
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
 
 
-LOOKUPS = Lookups()
-
 _conv = keras_nn.conv
 _max_pool = keras_nn.max_pool
 _lstm = keras_backend.lstm
@@ -122,7 +120,7 @@ REPLACEMENTS = Replacements(
         (keras_nn, "max_pool", max_pool),
         (keras_backend, "lstm", lstm),
         (keras_backend, "gru", gru),
-        (keras.layers.Embedding, "call", LOOKUPS.noticed(keras.layers.Embedding.call)),
+        (keras.layers.Embedding, "call", noticed(keras.layers.Embedding.call)),
     ],
     keras="3.15.",
     disagreement=kernel_checks.disagreement,
@@ -145,7 +143,7 @@ def _suits_fused(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_a
 def _projected(inputs: jax.Array, kernel: Any, bias: jax.Array, backwards: bool) -> jax.Array:
     """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them:
     (time, batch, gates)."""
-    table, steps = LOOKUPS.behind(inputs) or (None, inputs)
+    table, steps = looked_up(inputs) or (None, inputs)
     steps = steps.swapaxes(0, 1)
     steps = steps[::-1] if backwards else steps
     factors: Any = steps.reshape(-1, inputs.shape[-1]) if table is None else table

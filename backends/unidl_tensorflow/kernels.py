@@ -19,7 +19,7 @@ from keras.src.optimizers import adam as keras_adam
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from unidl.backend import Device
-from unidl.kernels import Lookups, Replacements
+from unidl.kernels import Replacements, looked_up, noticed
 from unidl_tensorflow import kernel_checks, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
@@ -29,7 +29,7 @@ MOST_STEPS = 100
 ROWS_A_CORE = 16
 """Rows below which a core is not worth a part of the batch for itself."""
 MOST_CHAINED = 400
-"""Time steps in all parts of a batch together, unless one part alone has more."""
+"""Time steps in all parts of a batch together."""
 
 
 def kernels(device: Device) -> AbstractContextManager[None]:
@@ -131,8 +131,6 @@ def filter_empty_gradients(self: Any, grads: Any, variables: Any) -> Any:
     return _filter_empty_gradients(self, dense, variables)
 
 
-LOOKUPS = Lookups()
-
 _normalization_call = BatchNormalization.call
 _filter_empty_gradients = BaseOptimizer._filter_empty_gradients
 _lstm = keras_backend.lstm
@@ -143,7 +141,7 @@ REPLACEMENTS = Replacements(
     [
         (keras_backend, "lstm", lstm),
         (keras_backend, "gru", gru),
-        (keras.layers.Embedding, "call", LOOKUPS.noticed(keras.layers.Embedding.call)),
+        (keras.layers.Embedding, "call", noticed(keras.layers.Embedding.call)),
         (BatchNormalization, "call", normalization_call),
         (keras_adam.Adam, "update_step", adam),
         (BaseOptimizer, "_filter_empty_gradients", filter_empty_gradients),
@@ -182,11 +180,14 @@ def _cores() -> int:
 def _projected(inputs: tf.Tensor, kernel: Any, bias: tf.Tensor, backwards: bool) -> tf.Tensor:
     """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them:
     (time, batch, gates)."""
-    table, tokens = LOOKUPS.behind(inputs) or (None, None)
-    # oneDNN, asked to transpose int32, complains on stderr.
-    steps = tf.transpose(inputs, (1, 0, 2)) if tokens is None else tf.transpose(tf.cast(tokens, tf.int64))
+    table, tokens = looked_up(inputs) or (None, None)
+    if isinstance(tokens, tf.Tensor):
+        # oneDNN, asked to transpose int32, complains on stderr.
+        steps = tf.transpose(tf.cast(tokens, tf.int64))
+    else:
+        table, steps = None, tf.transpose(inputs, (1, 0, 2))
     steps = steps[::-1] if backwards else steps
-    factors = tf.reshape(steps, (-1, inputs.shape[-1])) if table is None else tf.convert_to_tensor(table)
+    factors = tf.reshape(steps, (-1, inputs.shape[-1])) if table is None else _tensor(table)
     products: Any = tf.matmul(factors, _tensor(kernel)) + bias
     return (
         tf.reshape(products, (steps.shape[0], -1, products.shape[-1]))

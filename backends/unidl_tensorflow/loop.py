@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from unidl.backend import Batches, Chunk, Device, Tree
+from unidl.kernels import noticing
 from unidl_tensorflow.kernels import kernels
 from unidl_tensorflow.placing import place
 
@@ -137,8 +138,14 @@ class TensorFlowLoop:
         arrays = [leaf for leaf in keras.tree.flatten(data.parts()) if leaf is not None]
         return self._device.kind != "gpu" or sum(leaf.nbytes for leaf in arrays) <= RESIDENT_BYTES
 
-    def _kernels(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._model.run_eagerly else kernels(self._device)
+    @contextmanager
+    def _kernels(self) -> Generator[None]:
+        if self._model.run_eagerly:
+            yield
+            return
+        own = any(_is_own(self._model, name) for name in ("train_step", "compute_loss"))
+        with noticing(not own), kernels(self._device):
+            yield
 
     def _build(self, chunk: Chunk) -> None:
         """Create what Keras creates on seeing its first batch: a `tf.function` may not create variables later."""

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import torch
 
+from unidl_torch import kernels_recurrent
+
 TOLERANCE = 1e-4
 """Largest difference, as a share of the largest value: float32 sums of some hundred products, in another order."""
 
@@ -76,6 +78,7 @@ def _cases() -> Iterator[tuple[str, list[Any], torch.Tensor]]:
             ],
             gaps,
         )
+        rows = kernels_recurrent.SPLIT // 128
         yield (
             f"{kind.__name__} behind an Embedding",
             [
@@ -83,7 +86,7 @@ def _cases() -> Iterator[tuple[str, list[Any], torch.Tensor]]:
                 kind(128, go_backwards=True, name="one", **recurrent),
                 layers.Activation("softmax", dtype="float32", name="two"),
             ],
-            torch.arange(256 * 3).reshape(256, 3) % 10,
+            torch.arange(rows * 3).reshape(rows, 3) % 10,
         )
 
 

@@ -22,7 +22,6 @@ from unidl.kernels import Replacements
 from unidl_torch import kernel_checks, kernels_images, kernels_mends, kernels_random, kernels_recurrent
 
 keras_nn = sys.modules["keras.src.backend.torch.nn"]
-keras_numpy = sys.modules["keras.src.backend.torch.numpy"]
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 fused: Any = torch  # which does not annotate the kernels of its own optimizers
@@ -88,34 +87,6 @@ def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lear
         fused._foreach_add_(values, speeds)
 
 
-def take(x: Any, indices: Any, axis: Any = None) -> Any:
-    """Rows of a table, whose gradients are added up in one pass over the rows that were taken."""
-    table = x.value if isinstance(x, keras.Variable) else x
-    learning = isinstance(table, torch.Tensor) and table.requires_grad and torch.is_grad_enabled()
-    if not learning or table.ndim != 2 or axis != 0 or table.device.type != "cpu":
-        return _take(x, indices, axis)
-    rows = ops.convert_to_tensor(indices).long()
-    return _Rows.apply(table, torch.where(rows < 0, rows + len(table), rows))
-
-
-class _Rows(torch.autograd.Function):
-    """table: (rows, width); places: the numbers of rows, in any shape."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Any, places: Any) -> Any:
-        ctx.save_for_backward(places)
-        ctx.count = len(table)
-        return functional.embedding(places, table)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        [places] = ctx.saved_tensors
-        [to_rows] = gradients
-        to_rows = to_rows.flatten(0, -2)
-        return to_rows.new_zeros(ctx.count, to_rows.shape[-1]).index_add_(0, places.flatten(), to_rows), None
-
-
-_take = keras_numpy.take
 _sparse_categorical_crossentropy = keras_nn.sparse_categorical_crossentropy
 _parallel_update_step = KerasAdam._parallel_update_step
 
@@ -125,7 +96,6 @@ REPLACEMENTS = Replacements(
         *kernels_mends.REPLACEMENTS,
         *kernels_random.REPLACEMENTS,
         *kernels_recurrent.REPLACEMENTS,
-        (keras_numpy, "take", take),
         (keras_nn, "sparse_categorical_crossentropy", sparse_categorical_crossentropy),
         (KerasAdam, "_parallel_update_step", adam),
         (torch_sgd.SGD, "_parallel_update_step", sgd),

@@ -9,7 +9,7 @@ import keras
 import torch
 from keras.src import backend as keras_backend
 
-from unidl.kernels import Lookups
+from unidl.kernels import looked_up, noticed
 
 # The package says `rnn` of the function in it.
 keras_rnn = sys.modules["keras.src.backend.torch.rnn"]
@@ -18,8 +18,6 @@ _lstm = keras_backend.lstm
 _gru = keras_backend.gru
 _lstm_inner_loop = keras.layers.LSTM.inner_loop
 _gru_inner_loop = keras.layers.GRU.inner_loop
-
-LOOKUPS = Lookups()
 
 SPLIT = 32768
 """From so many elements on, PyTorch splits an element-wise operation among the cores (at::internal::GRAIN_SIZE): below,
@@ -40,7 +38,7 @@ def lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
             recurrent_activation, return_sequences, go_backwards, unroll, **options,
         )  # fmt: skip
-    if initial_state_h.numel() >= SPLIT and LOOKUPS.behind(inputs):
+    if initial_state_h.numel() >= SPLIT and looked_up(inputs):
         projected = _projected(inputs, kernel.value, bias.value, go_backwards)
         outputs, cell = _Lstm.apply(projected, initial_state_h, initial_state_c, recurrent_kernel.value)
         last = outputs[-1]
@@ -131,7 +129,7 @@ def _alone(tensors: Any) -> Any:
 def _projected(inputs: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, backwards: bool) -> Any:
     """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them:
     (time, batch, gates), in memory of its own."""
-    table, steps = LOOKUPS.behind(inputs) or (None, inputs)
+    table, steps = looked_up(inputs) or (None, inputs)
     steps = steps.transpose(0, 1)
     steps = steps.flip(0) if backwards else steps
     factors = steps.reshape(-1, inputs.shape[-1]) if table is None else table
@@ -147,7 +145,7 @@ class _Lstm(torch.autograd.Function):
     def forward(ctx: Any, projected: Any, hidden: Any, cell: Any, recurrent: Any) -> Any:
         units = len(recurrent)
         gates = projected
-        outputs, cells = (torch.empty(len(gates) + 1, *state.shape) for state in (hidden, cell))
+        outputs, cells = (state.new_empty(len(gates) + 1, *state.shape) for state in (hidden, cell))
         outputs[0], cells[0] = hidden, cell
         bent = torch.empty_like(cells[1:])
         # Views of the steps, all made at once: one by one they would cost as much as the smaller operations.
@@ -270,5 +268,5 @@ REPLACEMENTS = (
     (keras.layers.GRU, "inner_loop", gru_inner_loop),
     (keras_backend, "lstm", lstm),
     (keras_backend, "gru", gru),
-    (keras.layers.Embedding, "call", LOOKUPS.noticed(keras.layers.Embedding.call)),
+    (keras.layers.Embedding, "call", noticed(keras.layers.Embedding.call)),
 )

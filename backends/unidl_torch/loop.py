@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from unidl.backend import Batches, Chunk, Tree
+from unidl.kernels import noticing
 from unidl_torch.kernels import REPLACEMENTS
 from unidl_torch.tracing import Leaves, Step, nested, test_step, train_step
 
@@ -61,7 +62,7 @@ class TorchLoop:
         form, batches = self._batches(chunk)
         if self._plain:
             return TorchLogs([self._model.train_step(nested(form, leaves)) for leaves in batches][-1])
-        with REPLACEMENTS.where_sound():
+        with noticing(not _is_own(self._model, "compute_loss")), REPLACEMENTS.where_sound():
             self._train.take(form, batches)
         self.why_not_compiled = self._train.why_not_traced
         return self._metrics()
