@@ -24,12 +24,14 @@ SMALL = {"input_shape": (32, 32, 3), "classes": 4}
 
 BUILDERS = {
     "cnn": ("cnn", {}, F32),
-    "cnn, wide kernels": ("cnn", CNN | {"kernel_size": 4}, F32),
-    "cnn, normalized": ("cnn", CNN | {"batch_normalization": True, "dropout": 0.4}, ("float32", *MIXED)),
+    "cnn, wide kernels, normalized": (
+        "cnn",
+        CNN | {"kernel_size": 4, "batch_normalization": True, "dropout": 0.4},
+        ("float32", *MIXED),
+    ),
     "lstm": ("lstm", {}, ("float32", "mixed_float16")),
     "lstm, stacked": ("lstm", LSTM | {"layers": 2, "dropout": 0.3, "output": "steps"}, F32),
-    "lstm, both ways": ("lstm", LSTM | {"bidirectional": True}, F32),
-    "lstm, padded": ("lstm", LSTM | {"mask_padding": True}, F32),
+    "lstm, both ways and padded": ("lstm", LSTM | {"bidirectional": True, "mask_padding": True}, F32),
     "gru": ("lstm", LSTM | {"cell": "gru"}, ("float32", "mixed_bfloat16")),
     "gru, both ways and padded": (
         "lstm",

@@ -1,4 +1,4 @@
-"""What the kernels of all adapters need: to stand in for functions of Keras for a while, and to know a lookup.
+"""What the kernels of all adapters need: to stand in for functions of Keras for a while, and to know where they suit.
 
 Imports Keras: import it only where a backend is already in use.
 """
@@ -82,6 +82,22 @@ class Replacements:
                 if self._users == 0:
                     for (owner, name, _), original in zip(self.entries, self._originals, strict=True):
                         setattr(owner, name, original)
+
+
+def normalizes_plainly(layer: Any, inputs: Any, training: Any, mask: Any) -> bool:
+    """Whether a BatchNormalization is in training, with scale and offset, over the last axis of tensors of float32:
+    what the frameworks have kernels for."""
+    return bool(
+        mask is None
+        and training
+        and layer.trainable
+        and not layer.renorm
+        and not layer.synchronized
+        and layer.scale
+        and layer.center
+        and layer.compute_dtype == keras.backend.standardize_dtype(inputs.dtype) == "float32"
+        and layer.axis in (-1, len(inputs.shape) - 1)
+    )
 
 
 NAMES_A_ROW = 2

@@ -19,7 +19,7 @@ from keras.src.optimizers import adam as keras_adam
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from unidl.backend import Device
-from unidl.kernels import Replacements, looked_up, noticed
+from unidl.kernels import Replacements, looked_up, normalizes_plainly, noticed
 from unidl_tensorflow import kernel_checks, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
@@ -74,21 +74,8 @@ def gru(
 
 def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
     """BatchNormalization.call on images in one kernel, forward and backward, where Keras takes a dozen."""
-    fused = (
-        mask is None
-        and training
-        and self.trainable
-        and not self.renorm
-        and not self.synchronized
-        and self.scale
-        and self.center
-        and isinstance(inputs, tf.Tensor)
-        and inputs.dtype == tf.float32
-        and inputs.shape.rank == 4
-        and self.axis in (-1, 3)
-        and self.compute_dtype == "float32"
-    )
-    if not fused:
+    images = isinstance(inputs, tf.Tensor) and inputs.shape.rank == 4
+    if not images or not normalizes_plainly(self, inputs, training, mask):
         return _normalization_call(self, inputs, training=training, mask=mask)
     gamma, beta = (_tensor(weight) for weight in (self.gamma, self.beta))
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(

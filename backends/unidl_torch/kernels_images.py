@@ -10,6 +10,8 @@ import torch
 from keras.src.layers.convolutional.base_conv import BaseConv
 from keras.src.layers.normalization.batch_normalization import BatchNormalization
 
+from unidl.kernels import normalizes_plainly
+
 keras_nn = sys.modules["keras.src.backend.torch.nn"]
 
 _transpose_spatial_inputs = keras_nn._transpose_spatial_inputs
@@ -90,20 +92,7 @@ class _Convolution(torch.autograd.Function):
 
 def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
     """BatchNormalization.call in one kernel, forward and backward, where Keras takes eight."""
-    fused = (
-        mask is None
-        and training
-        and self.trainable
-        and not self.renorm
-        and not self.synchronized
-        and self.scale
-        and self.center
-        and isinstance(inputs, torch.Tensor)
-        and inputs.dtype == torch.float32
-        and self.axis in (-1, inputs.ndim - 1)
-        and self.compute_dtype == "float32"
-    )
-    if not fused:
+    if not (isinstance(inputs, torch.Tensor) and normalizes_plainly(self, inputs, training, mask)):
         return _normalization_call(self, inputs, training=training, mask=mask)
     last = inputs.ndim - 1
     order = (0, last, *range(1, last))
