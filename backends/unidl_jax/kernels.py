@@ -6,7 +6,6 @@ Each replaces one function of Keras 3.15 on the CPU, and only if it gives the sa
 
 from __future__ import annotations
 
-import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -43,14 +42,15 @@ def conv(
         and dilation_rate in (1, (1, 1), [1, 1])
         and inputs.dtype == weights.dtype == jnp.float32
         and inputs.shape[-1] == weights.shape[2]
-        and 4 * math.prod(inputs.shape[:3]) * math.prod(weights.shape[:3]) <= kernels_images.LARGEST_PATCHES
     )
     if not suits:
         return _conv(inputs, kernel, strides, padding, data_format, dilation_rate)
     steps = (strides, strides) if isinstance(strides, int) else tuple(strides)
-    outputs: Any = kernels_images.convolution(inputs, weights, steps, padding.upper())
-    if outputs.size == 0:
-        return _conv(inputs, kernel, strides, padding, data_format, dilation_rate)  # which says what is wrong
+    convolution = (inputs, weights, steps, padding.upper())
+    outputs: Any = kernels_images.convolution(*convolution)
+    # Of a convolution without outputs Keras says what is wrong.
+    if outputs.size == 0 or kernels_images.patch_bytes(*convolution) > kernels_images.LARGEST_PATCHES:
+        return _conv(inputs, kernel, strides, padding, data_format, dilation_rate)
     return outputs
 
 

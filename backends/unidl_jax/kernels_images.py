@@ -17,7 +17,7 @@ LARGEST_OUTPUTS = 2**24
 of the parts costs more than the cache saves; above it parts save 5%."""
 
 LARGEST_PATCHES = 2**28
-"""Bytes of patches above which a convolution stays XLA's own."""
+"""Bytes of patches made at once above which a convolution stays XLA's own."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -62,6 +62,14 @@ def _convolution_backward(strides: tuple[int, int], padding: str, saved: Any, gr
 
 
 convolution.defvjp(_convolution_forward, _convolution_backward)
+
+
+def patch_bytes(images: Any, kernel: Any, strides: tuple[int, int], padding: str) -> int:
+    """Bytes of the patches that `convolution` makes at once."""
+    tiles = jax.eval_shape(partial(_tiles, strides=strides, padding=padding), images, kernel)
+    tile = jax.ShapeDtypeStruct(tiles.shape[1:], tiles.dtype)
+    patches = jax.eval_shape(partial(_patches, size=kernel.shape[:2], strides=strides, padding=padding), tile)
+    return patches.size * patches.dtype.itemsize
 
 
 def _tiles(images: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: str) -> jax.Array:

@@ -78,6 +78,24 @@ def test_a_convolution_in_parts_is_the_convolution(monkeypatch, batch, filters, 
         np.testing.assert_allclose(one, other, atol=1e-4 * float(jnp.abs(other).max()))  # sums of up to 800 products
 
 
+def test_a_convolution_is_left_to_xla_where_its_parts_would_be_too_large(monkeypatch):
+    """What counts is what is made at once: of a batch in four parts a quarter, of an odd one all."""
+    import keras
+    from unidl_jax import kernels, kernels_images
+
+    monkeypatch.setattr(kernels_images, "TILE_BYTES", 32_000)
+    images, kernel = jnp.ones((8, 12, 10, 5)), jnp.ones((3, 3, 5, 3))
+    at_once = kernels_images.patch_bytes(images, kernel, (1, 1), "VALID")
+    assert at_once == 2 * 10 * 8 * 45 * 4
+    for limit, ours in ((at_once, True), (at_once - 1, False)):
+        monkeypatch.setattr(kernels_images, "LARGEST_PATCHES", limit)
+        taken = []
+        monkeypatch.setattr(kernels, "_conv", lambda *arguments, taken=taken: taken.append(arguments) or images)
+        with kernels.REPLACEMENTS.in_use():
+            keras.ops.conv(images, kernel, data_format="channels_last")
+        assert bool(taken) is not ours
+
+
 def test_noise_is_the_same_bits_where_it_is_compiled():
     """XLA rounds a product that is followed by a sum once, and operation by operation twice."""
     from unidl.layers import draws
