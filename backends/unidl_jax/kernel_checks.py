@@ -67,8 +67,8 @@ def _sum(layers: list[Any], images: Any, filters: Any, steps: Any, *weights: Any
         ops.max_pool(convolved, 2, 2, data_format="channels_last"),
     ]
     *recurrent, embedding = layers
+    vectors = embedding.stateless_call([weights[6]], [], jnp.arange(10).reshape(2, 5) % 5)[0]
     for layer, own in zip(recurrent, (weights[:3], weights[3:6]), strict=True):
         seeds = [variable.value for variable in layer.non_trainable_variables]
-        vectors = embedding.stateless_call([weights[6]], [], jnp.arange(10).reshape(2, 5) % 5)[0]
         parts += [layer.stateless_call(list(own), seeds, given)[0] for given in (steps, vectors)]
     return sum(jnp.sum(part * part) for part in parts), parts
