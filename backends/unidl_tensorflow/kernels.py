@@ -169,8 +169,8 @@ def _projected(inputs: tf.Tensor, kernel: Any, bias: tf.Tensor, backwards: bool)
     (time, batch, gates)."""
     table, tokens = looked_up(inputs) or (None, None)
     if isinstance(tokens, tf.Tensor):
-        # oneDNN, asked to transpose int32, complains on stderr.
-        steps = tf.transpose(tf.cast(tokens, tf.int64))
+        # Of tf.transpose for int32, cast before or after it, oneDNN complains on stderr.
+        steps = tf.stack(tf.unstack(tokens, axis=1))
     else:
         table, steps = None, tf.transpose(inputs, (1, 0, 2))
     steps = steps[::-1] if backwards else steps
