@@ -20,7 +20,7 @@ from keras.src.backend.common.tensor_attributes import (  # pyright: ignore[repo
     set_tensor_attr,
 )
 
-ATTRIBUTE = "_unidl_lookup"
+LOOKUP = "_unidl_lookup"
 """What a tensor that was looked up says of that."""
 
 
@@ -108,14 +108,20 @@ _noticing = ContextVar("_noticing", default=True)
 
 
 @contextmanager
-def noticing(lookups: bool) -> Generator[None]:
-    """Whether lookups are noticed inside it. Not for code that asks for the gradient of what it has looked up: where
-    the table is multiplied instead, none goes there."""
-    token = _noticing.set(lookups)
+def noticing(wanted: bool) -> Generator[None]:
+    """Whether `notice` does anything inside it. Not for code that asks for the gradient of what a layer gives: if the
+    next layer reads what is behind that, none goes there."""
+    token = _noticing.set(wanted)
     try:
         yield
     finally:
         _noticing.reset(token)
+
+
+def notice(tensor: Any, attribute: str, value: Any) -> None:
+    """Write on what a layer gives how it was computed, for the layer that reads it."""
+    if _noticing.get():
+        set_tensor_attr(tensor, attribute, value)
 
 
 def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -129,9 +135,9 @@ def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def embedding_call(self_: Any, inputs: Any) -> Any:
         rows = call(self_, inputs)
         plain = not self_.lora_enabled and self_.quantization_mode is None
-        if plain and _noticing.get() and self_.compute_dtype == self_.variable_dtype:
+        if plain and self_.compute_dtype == self_.variable_dtype:
             # The table as it is now: whoever multiplies it may be in another scope of Keras's.
-            set_tensor_attr(rows, ATTRIBUTE, (self_.embeddings.value, inputs, _writes(rows), _writes(inputs)))
+            notice(rows, LOOKUP, (self_.embeddings.value, inputs, _writes(rows), _writes(inputs)))
         return rows
 
     return embedding_call
@@ -140,7 +146,7 @@ def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 def looked_up(rows: Any) -> tuple[Any, Any] | None:
     """The table (vocabulary, features) and the row numbers (batch, time) that `rows` (batch, time, features) were
     looked up with; None if they were not, or if a product with the table saves nothing."""
-    lookup = get_tensor_attr(rows, ATTRIBUTE)
+    lookup = get_tensor_attr(rows, LOOKUP)
     if lookup is None:
         return None
     table, tokens, *writes = lookup

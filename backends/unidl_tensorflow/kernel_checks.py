@@ -21,6 +21,11 @@ def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | N
         normalization = keras.layers.BatchNormalization(name="one", dtype="float32")
         inputs = keras.Input((5, 4, 2), name="images")
         models = {"BatchNormalization": (keras.Sequential([inputs, normalization], name="check"), images)}
+        layers: list[Any] = [
+            keras.layers.Conv2D(3, 2, activation="relu", kernel_initializer="zeros", name="one", dtype="float32"),
+            keras.layers.MaxPooling2D(2, padding="same", name="two", dtype="float32"),
+        ]
+        models["pooling"] = (keras.Sequential([inputs, *layers], name="check"), images)
         steps = tf.sin(tf.reshape(tf.range(70 * 5 * 3, dtype=tf.float32), (70, 5, 3)))
         for kind in (keras.layers.LSTM, keras.layers.GRU):
             options: Any = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "dtype": "float32"}

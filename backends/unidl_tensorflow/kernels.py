@@ -14,13 +14,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras.src import backend as keras_backend
-from keras.src.layers.normalization.batch_normalization import BatchNormalization
 from keras.src.optimizers import adam as keras_adam
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from unidl.backend import Device
-from unidl.kernels import Replacements, looked_up, normalizes_plainly, noticed
-from unidl_tensorflow import kernel_checks, kernels_recurrent
+from unidl.kernels import Replacements, looked_up, noticed
+from unidl_tensorflow import kernel_checks, kernels_images, kernels_recurrent
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 
@@ -72,23 +71,6 @@ def gru(
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
 
 
-def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-    """BatchNormalization.call on images in one kernel, forward and backward, where Keras takes a dozen."""
-    images = isinstance(inputs, tf.Tensor) and inputs.shape.rank == 4
-    if not images or not normalizes_plainly(self, inputs, training, mask):
-        return _normalization_call(self, inputs, training=training, mask=mask)
-    gamma, beta = (_tensor(weight) for weight in (self.gamma, self.beta))
-    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs, scale=gamma, offset=beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
-    )
-    # The kernel divides the variance that it returns by one place less than there are; Keras keeps it divided by all.
-    places = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
-    variance *= tf.maximum(places - 1.0, 1.0) / places
-    for variable, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-        variable.assign(variable.value * self.momentum + value * (1.0 - self.momentum))
-    return outputs
-
-
 def adam(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
     """Keras's Adam, which is that of TensorFlow's own kernel to the place of epsilon."""
     if self.amsgrad or not isinstance(variable, tf.Variable) or variable.dtype != tf.float32:
@@ -118,7 +100,6 @@ def filter_empty_gradients(self: Any, grads: Any, variables: Any) -> Any:
     return _filter_empty_gradients(self, dense, variables)
 
 
-_normalization_call = BatchNormalization.call
 _filter_empty_gradients = BaseOptimizer._filter_empty_gradients
 _lstm = keras_backend.lstm
 _gru = keras_backend.gru
@@ -126,10 +107,10 @@ _update_step = keras_adam.Adam.update_step
 
 REPLACEMENTS = Replacements(
     [
+        *kernels_images.REPLACEMENTS,
         (keras_backend, "lstm", lstm),
         (keras_backend, "gru", gru),
         (keras.layers.Embedding, "call", noticed(keras.layers.Embedding.call)),
-        (BatchNormalization, "call", normalization_call),
         (keras_adam.Adam, "update_step", adam),
         (BaseOptimizer, "_filter_empty_gradients", filter_empty_gradients),
     ],

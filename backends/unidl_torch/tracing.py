@@ -16,6 +16,7 @@ from keras.src.trainers.data_adapters import data_adapter_utils
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from unidl.backend import Tree
+from unidl_torch.graphs import Constants, pool_before_relu
 
 Leaves = list[torch.Tensor]
 """The tensors of a nest, in order."""
@@ -117,6 +118,7 @@ class Traced:
 
         with torch.no_grad(), torch.random.fork_rng():
             self._graph = make_fx(traced, tracing_mode="real")(self._copies(), _leaves(batch))
+        pool_before_relu(self._graph.graph)
         self._graph.graph.eliminate_dead_code()
         self._constants = Constants(self._graph, len(variables))
         self._constants.update(self._copies())
@@ -146,86 +148,6 @@ class Traced:
 
     def _copies(self) -> list[torch.Tensor]:
         return [variable.value.detach().clone() for variable in self._variables]
-
-
-class Constants:
-    """The part of a trace that depends on constant variables alone, such as another layout of a frozen kernel: taken
-    out of it, and computed only when one of them has changed.
-
-    count: how many of its first inputs are variables.
-    """
-
-    def __init__(self, module: torch.fx.GraphModule, count: int) -> None:
-        graph = module.graph
-        inputs = [node for node in graph.nodes if node.op == "placeholder"][:count]
-        written = _written(graph)
-        self.written = [place for place, node in enumerate(inputs) if node in written]
-        """The places of the variables that are not constant."""
-        self._places = [place for place, node in enumerate(inputs) if node not in written]
-        before = torch.fx.Graph()
-        copies = {inputs[place]: before.placeholder(f"constant_{place}") for place in self._places}
-        moved: list[torch.fx.Node] = []
-        for node in graph.nodes:
-            if (
-                node not in written
-                and _is_pure(node)
-                and node.all_input_nodes
-                and all(given in copies for given in node.all_input_nodes)
-            ):
-                copies[node] = before.node_copy(node, lambda given: copies[given])
-                moved.append(node)
-        edge = [node for node in moved if any(user not in copies for user in node.users)]
-        before.output([copies[node] for node in edge])
-        self._before = torch.fx.GraphModule({}, before)
-        self._module = module
-        self._names = [f"beforehand_{number}" for number in range(len(edge))]
-        self._seen: list[tuple[int, int]] = []
-        for name, node in zip(self._names, edge, strict=True):
-            setattr(module, name, torch.empty(0))
-            with graph.inserting_before(node):
-                node.replace_all_uses_with(graph.create_node("get_attr", name))
-        graph.eliminate_dead_code()
-        module.recompile()
-
-    def update(self, values: Sequence[torch.Tensor]) -> None:
-        """Compute it, unless the constants are those of the last time: the same memory, to which nobody has written."""
-        constants = [values[place] for place in self._places]
-        seen = [(value.data_ptr(), value._version) for value in constants]
-        if seen == self._seen:
-            return
-        with torch.no_grad():
-            for name, result in zip(self._names, self._before.forward(*constants), strict=True):
-                setattr(self._module, name, result)
-        self._seen = seen
-
-
-def _written(graph: torch.fx.Graph) -> set[torch.fx.Node]:
-    """The nodes whose memory some operation writes to, by what PyTorch says of its arguments and of views."""
-    written: set[torch.fx.Node] = set()
-    for node in reversed(graph.nodes):
-        schema = getattr(node.target, "_schema", None)
-        is_view = schema is None or any(result.alias_info is not None for result in schema.returns)
-        if node in written and is_view:
-            written.update(node.all_input_nodes)
-        for place, argument in enumerate(schema.arguments if schema is not None else ()):
-            if argument.alias_info is not None and argument.alias_info.is_write:
-                given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
-                torch.fx.map_arg(given, written.add)
-    return written
-
-
-def _is_pure(node: torch.fx.Node) -> bool:
-    """Whether a node only computes, from its inputs alone, and nobody writes to what it gives."""
-    return _writes(node) is False and not any(_writes(user) for user in node.users)
-
-
-def _writes(node: torch.fx.Node) -> bool | None:
-    """Whether an operation writes to one of its inputs; None for what is no operation."""
-    operation: Any = node.target
-    schema = getattr(operation, "_schema", None)
-    if node.op != "call_function" or schema is None:
-        return None
-    return schema.is_mutable or torch.Tag.nondeterministic_seeded in operation.tags
 
 
 def disagreement(

@@ -67,3 +67,19 @@ def test_batch_normalization_keeps_the_statistics_of_keras(shape):
         found.append([*outputs, layer.moving_mean.value, layer.moving_variance.value])
     for stock, ours in zip(*found, strict=True):
         np.testing.assert_allclose(ours, stock, rtol=1e-5, atol=1e-5)  # float32 sums of a dozen numbers
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_pooling_goes_before_bias_and_relu(wanted):
+    """Unless somebody may ask for the gradient of what the convolution gives."""
+    from unidl_tensorflow.kernels import REPLACEMENTS
+
+    from unidl.kernels import noticing
+
+    layers = [keras.layers.Conv2D(2, 3, activation="relu"), keras.layers.MaxPooling2D(2)]
+    images = tf.zeros((1, 6, 6, 1))
+    layers[0].build(images.shape)
+    with noticing(wanted), REPLACEMENTS.in_use():
+        graph = tf.function(lambda images: layers[1](layers[0](images))).get_concrete_function(images).graph
+    [pooling] = [operation for operation in graph.get_operations() if operation.type == "MaxPool"]
+    assert pooling.inputs[0].op.type == ("Conv2D" if wanted else "Relu")

@@ -237,6 +237,37 @@ def test_what_is_computed_of_frozen_weights_beforehand_is_computed_anew_when_the
     assert traced._constants._names
 
 
+@pytest.mark.parametrize(
+    ("read", "moved"),
+    [
+        (lambda maps, pooled: pooled.sum(), True),
+        (lambda maps, pooled: pooled.permute(0, 2, 3, 1).sin().sum(), True),
+        (lambda maps, pooled: pooled.sum() + maps.sin().sum(), False),
+        (lambda maps, pooled: pooled.neg_().sin().sum(), False),
+    ],
+)
+def test_gradients_go_through_relu_before_pooling(read, moved):
+    """Where nothing else reads what is pooled, and nobody writes to what comes of it; and the numbers are the same."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.nn.functional import max_pool2d
+    from unidl_torch.graphs import pool_before_relu
+
+    def gradient(images):
+        maps = images.requires_grad_().permute(0, 2, 3, 1).relu().permute(0, 3, 1, 2)
+        return torch.autograd.grad(read(maps, max_pool2d(maps, 2, 1)), images)
+
+    images = torch.from_numpy(draws().normal(size=(2, 3, 5, 4)))
+    graph = make_fx(gradient)(images)
+    expected = graph(images)
+    pool_before_relu(graph.graph)
+    graph.recompile()
+    order = [node.target.__name__ for node in graph.graph.nodes if node.op == "call_function"]
+    [relu] = [place for place, name in enumerate(order) if name.startswith("threshold_backward")]
+    [pooling] = [place for place, name in enumerate(order) if name.startswith("max_pool2d_with_indices_backward")]
+    assert (relu < pooling) == moved
+    torch.testing.assert_close(graph(images), expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("traced", [True, False])
 def test_predictions_follow_weights_that_adam_has_changed(traced):
     """PyTorch's fused Adam writes without counting up the versions of tensors, by which a trace sees a change."""

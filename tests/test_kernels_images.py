@@ -1,0 +1,96 @@
+"""Pooling right behind a convolution may go before its bias and its ReLU, and trains as Keras trains it.
+
+Without this a shortcut taken where it does not hold would change what a model learns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from training import FLOAT32, assert_same_weights, draws, weights_of
+
+from unidl import Trainer, registry
+from unidl.models import initialise
+
+registry.current()  # decides on Keras's backend before anything imports Keras
+
+CLASSES = 3
+BFLOAT16 = 1e-2
+"""Numbers of eight bits, and sums of them in another order."""
+
+
+def pooled(maps):
+    """What each pooling that Keras has makes of the same maps."""
+    import keras
+
+    layers = keras.layers
+    kinds = (
+        layers.MaxPooling2D(2),
+        layers.MaxPooling2D(3, strides=2, padding="same"),
+        layers.MaxPooling2D((1, 2), strides=1),
+        layers.AveragePooling2D(2),
+        layers.GlobalMaxPooling2D(),
+    )
+    flat = [layers.Flatten()(layer(maps)) for layer in kinds]
+    return layers.Concatenate()(flat)
+
+
+def with_a_shortcut(maps):
+    """The maps themselves as well, as in a U-Net: their gradients meet those of the pooling."""
+    import keras
+
+    layers = keras.layers
+    return layers.Flatten()(layers.Concatenate()([layers.UpSampling2D(2)(layers.MaxPooling2D(2)(maps)), maps]))
+
+
+def pooled_twice(maps):
+    import keras
+
+    layers = keras.layers
+    return layers.Flatten()(layers.MaxPooling2D(2)(layers.MaxPooling2D(2)(maps)))
+
+
+def flat_series(maps):
+    import keras
+
+    layers = keras.layers
+    series = layers.Conv1D(4, 3, padding="causal", activation="relu")(layers.Reshape((64, -1))(maps))
+    return layers.Flatten()(layers.MaxPooling1D(3)(series))
+
+
+def model_of(read, options, kind=None):
+    import keras
+
+    images = keras.Input((8, 8, 2))
+    maps = keras.layers.Conv2D(4, 3, padding="same", **{"activation": "relu"} | options)(images)
+    model = (kind or keras.Model)(images, keras.layers.Dense(CLASSES, activation="softmax")(read(maps)))
+    initialise(model, seed=0)
+    model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
+    return model
+
+
+def rows():
+    given = draws()
+    return given.normal(size=(24, 8, 8, 2)).astype(np.float32), given.integers(CLASSES, size=24)
+
+
+@pytest.mark.parametrize(
+    ("read", "options"),
+    [
+        (pooled, {}),
+        (pooled_twice, {}),
+        (with_a_shortcut, {}),
+        (flat_series, {}),
+        (pooled, {"activation": "tanh"}),
+        (pooled, {"use_bias": False}),
+        (pooled_twice, {"activity_regularizer": "l2"}),
+        (pooled_twice, {"dtype": "mixed_bfloat16"}),
+    ],
+)
+def test_convolutions_before_poolings_train_as_in_keras(read, options):
+    models = [model_of(read, options) for _ in range(2)]
+    x, y = rows()
+    Trainer(models[0]).fit((x, y), batch_size=8, epochs=2, shuffle=False, progress="quiet")
+    models[1].fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    tolerance = BFLOAT16 if options.get("dtype") == "mixed_bfloat16" else FLOAT32
+    assert_same_weights(weights_of(models[0]), weights_of(models[1]), tolerance)
