@@ -36,8 +36,8 @@ def convolution_call(self: Any, inputs: Any) -> Any:
     if not suits:
         return _convolution_call(self, inputs)
     products = self.convolution_op(inputs, self.kernel)
-    bias = ops.reshape(self.bias, (1,) * (self.rank + 1) + (-1,))
-    outputs = self.activation(ops.add(products, bias))
+    bias = tf.convert_to_tensor(ops.convert_to_tensor(self.bias))
+    outputs = tf.nn.relu(tf.nn.bias_add(products, bias))
     notice(outputs, PRODUCTS, (products, bias))
     return outputs
 
@@ -45,13 +45,21 @@ def convolution_call(self: Any, inputs: Any) -> Any:
 def max_pool(
     inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
 ) -> Any:
-    """The largest values of windows; of a convolution's outputs before it adds its bias and bends them. As neither
-    changes which is the largest, the numbers are the same, and a quarter of the memory is read and written."""
-    products, bias = get_tensor_attr(inputs, PRODUCTS) or (None, None)
-    if products is None or keras_backend.standardize_data_format(data_format) != "channels_last":
+    """The largest values of windows; of a convolution's outputs before they are bent. Neither that nor the bias changes
+    which is the largest, so that the numbers are the same, and the gradients of both are those of fewer values."""
+    known = get_tensor_attr(inputs, PRODUCTS)
+    if known is None or keras_backend.standardize_data_format(data_format) != "channels_last":
         return _max_pool(inputs, pool_size, strides, padding, data_format)
-    largest = _max_pool(products, pool_size, strides, padding, data_format)
-    return ops.relu(ops.add(largest, bias))
+    products, bias = known
+    # oneDNN's convolution adds the bias at no cost; going back, it is as if the bias were added here.
+    values = tf.nn.bias_add(products, tf.stop_gradient(bias))
+    return tf.nn.relu(_with_bias(_max_pool(values, pool_size, strides, padding, data_format), bias))
+
+
+@tf.custom_gradient
+def _with_bias(values: tf.Tensor, bias: tf.Tensor) -> Any:
+    """Values (..., channels) that have a bias (channels,) in them already."""
+    return tf.identity(values), lambda gradient: (gradient, tf.raw_ops.BiasAddGrad(out_backprop=gradient))
 
 
 def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

@@ -70,7 +70,7 @@ def test_batch_normalization_keeps_the_statistics_of_keras(shape):
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_pooling_goes_before_bias_and_relu(wanted):
+def test_pooling_goes_before_relu(wanted):
     """Unless somebody may ask for the gradient of what the convolution gives."""
     from unidl_tensorflow.kernels import REPLACEMENTS
 
@@ -82,4 +82,4 @@ def test_pooling_goes_before_bias_and_relu(wanted):
     with noticing(wanted), REPLACEMENTS.in_use():
         graph = tf.function(lambda images: layers[1](layers[0](images))).get_concrete_function(images).graph
     [pooling] = [operation for operation in graph.get_operations() if operation.type == "MaxPool"]
-    assert pooling.inputs[0].op.type == ("Conv2D" if wanted else "Relu")
+    assert pooling.inputs[0].op.type == ("BiasAdd" if wanted else "Relu")
