@@ -10,6 +10,13 @@ import torch
 aten: Any = torch.ops.aten
 
 
+def drop_detached(graph: torch.fx.Graph) -> None:
+    """Take a tensor itself where a trace, which needs no gradients, has a second name for it."""
+    for node in graph.find_nodes(op="call_function", target=aten.detach.default):
+        node.replace_all_uses_with(node.all_input_nodes[0])
+        graph.erase_node(node)
+
+
 def pool_before_relu(graph: torch.fx.Graph) -> None:
     """Where gradients go back through max-pooling and then through the ReLU whose outputs it pools, let them go through
     the ReLU first: they reach the largest value of each window alone, so that the numbers are the same, and there are
@@ -43,9 +50,8 @@ def _origin(node: Any) -> tuple[list[Any], tuple[int, ...]]:
     """A node and those before it, back to the one that computed the values; and which of that one's axes the node has
     in which place: none, if as they were."""
     passed, order = [node], ()
-    while node.target in (aten.permute.default, aten.detach.default):
-        if node.target is aten.permute.default:
-            order = _permuted(tuple(node.args[1]), order)
+    while node.target is aten.permute.default:
+        order = _permuted(tuple(node.args[1]), order)
         node = node.all_input_nodes[0]
         passed.append(node)
     return passed, order
@@ -58,8 +64,8 @@ def _permuted(first: tuple[int, ...], then: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Constants:
-    """The part of a trace that depends on constant variables alone, such as another layout of a frozen kernel: taken
-    out of it, and computed only when one of them has changed.
+    """The part of a trace that depends on constant variables alone, such as another layout of a frozen kernel, or on
+    nothing at all: taken out of it, and computed only when one of them has changed.
 
     count: how many of its first inputs are variables.
     """
@@ -75,20 +81,19 @@ class Constants:
         copies = {inputs[place]: before.placeholder(f"constant_{place}") for place in self._places}
         moved: list[torch.fx.Node] = []
         for node in graph.nodes:
-            if (
-                node not in written
-                and _is_pure(node)
-                and node.all_input_nodes
-                and all(given in copies for given in node.all_input_nodes)
-            ):
+            if node in written or any(given not in copies for given in node.all_input_nodes):
+                continue
+            if node.op == "get_attr":
+                copies[node] = before.node_copy(node)
+            elif _is_pure(node):
                 copies[node] = before.node_copy(node, lambda given: copies[given])
                 moved.append(node)
         edge = [node for node in moved if any(user not in copies for user in node.users)]
         before.output([copies[node] for node in edge])
-        self._before = torch.fx.GraphModule({}, before)
+        self._before = torch.fx.GraphModule(module, before)
         self._module = module
         self._names = [f"beforehand_{number}" for number in range(len(edge))]
-        self._seen: list[tuple[int, int]] = []
+        self._seen: list[tuple[int, int]] | None = None
         for name, node in zip(self._names, edge, strict=True):
             setattr(module, name, torch.empty(0))
             with graph.inserting_before(node):

@@ -45,10 +45,10 @@ def lstm(
         return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last, cell]
     weights = keras_rnn.prepare_lstm_params(kernel.value, recurrent_kernel.value, bias.value, "cpu")
     start = (initial_state_h.unsqueeze(0), initial_state_c.unsqueeze(0))
-    steps = inputs.flip(1) if go_backwards else inputs
-    outputs, hidden, cell = torch._VF.lstm(steps, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
-    last = outputs[:, -1]
-    return last, outputs if return_sequences else last.unsqueeze(1), [hidden.squeeze(0), cell.squeeze(0)]
+    steps = _in_order(inputs, go_backwards)
+    outputs, hidden, cell = torch._VF.lstm(steps, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    last = hidden.squeeze(0)
+    return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last, cell.squeeze(0)]
 
 
 def gru(
@@ -135,6 +135,15 @@ def _projected(inputs: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, b
     factors = steps.reshape(-1, inputs.shape[-1]) if table is None else table
     products = torch.addmm(bias, factors, kernel)
     return products.view(*steps.shape[:2], -1) if table is None else keras.ops.take(products, steps, axis=0)
+
+
+def _in_order(inputs: torch.Tensor, backwards: bool) -> Any:
+    """The inputs (batch, time, features) in the order in which a layer reads them, (time, batch, features). Where they
+    were looked up, they are in that order: neither they need a copy nor their gradients."""
+    table, steps = looked_up(inputs) or (None, inputs)
+    steps = steps.transpose(0, 1)
+    steps = steps.flip(0) if backwards else steps
+    return steps if table is None else keras.ops.take(table, steps, axis=0)
 
 
 class _Lstm(torch.autograd.Function):

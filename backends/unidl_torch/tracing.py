@@ -16,7 +16,7 @@ from keras.src.trainers.data_adapters import data_adapter_utils
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from unidl.backend import Tree
-from unidl_torch.graphs import Constants, pool_before_relu
+from unidl_torch.graphs import Constants, drop_detached, pool_before_relu
 
 Leaves = list[torch.Tensor]
 """The tensors of a nest, in order."""
@@ -118,6 +118,7 @@ class Traced:
 
         with torch.no_grad(), torch.random.fork_rng():
             self._graph = make_fx(traced, tracing_mode="real")(self._copies(), _leaves(batch))
+        drop_detached(self._graph.graph)
         pool_before_relu(self._graph.graph)
         self._graph.graph.eliminate_dead_code()
         self._constants = Constants(self._graph, len(variables))
