@@ -20,6 +20,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from unidl.backend import Device
 from unidl.kernels import Replacements, looked_up, noticed
 from unidl_tensorflow import kernel_checks, kernels_images, kernels_recurrent
+from unidl_tensorflow.kernels_recurrent import Given, LookedUp, Projected
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 
@@ -47,10 +48,11 @@ def lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
             recurrent_activation, return_sequences, go_backwards, unroll, **options,
         )  # fmt: skip
-    projected = _projected(inputs, kernel, _tensor(bias), go_backwards)
-    states = (initial_state_h, initial_state_c)
-    outputs, cell = kernels_recurrent.lstm(projected, *states, _tensor(recurrent_kernel), _sizes(projected))
-    return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1], cell]
+    given = _given(inputs, kernel, _tensor(bias), go_backwards)
+    weights = (initial_state_h, initial_state_c, _tensor(recurrent_kernel))
+    outputs, cell = kernels_recurrent.lstm(given, *weights, sequences=return_sequences)
+    last, sequence = _last_and_all(outputs, return_sequences)
+    return last, sequence, [last, cell]
 
 
 def gru(
@@ -65,10 +67,10 @@ def gru(
             return_sequences, go_backwards, unroll, reset_after,
         )  # fmt: skip
     of_inputs, of_hidden = tf.unstack(_tensor(bias))
-    projected = _projected(inputs, kernel, of_inputs, go_backwards)
-    weights = (_tensor(recurrent_kernel), of_hidden)
-    outputs = kernels_recurrent.gru(projected, initial_state, *weights, _sizes(projected))
-    return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
+    given = _given(inputs, kernel, of_inputs, go_backwards)
+    weights = (initial_state, _tensor(recurrent_kernel), of_hidden)
+    last, sequence = _last_and_all(kernels_recurrent.gru(given, *weights, sequences=return_sequences), return_sequences)
+    return last, sequence, [last]
 
 
 def adam(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -133,10 +135,10 @@ def _suits(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_activat
     )
 
 
-def _sizes(steps: Any) -> list[int]:
-    """The rows of each part of a batch (time, batch, gates) that a core takes for itself; none, where one takes all."""
-    rows: int = steps.shape[1] or 0  # 0: not known here
-    count = max(1, min(_cores(), rows // ROWS_A_CORE, MOST_CHAINED // steps.shape[0]))
+def _sizes(inputs: Any) -> list[int]:
+    """The rows of each part of the inputs (batch, time, features) that a core takes; none, where one takes them all."""
+    rows: int = inputs.shape[0] or 0  # 0: not known here
+    count = max(1, min(_cores(), rows // ROWS_A_CORE, MOST_CHAINED // inputs.shape[1]))
     return [rows * (part + 1) // count - rows * part // count for part in range(count)] if count > 1 else []
 
 
@@ -145,23 +147,18 @@ def _cores() -> int:
     return wanted or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def _projected(inputs: tf.Tensor, kernel: Any, bias: tf.Tensor, backwards: bool) -> tf.Tensor:
-    """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them:
-    (time, batch, gates)."""
+def _given(inputs: tf.Tensor, kernel: Any, bias: tf.Tensor, backwards: bool) -> Given:
+    """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them."""
     table, tokens = looked_up(inputs) or (None, None)
-    if isinstance(tokens, tf.Tensor):
-        # Of tf.transpose for int32, cast before or after it, oneDNN complains on stderr.
-        steps = tf.stack(tf.unstack(tokens, axis=1))
-    else:
-        table, steps = None, tf.transpose(inputs, (1, 0, 2))
-    steps = steps[::-1] if backwards else steps
-    factors = tf.reshape(steps, (-1, inputs.shape[-1])) if table is None else _tensor(table)
-    products: Any = tf.matmul(factors, _tensor(kernel)) + bias
-    return (
-        tf.reshape(products, (steps.shape[0], -1, products.shape[-1]))
-        if table is None
-        else ops.take(products, steps, axis=0)
-    )
+    if not isinstance(tokens, tf.Tensor):
+        steps = tf.transpose(inputs, (1, 0, 2))
+        steps = steps[::-1] if backwards else steps
+        products = tf.matmul(tf.reshape(steps, (-1, inputs.shape[-1])), _tensor(kernel)) + bias
+        return Projected(tf.reshape(products, (steps.shape[0], -1, products.shape[-1])), _sizes(inputs))
+    products: Any = tf.matmul(_tensor(table), _tensor(kernel)) + bias
+    # As in Keras, negative ones are counted from the end.
+    tokens = tf.unstack(tf.where(tokens < 0, tokens + products.shape[0], tokens), axis=1)
+    return LookedUp(products, tokens[::-1] if backwards else tokens, _sizes(inputs))
 
 
 def _tensor(weight: Any) -> tf.Tensor:
@@ -169,5 +166,6 @@ def _tensor(weight: Any) -> tf.Tensor:
     return tf.convert_to_tensor(ops.convert_to_tensor(weight))
 
 
-def _in_batch(outputs: tf.Tensor, return_sequences: bool) -> tf.Tensor:
-    return tf.transpose(outputs if return_sequences else outputs[-1:], (1, 0, 2))
+def _last_and_all(outputs: tf.Tensor, sequences: bool) -> tuple[Any, Any]:
+    """The outputs of the last step (batch, units), and those of all steps or of that one (batch, time, units)."""
+    return (outputs[-1], tf.transpose(outputs, (1, 0, 2))) if sequences else (outputs, outputs[:, tf.newaxis])

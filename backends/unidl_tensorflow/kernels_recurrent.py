@@ -7,40 +7,104 @@ several cores busy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import tensorflow as tf
 
-Chain = tuple[list[tf.Tensor], tuple[tf.Tensor, ...], Callable[..., Any]]
+Steps = list[tf.Tensor]
+"""What each step of a part has (batch, n)."""
+
+Chain = tuple[Steps, tuple[tf.Tensor, ...], Callable[..., Any]]
 """The outputs of the steps of a part, its last states, and what takes their gradients back through the steps."""
 
 
-def lstm(projected: tf.Tensor, hidden: Any, cell: Any, recurrent: Any, sizes: Sequence[int]) -> Any:
-    """Run one LSTM, unrolled. projected: the inputs times their kernel, and the bias (time, batch, 4 * units), time
-    being known, gates in Keras's order i, f, c, o; hidden, cell: (batch, units). sizes: the rows of each part; none, if
-    there is one. Returns all outputs (time, batch, units), and the last cell."""
+class Given(Protocol):
+    """Inputs times their kernel, and the bias: how they lie in a tensor of `values`, and the parts that a core takes.
+
+    sizes: the rows of the batch in each part; none, if there is one part.
+    """
+
+    values: tf.Tensor
+    sizes: Sequence[int]
+
+    def parts(self, values: tf.Tensor) -> list[Steps]:
+        """Those of each step (batch, gates) of each part."""
+        ...
+
+    def joined(self, parts: Sequence[Steps]) -> tf.Tensor:
+        """What each step of each part has, in one tensor (..., n), in an order of its own."""
+        ...
+
+    def gradient(self, joined: tf.Tensor) -> tf.Tensor:
+        """That of the values, from that of the parts, joined."""
+        ...
+
+
+class Projected:
+    """Implements `Given`. values: (time, batch, gates), time being known."""
+
+    def __init__(self, values: tf.Tensor, sizes: Sequence[int]) -> None:
+        self.values, self.sizes = values, sizes
+
+    def parts(self, values: tf.Tensor) -> list[Steps]:
+        return [tf.unstack(part) for part in _parted(values, self.sizes)]
+
+    def joined(self, parts: Sequence[Steps]) -> tf.Tensor:
+        return _in_one(tf.stack(steps) for steps in parts)
+
+    def gradient(self, joined: tf.Tensor) -> tf.Tensor:
+        return joined
+
+
+class LookedUp:
+    """Implements `Given`. values: (rows, gates), a row for each token that there is; tokens: (batch, time), the rows
+    that are looked up, in the order of time."""
+
+    def __init__(self, values: tf.Tensor, tokens: Steps, sizes: Sequence[int]) -> None:
+        self.values, self.sizes = values, sizes
+        self._tokens = [list(part) for part in zip(*(_parted(step, sizes, axis=0) for step in tokens), strict=True)]
+
+    def parts(self, values: tf.Tensor) -> list[Steps]:
+        return [[tf.gather(values, tokens) for tokens in part] for part in self._tokens]
+
+    def joined(self, parts: Sequence[Steps]) -> tf.Tensor:
+        return tf.concat([step for steps in parts for step in steps], axis=0)
+
+    def gradient(self, joined: tf.Tensor) -> tf.Tensor:
+        """The rows of each token added up. Sorted first they take half of the time of tf.math.unsorted_segment_sum."""
+        tokens = self.joined(self._tokens)
+        order = tf.argsort(tokens)
+        return tf.raw_ops.SparseSegmentSumWithNumSegments(
+            data=joined, indices=order, segment_ids=tf.gather(tokens, order), num_segments=self.values.shape[0]
+        )
+
+
+def lstm(given: Given, hidden: Any, cell: Any, recurrent: Any, *, sequences: bool) -> Any:
+    """Run one LSTM, unrolled. Gates in Keras's order i, f, c, o; hidden, cell: (batch, units). Returns the outputs of
+    all steps (time, batch, units) or of the last one (batch, units), and the last cell."""
 
     @tf.custom_gradient
-    def run(projected: Any, hidden: Any, cell: Any, recurrent: Any) -> Any:
-        given, starts, cells = (_parted(values, sizes) for values in (projected, hidden, cell))
-        chains = [_lstm_chain(*part, recurrent) for part in zip(given, starts, cells, strict=True)]
+    def run(values: Any, hidden: Any, cell: Any, recurrent: Any) -> Any:
+        starts, cells = (_parted(states, given.sizes) for states in (hidden, cell))
+        chains = [_lstm_chain(*part, recurrent) for part in zip(given.parts(values), starts, cells, strict=True)]
 
         def gradient(to_outputs: tf.Tensor, to_cell: tf.Tensor) -> Any:
-            parts = zip(chains, _parted(to_outputs, sizes), _parted(to_cell, sizes), strict=True)
-            to_gates, to_hidden, to_cell = _joined([backward(*given) for (_, _, backward), *given in parts])
-            return to_gates, to_hidden, to_cell, _over_steps(_before(chains, starts), to_gates)
+            to_steps = _of_steps(to_outputs, chains, given.sizes, sequences)
+            parts = zip(chains, to_steps, _parted(to_cell, given.sizes), strict=True)
+            to_gates, to_hidden, to_cells = zip(*(back(*to_part) for (_, _, back), *to_part in parts), strict=True)
+            to_all = given.joined(to_gates)
+            to_recurrent = _over_steps(given.joined(_before(chains, starts)), to_all)
+            return given.gradient(to_all), _in_one(to_hidden), _in_one(to_cells), to_recurrent
 
-        outputs, *last = _joined([(tf.stack(outputs), *states) for outputs, states, _ in chains])
-        return (outputs, *last), gradient
+        return (_outputs(chains, sequences), _in_one([last for _, (last,), _ in chains])), gradient
 
-    return run(projected, hidden, cell, recurrent)
+    return run(given.values, hidden, cell, recurrent)
 
 
-def _lstm_chain(projected: Any, hidden: Any, cell: Any, recurrent: Any) -> Chain:
+def _lstm_chain(projected: Steps, hidden: Any, cell: Any, recurrent: Any) -> Chain:
     outputs, kept = [], []
-    start = hidden
-    for given in tf.unstack(projected):
+    for given in projected:
         enter, forget, candidate, leave = tf.split(given + tf.matmul(hidden, recurrent), 4, axis=-1)
         enter, forget, leave = tf.sigmoid(enter), tf.sigmoid(forget), tf.sigmoid(leave)
         candidate = tf.tanh(candidate)
@@ -51,12 +115,11 @@ def _lstm_chain(projected: Any, hidden: Any, cell: Any, recurrent: Any) -> Chain
         hidden = leave * bent
         outputs.append(hidden)
 
-    def backward(to_outputs: tf.Tensor, to_cell: tf.Tensor) -> Any:
-        to_hidden = tf.zeros_like(start)
+    def backward(to_outputs: Sequence[Any], to_cell: tf.Tensor) -> Any:
+        *earlier, to_hidden = to_outputs
         to_gates: list[Any] = []
-        for to_output, step in zip(reversed(tf.unstack(to_outputs)), reversed(kept), strict=True):
+        for to_output, step in zip([*reversed(earlier), None], reversed(kept), strict=True):
             enter, forget, candidate, leave, before, bent = step
-            to_hidden += to_output
             to_cell += tf.raw_ops.TanhGrad(y=bent, dy=to_hidden * leave)
             gates = (
                 tf.raw_ops.SigmoidGrad(y=enter, dy=to_cell * candidate),
@@ -66,38 +129,41 @@ def _lstm_chain(projected: Any, hidden: Any, cell: Any, recurrent: Any) -> Chain
             )
             to_gates.append(tf.concat(gates, axis=-1))
             to_hidden = tf.matmul(to_gates[-1], recurrent, transpose_b=True)
+            if to_output is not None:
+                to_hidden += to_output
             to_cell *= forget
-        return tf.stack(to_gates[::-1]), to_hidden, to_cell
+        return to_gates[::-1], to_hidden, to_cell
 
     return outputs, (cell,), backward
 
 
-def gru(projected: tf.Tensor, hidden: Any, recurrent: Any, bias: Any, sizes: Sequence[int]) -> Any:
-    """Run one GRU with Keras's reset_after, unrolled. projected: the inputs times their kernel, and their bias (time,
-    batch, 3 * units), time being known, gates in Keras's order z, r, h; hidden: (batch, units); bias: (3 * units,),
-    that of the recurrent kernel. sizes: the rows of each part; none, if there is one. Returns all outputs (time, batch,
-    units)."""
+def gru(given: Given, hidden: Any, recurrent: Any, bias: Any, *, sequences: bool) -> Any:
+    """Run one GRU with Keras's reset_after, unrolled. Gates in Keras's order z, r, h; hidden: (batch, units); bias:
+    (3 * units,), that of the recurrent kernel. Returns the outputs of all steps (time, batch, units) or of the last one
+    (batch, units)."""
 
     @tf.custom_gradient
-    def run(projected: Any, hidden: Any, recurrent: Any, bias: Any) -> Any:
-        given, starts = _parted(projected, sizes), _parted(hidden, sizes)
-        chains = [_gru_chain(*part, recurrent, bias) for part in zip(given, starts, strict=True)]
+    def run(values: Any, hidden: Any, recurrent: Any, bias: Any) -> Any:
+        starts = _parted(hidden, given.sizes)
+        chains = [_gru_chain(*part, recurrent, bias) for part in zip(given.parts(values), starts, strict=True)]
 
         def gradient(to_outputs: tf.Tensor) -> Any:
-            parts = zip(chains, _parted(to_outputs, sizes), strict=True)
-            to_given, to_recurrent, to_hidden = _joined([backward(given) for (_, _, backward), given in parts])
-            to_kernel = _over_steps(_before(chains, starts), to_recurrent)
-            return to_given, to_hidden, to_kernel, tf.reduce_sum(to_recurrent, axis=(0, 1))
+            to_steps = _of_steps(to_outputs, chains, given.sizes, sequences)
+            parts = (back(to_part) for (_, _, back), to_part in zip(chains, to_steps, strict=True))
+            to_given, to_products, to_hidden = zip(*parts, strict=True)
+            to_all = given.joined(to_products)
+            to_recurrent = _over_steps(given.joined(_before(chains, starts)), to_all)
+            to_bias = tf.raw_ops.BiasAddGrad(out_backprop=to_all)
+            return given.gradient(given.joined(to_given)), _in_one(to_hidden), to_recurrent, to_bias
 
-        return _joined([(tf.stack(outputs),) for outputs, _, _ in chains])[0], gradient
+        return _outputs(chains, sequences), gradient
 
-    return run(projected, hidden, recurrent, bias)
+    return run(given.values, hidden, recurrent, bias)
 
 
-def _gru_chain(projected: Any, hidden: Any, recurrent: Any, bias: Any) -> Chain:
+def _gru_chain(projected: Steps, hidden: Any, recurrent: Any, bias: Any) -> Chain:
     outputs, kept = [], []
-    start = hidden
-    for given in tf.unstack(projected):
+    for given in projected:
         update, reset, candidate = tf.split(given, 3, axis=-1)
         of_update, of_reset, of_candidate = tf.split(tf.matmul(hidden, recurrent) + bias, 3, axis=-1)
         update, reset = tf.sigmoid(update + of_update), tf.sigmoid(reset + of_reset)
@@ -106,37 +172,52 @@ def _gru_chain(projected: Any, hidden: Any, recurrent: Any, bias: Any) -> Chain:
         hidden = candidate + update * (hidden - candidate)
         outputs.append(hidden)
 
-    def backward(to_outputs: tf.Tensor) -> Any:
-        to_hidden = tf.zeros_like(start)
-        to_given, to_recurrent = [], []
-        for to_output, step in zip(reversed(tf.unstack(to_outputs)), reversed(kept), strict=True):
+    def backward(to_outputs: Sequence[Any]) -> Any:
+        *earlier, to_hidden = to_outputs
+        to_given: list[Any] = []
+        to_products: list[Any] = []
+        for to_output, step in zip([*reversed(earlier), None], reversed(kept), strict=True):
             update, reset, candidate, of_candidate, before = step
-            to_hidden += to_output
             to_candidate = tf.raw_ops.TanhGrad(y=candidate, dy=to_hidden * (1 - update))
             to_update = tf.raw_ops.SigmoidGrad(y=update, dy=to_hidden * (before - candidate))
             to_reset = tf.raw_ops.SigmoidGrad(y=reset, dy=to_candidate * of_candidate)
             to_given.append(tf.concat((to_update, to_reset, to_candidate), axis=-1))
-            to_recurrent.append(tf.concat((to_update, to_reset, to_candidate * reset), axis=-1))
-            to_hidden = to_hidden * update + tf.matmul(to_recurrent[-1], recurrent, transpose_b=True)
-        return tf.stack(to_given[::-1]), tf.stack(to_recurrent[::-1]), to_hidden
+            to_products.append(tf.concat((to_update, to_reset, to_candidate * reset), axis=-1))
+            to_hidden = to_hidden * update + tf.matmul(to_products[-1], recurrent, transpose_b=True)
+            if to_output is not None:
+                to_hidden += to_output
+        return to_given[::-1], to_products[::-1], to_hidden
 
     return outputs, (), backward
 
 
-def _parted(values: Any, sizes: Sequence[int]) -> list[Any]:
-    """Values (time, batch, n) or (batch, n), cut along the batch."""
-    return tf.split(values, sizes, axis=-2) if sizes else [values]
+def _outputs(chains: Sequence[Chain], sequences: bool) -> tf.Tensor:
+    """Those of all steps (time, batch, units), or of the last one (batch, units)."""
+    return _in_one(tf.stack(outputs) if sequences else outputs[-1] for outputs, _, _ in chains)
 
 
-def _joined(parts: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """What each part has, joined along the batch."""
-    return [values[0] if len(values) == 1 else tf.concat(values, axis=-2) for values in zip(*parts, strict=True)]
+def _of_steps(values: tf.Tensor, chains: Sequence[Chain], sizes: Sequence[int], sequences: bool) -> list[list[Any]]:
+    """What `_outputs` has put together, for each step of each part; None for a step that it has left out."""
+    parts = _parted(values, sizes)
+    if sequences:
+        return [tf.unstack(part) for part in parts]
+    return [[*[None] * (len(outputs) - 1), part] for (outputs, _, _), part in zip(chains, parts, strict=True)]
 
 
-def _before(chains: Sequence[Chain], starts: Sequence[Any]) -> tf.Tensor:
-    """The states that each step began from (time, batch, units)."""
-    parts = zip(chains, starts, strict=True)
-    return _joined([(tf.stack([start, *outputs[:-1]]),) for (outputs, _, _), start in parts])[0]
+def _before(chains: Sequence[Chain], starts: Sequence[Any]) -> list[Steps]:
+    """The states that each step of each part began from (batch, units)."""
+    return [[start, *outputs[:-1]] for (outputs, _, _), start in zip(chains, starts, strict=True)]
+
+
+def _parted(values: Any, sizes: Sequence[int], axis: int = -2) -> list[Any]:
+    """Values, cut along the batch."""
+    return tf.split(values, sizes, axis=axis) if sizes else [values]
+
+
+def _in_one(parts: Iterable[tf.Tensor]) -> tf.Tensor:
+    """Values (..., batch, n) of each part, joined along the batch."""
+    values = list(parts)
+    return values[0] if len(values) == 1 else tf.concat(values, axis=-2)
 
 
 def _over_steps(values: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:

@@ -144,7 +144,8 @@ class TensorFlowLoop:
             yield
             return
         own = any(_is_own(self._model, name) for name in ("train_step", "compute_loss"))
-        with noticing(not own), kernels(self._device):
+        # XLA lacks operations that what is noticed is good for.
+        with noticing(not own and not self._model.jit_compile), kernels(self._device):
             yield
 
     def _build(self, chunk: Chunk) -> None:

@@ -15,7 +15,16 @@ if registry.choice()[0].name != "tensorflow":
 import keras
 import numpy as np
 import tensorflow as tf
-from training import FLOAT32, assert_fits_or_not_trains_the_same, assert_same_weights, dense, points, weights_of
+from training import (
+    FLOAT32,
+    assert_fits_or_not_trains_the_same,
+    assert_same_weights,
+    dense,
+    points,
+    sentences,
+    small_lstm,
+    weights_of,
+)
 
 from unidl import Trainer
 
@@ -44,6 +53,17 @@ def test_xla_is_used_where_it_is_asked_for(rows):
         trainer.fit(points(rows), batch_size=4, shuffle=False, progress="quiet")
         assert trainer._ready_loop()._train_one._jit_compile == model.jit_compile
     assert_same_weights(weights_of(models[1]), weights_of(models[0]), FLOAT32)
+
+
+def test_xla_trains_a_recurrent_model():
+    """It has not every operation that our kernels have."""
+    weights = []
+    for jit_compile in (False, True):
+        model = small_lstm(seed=0)
+        model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", jit_compile=jit_compile)
+        Trainer(model).fit(sentences(), batch_size=8, shuffle=False, progress="quiet")
+        weights.append(weights_of(model))
+    assert_same_weights(*weights, FLOAT32)
 
 
 def test_data_too_large_for_the_device_trains_the_same(monkeypatch):
