@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -13,23 +11,18 @@ import keras
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-from unidl.backend import Batches, Chunk, Tree
+from unidl.backend import Chunk, Tree
 from unidl.errors import TrainingError
+from unidl_jax.data import DeviceData, gathered
 from unidl_jax.kernels import kernels
 
 STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
 
-GATHERED_STEPS = 16
-"""Batches that are gathered on the host at a time, of data too large for the device."""
-
 LACKS_XLA_ON_TENSORFLOW = tuple(
     getattr(keras.layers, f"Random{name}") for name in ("Perspective", "Rotation", "Shear", "Translation", "Zoom")
 )
 """Layers that Keras calls not compilable on every backend, since TensorFlow's XLA has no ImageProjectiveTransform."""
-
-RESIDENT_SHARE = 0.5
-"""Data that fits into this share of the GPU memory that is free stays there."""
 
 
 class State(NamedTuple):
@@ -62,7 +55,7 @@ class JaxLoop:
         self._state: State | None = None
         self._built = False
         self._rolled: dict[Any, bool] = {}
-        self._data: WeakKeyDictionary[Batches, Tree] = WeakKeyDictionary()
+        self._data = DeviceData(device)
         self._own_logs = any(
             getattr(type(model), name) is not getattr(keras.Model, name)
             for name in ("train_step", "compute_metrics", "get_metrics_result")
@@ -80,7 +73,7 @@ class JaxLoop:
     def run(self, chunk: Chunk) -> JaxLogs:
         self._read_state(chunk)
         logs: dict[str, Any] = {}
-        for data, rows in self._pieces(chunk):
+        for data, rows in self._data.pieces(chunk):
             logs = self._run(data, rows, partial=chunk.partial)
         return JaxLogs(logs)
 
@@ -106,7 +99,7 @@ class JaxLoop:
         self._read_state(chunk)
         logs = {}
         # Without our kernels: they gain where gradients are computed, and forward alone XLA's own are faster.
-        for data, rows in self._pieces(chunk):
+        for data, rows in self._data.pieces(chunk):
             for batch in rows:
                 state = self._owned_state()
                 metrics, logs = self._test_one(state.trainable, state.non_trainable, state.metrics, data, batch)
@@ -117,7 +110,7 @@ class JaxLoop:
         state = self._state or self._read_weights()
         outputs = [
             self._predict_one(state.trainable, state.non_trainable, data, batch)
-            for data, rows in self._pieces(chunk)
+            for data, rows in self._data.pieces(chunk)
             for batch in rows
         ]
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
@@ -164,7 +157,7 @@ class JaxLoop:
         return self._rolled[size]
 
     def _train_step(self, state: State, data: Tree, rows: jax.Array) -> tuple[State, dict[str, jax.Array]]:
-        logs, new_state = self._model.train_step(tuple(state), _gathered(data, rows))
+        logs, new_state = self._model.train_step(tuple(state), gathered(data, rows))
         return State(*new_state), logs
 
     def _train_steps(self, state: State, data: Tree, rows: jax.Array, count: jax.Array) -> tuple[State, Any]:
@@ -181,32 +174,13 @@ class JaxLoop:
     def _test_step(
         self, trainable: Any, non_trainable: Any, metrics: Any, data: Tree, rows: jax.Array
     ) -> tuple[Any, Any]:
-        batch = _gathered(data, rows)
+        batch = gathered(data, rows)
         logs, (_, _, metrics) = self._model.test_step((trainable, non_trainable, metrics), batch)
         return metrics, logs
 
     def _predict_step(self, trainable: Any, non_trainable: Any, data: Tree, rows: jax.Array) -> Tree:
-        outputs, _ = self._model.predict_step((trainable, non_trainable), _gathered(data, rows))
+        outputs, _ = self._model.predict_step((trainable, non_trainable), gathered(data, rows))
         return outputs
-
-    def _pieces(self, chunk: Chunk) -> Iterator[tuple[Tree, np.ndarray[Any, Any]]]:
-        """Data on the device, and the rows of it that the batches are made of: all of it, which stays there; or, where
-        that would be too large, a few batches at a time, in one size, so that a compiled program sees one shape."""
-        data = self._data.get(chunk.data)
-        if data is None and self._fits(chunk.data):
-            data = self._data[chunk.data] = jax.device_put(chunk.data.parts(), self._device)
-        if data is not None:
-            yield data, chunk.rows.astype(np.int32)
-            return
-        for needed, order in chunk.gathering(GATHERED_STEPS):
-            yield jax.device_put(_gathered(chunk.data.parts(), needed), self._device), order
-
-    def _fits(self, data: Batches) -> bool:
-        statistics = self._device.memory_stats() or {}
-        if "bytes_limit" not in statistics:
-            return True  # a CPU: the rows are in its memory already
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(data.parts()))
-        return size <= RESIDENT_SHARE * (statistics["bytes_limit"] - statistics["bytes_in_use"])
 
     def _owned_state(self) -> State:
         """The state between two steps."""
@@ -217,7 +191,7 @@ class JaxLoop:
     def _read_state(self, chunk: Chunk) -> None:
         if not self._built:
             # Metrics and optimizer slots exist only once Keras has seen what a batch looks like.
-            self._model._symbolic_build(data_batch=_gathered(chunk.data.parts(), chunk.rows[0]))
+            self._model._symbolic_build(data_batch=gathered(chunk.data.parts(), chunk.rows[0]))
             self._built = True
         if self._state is None:
             # Copies, since the first step takes the arrays away: the variables must outlive a step that fails, and
@@ -245,10 +219,6 @@ class JaxLoop:
 @jax.jit
 def _copied(state: State) -> State:
     return jax.tree.map(jnp.copy, state)
-
-
-def _gathered(data: Tree, rows: Any) -> Tree:
-    return keras.tree.map_structure(lambda array: None if array is None else array[rows], data)
 
 
 def _convolves(jaxpr: Any) -> bool:

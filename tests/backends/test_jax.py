@@ -47,9 +47,9 @@ def test_the_compiled_program_says_so():
 
 def test_data_too_large_for_the_device_trains_the_same(monkeypatch):
     """A few batches of it at a time are gathered on the host; the last piece of an epoch is a shorter one."""
-    from unidl_jax.loop import JaxLoop
+    from unidl_jax.data import DeviceData
 
-    assert_fits_or_not_trains_the_same(JaxLoop, monkeypatch)
+    assert_fits_or_not_trains_the_same(DeviceData, monkeypatch)
 
 
 @pytest.mark.parametrize(
