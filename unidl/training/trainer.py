@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
@@ -17,10 +16,11 @@ from unidl.data.checks import check_fits
 from unidl.data.dataset import Split, as_split
 from unidl.data.fingerprint import fingerprint
 from unidl.data.trees import map_leaves
-from unidl.errors import BackendError, ModelError, UsageError
+from unidl.errors import BackendError, ModelError
 from unidl.models.records import note
 from unidl.notices import notice, uncoloured
-from unidl.training.checkpoint import KEEP, Checkpoints, Saving
+from unidl.training.arguments import callbacks_in, first_epoch, saving_in, stoppers, whole
+from unidl.training.checkpoint import KEEP, Saving
 from unidl.training.compiling import ensure_compiled, require_trainable, same, signature
 from unidl.training.evaluating import evaluated, predicted
 from unidl.training.fitting import Fit, FitSettings
@@ -62,7 +62,7 @@ class Trainer:
         self.model = model
         self.placement = devices.resolve(device)
         self.precision = precision_of(model, precision, self.device)
-        self.seed = _whole("seed", seed, minimum=None)
+        self.seed = whole("seed", seed, minimum=None)
         self.history: dict[str, list[Any]] = {}
         self.interrupted = False
         self.signal: int | None = None
@@ -125,14 +125,14 @@ class Trainer:
         which of them it was.
         """
         settings = FitSettings(
-            epochs=_whole("epochs", epochs),
-            batch_size=_whole("batch_size", batch_size),
+            epochs=whole("epochs", epochs),
+            batch_size=whole("batch_size", batch_size),
             seed=self.seed,
             shuffle=bool(shuffle),
-            initial_epoch=_initial_epoch(initial_epoch, epochs),
+            initial_epoch=first_epoch(initial_epoch, epochs),
             precompute_frozen=bool(precompute_frozen),
         )
-        saving = _saving(checkpoint, save_every_steps, keep, resume, configuration)
+        saving = saving_in(checkpoint, save_every_steps, keep, resume, configuration)
         reporter = make_progress(progress)
         with self._context():
             train = self._fitting(data, "training data")
@@ -140,8 +140,8 @@ class Trainer:
             if saving is not None:
                 saving = replace(saving, data=fingerprint(training=train, validation=held_out))
             require_trainable(self.model)
-            told = _callbacks(callbacks)
-            told += _stoppers(early_stopping, monitor="val_loss" if held_out is not None else "loss")
+            told = callbacks_in(callbacks)
+            told += stoppers(early_stopping, monitor="val_loss" if held_out is not None else "loss")
             if train.class_names or train.vocabulary:
                 note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
             self._tell_of_foreign_draws()
@@ -155,14 +155,14 @@ class Trainer:
 
     def evaluate(self, data: Any, *, batch_size: int = 256) -> Metrics:
         """Return loss and metrics on `data`: a Split, (x, y) or (x, y, sample_weight)."""
-        batch_size = _whole("batch_size", batch_size)
+        batch_size = whole("batch_size", batch_size)
         with self._context():
             checked = self._fitting(data, "test data")
             return evaluated(self._ready_loop(), checked, batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Tree:
         """Return the model's outputs for `x`, an array or a nest of arrays, as NumPy arrays in the order of `x`."""
-        batch_size = _whole("batch_size", batch_size)
+        batch_size = whole("batch_size", batch_size)
         with self._context():
             data = self._fitting(Split(as_split(x).x), "input", for_training=False)
             return predicted(self._ready_loop(), data, batch_size)
@@ -278,63 +278,3 @@ class Trainer:
             f"{self.model.name}: {self.model.count_params():,} parameters, {self._framework} on "
             f"{device} ({self.placement.reason}), {self.precision.name}"
         )
-
-
-def _saving(
-    checkpoint: str | Path | None,
-    every_steps: int | None,
-    keep: int,
-    resume: bool,
-    configuration: Mapping[str, Any] | None,
-) -> Saving | None:
-    if checkpoint is None:
-        if every_steps is not None or resume:
-            raise UsageError("Cannot save or resume without a folder: pass checkpoint='runs/x.checkpoints'.")
-        return None
-    every_steps = None if every_steps is None else _whole("save_every_steps", every_steps)
-    checkpoints = Checkpoints(Path(checkpoint), keep=_whole("keep", keep))
-    if not resume:
-        checkpoints.require_none()
-    return Saving(checkpoints, every_steps, bool(resume), configuration or {})
-
-
-def _callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
-    """The callbacks as a list; one alone is taken as well, as Keras does."""
-    import keras
-
-    given: list[Any] = keras.tree.flatten(callbacks or ())
-    for callback in given:
-        if not isinstance(callback, keras.callbacks.Callback):
-            raise UsageError(f"Cannot use callbacks={callback!r}: each must be a keras.callbacks.Callback.")
-    return given
-
-
-def _stoppers(patience: int | None, monitor: str) -> list[keras.callbacks.Callback]:
-    if patience is None:
-        return []
-    import keras
-
-    patience = _whole("early_stopping", patience)
-    return [keras.callbacks.EarlyStopping(monitor, patience=patience, restore_best_weights=True)]
-
-
-def _initial_epoch(initial_epoch: int, epochs: int) -> int:
-    first = _whole("initial_epoch", initial_epoch, minimum=0)
-    if first >= epochs:
-        raise UsageError(
-            f"Cannot use initial_epoch={first} with epochs={epochs}: epochs is where training ends, not how many "
-            "more to train."
-        )
-    return first
-
-
-def _whole(argument: str, value: Any, minimum: int | None = 1) -> int:
-    """A whole number; NumPy's integers count, True and 3.0 do not."""
-    needed = "a whole number" + ("" if minimum is None else f" of at least {minimum}")
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or (minimum is not None and number < minimum):
-        raise UsageError(f"Cannot use {argument}={value!r}: it must be {needed}.")
-    return number
