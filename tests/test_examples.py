@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def test_the_cnn_example_trains_saves_and_guesses(tmp_path):
     done = run(sys.executable, str(EXAMPLES / "cnn.py"), "1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     labels, guesses = re.findall(r"^(?:labels |guesses)((?: \d)+)$", done.stdout, flags=re.MULTILINE)
     assert len(labels.split()) == len(guesses.split()) == 8
     assert load_model(tmp_path / "runs/cnn").name == "cnn"
@@ -26,7 +26,7 @@ def test_the_cnn_example_trains_saves_and_guesses(tmp_path):
 
 def test_the_lstm_example_trains_on_a_text_and_writes(tmp_path):
     done = run(sys.executable, str(EXAMPLES / "lstm.py"), "1", str(text_file()), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")  # nor does a framework complain of what our kernels do
     assert re.search(r"^perplexity on text it has not seen: \d+\.\d$", done.stdout, flags=re.MULTILINE)
     assert "the value of" in done.stdout.splitlines()[-1]
 
