@@ -9,12 +9,12 @@ import logging
 import math
 import signal
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
 from unidl.cli.numbers import fraction, positive_number, positive_whole
+from unidl.cli.recipes import RECIPES, configuration_of
 from unidl.errors import DataError, SavedModelError, UsageError
 
 if TYPE_CHECKING:
@@ -29,24 +29,6 @@ INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 TERMINATED = 143
 """128 + SIGTERM."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a model is trained with, where the command line says nothing; the same on every backend."""
-
-    data: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    schedule: str
-
-
-RECIPES = {
-    "cnn": Recipe("digits", epochs=10, batch_size=64, learning_rate=3e-3, schedule="cosine"),
-    "lstm": Recipe("python-docs", epochs=2, batch_size=128, learning_rate=4e-3, schedule="cosine"),
-    "transfer": Recipe("digits", epochs=10, batch_size=32, learning_rate=1e-3, schedule="cosine"),
-}
 
 
 AS_BEGUN = (
@@ -76,6 +58,21 @@ def register(subparsers: options.Subparsers) -> None:
         help="digits, python-docs, mnist, ...; a text, an .npz, a folder of class folders "
         "(default: digits; python-docs for lstm)",
     )
+    _add_training(parser)
+    _add_transfer(parser)
+    _add_run(parser)
+    options.add_backend(parser)
+    options.add_device(parser)
+    options.add_precision(parser)
+    options.add_seed(parser)
+    parser.add_argument(
+        "--quiet", action="store_true", help="say nothing but the test result, and warnings and errors on stderr"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line: start, each epoch, stop, result")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    """How to train, whichever model."""
     parser.add_argument("--epochs", type=positive_whole, metavar="N", help="times through the data")
     parser.add_argument("--batch-size", type=positive_whole, metavar="N", help="rows a step")
     parser.add_argument("--learning-rate", type=positive_number, metavar="X", help="Adam's, at the start")
@@ -89,6 +86,10 @@ def register(subparsers: options.Subparsers) -> None:
         help="stop after N epochs without a better loss on rows held out of the training data",
     )
     parser.add_argument("--dropout", type=fraction, metavar="X", default=0.0, help="share of units dropped")
+
+
+def _add_transfer(parser: argparse.ArgumentParser) -> None:
+    """On what base to transfer, and how."""
     parser.add_argument(
         "--base",
         metavar="NAME",
@@ -105,6 +106,10 @@ def register(subparsers: options.Subparsers) -> None:
         help="transfer: compute what the frozen base gives once, not in every epoch; needs memory for it",
     )
     parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    """Where to keep what, and with what to go on."""
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the run is kept (default: runs/MODEL)")
     parser.add_argument(
         "--save-every-steps",
@@ -119,14 +124,6 @@ def register(subparsers: options.Subparsers) -> None:
         help="go on with a run from its newest checkpoint, as it was begun, on this backend or another",
     )
     parser.add_argument("--plot", action="store_true", help="draw the curves as curves.png, with matplotlib")
-    options.add_backend(parser)
-    options.add_device(parser)
-    options.add_precision(parser)
-    options.add_seed(parser)
-    parser.add_argument(
-        "--quiet", action="store_true", help="say nothing but the test result, and warnings and errors on stderr"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line: start, each epoch, stop, result")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -138,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.model is None:
         raise UsageError(f"Which model? One of {', '.join(RECIPES)}; or --resume and the directory of a run.")
     refuse_idle_options(arguments)
-    return _train(arguments, arguments.out or Path("runs") / arguments.model, _configuration(arguments))
+    return _train(arguments, arguments.out or Path("runs") / arguments.model, configuration_of(arguments))
 
 
 def _resume(arguments: argparse.Namespace) -> int:
@@ -221,44 +218,6 @@ def _train(arguments: argparse.Namespace, out: Path, configuration: dict[str, An
         return INTERRUPTED
     _report(trainer, data, out, arguments)
     return 0
-
-
-def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was asked for, with the recipe where nothing was."""
-    from unidl.data.load import NAMES
-
-    configuration = {"model": arguments.model, **asdict(RECIPES[arguments.model])}
-    for name in ("data", "epochs", "batch_size", "learning_rate", "schedule"):
-        given = getattr(arguments, name)
-        if given is not None:
-            configuration[name] = given
-    for name in (
-        "clip_norm",
-        "accumulate",
-        "early_stopping",
-        "dropout",
-        "image_size",
-        "seed",
-        "plot",
-        "save_every_steps",
-    ):
-        configuration[name] = getattr(arguments, name)
-    if arguments.model == "transfer":
-        configuration |= {
-            "base": _resolved(arguments.base or "VGG16"),
-            "weights": _resolved(arguments.weights or "imagenet"),
-            "precompute_frozen": bool(arguments.precompute_frozen),
-        }
-    path = Path(configuration["data"]).expanduser()
-    if configuration["data"] not in NAMES and path.exists():
-        configuration["data"] = str(path.resolve())  # `unidl evaluate` may run in another directory
-    return configuration
-
-
-def _resolved(word: str) -> str:
-    """A path that is found from any directory; a name as it is."""
-    path = Path(word).expanduser()
-    return str(path.resolve()) if path.exists() else word
 
 
 def _trainer(model: keras.Model, rows: int, configuration: dict[str, Any]) -> Trainer:
