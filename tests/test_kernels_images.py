@@ -58,12 +58,12 @@ def flat_series(maps):
     return layers.Flatten()(layers.MaxPooling1D(3)(series))
 
 
-def model_of(read, options, kind=None):
+def model_of(read, options):
     import keras
 
     images = keras.Input((8, 8, 2))
     maps = keras.layers.Conv2D(4, 3, padding="same", **{"activation": "relu"} | options)(images)
-    model = (kind or keras.Model)(images, keras.layers.Dense(CLASSES, activation="softmax")(read(maps)))
+    model = keras.Model(images, keras.layers.Dense(CLASSES, activation="softmax")(read(maps)))
     initialise(model, seed=0)
     model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
     return model

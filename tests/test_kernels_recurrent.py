@@ -149,18 +149,20 @@ def test_layers_behind_an_embedding_train_as_in_keras(read, options, by_table, b
         assert_same_weights(weights_of(ours), weights_of(theirs), 1e-2 if narrow else FLOAT32)
 
 
-def test_the_table_is_not_multiplied_where_a_gradient_of_the_vectors_is_asked_for(backend, monkeypatch):
+@pytest.mark.parametrize("method", ["compute_loss", "predict_step"])
+def test_the_table_is_not_multiplied_where_a_gradient_of_the_vectors_may_be_asked_for(method, backend, monkeypatch):
     import keras
 
-    class Penalized(keras.Model):
-        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
-
+    own = {method: lambda self, *given, **named: getattr(keras.Model, method)(self, *given, **named)}
     answers = asked(backend, monkeypatch)
     plain, x, y = after_embedding(lambda vectors: gru()(vectors))
-    model = Penalized(plain.inputs, plain.outputs)
+    model = type("Own", (keras.Model,), own)(plain.inputs, plain.outputs)
     model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
-    Trainer(model).fit((x, y), batch_size=ROWS, epochs=1, progress="quiet")
+    trainer = Trainer(model)
+    if method == "compute_loss":
+        trainer.fit((x, y), batch_size=ROWS, epochs=1, progress="quiet")
+    else:
+        trainer.predict(x, batch_size=ROWS)
     assert not any(answers) or backend.name == "jax"  # whose gradients are functions of what they are asked for
 
 

@@ -57,7 +57,8 @@ class Replacements:
         if self._checked and all(metadata.version(name) == version for name, version in self._checked.items()):
             return None
         try:
-            return self._disagreement(self.in_use)
+            with noticing(True):
+                return self._disagreement(self.in_use)
         except Exception as error:  # noqa: BLE001 - another release of a framework may raise anything; the reason is kept
             return f"they cannot be checked here: {type(error).__name__}: {error}"
 
@@ -152,11 +153,18 @@ def looked_up(rows: Any) -> tuple[Any, Any] | None:
     table, tokens, *writes = lookup
     if None in writes or writes != [_writes(rows), _writes(tokens)]:
         return None
+    if _learns(rows) != _learns(table) or getattr(rows, "_backward_hooks", None):
+        return None
     if keras.backend.standardize_dtype(tokens.dtype) not in ("int32", "int64"):
         return None
     if len(tokens.shape) != 2 or None in tuple(tokens.shape):
         return None
     return (table, tokens) if math.prod(tokens.shape) >= NAMES_A_ROW * table.shape[0] else None
+
+
+def _learns(tensor: Any) -> bool | None:
+    """Whether PyTorch carries gradients back to a tensor; somebody may have cut them off."""
+    return getattr(tensor, "requires_grad", None)
 
 
 def _writes(tensor: Any) -> int | None:

@@ -51,15 +51,10 @@ def max_pool(
     if known is None or keras_backend.standardize_data_format(data_format) != "channels_last":
         return _max_pool(inputs, pool_size, strides, padding, data_format)
     products, bias = known
-    # oneDNN's convolution adds the bias at no cost; going back, it is as if the bias were added here.
-    values = tf.nn.bias_add(products, tf.stop_gradient(bias))
-    return tf.nn.relu(_with_bias(_max_pool(values, pool_size, strides, padding, data_format), bias))
-
-
-@tf.custom_gradient
-def _with_bias(values: tf.Tensor, bias: tf.Tensor) -> Any:
-    """Values (..., channels) that have a bias (channels,) in them already."""
-    return tf.identity(values), lambda gradient: (gradient, tf.raw_ops.BiasAddGrad(out_backprop=gradient))
+    # oneDNN's convolution adds the bias at no cost. What is added later is zero, and carries the gradient of the bias.
+    fixed = tf.stop_gradient(bias)
+    largest = _max_pool(tf.nn.bias_add(products, fixed), pool_size, strides, padding, data_format)
+    return tf.nn.relu(tf.nn.bias_add(largest, bias - fixed))
 
 
 def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 Steps = list[tf.Tensor]
-"""What each step of a part has (batch, n)."""
+"""What each step of a part has, its first axis the batch."""
 
 Chain = tuple[Steps, tuple[tf.Tensor, ...], Callable[..., Any]]
 """The outputs of the steps of a part, its last states, and what takes their gradients back through the steps."""
@@ -58,8 +58,8 @@ class Projected:
 
 
 class LookedUp:
-    """Implements `Given`. values: (rows, gates), a row for each token that there is; tokens: (batch, time), the rows
-    that are looked up, in the order of time."""
+    """Implements `Given`. values: (rows, gates), a row for each token that there is; tokens: (batch,) for each step,
+    which rows it looks up."""
 
     def __init__(self, values: tf.Tensor, tokens: Steps, sizes: Sequence[int]) -> None:
         self.values, self.sizes = values, sizes

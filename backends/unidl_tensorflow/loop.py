@@ -143,7 +143,7 @@ class TensorFlowLoop:
         if self._model.run_eagerly:
             yield
             return
-        own = any(_is_own(self._model, name) for name in ("train_step", "compute_loss"))
+        own = any(_is_own(self._model, name) for name in ("train_step", "compute_loss", "test_step", "predict_step"))
         # XLA lacks operations that what is noticed is good for.
         with noticing(not own and not self._model.jit_compile), kernels(self._device):
             yield

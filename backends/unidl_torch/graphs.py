@@ -9,12 +9,19 @@ import torch
 
 aten: Any = torch.ops.aten
 
+VIEWS = (aten._unsafe_view.default, aten.unsafe_split.Tensor, aten.unsafe_split_with_sizes.default)
+"""Operations whose results share memory with their input, though their schemas do not say so."""
 
-def drop_detached(graph: torch.fx.Graph) -> None:
-    """Take a tensor itself where a trace, which needs no gradients, has a second name for it."""
-    for node in graph.find_nodes(op="call_function", target=aten.detach.default):
+
+def drop_detached(module: torch.fx.GraphModule) -> None:
+    """Take a tensor itself where a trace has a second name for it: unless it has captured a tensor of somebody else's
+    that asks for gradients, a trace has none to cut off."""
+    captured = [getattr(module, node.target) for node in module.graph.find_nodes(op="get_attr")]
+    if any(tensor.requires_grad for tensor in captured):
+        return
+    for node in module.graph.find_nodes(op="call_function", target=aten.detach.default):
         node.replace_all_uses_with(node.all_input_nodes[0])
-        graph.erase_node(node)
+        module.graph.erase_node(node)
 
 
 def pool_before_relu(graph: torch.fx.Graph) -> None:
@@ -51,7 +58,8 @@ def _origin(node: Any) -> tuple[list[Any], tuple[int, ...]]:
     in which place: none, if as they were."""
     passed, order = [node], ()
     while node.target is aten.permute.default:
-        order = _permuted(tuple(node.args[1]), order)
+        axes = node.args[1]
+        order = _permuted(tuple(axis % len(axes) for axis in axes), order)
         node = node.all_input_nodes[0]
         passed.append(node)
     return passed, order
@@ -83,8 +91,8 @@ class Constants:
         for node in graph.nodes:
             if node in written or any(given not in copies for given in node.all_input_nodes):
                 continue
-            if node.op == "get_attr":
-                copies[node] = before.node_copy(node)
+            if node.op == "get_attr" and all(user.target is aten.lift_fresh_copy.default for user in node.users):
+                copies[node] = before.node_copy(node)  # a literal, to which nobody else can write
             elif _is_pure(node):
                 copies[node] = before.node_copy(node, lambda given: copies[given])
                 moved.append(node)
@@ -119,6 +127,7 @@ def _written(graph: torch.fx.Graph) -> set[torch.fx.Node]:
     for node in reversed(graph.nodes):
         schema = getattr(node.target, "_schema", None)
         is_view = schema is None or any(result.alias_info is not None for result in schema.returns)
+        is_view = is_view or node.target in VIEWS
         if node in written and is_view:
             written.update(node.all_input_nodes)
         for place, argument in enumerate(schema.arguments if schema is not None else ()):

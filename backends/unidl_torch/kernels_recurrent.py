@@ -42,13 +42,13 @@ def lstm(
         projected = _projected(inputs, kernel.value, bias.value, go_backwards)
         outputs, cell = _Lstm.apply(projected, initial_state_h, initial_state_c, recurrent_kernel.value)
         last = outputs[-1]
-        return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last, cell]
+        return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last.clone(), cell]
     weights = keras_rnn.prepare_lstm_params(kernel.value, recurrent_kernel.value, bias.value, "cpu")
     start = (initial_state_h.unsqueeze(0), initial_state_c.unsqueeze(0))
     steps = _in_order(inputs, go_backwards)
     outputs, hidden, cell = torch._VF.lstm(steps, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
     last = hidden.squeeze(0)
-    return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last, cell.squeeze(0)]
+    return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last.clone(), cell.squeeze(0)]
 
 
 def gru(
@@ -67,7 +67,7 @@ def gru(
     projected = _projected(inputs, kernel.value, of_inputs, go_backwards)
     outputs = _Gru.apply(projected, initial_state, recurrent_kernel.value, of_hidden, None)
     last = outputs[-1]
-    return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last]
+    return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last.clone()]
 
 
 def lstm_inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:

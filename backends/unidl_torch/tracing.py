@@ -118,7 +118,7 @@ class Traced:
 
         with torch.no_grad(), torch.random.fork_rng():
             self._graph = make_fx(traced, tracing_mode="real")(self._copies(), _leaves(batch))
-        drop_detached(self._graph.graph)
+        drop_detached(self._graph)
         pool_before_relu(self._graph.graph)
         self._graph.graph.eliminate_dead_code()
         self._constants = Constants(self._graph, len(variables))

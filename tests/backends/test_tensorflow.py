@@ -103,3 +103,29 @@ def test_pooling_goes_before_relu(wanted):
         graph = tf.function(lambda images: layers[1](layers[0](images))).get_concrete_function(images).graph
     [pooling] = [operation for operation in graph.get_operations() if operation.type == "MaxPool"]
     assert pooling.inputs[0].op.type == ("BiasAdd" if wanted else "Relu")
+
+
+def test_the_bias_learns_inside_a_vectorized_map():
+    """Which knows no gradients but those of TensorFlow's own operations."""
+    from unidl_tensorflow.kernels import REPLACEMENTS
+
+    layers = [keras.layers.Conv2D(2, 3, activation="relu"), keras.layers.MaxPooling2D(2)]
+    images = tf.sin(tf.reshape(tf.range(3 * 36.0), (3, 6, 6, 1)))
+    layers[0].build((1, 6, 6, 1))
+    found = []
+
+    @tf.function
+    def gradient(each):
+        with tf.GradientTape() as tape:
+            outputs = each(lambda image: layers[1](layers[0](image[None]))[0], images)
+            loss = tf.reduce_sum(tf.sin(outputs))
+        return tape.gradient(loss, layers[0].bias.value)
+
+    for each in (
+        tf.vectorized_map,
+        lambda function, values: tf.stack([function(value) for value in tf.unstack(values)]),
+    ):
+        with REPLACEMENTS.in_use():
+            found.append(gradient(each))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    assert np.abs(found[0]).max() > 0.1

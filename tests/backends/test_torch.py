@@ -261,7 +261,7 @@ def test_gradients_go_through_relu_before_pooling(read, moved):
     images = torch.from_numpy(draws().normal(size=(2, 3, 5, 4)))
     graph = make_fx(gradient)(images)
     expected = graph(images)
-    drop_detached(graph.graph)
+    drop_detached(graph)
     pool_before_relu(graph.graph)
     graph.recompile()
     order = [node.target.__name__ for node in graph.graph.nodes if node.op == "call_function"]
@@ -269,6 +269,51 @@ def test_gradients_go_through_relu_before_pooling(read, moved):
     [pooling] = [place for place, name in enumerate(order) if name.startswith("max_pool2d_with_indices_backward")]
     assert (relu < pooling) == moved
     torch.testing.assert_close(graph(images), expected, rtol=0, atol=0)
+
+
+def test_a_trace_computes_anew_what_it_writes():
+    """A counter of somebody's own; and memory that an operation shares without saying so."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from unidl_torch.graphs import Constants
+
+    counter = torch.zeros(())
+
+    def step(values, leaves):
+        share = counter / 10
+        counter.add_(1)
+        products = torch.matmul(values[0], values[1])  # of three axes: a view that is not called one
+        products *= 0.5
+        return [share, leaves[0] + products, torch.ones(2) + torch.tensor(1.0)]
+
+    values, leaves = [torch.ones(1, 2, 2), torch.ones(2, 2)], [torch.zeros(1, 2, 2)]
+    with torch.no_grad():
+        graph = make_fx(step)(values, leaves)
+        constants = Constants(graph, len(values))
+        constants.update(values)
+        counter.zero_()
+        found = [graph.forward(values, leaves) for _ in range(3)]
+    assert [round(float(share), 3) for share, *_ in found] == [0.0, 0.1, 0.2]
+    assert all(torch.equal(sums, torch.ones(1, 2, 2)) for _, sums, _ in found)
+    assert constants._names  # the twos, which depend on nothing
+
+
+def test_vectors_from_which_gradients_were_cut_off_are_not_looked_up_again():
+    """An LSTM that reads the table in their place would train it."""
+    import keras
+
+    from unidl.kernels import looked_up, noticed
+
+    layer = keras.layers.Embedding(4, 3)
+    layer.build()
+    embed = noticed(keras.layers.Embedding.call)
+    tokens = torch.zeros(8, 6, dtype=torch.int32)
+    assert looked_up(embed(layer, tokens)) is not None
+    assert looked_up(embed(layer, tokens).detach_()) is None
+    with torch.no_grad():
+        assert looked_up(embed(layer, tokens)) is None
+    rows = embed(layer, tokens)
+    rows.register_hook(lambda gradient: 2 * gradient)
+    assert looked_up(rows) is None
 
 
 @pytest.mark.parametrize("traced", [True, False])
