@@ -45,16 +45,13 @@ def convolution_call(self: Any, inputs: Any) -> Any:
 def max_pool(
     inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
 ) -> Any:
-    """The largest values of windows; of a convolution's outputs before they are bent. Neither that nor the bias changes
-    which is the largest, so that the numbers are the same, and the gradients of both are those of fewer values."""
+    """The largest values of windows; of a convolution's outputs before it adds its bias and bends them. Neither changes
+    which is the largest, so that the numbers are the same, from fewer values."""
     known = get_tensor_attr(inputs, PRODUCTS)
     if known is None or keras_backend.standardize_data_format(data_format) != "channels_last":
         return _max_pool(inputs, pool_size, strides, padding, data_format)
     products, bias = known
-    # oneDNN's convolution adds the bias at no cost. What is added later is zero, and carries the gradient of the bias.
-    fixed = tf.stop_gradient(bias)
-    largest = _max_pool(tf.nn.bias_add(products, fixed), pool_size, strides, padding, data_format)
-    return tf.nn.relu(tf.nn.bias_add(largest, bias - fixed))
+    return tf.nn.relu(tf.nn.bias_add(_max_pool(products, pool_size, strides, padding, data_format), bias))
 
 
 def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

@@ -90,7 +90,7 @@ def test_batch_normalization_keeps_the_statistics_of_keras(shape):
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_pooling_goes_before_relu(wanted):
+def test_pooling_goes_before_bias_and_relu(wanted):
     """Unless somebody may ask for the gradient of what the convolution gives."""
     from unidl_tensorflow.kernels import REPLACEMENTS
 
@@ -102,11 +102,11 @@ def test_pooling_goes_before_relu(wanted):
     with noticing(wanted), REPLACEMENTS.in_use():
         graph = tf.function(lambda images: layers[1](layers[0](images))).get_concrete_function(images).graph
     [pooling] = [operation for operation in graph.get_operations() if operation.type == "MaxPool"]
-    assert pooling.inputs[0].op.type == ("BiasAdd" if wanted else "Relu")
+    assert pooling.inputs[0].op.type == ("Conv2D" if wanted else "Relu")
 
 
 def test_the_bias_learns_inside_a_vectorized_map():
-    """Which knows no gradients but those of TensorFlow's own operations."""
+    """It knows no gradients but those of TensorFlow's own operations."""
     from unidl_tensorflow.kernels import REPLACEMENTS
 
     layers = [keras.layers.Conv2D(2, 3, activation="relu"), keras.layers.MaxPooling2D(2)]
