@@ -20,6 +20,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from unidl.backend import Device
 from unidl.kernels import Replacements, looked_up, noticed
 from unidl_tensorflow import kernel_checks, kernels_images, kernels_recurrent
+from unidl_tensorflow.kernels_images import tensor_of
 from unidl_tensorflow.kernels_recurrent import Given, LookedUp, Projected
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
@@ -48,8 +49,8 @@ def lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
             recurrent_activation, return_sequences, go_backwards, unroll, **options,
         )  # fmt: skip
-    given = _given(inputs, kernel, _tensor(bias), go_backwards)
-    weights = (initial_state_h, initial_state_c, _tensor(recurrent_kernel))
+    given = _given(inputs, kernel, tensor_of(bias), go_backwards)
+    weights = (initial_state_h, initial_state_c, tensor_of(recurrent_kernel))
     outputs, cell = kernels_recurrent.lstm(given, *weights, sequences=return_sequences)
     last, sequence = _last_and_all(outputs, return_sequences)
     return last, sequence, [last, cell]
@@ -66,9 +67,9 @@ def gru(
             inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
             return_sequences, go_backwards, unroll, reset_after,
         )  # fmt: skip
-    of_inputs, of_hidden = tf.unstack(_tensor(bias))
+    of_inputs, of_hidden = tf.unstack(tensor_of(bias))
     given = _given(inputs, kernel, of_inputs, go_backwards)
-    weights = (initial_state, _tensor(recurrent_kernel), of_hidden)
+    weights = (initial_state, tensor_of(recurrent_kernel), of_hidden)
     last, sequence = _last_and_all(kernels_recurrent.gru(given, *weights, sequences=return_sequences), return_sequences)
     return last, sequence, [last]
 
@@ -153,17 +154,12 @@ def _given(inputs: tf.Tensor, kernel: Any, bias: tf.Tensor, backwards: bool) -> 
     if not isinstance(tokens, tf.Tensor):
         steps = tf.transpose(inputs, (1, 0, 2))
         steps = steps[::-1] if backwards else steps
-        products = tf.matmul(tf.reshape(steps, (-1, inputs.shape[-1])), _tensor(kernel)) + bias
+        products = tf.matmul(tf.reshape(steps, (-1, inputs.shape[-1])), tensor_of(kernel)) + bias
         return Projected(tf.reshape(products, (steps.shape[0], -1, products.shape[-1])), _sizes(inputs))
-    products: Any = tf.matmul(_tensor(table), _tensor(kernel)) + bias
+    products: Any = tf.matmul(tensor_of(table), tensor_of(kernel)) + bias
     # As in Keras, negative ones are counted from the end.
     tokens = tf.unstack(tf.where(tokens < 0, tokens + products.shape[0], tokens), axis=1)
     return LookedUp(products, tokens[::-1] if backwards else tokens, _sizes(inputs))
-
-
-def _tensor(weight: Any) -> tf.Tensor:
-    """A weight of Keras as TensorFlow's own tensor."""
-    return tf.convert_to_tensor(ops.convert_to_tensor(weight))
 
 
 def _last_and_all(outputs: tf.Tensor, sequences: bool) -> tuple[Any, Any]:

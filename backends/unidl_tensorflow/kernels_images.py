@@ -36,7 +36,7 @@ def convolution_call(self: Any, inputs: Any) -> Any:
     if not suits:
         return _convolution_call(self, inputs)
     products = self.convolution_op(inputs, self.kernel)
-    bias = tf.convert_to_tensor(ops.convert_to_tensor(self.bias))
+    bias = tensor_of(self.bias)
     outputs = tf.nn.relu(tf.nn.bias_add(products, bias))
     notice(outputs, PRODUCTS, (products, bias))
     return outputs
@@ -59,7 +59,7 @@ def normalization_call(self: Any, inputs: Any, training: bool | None = None, mas
     images = isinstance(inputs, tf.Tensor) and inputs.shape.rank == 4
     if not images or not normalizes_plainly(self, inputs, training, mask):
         return _normalization_call(self, inputs, training=training, mask=mask)
-    gamma, beta = (tf.convert_to_tensor(ops.convert_to_tensor(weight)) for weight in (self.gamma, self.beta))
+    gamma, beta = (tensor_of(weight) for weight in (self.gamma, self.beta))
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=inputs, scale=gamma, offset=beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
     )
@@ -69,6 +69,11 @@ def normalization_call(self: Any, inputs: Any, training: bool | None = None, mas
     for variable, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
         variable.assign(variable.value * self.momentum + value * (1.0 - self.momentum))
     return outputs
+
+
+def tensor_of(weight: Any) -> tf.Tensor:
+    """A weight of Keras as TensorFlow's own tensor."""
+    return tf.convert_to_tensor(ops.convert_to_tensor(weight))
 
 
 REPLACEMENTS = (

@@ -41,14 +41,14 @@ def lstm(
     if initial_state_h.numel() >= SPLIT and looked_up(inputs):
         projected = _projected(inputs, kernel.value, bias.value, go_backwards)
         outputs, cell = _Lstm.apply(projected, initial_state_h, initial_state_c, recurrent_kernel.value)
-        last = outputs[-1]
-        return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last.clone(), cell]
+        return _answer(outputs, outputs[-1], return_sequences, cell)
     weights = keras_rnn.prepare_lstm_params(kernel.value, recurrent_kernel.value, bias.value, "cpu")
     start = (initial_state_h.unsqueeze(0), initial_state_c.unsqueeze(0))
-    steps = _in_order(inputs, go_backwards)
+    # Looked up in the order of time, the inputs need no copy, nor do their gradients.
+    table, steps = _in_order(inputs, go_backwards)
+    steps: Any = steps if table is None else keras.ops.take(table, steps, axis=0)
     outputs, hidden, cell = torch._VF.lstm(steps, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
-    last = hidden.squeeze(0)
-    return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last.clone(), cell.squeeze(0)]
+    return _answer(outputs, hidden.squeeze(0), return_sequences, cell.squeeze(0))
 
 
 def gru(
@@ -66,8 +66,13 @@ def gru(
     of_inputs, of_hidden = bias.value
     projected = _projected(inputs, kernel.value, of_inputs, go_backwards)
     outputs = _Gru.apply(projected, initial_state, recurrent_kernel.value, of_hidden, None)
-    last = outputs[-1]
-    return last, outputs.transpose(0, 1) if return_sequences else last.unsqueeze(1), [last.clone()]
+    return _answer(outputs, outputs[-1], return_sequences)
+
+
+def _answer(outputs: Any, last: Any, sequences: bool, *cells: Any) -> tuple[Any, Any, list[Any]]:
+    """As Keras's functions give it: the last output, that of all steps (batch, time, units) or of the last, and states
+    that are tensors of their own. outputs: (time, batch, units); last: (batch, units)."""
+    return last, outputs.transpose(0, 1) if sequences else last.unsqueeze(1), [last.clone(), *cells]
 
 
 def lstm_inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
@@ -129,21 +134,18 @@ def _alone(tensors: Any) -> Any:
 def _projected(inputs: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, backwards: bool) -> Any:
     """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them:
     (time, batch, gates), in memory of its own."""
-    table, steps = looked_up(inputs) or (None, inputs)
-    steps = steps.transpose(0, 1)
-    steps = steps.flip(0) if backwards else steps
+    table, steps = _in_order(inputs, backwards)
     factors = steps.reshape(-1, inputs.shape[-1]) if table is None else table
     products = torch.addmm(bias, factors, kernel)
     return products.view(*steps.shape[:2], -1) if table is None else keras.ops.take(products, steps, axis=0)
 
 
-def _in_order(inputs: torch.Tensor, backwards: bool) -> Any:
-    """The inputs (batch, time, features) in the order in which a layer reads them, (time, batch, features). Where they
-    were looked up, they are in that order: neither they need a copy nor their gradients."""
+def _in_order(inputs: torch.Tensor, backwards: bool) -> tuple[Any, Any]:
+    """The table that the inputs (batch, time, features) were looked up in, and its row numbers (time, batch) in the
+    order in which a layer reads them; None and the inputs in that order, where they were not."""
     table, steps = looked_up(inputs) or (None, inputs)
     steps = steps.transpose(0, 1)
-    steps = steps.flip(0) if backwards else steps
-    return steps if table is None else keras.ops.take(table, steps, axis=0)
+    return table, steps.flip(0) if backwards else steps
 
 
 class _Lstm(torch.autograd.Function):
