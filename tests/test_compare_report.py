@@ -137,6 +137,16 @@ def test_the_table_has_the_numbers():
     assert text.isascii()
 
 
+def test_the_peak_is_that_of_the_machine():
+    """One product that met a busy moment would show a model beyond what the machine can do."""
+    rates = [1000.0] * 7  # of 1e7 FLOP a sample
+    lstm = measured(cell("jax unidl", "lstm"), rates, peak_flops_per_second=4e9)
+    bfloat16 = measured(cell("jax unidl", precision="mixed_bfloat16"), rates, peak_flops_per_second=8e9)
+    summaries = summarize(run_of({"jax unidl": 2000.0}, lstm, bfloat16))
+    shares = [summary.rows[0].share_of_peak for summary in summaries]
+    assert shares == pytest.approx([0.2, 0.1, 1.0], rel=0.02)  # no product was as fast as the step in bfloat16
+
+
 def test_nothing_is_compared_across_files():
     """The same cells in two runs are two groups, each with its own ratios."""
     slow = run_of({"jax unidl": 500.0, "jax native": 1000.0})

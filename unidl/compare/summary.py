@@ -57,7 +57,7 @@ class Summary:
 
 def summarize(run: Run) -> list[Summary]:
     """Return a summary of every group of a run."""
-    return [_summary(group, members) for group, members in run.groups()]
+    return [_summary(group, members, _peak(run, group)) for group, members in run.groups()]
 
 
 def why_not_compared(one: Measurement, members: Sequence[Measurement]) -> str | None:
@@ -76,23 +76,47 @@ def why_not_compared(one: Measurement, members: Sequence[Measurement]) -> str | 
     return None
 
 
-def _summary(group: Group, members: Sequence[Measurement]) -> Summary:
+def _peak(run: Run, like: Group) -> float | None:
+    """The best rate that a run has seen on a device in a precision, in FLOP/s: of a large matrix product, or of steps
+    that were faster, where the products met a busy moment. It is that of the machine, so that of all models."""
+    found: list[float | None] = []
+    for group, members in run.groups():
+        if (group.device, group.precision) == (like.device, like.precision):
+            found += [one.peak_flops_per_second for one in members]
+            found += [_flops_per_second(one) for one in _comparable(members)]
+    return max(filter(None, found), default=None)
+
+
+def _summary(group: Group, members: Sequence[Measurement], peak: float | None) -> Summary:
     twins = _twins(members)
     resolved = statistics.resolution(twins) if twins else None
-    peak = max((one.peak_flops_per_second for one in members if one.peak_flops_per_second), default=None)
-    reasons = {id(one): why_not_compared(one, members) for one in members}
-    shown = [one for one in members if not one.cell.twin]
-    comparable = [one for one in shown if not one.failure and one.rounds and reasons[id(one)] is None]
+    comparable = _comparable(members)
     best = _best(comparable, resolved)
-    rows = [_row(one, reasons[id(one)], _ratios(one, comparable, resolved), peak, best=one is best) for one in shown]
+    rows = [
+        _row(one, why_not_compared(one, members), _ratios(one, comparable, resolved), peak, best=one is best)
+        for one in members
+        if not one.cell.twin
+    ]
     device = next((one.device_name or one.device for one in members if one.device), group.device)
     rounds = max(len(one.rounds) for one in members)
     return Summary(group, device, rounds, tuple(rows), twins, resolved, peak)
 
 
+def _comparable(members: Sequence[Measurement]) -> list[Measurement]:
+    """Those that were measured, and do the work that they should; without the twin."""
+    measured = [one for one in members if not one.cell.twin and not one.failure and one.rounds]
+    return [one for one in measured if why_not_compared(one, members) is None]
+
+
+def _flops_per_second(one: Measurement) -> float | None:
+    if one.failure or not one.rounds or not one.flops_per_sample:
+        return None
+    return statistics.median_interval(one.rates).median * one.flops_per_sample
+
+
 def _row(one: Measurement, reason: str | None, ratios: dict[str, Ratio], peak: float | None, *, best: bool) -> Row:
     rate = statistics.median_interval(one.rates) if one.rounds and not one.failure else None
-    flops = rate.median * one.flops_per_sample if rate and one.flops_per_sample else None
+    flops = _flops_per_second(one)
     joules = [each.joules / each.rows for each in one.rounds if each.joules is not None]
     return Row(
         one,

@@ -12,8 +12,9 @@ from unidl.tables import Table
 
 LEGEND = (
     "Samples a second of training: median of the rounds with its 95% interval. Bold: the fastest, told apart from all "
-    "others. A ratio with ~ is not told apart from 1. 'of peak': share of the best rate of a matrix product measured "
-    "here. 'ready s': until it trains at full speed, compiling included. Latency is that of one row, memory the peak."
+    "others. A ratio with ~ is not told apart from 1. 'of peak': share of the best rate measured here, of a large "
+    "matrix product or of whole steps. 'ready s': until it trains at full speed, compiling included. Latency is that "
+    "of one row, memory the peak."
 )
 
 
