@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import unidl
@@ -68,7 +69,7 @@ def decide(speeds: Mapping[str, Speeds], model: str | None = None) -> Decision |
     if not candidates:
         return None
     rates = {name: _mean_rates([each.rates[name] for each in counted.values()]) for name in sorted(candidates)}
-    ordered = sorted(rates, key=lambda name: statistics.median_interval(rates[name]).median, reverse=True)
+    ordered = sorted(rates, key=lambda name: median(rates[name]), reverse=True)
     models = tuple(counted)
     if len(ordered) == 1:
         return Decision(ordered[0], models, None, None, False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from unidl.compare import statistics
 from unidl.compare.cells import OURS, Group
@@ -52,12 +53,12 @@ class Summary:
     rows: tuple[Row, ...]
     twins: Interval | None
     resolution: float | None
-    peak_flops_per_second: float | None
 
 
 def summarize(run: Run) -> list[Summary]:
     """Return a summary of every group of a run."""
-    return [_summary(group, members, _peak(run, group)) for group, members in run.groups()]
+    peaks = _peaks(run)
+    return [_summary(group, members, peaks[group.device, group.precision]) for group, members in run.groups()]
 
 
 def why_not_compared(one: Measurement, members: Sequence[Measurement]) -> str | None:
@@ -76,18 +77,18 @@ def why_not_compared(one: Measurement, members: Sequence[Measurement]) -> str | 
     return None
 
 
-def _peak(run: Run, like: Group) -> float | None:
-    """The best rate that a run has seen on a device in a precision, in FLOP/s: of a large matrix product, or of steps
-    that were faster, where the products met a busy moment. It is that of the machine, so that of all models."""
-    found: list[float | None] = []
+def _peaks(run: Run) -> dict[tuple[str, str], float]:
+    """The best rate that a run has seen on each device in each precision, in FLOP/s; 0 where none is known. That of a
+    large matrix product, or of steps that were faster, where the products met a busy moment; for all models."""
+    found: dict[tuple[str, str], float] = {}
     for group, members in run.groups():
-        if (group.device, group.precision) == (like.device, like.precision):
-            found += [one.peak_flops_per_second for one in members]
-            found += [_flops_per_second(one) for one in _comparable(members)]
-    return max(filter(None, found), default=None)
+        rates = [*(one.peak_flops_per_second for one in members), *map(_flops_per_second, _comparable(members))]
+        setting = group.device, group.precision
+        found[setting] = max([found.get(setting, 0.0), *filter(None, rates)])
+    return found
 
 
-def _summary(group: Group, members: Sequence[Measurement], peak: float | None) -> Summary:
+def _summary(group: Group, members: Sequence[Measurement], peak: float) -> Summary:
     twins = _twins(members)
     resolved = statistics.resolution(twins) if twins else None
     comparable = _comparable(members)
@@ -99,7 +100,7 @@ def _summary(group: Group, members: Sequence[Measurement], peak: float | None) -
     ]
     device = next((one.device_name or one.device for one in members if one.device), group.device)
     rounds = max(len(one.rounds) for one in members)
-    return Summary(group, device, rounds, tuple(rows), twins, resolved, peak)
+    return Summary(group, device, rounds, tuple(rows), twins, resolved)
 
 
 def _comparable(members: Sequence[Measurement]) -> list[Measurement]:
@@ -111,10 +112,10 @@ def _comparable(members: Sequence[Measurement]) -> list[Measurement]:
 def _flops_per_second(one: Measurement) -> float | None:
     if one.failure or not one.rounds or not one.flops_per_sample:
         return None
-    return statistics.median_interval(one.rates).median * one.flops_per_sample
+    return median(one.rates) * one.flops_per_sample
 
 
-def _row(one: Measurement, reason: str | None, ratios: dict[str, Ratio], peak: float | None, *, best: bool) -> Row:
+def _row(one: Measurement, reason: str | None, ratios: dict[str, Ratio], peak: float, *, best: bool) -> Row:
     rate = statistics.median_interval(one.rates) if one.rounds and not one.failure else None
     flops = _flops_per_second(one)
     joules = [each.joules / each.rows for each in one.rounds if each.joules is not None]
@@ -125,7 +126,7 @@ def _row(one: Measurement, reason: str | None, ratios: dict[str, Ratio], peak: f
         ratios,
         flops,
         flops / peak if flops and peak else None,
-        statistics.median_interval(joules).median if joules else None,
+        median(joules) if joules else None,
         best,
     )
 
@@ -150,7 +151,7 @@ def _ratios(one: Measurement, comparable: Sequence[Measurement], resolved: float
     }
     natives = [each for each in comparable if each.cell.implementation == "native"]
     if len({each.cell.backend for each in comparable}) > 1 and natives:
-        bases[FASTEST_NATIVE] = max(natives, key=lambda each: statistics.median_interval(each.rates).median)
+        bases[FASTEST_NATIVE] = max(natives, key=lambda each: median(each.rates))
     found: dict[str, Ratio] = {}
     for name, base in bases.items():
         ratio = _ratio(one, base, resolved)
@@ -170,6 +171,6 @@ def _best(comparable: Sequence[Measurement], resolved: float | None) -> Measurem
     """The fastest, if it can be told apart from all the others."""
     if len(comparable) < 2:
         return None
-    fastest = max(comparable, key=lambda one: statistics.median_interval(one.rates).median)
+    fastest = max(comparable, key=lambda one: median(one.rates))
     ratios = [_ratio(fastest, other, resolved) for other in comparable if other is not fastest]
     return fastest if all(ratio and ratio.claimed and ratio.interval.median > 1 for ratio in ratios) else None
