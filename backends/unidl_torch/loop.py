@@ -16,8 +16,10 @@ import torch
 
 from unidl.backend import Batches, Chunk, Tree
 from unidl.kernels import noticing
+from unidl.model_state import PythonValues
 from unidl_torch.kernels import REPLACEMENTS
-from unidl_torch.tracing import Leaves, Step, nested, test_step, train_step
+from unidl_torch.traced import Leaves, nested, test_step, train_step
+from unidl_torch.tracing import Step
 
 STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
@@ -54,7 +56,8 @@ class TorchLoop:
         self.steps_per_dispatch = 1 if self._plain else steps or STEPS
         self._built = False
         self._placed = False
-        self._train, self._test, self._predict = _steps(model)
+        self._steps = self._train, self._test, self._predict = _steps(model)
+        self._values: PythonValues | None = None
         self._data: WeakKeyDictionary[Batches, Tree] = WeakKeyDictionary()
 
     def run(self, chunk: Chunk) -> TorchLogs:
@@ -63,7 +66,7 @@ class TorchLoop:
         if self._plain:
             return TorchLogs([self._model.train_step(nested(form, leaves)) for leaves in batches][-1])
         with noticing(not _is_own(self._model, "compute_loss")), REPLACEMENTS.where_sound():
-            self._train.take(form, batches)
+            self._train.take(form, batches, self._python_values())
         self.why_not_compiled = self._train.why_not_traced
         return self._metrics()
 
@@ -74,7 +77,7 @@ class TorchLoop:
             with torch.no_grad():
                 return TorchLogs([self._model.test_step(nested(form, leaves)) for leaves in batches][-1])
         with REPLACEMENTS.where_sound():
-            self._test.take(form, batches)
+            self._test.take(form, batches, self._python_values())
         return self._metrics()
 
     def predict(self, chunk: Chunk) -> Tree:
@@ -86,7 +89,7 @@ class TorchLoop:
                 outputs = [self._model.predict_step(nested(form, leaves)) for leaves in batches]
         else:
             with noticing(not _is_own(self._model, "predict_step")), REPLACEMENTS.where_sound():
-                outputs = self._predict.take(form, batches)
+                outputs = self._predict.take(form, batches, self._python_values())
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
     def reset_metrics(self) -> None:
@@ -96,6 +99,15 @@ class TorchLoop:
         """Nothing to bring back, since every step wrote to the Keras variables."""
         self._placed = False
         self._set_mode(training=False)
+
+    def _python_values(self) -> PythonValues:
+        """The Python values of the model as they are now; where somebody has changed one, the steps are traced anew."""
+        if self._values is None:
+            self._values = PythonValues(self._model)
+        elif self._values.changed():
+            for step in self._steps:
+                step.forget()
+        return self._values
 
     def _metrics(self) -> TorchLogs:
         with torch.no_grad():

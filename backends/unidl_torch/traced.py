@@ -1,0 +1,242 @@
+"""One step as a flat list of PyTorch's operations, and what would make such a list wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import torch
+from keras.src.trainers.data_adapters import data_adapter_utils
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, make_fx
+
+from unidl.backend import Tree
+from unidl_torch.graphs import Constants, drop_detached, pool_before_relu
+
+Leaves = list[torch.Tensor]
+"""The tensors of a nest, in order."""
+
+Tensor: Any = torch.Tensor
+
+READS = {
+    getattr(Tensor, name): name.strip("_")
+    for name in (
+        *("numpy", "tolist", "item", "__array__", "__dlpack__"),
+        *("__bool__", "__int__", "__float__", "__complex__", "__index__", "__contains__"),
+    )
+}
+"""The ways from a tensor to a value of Python's or NumPy's."""
+
+MOST_ROUNDS = 4
+"""Of tracing, each with the variables that the one before has met."""
+
+
+class UntraceableError(Exception):
+    """A step that a list of operations would not repeat; its text is the end of a sentence that says why."""
+
+
+class Traced:
+    """What `compute` does with a batch of the shapes of `batch` to the variables, and what it returns, which is a nest
+    of tensors. Tracing changes no variable and draws nothing from PyTorch's random stream.
+
+    variables: those that the step is known to read or change; others that it meets join them. Raises
+    `UntraceableError`, or whatever tracing raises.
+    """
+
+    def __init__(
+        self, compute: Callable[[Tree], Tree], variables: Sequence[keras.Variable], batch: Tree, *, gradients: bool
+    ) -> None:
+        self.variables = list(variables)
+        self._form: Tree = None
+        self._values: list[torch.Tensor] = []
+        # oneDNN's LSTM keeps what its backward needs only where a gradient is possible; a trace needs none itself.
+        self._gradients = gradients
+        for _ in range(MOST_ROUNDS):
+            met = self._trace(compute, batch)
+            if not met:
+                break
+            self.variables += met
+        else:
+            raise UntraceableError("it makes new variables in each step")
+        drop_detached(self._graph)
+        pool_before_relu(self._graph.graph)
+        self._graph.graph.eliminate_dead_code()
+        self._constants = Constants(self._graph, len(self.variables))
+        self._constants.update(self._copies())
+
+    def _trace(self, compute: Callable[[Tree], Tree], batch: Tree) -> list[keras.Variable]:
+        """Trace with the variables as they are listed; return others that the step met, with which to trace again."""
+        mapping: list[tuple[keras.Variable, torch.Tensor]] = []
+        scope: _Scope | None = None
+        reading = _Reading()
+
+        def traced(values: list[torch.Tensor], leaves: Leaves) -> Leaves:
+            nonlocal scope
+            mapping[:] = zip(self.variables, values, strict=True)
+            with _Scope(mapping) as scope, reading:
+                results = compute(nested(batch, leaves))
+            for variable, value in mapping:
+                new: Any = scope.get_current_value(variable)
+                if new is not None and new is not value:
+                    value.copy_(new)
+            self._form = keras.tree.map_structure(lambda _: None, results)
+            return leaves_of(results)
+
+        try:
+            with torch.no_grad(), torch.random.fork_rng():
+                self._graph = make_fx(traced, tracing_mode="real")(self._copies(), leaves_of(batch))
+        except Exception:
+            # What was read comes first: the code that read it may have caught the error, and failed later.
+            reading.raise_if_any()
+            raise
+        reading.raise_if_any()
+        return scope.met() if scope is not None else []
+
+    def bind(self) -> None:
+        """Look where the variables are now; they stay there until somebody moves them."""
+        self._values = [variable.value.detach() for variable in self.variables]
+        self._constants.update(self._values)
+
+    def tell_of_writes(self) -> None:
+        """Count up the versions of the tensors that were written to, which PyTorch's fused Adam does not."""
+        torch.autograd.graph.increment_version([self._values[place] for place in self._constants.written])
+
+    def __call__(self, leaves: Leaves) -> Tree:
+        """Compute, and change the variables."""
+        return self._run(self._values, leaves)
+
+    def tried(self, batch: Tree) -> tuple[list[torch.Tensor], Tree]:
+        """Compute on copies of the variables and return them; nothing changes."""
+        values = self._copies()
+        self._constants.update(values)
+        with torch.random.fork_rng(), torch.set_grad_enabled(self._gradients):
+            return values, self._run(values, leaves_of(batch))
+
+    def _run(self, values: list[torch.Tensor], leaves: Leaves) -> Tree:
+        results = self._graph.forward(values, leaves)
+        return keras.tree.pack_sequence_as(self._form, results) if results else None
+
+    def _copies(self) -> list[torch.Tensor]:
+        return [variable.value.detach().clone() for variable in self.variables]
+
+
+class _Scope(keras.StatelessScope):
+    """Keras's scope in which variables have the values of a mapping, and which remembers others that were met."""
+
+    def __init__(self, mapping: Sequence[tuple[keras.Variable, torch.Tensor]]) -> None:
+        super().__init__(state_mapping=mapping, collect_losses=True)
+        self._known = {id(variable) for variable, _ in mapping}
+        self._met: dict[int, keras.Variable] = {}
+
+    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
+        self._meet(update[0])
+        super().add_update(update)
+
+    def get_current_value(self, variable: keras.Variable) -> Any:
+        self._meet(variable)
+        return super().get_current_value(variable)
+
+    def met(self) -> list[keras.Variable]:
+        """The variables that are not in the mapping."""
+        return list(self._met.values())
+
+    def _meet(self, variable: keras.Variable) -> None:
+        if id(variable) not in self._known:
+            self._met[id(variable)] = variable
+
+
+class _Reading(torch.overrides.TorchFunctionMode):
+    """Notices when code asks for the value of a tensor that depends on the batch or on a variable: in a trace it would
+    stay what it was in the batch that was traced. Code that catches the error is found out afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._read: str | None = None
+        self._depends: dict[torch.fx.Node, bool] = {}
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        if function == Tensor.data.__get__:
+            return arguments[0].detach()  # the same memory, but the trace sees what is done with it
+        if function == Tensor.data.__set__:
+            raise UntraceableError("it gives a tensor other memory (data = ...)")
+        if function in READS and self._is_computed(arguments[0]):
+            self._read = self._read or READS[function]
+            self.raise_if_any()
+        return function(*arguments, **(options or {}))
+
+    def raise_if_any(self) -> None:
+        if self._read is not None:
+            raise UntraceableError(
+                f"it reads values of a tensor in Python ({self._read}), which would stay those of the first batch"
+            )
+
+    def _is_computed(self, tensor: Any) -> bool:
+        """Whether a tensor's values may be others in the next step: it comes from an input of the trace, or a draw."""
+        mode = get_proxy_mode()
+        proxy = get_proxy_slot(tensor, mode.tracer, None) if mode is not None else None
+        return proxy is not None and self._node_depends(proxy.proxy.node)
+
+    def _node_depends(self, node: torch.fx.Node) -> bool:
+        waiting = [node]
+        while waiting:
+            one = waiting[-1]
+            unknown = [given for given in one.all_input_nodes if given not in self._depends]
+            if unknown:
+                waiting += unknown
+                continue
+            waiting.pop()
+            drawn = torch.Tag.nondeterministic_seeded in getattr(one.target, "tags", ())
+            own = one.op == "placeholder" or drawn
+            self._depends[one] = own or any(self._depends[given] for given in one.all_input_nodes)
+        return self._depends[node]
+
+
+def leaves_of(tree: Tree) -> Leaves:
+    """The tensors of a nest, in order."""
+    return [leaf for leaf in keras.tree.flatten(tree) if leaf is not None]
+
+
+def nested(form: Tree, leaves: Leaves) -> Tree:
+    """The tensors nested like `form`, which has None where there is none."""
+    remaining = iter(leaves)
+    flat = [None if leaf is None else next(remaining) for leaf in keras.tree.flatten(form)]
+    return keras.tree.pack_sequence_as(form, flat)
+
+
+def train_step(model: Any, batch: Tree) -> None:
+    """What Keras's TorchTrainer.train_step computes, without the `grad` of a module's parameters and the results of the
+    metrics, which are asked for once a chunk."""
+    x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(batch)
+    weights = model.trainable_variables
+    learning = [variable.value.requires_grad_() for variable in weights]
+    with torch.enable_grad():
+        y_pred, loss = _outputs_and_loss(model, x, y, sample_weight, training=True)
+        gradients = torch.autograd.grad(model.optimizer.scale_loss(loss), learning, allow_unused=True)
+    for value in learning:
+        value.requires_grad_(False)
+    model.optimizer.apply(gradients, weights)
+    model.compute_metrics(x, y, keras.tree.map_structure(_detached, y_pred), sample_weight=sample_weight)
+
+
+def test_step(model: Any, batch: Tree) -> None:
+    """What Keras's TorchTrainer.test_step computes, without the results of the metrics."""
+    x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(batch)
+    y_pred, _ = _outputs_and_loss(model, x, y, sample_weight, training=False)
+    model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def _outputs_and_loss(model: Any, x: Tree, y: Tree, sample_weight: Tree, *, training: bool) -> tuple[Tree, Any]:
+    """The outputs, and the loss, which the tracker of the losses has counted."""
+    y_pred = model(x, training=training) if model._call_has_training_arg else model(x)
+    loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+    model._loss_tracker.update_state(loss.detach(), sample_weight=leaves_of(x)[0].shape[0])
+    return y_pred, loss
+
+
+def _detached(output: Any) -> Any:
+    """An output without its gradient, but with what Keras has written on it: its mask, by which metrics count."""
+    if not isinstance(output, torch.Tensor):
+        return output
+    alone = output.detach()
+    vars(alone).update(vars(output))
+    return alone
