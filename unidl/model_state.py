@@ -62,9 +62,9 @@ class PythonValues:
         self._held, self._sizes = self._read()
         after = {(held.part, held.attribute): held for held in self._held}
         names = [name for name, held in before.items() if name not in after or not held.is_same()]
-        return [
-            f"{attribute} of {part}" for part, attribute in (*names, *(name for name in after if name not in before))
-        ]
+        known = {part for part, _ in before}  # Keras builds its metrics at the first batch
+        names += [name for name in after if name not in before and name[0] in known]
+        return [f"{attribute} of {part}" for part, attribute in names]
 
     def restore(self) -> None:
         """Give attributes the values of the last look back, and take away new ones: those that a trial step counted."""
@@ -119,7 +119,8 @@ def _kinds_and_parts(model: Any) -> Iterator[tuple[str, Any]]:
             if not isinstance(loss, str | types.FunctionType):
                 yield "loss", loss
         for metric in model.metrics:
-            yield "metric", metric
+            for one in getattr(metric, "metrics", (metric,)):  # those of `compile` are in one that holds them
+                yield "metric", one
     optimizers = [model.optimizer]
     for optimizer in optimizers:
         if optimizer is not None:
@@ -139,7 +140,7 @@ def _content(value: Any, depth: int) -> Any:
         if not depth or len(value) > MOST_MEMBERS or (value and isinstance(value[0], keras.Variable)):
             return None
         members = [_content(member, depth - 1) for member in value]
-        return None if members and all(member is None for member in members) else (type(value), *members)
+        return None if all(member is None for member in members) else (type(value), *members)
     if isinstance(value, _LISTED_ELSEWHERE) or not hasattr(value, "__dict__"):
         return None
     if hasattr(value, "shape") and hasattr(value, "dtype"):
