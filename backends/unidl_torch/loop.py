@@ -156,6 +156,7 @@ def _steps(model: Any) -> tuple[Step, Step, Step]:
     def test(batch: Tree) -> None:
         model.test_step(batch)
 
+    lengths: list[int] = []
     return (
         Step(
             train,
@@ -163,9 +164,16 @@ def _steps(model: Any) -> tuple[Step, Step, Step]:
             lambda: [*model.variables, *model.optimizer.variables, *model.metrics_variables],
             after=1,
             gradients=True,
+            lengths=lengths,
         ),
-        Step(test, partial(test_step, model), lambda: [*model.variables, *model.metrics_variables], after=TRACED_AFTER),
-        Step(model.predict_step, model.predict_step, lambda: model.variables, after=TRACED_AFTER),
+        Step(
+            test,
+            partial(test_step, model),
+            lambda: [*model.variables, *model.metrics_variables],
+            after=TRACED_AFTER,
+            lengths=lengths,
+        ),
+        Step(model.predict_step, model.predict_step, lambda: model.variables, after=TRACED_AFTER, lengths=lengths),
     )
 
 

@@ -21,6 +21,10 @@ TOLERANCE = 1e-2
 """Largest difference between two steps from the same weights, as a share of how far the step goes. The operations are
 the same; where sums end differently, Adam makes a whole step of a gradient that is almost zero."""
 
+OPERATIONS_A_BATCH = 500
+"""To trace so many takes as long as Keras's own step of some hundred: after each such part of the longest trace so far,
+another batch of a new shape is left to Keras, since the last batch of an epoch comes once in each."""
+
 MOST_WORDS = 160
 """Of what an error says; some of PyTorch's are a page long."""
 
@@ -31,6 +35,7 @@ class Step:
 
     by_keras: takes the step on a batch. compute: the same without what only Keras's own loop needs. variables: gives
     those that it reads or changes. after: how many batches of a shape come first; tracing takes some steps' time.
+    lengths: of the traces of this model, to which those of this step are added.
     """
 
     def __init__(
@@ -41,9 +46,10 @@ class Step:
         *,
         after: int,
         gradients: bool = False,
+        lengths: list[int],
     ) -> None:
         self._by_keras, self._compute, self._variables = by_keras, compute, variables
-        self._after, self._gradients = after, gradients
+        self._after, self._gradients, self._lengths = after, gradients, lengths
         self._seen: Counter[Any] = Counter()
         self._untried: dict[Any, Traced] = {}
         self._traced: dict[Any, Traced] = {}
@@ -75,7 +81,8 @@ class Step:
         batch = nested(form, leaves)
         if self.why_not_traced is None and key in self._untried:
             return self._compared(key, batch)
-        if self.why_not_traced is None and self._seen[key] >= self._after:
+        after = max(self._after, max(self._lengths, default=0) // OPERATIONS_A_BATCH)
+        if self.why_not_traced is None and self._seen[key] >= after:
             return self._trace(key, batch, values)
         self._seen[key] += 1
         return self._by_keras(batch)
@@ -86,6 +93,7 @@ class Step:
         values.changed()
         try:
             self._untried[key] = Traced(self._compute, variables, _copied(batch), gradients=self._gradients)
+            self._lengths.append(self._untried[key].operations)
         except UntraceableError as error:
             self.why_not_traced = f"the step cannot be traced: {error}"
         except Exception as error:  # noqa: BLE001 - a model's own code may raise anything; the reason is kept
