@@ -222,6 +222,28 @@ def test_metrics_count_what_a_mask_leaves(padded):
     assert trainer.why_not_compiled is None
 
 
+class Ending(keras.callbacks.Callback):
+    """Ends the process of training before an epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise SystemExit
+
+
+def test_a_run_that_goes_on_counts_on_where_it_stopped(tmp_path):
+    """The counter of a loss is in no list of Keras's; without it the run goes on from other weights than it had."""
+    whole = model_with(loss=CountingLoss())
+    arguments = {"batch_size": 8, "epochs": 4, "progress": "quiet"}
+    Trainer(whole).fit(data(), **arguments)
+    folder = tmp_path / "run.checkpoints"
+    with pytest.raises(SystemExit):
+        Trainer(model_with(loss=CountingLoss())).fit(data(), callbacks=[Ending()], checkpoint=folder, **arguments)
+    resumed = model_with(loss=CountingLoss())
+    Trainer(resumed).fit(data(), checkpoint=folder, resume=True, **arguments)
+    for one, other in zip(weights_of(resumed), weights_of(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 if ON_TORCH:
 
     def test_a_layer_that_counts_its_calls_in_python_is_not_traced():

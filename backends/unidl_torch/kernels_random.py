@@ -1,4 +1,7 @@
-"""Keras's dropout with a seed, in a form that a trace can hold."""
+"""Keras's draws from a seed, in a form that a trace can hold: the same numbers, from a seed that stays a tensor.
+
+Keras makes a number of Python's of each seed, which a trace would keep from the first batch on.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,19 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import torch
 from keras.src.random.seed_generator import draw_seed
 
 # The package says `random` of another module, too.
 keras_random = sys.modules["keras.src.backend.torch.random"]
 
-_dropout = keras_random.dropout
+_dropout, _uniform, _normal = keras_random.dropout, keras_random.uniform, keras_random.normal
+_randint, _categorical = keras_random.randint, keras_random.categorical
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
-    """Keras's dropout, whose seed stays a tensor until its mask is drawn: as a number it would be a constant."""
+    """Keras's dropout."""
     shape = keras_random._get_concrete_noise_shape(inputs, noise_shape)
     unseeded = seed is None or getattr(seed, "_initial_seed", seed) is None
     if rate in (0.0, 1.0) or (unseeded and noise_shape is None) or inputs.device.type == "meta":
@@ -25,13 +30,81 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     return torch.where(torch.broadcast_to(mask, inputs.shape), inputs / (1.0 - rate), torch.zeros_like(inputs))
 
 
+def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+    """Keras's uniform numbers."""
+    device = keras_random.get_device()
+    if device == "meta":
+        return _uniform(shape, minval, maxval, dtype, seed)
+    found = torch.ops.unidl.uniform(draw_seed(seed), list(shape) or [1], _type(dtype or keras.config.floatx()), device)
+    found = (maxval - minval) * found + minval
+    return found if len(shape) else found[0]
+
+
+def normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+    """Keras's normal numbers."""
+    device = keras_random.get_device()
+    if device == "meta" or not isinstance(mean, int | float) or not isinstance(stddev, int | float):
+        return _normal(shape, mean, stddev, dtype, seed)
+    kind = _type(dtype or keras.config.floatx())
+    return torch.ops.unidl.normal(draw_seed(seed), list(shape), float(mean), float(stddev), kind, device)
+
+
+def randint(shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: Any = None) -> Any:
+    """Keras's whole numbers."""
+    device = keras_random.get_device()
+    if device == "meta" or not isinstance(minval, int) or not isinstance(maxval, int):
+        return _randint(shape, minval, maxval, dtype, seed)
+    return torch.ops.unidl.randint(draw_seed(seed), list(shape), minval, maxval, _type(dtype), device)
+
+
+def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Any:
+    """Keras's draws of classes. logits: (batch, classes)."""
+    if keras_random.get_device() == "meta":
+        return _categorical(logits, num_samples, dtype, seed)
+    shares = torch.softmax(keras_random.convert_to_tensor(logits), dim=-1)
+    return torch.ops.unidl.categorical(draw_seed(seed), shares, num_samples).type(_type(dtype))
+
+
 @torch.library.custom_op("unidl::keep_mask", mutates_args=())
 def keep_mask(seed: torch.Tensor, shape: Sequence[int], keep: float, device: str) -> torch.Tensor:
     """Which values dropout keeps: what Keras draws from this seed."""
+    return torch.bernoulli(torch.full(list(shape), keep, device=device), generator=_generator(seed, device)).bool()
+
+
+@torch.library.custom_op("unidl::uniform", mutates_args=())
+def _uniform_of(seed: torch.Tensor, shape: Sequence[int], dtype: torch.dtype, device: str) -> torch.Tensor:
+    return torch.rand(list(shape), generator=_generator(seed, device), dtype=dtype, device=device)
+
+
+@torch.library.custom_op("unidl::normal", mutates_args=())
+def _normal_of(
+    seed: torch.Tensor, shape: Sequence[int], mean: float, stddev: float, dtype: torch.dtype, device: str
+) -> torch.Tensor:
+    generator = _generator(seed, device)
+    return torch.normal(mean, stddev, size=list(shape), generator=generator, dtype=dtype, device=device)
+
+
+@torch.library.custom_op("unidl::randint", mutates_args=())
+def _randint_of(
+    seed: torch.Tensor, shape: Sequence[int], low: int, high: int, dtype: torch.dtype, device: str
+) -> torch.Tensor:
+    return torch.randint(low, high, list(shape), generator=_generator(seed, device), dtype=dtype, device=device)
+
+
+@torch.library.custom_op("unidl::categorical", mutates_args=())
+def _categorical_of(seed: torch.Tensor, shares: torch.Tensor, count: int) -> torch.Tensor:
+    return torch.multinomial(shares, count, replacement=True, generator=_generator(seed, str(shares.device)))
+
+
+def _generator(seed: torch.Tensor, device: str) -> torch.Generator:
+    """PyTorch's generator for a seed of Keras's, as in its torch_seed_generator: the second half counts the draws."""
     generator = torch.Generator(device=device)
-    # As in Keras's torch_seed_generator: the second half of the seed counts the draws.
     generator.manual_seed(int(seed.sum()) & 0xFFFFFFFF)
-    return torch.bernoulli(torch.full(list(shape), keep, device=device), generator=generator).bool()
+    return generator
 
 
-REPLACEMENTS = ((keras_random, "dropout", dropout),)
+def _type(name: Any) -> torch.dtype:
+    return keras_random.to_torch_dtype(name)
+
+
+REPLACEMENTS = tuple((keras_random, one.__name__, one) for one in (dropout, uniform, normal, randint, categorical))

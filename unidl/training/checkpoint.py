@@ -136,8 +136,11 @@ class Tracked:
     callbacks: Sequence[keras.callbacks.Callback]
 
     def variables(self, model: keras.Model) -> dict[str, Sequence[keras.Variable]]:
-        """By what they are for, the variables of `model` that are no weights, the optimizer's, and the metrics'."""
+        """By what they are for, the variables of `model` that are no weights, the optimizer's, the metrics', and those
+        that nobody lists, such as the counter of a loss."""
         import keras
+
+        from unidl.model_state import hidden_variables
 
         weights = {id(weight) for weight in model.weights}
         groups: dict[str, Sequence[keras.Variable]] = {
@@ -148,6 +151,8 @@ class Tracked:
             # Beside the one of `compile`, those that a train_step of a model's own uses.
             if isinstance(value, keras.optimizers.Optimizer):
                 groups[f"optimizers/{name}"] = value.variables
+        listed = {id(variable) for variables in groups.values() for variable in variables}
+        groups["hidden"] = [one for one in hidden_variables(self.model) if id(one) not in listed]
         return groups
 
 
