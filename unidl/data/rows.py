@@ -25,6 +25,11 @@ def first_bad(array: np.ndarray, is_good: Callable[[np.ndarray], np.ndarray]) ->
     return None
 
 
+def every(array: np.ndarray, is_good: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Return whether all values are good."""
+    return first_bad(array, is_good) is None
+
+
 def is_whole(block: np.ndarray) -> np.ndarray:
     """Where the values are whole numbers, whatever their type."""
     if block.dtype.kind in "biu":
