@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from unidl.backend import Batches, Tree
-from unidl.data.streaming import is_streamed
+from unidl.data.numbers import computed, is_computed
+from unidl.data.streaming import is_mapped, is_streamed, is_too_large
 from unidl.data.trees import leaves, map_leaves, named_leaves
 from unidl.errors import DataError, UsageError
 
@@ -23,12 +24,12 @@ Kind = Literal["images", "text", "arrays"]
 class Split(Batches):
     """Rows to train or test on, and what their numbers mean.
 
-    x, y, sample_weight: anything NumPy reads as an array, or a dict, list or tuple of such, kept as it is
-    nested; all of the same length. A list of numbers, or of lists of numbers, is one array; a list of arrays
-    is a nest. float64 becomes float32, as in Keras's own `fit`, so that every backend computes on the same
-    numbers. class_names: the name of each label, for images. vocabulary: the word of each token, for text;
-    token 0 is padding and token 1 stands for every unknown word. Raises `DataError` if lengths differ or
-    there is no row.
+    x, y, sample_weight: anything NumPy reads as an array, or a dict, list or tuple of such, kept as it is nested; all
+    of the same length. A list of numbers, or of lists of numbers, is one array; a list of arrays is a nest. float64
+    becomes float32, as in Keras's own `fit`, so that every backend computes on the same numbers; that of a
+    memory-mapped file, and of an array too large to copy, row by row as it is read. class_names: the name of each
+    label, for images. vocabulary: the word of each token, for text; token 0 is padding and token 1 stands for every
+    unknown word. Raises `DataError` if lengths differ or there is no row.
     """
 
     class_names: tuple[str, ...] = ()
@@ -128,13 +129,17 @@ def _as_array(value: Any, part: str) -> np.ndarray:
             f"{part} is no array of numbers but {_described(value)}. Pass NumPy arrays, or a dict, list or "
             "tuple of NumPy arrays, with one row for each sample."
         )
+    if array.dtype.type is np.void:
+        fields = ", ".join(array.dtype.names or ("bytes without a meaning",))
+        raise DataError(
+            f"{part} is no array of numbers but of records ({fields}). Pass one array a field, or all as one: "
+            f"numpy.lib.recfunctions.structured_to_unstructured({part})."
+        )
     if array.ndim == 0:
         raise DataError(f"{part} is the single value {value!r}. Pass an array with one row for each sample.")
-    if array.dtype == np.float64:
-        # What overflows becomes infinite, which the check before training names with its row.
-        with np.errstate(over="ignore"):
-            return array.astype(np.float32)
-    return array
+    if is_computed(array) or is_mapped(array) or is_too_large(array.nbytes):
+        return array
+    return computed(array)
 
 
 def _described(value: Any) -> str:

@@ -15,7 +15,9 @@ from unidl.backend import Device, TrainLoop, Trains, Tree
 from unidl.data.checks import check_fits
 from unidl.data.dataset import Split, as_split
 from unidl.data.fingerprint import fingerprint
+from unidl.data.numbers import computed
 from unidl.data.trees import map_leaves
+from unidl.data.whole_numbers import held_whole_numbers
 from unidl.errors import BackendError, ModelError
 from unidl.models.records import note
 from unidl.notices import notice, uncoloured
@@ -245,7 +247,7 @@ class Trainer:
         split = copy(as_split(data))
         check_fits(self.model, split, for_training=for_training, name=name)
         if not all(layer.built for layer in self.model._flatten_layers()):
-            row = map_leaves(lambda array: array[:1], split.x)
+            row = map_leaves(lambda array: computed(array[:1]), split.x)
             try:
                 self.model(row, training=False)
             except (ValueError, TypeError) as error:
@@ -254,7 +256,7 @@ class Trainer:
                     f"to make them failed: {uncoloured(str(error))}"
                 ) from error
             check_fits(self.model, split, for_training=for_training, name=name)
-        return split
+        return held_whole_numbers(self.model, split, name)
 
     def _tell_of_foreign_draws(self) -> None:
         from unidl.layers import foreign_draws
