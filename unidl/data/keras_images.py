@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from unidl import registry
-from unidl.data.arrays import prepare_x, prepare_y
+from unidl.data.arrays import prepare_y
 from unidl.data.dataset import Dataset, Split
 from unidl.data.images import check_form, reform
+from unidl.data.value_range import scaled_bytes
 from unidl.errors import DataError
 
 _GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -66,7 +67,7 @@ def load_keras_images(name: str, *, image_size: tuple[int, int] | None = None, c
         digest.update(np.ascontiguousarray(labels).tobytes())
         if images.ndim == 4 and keras.config.image_data_format() == "channels_first":
             images = np.moveaxis(images, 1, 3)
-        x = reform(prepare_x(images), image_size, channels)
+        x = reform(scaled_bytes(images)[0], image_size, channels)
         splits.append(Split(x, prepare_y(labels), class_names=SOURCES[name].class_names))
     origin = {
         "source": f"keras.datasets.{name}",
