@@ -15,6 +15,7 @@ from unidl.data.images import reform
 from unidl.data.splitting import divide, divide_by_class
 from unidl.data.value_range import scaled_bytes
 from unidl.errors import DataError, UsageError
+from unidl.shortening import listed, shortened
 
 _DIVIDED = ("x_train", "y_train", "x_test", "y_test")
 _WHOLE = ("x", "y")
@@ -34,7 +35,7 @@ def load_arrays(
 
     Of x and y, `test_fraction` (0.2) is held out. Integer labels of shape (n,) are split class by class. uint8 arrays
     of 3 or 4 axes are images: they become float32 in [0, 1] with a channel axis; so do other whole numbers from 0 to
-    255, of 4 axes with 1 or 3 channels. Floats stay as they are. The file may name its classes in `class_names`. Pickled
+    255, of 4 axes with 1 or 3 channels. Floats stay as they are. `class_names` in the file names its classes. Pickled
     objects are never loaded.
     """
     arrays = _read(path)
@@ -95,7 +96,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         # Damage shows as BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError and more.
         pickled = "allow_pickle" in str(error)
-        reason = "it holds pickled Python objects, which are never loaded" if pickled else f"it is damaged: {error}"
+        reason = (
+            "it holds pickled Python objects, which are never loaded"
+            if pickled
+            else f"it is damaged: {shortened(error)}"
+        )
         raise DataError(f"Cannot load '{path}': {reason}. Write it anew with numpy.savez and plain arrays.") from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
@@ -110,7 +115,7 @@ def _wanted(path: Path, found: Sequence[str]) -> tuple[str, ...]:
     for names in (_DIVIDED, _WHOLE):
         if set(names) <= set(found):
             return (*names, "class_names") if "class_names" in found else names
-    raise DataError(f"'{path}' has the arrays {', '.join(sorted(found)) or 'none'}. {_EXPECTED}")
+    raise DataError(f"'{path}' has the arrays {listed(sorted(found)) or 'none'}. {_EXPECTED}")
 
 
 def _sha256(path: Path) -> str:

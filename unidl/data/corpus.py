@@ -24,6 +24,7 @@ from unidl.data.text import (
     windows,
 )
 from unidl.errors import DataError, UsageError
+from unidl.shortening import shown
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".html", ".py")
 
@@ -46,7 +47,7 @@ class TextForm:
         words = (PADDING_WORD, UNKNOWN_WORD)
         if isinstance(self.vocabulary, str) or tuple(self.vocabulary[:2]) != words:
             raise UsageError(
-                f"vocabulary must be a list of words that starts with {words}, not {self.vocabulary[:2]!r}."
+                f"vocabulary must be a list of words that starts with {words}, not {shown(self.vocabulary[:2])}."
             )
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from unidl.backend import Batches, Tree
 from unidl.data.numbers import computed, is_computed
 from unidl.data.streaming import is_mapped, is_streamed, is_too_large
-from unidl.data.trees import leaves, map_leaves, named_leaves
+from unidl.data.trees import leaves, map_leaves, named_leaves, stacking
 from unidl.errors import DataError, UsageError
+from unidl.shortening import listed, shortened, shown
 
 __all__ = ["Dataset", "Split", "as_split", "leaves", "map_leaves", "named_leaves", "take"]
 
@@ -123,20 +124,20 @@ def _as_array(value: Any, part: str) -> np.ndarray:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         # Ragged lists; tensors that live on a GPU or need a gradient. The error itself says which.
-        raise DataError(f"NumPy cannot read {part} as one array: {error}") from error
+        raise DataError(f"NumPy cannot read {part} as one array: {shortened(error)}") from error
     if array.dtype.hasobject:
         raise DataError(
             f"{part} is no array of numbers but {_described(value)}. Pass NumPy arrays, or a dict, list or "
             "tuple of NumPy arrays, with one row for each sample."
         )
     if array.dtype.type is np.void:
-        fields = ", ".join(array.dtype.names or ("bytes without a meaning",))
+        fields = listed(array.dtype.names or ("bytes without a meaning",))
         raise DataError(
             f"{part} is no array of numbers but of records ({fields}). Pass one array a field, or all as one: "
             f"numpy.lib.recfunctions.structured_to_unstructured({part})."
         )
     if array.ndim == 0:
-        raise DataError(f"{part} is the single value {value!r}. Pass an array with one row for each sample.")
+        raise DataError(f"{part} is the single value {shown(value)}. Pass an array with one row for each sample.")
     if is_computed(array) or is_mapped(array) or is_too_large(array.nbytes):
         return array
     return computed(array)
@@ -158,10 +159,8 @@ def _require_same_length(split: Split) -> None:
         for name, array in named_leaves(getattr(split, part), part):
             lengths[name] = len(array)
     if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise DataError(
-            f"The parts of the data must have the same number of rows: {found}. "
-            "Row k of every part belongs to the same sample."
-        )
+        found = listed(f"{name} has {length}" for name, length in lengths.items())
+        advice = stacking(split.x, "x") or stacking(split.y, "y") or "Row k of every part belongs to the same sample."
+        raise DataError(f"The parts of the data must have the same number of rows: {found}. {advice}")
     if 0 in lengths.values():
-        raise DataError(f"The data has no rows: {', '.join(lengths)} are empty. Pass at least one sample.")
+        raise DataError(f"The data has no rows: {listed(lengths)} are empty. Pass at least one sample.")

@@ -16,6 +16,7 @@ from unidl.data.dataset import Dataset, Split
 from unidl.data.images import check_form, reform
 from unidl.data.value_range import scaled_bytes
 from unidl.errors import DataError
+from unidl.shortening import shortened
 
 _GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 _TORONTO = "https://www.cs.toronto.edu/~kriz/"
@@ -87,7 +88,7 @@ def _download(name: str, module: ModuleType) -> Any:
         source = SOURCES[name]
         cache = os.path.join(os.environ.get("KERAS_HOME", os.path.join("~", ".keras")), "datasets")
         raise DataError(
-            f"Cannot load '{name}': the download by Keras failed: {error}\n"
+            f"Cannot load '{name}': the download by Keras failed: {shortened(error)}\n"
             f"Keras fetches it from {source.address} unless it finds {os.path.join(cache, source.local)}; "
             "copy it there from a machine with a network, or take 'digits', which needs none."
         ) from error
