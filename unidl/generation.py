@@ -11,6 +11,7 @@ import numpy as np
 
 from unidl.data.text import PADDING, UNKNOWN, encode, join, spacing, tokenize
 from unidl.errors import ModelError, UsageError
+from unidl.generation_windows import windows_of
 from unidl.models.records import record_of
 from unidl.random import stream
 from unidl.shortening import shown
@@ -139,18 +140,12 @@ class _Predictor:
     """The probabilities of the next token, one window at a time, through the adapter's compiled prediction."""
 
     def __init__(self, model: keras.Model, words: int) -> None:
-        from unidl.training import Trainer
-
-        self._trainer = Trainer(model)
-        self._length = model.input_shape[1]
+        self._windows = windows_of(model)
         self._words = words
 
     def next_word(self, tokens: Sequence[int]) -> Probabilities:
         """tokens: all so far; a model of fixed length sees the last of them, padded on the left."""
-        window = list(tokens[-self._length :]) if self._length else list(tokens)
-        window = [PADDING] * ((self._length or 0) - len(window)) + window
-        outputs = self._trainer.predict(np.array([window], dtype=np.int32))
-        probabilities = np.asarray(outputs, dtype=np.float64).reshape(-1, outputs.shape[-1])[-1]
+        probabilities = self._windows.after(tokens)
         if abs(probabilities.sum() - 1) > LARGEST_ERROR_OF_A_SUM:
             raise ModelError(
                 f"The model gives no probabilities: its outputs sum up to {probabilities.sum():.4g}, not to 1.\n"
