@@ -51,6 +51,8 @@ def test_a_list_of_images_is_most_likely_one_array(pictures):
     assert "x is a list of 60,000 arrays of the shape (4, 4)" in text
     assert "If each is one sample, pass numpy.stack(x)." in text
     assert "pass numpy.stack(y)" in message(Split, np.zeros((MANY, 4)), list(np.zeros((MANY, 3))))
+    assert "pass numpy.stack(x)" in message(Split, pictures[:2], np.zeros(2))
+    assert "Row k of every part" in message(Split, pictures[:2], np.zeros(3)), "two inputs of too many rows"
 
 
 def test_so_it_is_to_predict(model, pictures):

@@ -18,6 +18,9 @@ from unidl.shortening import listed, shortened, shown
 
 __all__ = ["Dataset", "Split", "as_split", "leaves", "map_leaves", "named_leaves", "take"]
 
+MANY_PARTS = 20
+"""A list of so many arrays is more likely one of samples than of inputs."""
+
 Kind = Literal["images", "text", "arrays"]
 
 
@@ -160,7 +163,11 @@ def _require_same_length(split: Split) -> None:
             lengths[name] = len(array)
     if len(set(lengths.values())) > 1:
         found = listed(f"{name} has {length}" for name, length in lengths.items())
-        advice = stacking(split.x, "x") or stacking(split.y, "y") or "Row k of every part belongs to the same sample."
+        advice = "Row k of every part belongs to the same sample."
+        for part in ("x", "y"):
+            count = len(getattr(split, part)) if isinstance(getattr(split, part), (list, tuple)) else 0
+            if count >= MANY_PARTS or count in lengths.values():
+                advice = stacking(getattr(split, part), part) or advice
         raise DataError(f"The parts of the data must have the same number of rows: {found}. {advice}")
     if 0 in lengths.values():
         raise DataError(f"The data has no rows: {listed(lengths)} are empty. Pass at least one sample.")

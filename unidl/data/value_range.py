@@ -22,6 +22,7 @@ USUAL = (UNIT, SIGNED, BYTES, WORDS)
 
 ROUNDING = 1e-3
 """How far, as a share of its range, an image may reach beyond it: resizing and arithmetic in float16 do."""
+BLOCK_ROWS = 16
 SAMPLED_ROWS = 1024
 """Images that are looked at, spread over all: a range does not hide in the others."""
 
@@ -39,9 +40,7 @@ def range_of(x: Any) -> ValueRange | None:
     """
     if not are_images(x) or not x.size:
         return None
-    rows = np.unique(np.linspace(0, len(x) - 1, SAMPLED_ROWS).astype(np.int64))
-    seen = computed(x[rows]) if len(x) > SAMPLED_ROWS else computed(x)
-    low, high = float(seen.min()), float(seen.max())
+    low, high = _ends(x)
     if not np.isfinite([low, high]).all() or low == high == 0:
         return None
     if x.dtype.kind in "iu":
@@ -100,6 +99,16 @@ def scaled_bytes(*images: np.ndarray) -> tuple[np.ndarray, ...]:
         if low >= 0 and 1 < high <= BYTES[1]:
             return tuple(_scaled(part) for part in images)
     return images
+
+
+def _ends(x: np.ndarray) -> ValueRange:
+    """The least and the largest value of some images, a few of which are read at a time."""
+    rows = np.unique(np.linspace(0, len(x) - 1, SAMPLED_ROWS).astype(np.int64))
+    ends: list[float] = []
+    for first in range(0, len(rows), BLOCK_ROWS):
+        seen = computed(x[rows[first : first + BLOCK_ROWS]])
+        ends += (float(seen.min()), float(seen.max()))
+    return float(np.min(ends)), float(np.max(ends))
 
 
 def _scaled(images: np.ndarray) -> np.ndarray:
