@@ -67,7 +67,7 @@ def _ends_held(dtype: np.dtype[Any]) -> tuple[int, int] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            held = ops.convert_to_numpy(ops.convert_to_tensor(ends))
+            held = np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(ends)))
     except (ValueError, TypeError):
         return None
     if not np.array_equal(held.astype(object), ends.astype(object)):
