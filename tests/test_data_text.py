@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -34,6 +36,43 @@ def test_words_numbers_and_signs():
     assert tokenize("naïve") == tokenize("NAI\u0308VE"), "two ways to write one letter"
 
 
+WRITTEN = {
+    "Hindi": ("हिन्दी भाषा, हिन्दी हिन्दी।", ["हिन्दी", "भाषा", ",", "हिन्दी", "हिन्दी", "।"]),
+    "Bengali": ("বাংলা ভাষা", ["বাংলা", "ভাষা"]),
+    "Tamil": ("தமிழ் மொழி.", ["தமிழ்", "மொழி", "."]),
+    "Thai": ("ภาษา ที่ดี", ["ภาษา", "ที่ดี"]),
+    "Hebrew": ("שָׁלוֹם לְךָ, צה״ל", ["שָׁלוֹם", "לְךָ", ",", "צה״ל"]),
+    "Arabic": ("مُحَمَّدٌ، كِتَابٌ؟", ["مُحَمَّدٌ", "،", "كِتَابٌ", "؟"]),
+    "Persian": ("می\u200cخواهم", ["می\u200cخواهم"]),
+    "Yoruba": ("ẹ̀kọ́ yorùbá", ["ẹ̀kọ́", "yorùbá"]),
+    "Turkish": ("i̇stanbul", ["i̇stanbul"]),
+    "Korean": ("한국어, 말", ["한국어", ",", "말"]),
+    "emoji": (
+        "👍🏽 ❤️ 👨\u200d👩\u200d👧 🇩🇪 🇫🇷 1️⃣",
+        ["👍🏽", "❤️", "👨\u200d👩\u200d👧", "🇩🇪", "🇫🇷", "1️⃣"],
+    ),
+}
+
+
+@pytest.mark.parametrize("language", WRITTEN)
+def test_a_word_is_not_cut_at_its_marks(language):
+    """In most of the world's scripts a vowel or an accent is a code point of its own."""
+    text, tokens = WRITTEN[language]
+    tokens = [unicodedata.normalize("NFC", token) for token in tokens]
+    assert tokenize(text) == tokens
+    assert tokenize(unicodedata.normalize("NFD", text)) == tokens
+    assert join(tokens) == unicodedata.normalize("NFC", text)
+
+
+def test_english_is_cut_as_ever():
+    """A trained model knows its words by the rule that it learned with."""
+    from pydoc_data.topics import topics
+
+    rule = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]|_")
+    text = "\n".join(topics[name] for name in sorted(topics))
+    assert tokenize(text) == rule.findall(text.lower())
+
+
 def test_joined_text_reads_like_text():
     text = "the built-in f (x), like snake_case, takes [3] or more; don't: 50% of it."
     assert join(tokenize(text)) == text
@@ -48,8 +87,16 @@ def test_text_can_be_streamed_token_by_token():
     assert streamed == join(tokens) == "hello, world (again)!"
 
 
-@given(text=some.text(max_size=60) | some.text("aB'’1_-. (),*=%/İΣ\u0308\u0338", max_size=30))
+MARKED = "a (.।हि\u094d🇩🇪👍🏽\u200d\ufe0f1\u20e3\u0600\u0301"
+
+
+@given(
+    text=some.text(max_size=60)
+    | some.text("aB'’1_-. (),*=%/İΣ\u0308\u0338", max_size=30)
+    | some.text(MARKED, max_size=30)
+)
 @example("a ' b and don' t")
+@example("🇩 🇩 ( \u0308 \u0308 \u0600 . \u0600 1 👍 🏽 👍 \u200d 👍")
 @example("-\u0338(\u0308_\u0331 a' 'b ''a")
 def test_tokens_survive_being_written_and_read(text):
     tokens = tokenize(text)

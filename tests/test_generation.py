@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import functools
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
 
-from unidl import Trainer, build_cnn, build_lstm, generate_text, generation
+from unidl import Trainer, build_cnn, build_lstm, generate_text
 from unidl.data.text import join, tokenize
 from unidl.errors import ModelError, UsageError
 from unidl.generation import stream_text
+from unidl.generation_windows import SHORTEST, windows_of
 from unidl.models import note
 
 WORDS = ("<pad>", "<unk>", "the", "a", "cat", "dog", "sees", "hears", "and", ".", ",", "two")
@@ -30,15 +32,6 @@ def language_model(words=WORDS, *, sharpness=4.0, **options):
 @pytest.fixture(scope="module")
 def model():
     return language_model()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_once():
-    """A model is compiled for prediction once here, not once a text: most texts are of one model."""
-    real = generation._Predictor
-    generation._Predictor = functools.lru_cache(maxsize=1)(real)
-    yield
-    generation._Predictor = real
 
 
 def biased_to(*tokens: int):
@@ -200,3 +193,80 @@ def test_an_argument_out_of_range_is_refused_at_once(model, options):
     [name] = options
     with pytest.raises(UsageError, match=f"Cannot use {name}="):
         stream_text(model, "the cat", **options)
+
+
+ANY_LENGTH = {
+    "last": {},
+    "steps": {"output": "steps"},
+    "masked": {"mask_padding": True},
+    "masked steps": {"mask_padding": True, "output": "steps", "layers": 2},
+    "gru of two layers": {"cell": "gru", "layers": 2},
+    "both directions": {"bidirectional": True},
+    "both directions, masked": {"bidirectional": True, "mask_padding": True},
+    "both directions, steps": {"bidirectional": True, "output": "steps"},
+}
+
+
+@pytest.mark.parametrize("options", ANY_LENGTH.values(), ids=ANY_LENGTH)
+def test_padding_for_a_model_of_any_length_changes_no_number(options):
+    """An LSTM that reads padding says something else; nothing may be padded that shows it to the model."""
+    model = language_model(sequence_length=None, sharpness=1.0, **options)
+    windows, trainer = windows_of(model), Trainer(model)
+    for length in (3, SHORTEST - 1, SHORTEST):
+        tokens = [2 + (7 * place) % 10 for place in range(length)]
+        expected = trainer.predict(np.array([tokens], np.int32)).reshape(-1, len(WORDS))[-1]
+        np.testing.assert_allclose(windows.after(tokens), expected, atol=2e-6)
+
+
+def strangers(causal, words=12):
+    """A model of attention over all tokens, or over those so far, with an output for each of them."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((None,), dtype="int32")
+    values = keras.layers.Embedding(words, 8, embeddings_initializer=keras.initializers.RandomNormal(0, 1))(tokens)
+    values = keras.layers.MultiHeadAttention(2, 8)(values, values, use_causal_mask=causal)
+    return keras.Model(tokens, keras.layers.Dense(words, activation="softmax")(values))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_strangers_model_is_padded_only_if_it_does_not_look_ahead(causal):
+    model = strangers(causal)
+    model.compile()
+    windows = windows_of(model)
+    tokens = [2, 5, 7, 3, 9]
+    expected = Trainer(model).predict(np.array([tokens], np.int32))[0, -1]
+    np.testing.assert_allclose(windows.after(tokens), expected, atol=2e-6)
+    assert windows._pads is causal
+
+
+def test_a_text_of_any_length_needs_few_programs(monkeypatch):
+    """Compiled for each length and in each call, 30 words took 16 s."""
+    shapes = []
+    real = Trainer.predict
+    monkeypatch.setattr(
+        Trainer, "predict", lambda self, x, **rest: shapes.append((self, x.shape)) or real(self, x, **rest)
+    )
+    model = language_model(sequence_length=None)
+    for seed in range(2):
+        generate_text(model, "the cat sees", words=SHORTEST, seed=seed)
+    assert len(shapes) == 2 * SHORTEST
+    assert {shape for _, shape in shapes} == {(1, SHORTEST), (1, 2 * SHORTEST)}
+    assert len({id(trainer) for trainer, _ in shapes}) == 1
+
+
+def test_a_model_that_has_learned_more_says_what_it_says_now():
+    model = language_model(sequence_length=None)
+    before = generate_text(model, "the cat", words=9, temperature=0)
+    model.set_weights(biased_to(4).get_weights())
+    assert generate_text(model, "the cat", words=3, temperature=0) == "the cat cat cat cat" != before
+
+
+def test_what_is_kept_for_a_model_goes_with_it():
+    for length in (4, None):
+        model = language_model(sequence_length=length)
+        generate_text(model, "the cat", words=2)
+        gone = weakref.ref(model)
+        del model
+        gc.collect()
+        assert gone() is None

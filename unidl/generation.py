@@ -11,8 +11,10 @@ import numpy as np
 
 from unidl.data.text import PADDING, UNKNOWN, encode, join, spacing, tokenize
 from unidl.errors import ModelError, UsageError
+from unidl.generation_windows import windows_of
 from unidl.models.records import record_of
 from unidl.random import stream
+from unidl.shortening import shown
 
 if TYPE_CHECKING:
     import keras
@@ -34,13 +36,13 @@ class Draws:
 
     def __post_init__(self) -> None:
         if not (_is_number(self.temperature) and math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(f"Cannot use temperature={self.temperature!r}: it must be a number from 0.")
+            raise UsageError(f"Cannot use temperature={shown(self.temperature)}: it must be a number from 0.")
         if self.top_k is not None and not (_is_whole(self.top_k) and self.top_k >= 1):
-            raise UsageError(f"Cannot use top_k={self.top_k!r}: it must be a whole number of at least 1.")
+            raise UsageError(f"Cannot use top_k={shown(self.top_k)}: it must be a whole number of at least 1.")
         if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
-            raise UsageError(f"Cannot use top_p={self.top_p!r}: it must be a number above 0 and at most 1.")
+            raise UsageError(f"Cannot use top_p={shown(self.top_p)}: it must be a number above 0 and at most 1.")
         if not _is_whole(self.seed):
-            raise UsageError(f"Cannot use seed={self.seed!r}: it must be a whole number.")
+            raise UsageError(f"Cannot use seed={shown(self.seed)}: it must be a whole number.")
 
 
 def generate_text(
@@ -89,12 +91,12 @@ def stream_text(
     """Yield what `generate_text` returns in pieces: the prompt, then each word with the space before it."""
     draws = Draws(temperature, top_k, top_p, seed)
     if not (_is_whole(words) and words >= 0):
-        raise UsageError(f"Cannot use words={words!r}: it must be a whole number from 0.")
+        raise UsageError(f"Cannot use words={shown(words)}: it must be a whole number from 0.")
     known = tuple(vocabulary or record_of(model).vocabulary)
     _require_language_model(model, known)
     tokens = tokenize(prompt)
     if not tokens:
-        raise UsageError(f"Cannot start from prompt={prompt!r}: it has no word to go on from.")
+        raise UsageError(f"Cannot start from prompt={shown(prompt)}: it has no word to go on from.")
     return _pieces(_Predictor(model, len(known)), tokens, known, words, draws)
 
 
@@ -138,18 +140,12 @@ class _Predictor:
     """The probabilities of the next token, one window at a time, through the adapter's compiled prediction."""
 
     def __init__(self, model: keras.Model, words: int) -> None:
-        from unidl.training import Trainer
-
-        self._trainer = Trainer(model)
-        self._length = model.input_shape[1]
+        self._windows = windows_of(model)
         self._words = words
 
     def next_word(self, tokens: Sequence[int]) -> Probabilities:
         """tokens: all so far; a model of fixed length sees the last of them, padded on the left."""
-        window = list(tokens[-self._length :]) if self._length else list(tokens)
-        window = [PADDING] * ((self._length or 0) - len(window)) + window
-        outputs = self._trainer.predict(np.array([window], dtype=np.int32))
-        probabilities = np.asarray(outputs, dtype=np.float64).reshape(-1, outputs.shape[-1])[-1]
+        probabilities = self._windows.after(tokens)
         if abs(probabilities.sum() - 1) > LARGEST_ERROR_OF_A_SUM:
             raise ModelError(
                 f"The model gives no probabilities: its outputs sum up to {probabilities.sum():.4g}, not to 1.\n"

@@ -74,6 +74,7 @@ def describe_metrics(results: dict[str, float]) -> str:
 def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     """The data that was asked for, in the form the model takes and with the meaning it has for the model."""
     from unidl import load_data
+    from unidl.data.value_range import dataset_in_range
     from unidl.errors import DataError, UsageError
     from unidl.models.records import record_of
 
@@ -93,6 +94,8 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
             f"Cannot evaluate {arguments.run_directory} on '{name}': it has the classes "
             f"{_list(data.class_names)}, and the model {_list(known)}."
         )
+    if arguments.data is not None:
+        data = dataset_in_range(data, record.value_range, f"the model in {arguments.run_directory}")
     return data
 
 

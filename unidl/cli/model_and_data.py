@@ -87,6 +87,8 @@ def training_and_validation(data: Dataset, *, early_stopping: bool, seed: int) -
 
 def _transfer(arguments: argparse.Namespace, data_name: str, settings: dict[str, Any]) -> tuple[keras.Model, Dataset]:
     from unidl import build_transfer, load_data, load_model
+    from unidl.data.value_range import dataset_in_range
+    from unidl.models.records import record_of
 
     base: Any = arguments.base or "VGG16"
     size = _square(arguments.image_size)
@@ -103,6 +105,8 @@ def _transfer(arguments: argparse.Namespace, data_name: str, settings: dict[str,
         shape = (height, width, 3)
     data = load_data(data_name, image_size=shape[:2], channels=shape[2])
     _require_kind(data, "images", arguments.model)
+    if not isinstance(base, str):
+        data = dataset_in_range(data, record_of(base).value_range, f"the base {arguments.base}")
     weights = {None: "imagenet", "none": None}.get(arguments.weights, arguments.weights)
     return build_transfer(base, shape, class_count(data), weights=weights, **settings), data
 

@@ -39,11 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Load, predict, print one line an image."""
     from unidl import Trainer, load_model
     from unidl.data.images import load_images
+    from unidl.data.value_range import UNIT, in_range
     from unidl.models.records import record_of
 
     model = load_model(arguments.run_directory, trust=arguments.trust)
     height, width, channels = _image_shape(model, arguments.run_directory)
     images = load_images(arguments.images, image_size=(height, width), channels=channels)
+    images = in_range(images, UNIT, record_of(model).value_range, f"the model in {arguments.run_directory}")
     if record_of(model).architecture is None:
         model.compile()  # a stranger's loss is not saved, and to predict none is needed
     outputs = Trainer(model).predict(images)

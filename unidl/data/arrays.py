@@ -13,7 +13,9 @@ import numpy as np
 from unidl.data.dataset import Dataset, Kind, Split, take
 from unidl.data.images import reform
 from unidl.data.splitting import divide, divide_by_class
+from unidl.data.value_range import scaled_bytes
 from unidl.errors import DataError, UsageError
+from unidl.shortening import listed, shortened
 
 _DIVIDED = ("x_train", "y_train", "x_test", "y_test")
 _WHOLE = ("x", "y")
@@ -31,23 +33,24 @@ def load_arrays(
 ) -> Dataset:
     """Return the arrays x_train, y_train, x_test and y_test of a .npz file, or x and y divided here.
 
-    Of x and y, `test_fraction` (0.2) is held out. Integer labels of shape (n,) are split class by class.
-    uint8 arrays of 3 or 4 axes are images: they become float32 in [0, 1] with a channel axis. The file may
-    name its classes in `class_names`. Pickled objects are never loaded.
+    Of x and y, `test_fraction` (0.2) is held out. Integer labels of shape (n,) are split class by class. uint8 arrays
+    of 3 or 4 axes are images: they become float32 in [0, 1] with a channel axis; so do other whole numbers from 0 to
+    255, of 4 axes with 1 or 3 channels. Floats stay as they are. `class_names` in the file names its classes. Pickled
+    objects are never loaded.
     """
     arrays = _read(path)
     origin = {"source": str(path), "sha256": _sha256(path)}
     if set(_DIVIDED) <= arrays.keys():
         if test_fraction is not None:
             raise UsageError(f"test_fraction does not apply to '{path}': it has x_test and y_test already.")
-        train, test = (
-            Split(prepare_x(arrays[f"x_{part}"]), prepare_y(arrays[f"y_{part}"])) for part in ("train", "test")
-        )
+        inputs = scaled_bytes(arrays["x_train"], arrays["x_test"])
+        targets = prepare_y(arrays["y_train"]), prepare_y(arrays["y_test"])
+        train, test = (Split(x, y) for x, y in zip(inputs, targets, strict=True))
         _require_same_form(path, train.x, test.x)
     else:
         test_fraction = 0.2 if test_fraction is None else test_fraction
         origin |= {"split_seed": seed, "test_fraction": test_fraction}
-        train, test = _divided(Split(prepare_x(arrays["x"]), prepare_y(arrays["y"])), test_fraction, seed)
+        train, test = _divided(Split(scaled_bytes(arrays["x"])[0], prepare_y(arrays["y"])), test_fraction, seed)
     kind: Kind = "images" if train.x.ndim == 4 and train.x.shape[3] in (1, 3) else "arrays"
     if kind == "arrays" and (image_size is not None or channels is not None):
         raise UsageError(
@@ -59,14 +62,6 @@ def load_arrays(
         train, test = (replace(part, x=reform(part.x, image_size, channels)) for part in (train, test))
     train, test = (replace(part, class_names=names) for part in (train, test))
     return Dataset(path.name, kind, train, test, origin)
-
-
-def prepare_x(x: np.ndarray) -> np.ndarray:
-    """Return uint8 images, (n, h, w) or (n, h, w, c), as float32 in [0, 1] of 4 axes; others as they are."""
-    if x.dtype != np.uint8 or x.ndim not in (3, 4):
-        return x
-    images = x[..., np.newaxis] if x.ndim == 3 else x
-    return images.astype(np.float32) / np.float32(255)
 
 
 def prepare_y(y: np.ndarray) -> np.ndarray:
@@ -101,7 +96,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         # Damage shows as BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError and more.
         pickled = "allow_pickle" in str(error)
-        reason = "it holds pickled Python objects, which are never loaded" if pickled else f"it is damaged: {error}"
+        reason = (
+            "it holds pickled Python objects, which are never loaded"
+            if pickled
+            else f"it is damaged: {shortened(error)}"
+        )
         raise DataError(f"Cannot load '{path}': {reason}. Write it anew with numpy.savez and plain arrays.") from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
@@ -116,7 +115,7 @@ def _wanted(path: Path, found: Sequence[str]) -> tuple[str, ...]:
     for names in (_DIVIDED, _WHOLE):
         if set(names) <= set(found):
             return (*names, "class_names") if "class_names" in found else names
-    raise DataError(f"'{path}' has the arrays {', '.join(sorted(found)) or 'none'}. {_EXPECTED}")
+    raise DataError(f"'{path}' has the arrays {listed(sorted(found)) or 'none'}. {_EXPECTED}")
 
 
 def _sha256(path: Path) -> str:

@@ -24,6 +24,7 @@ from unidl.data.text import (
     windows,
 )
 from unidl.errors import DataError, UsageError
+from unidl.shortening import shown
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".html", ".py")
 
@@ -43,10 +44,12 @@ class TextForm:
             return
         if self.vocabulary_size is not None:
             raise UsageError("vocabulary and vocabulary_size exclude each other. Leave vocabulary_size out.")
-        words = (PADDING_WORD, UNKNOWN_WORD)
-        if isinstance(self.vocabulary, str) or tuple(self.vocabulary[:2]) != words:
+        words = [PADDING_WORD, UNKNOWN_WORD]
+        # By type first: == on arrays gives an array.
+        given = [word if isinstance(word, str) else None for word in self.vocabulary[:2]]
+        if isinstance(self.vocabulary, str) or given != words:
             raise UsageError(
-                f"vocabulary must be a list of words that starts with {words}, not {self.vocabulary[:2]!r}."
+                f"vocabulary must be a list of words that starts with {tuple(words)}, not {shown(self.vocabulary[:2])}."
             )
 
 

@@ -10,11 +10,16 @@ from typing import Any, Literal
 import numpy as np
 
 from unidl.backend import Batches, Tree
-from unidl.data.streaming import is_streamed
-from unidl.data.trees import leaves, map_leaves, named_leaves
+from unidl.data.numbers import computed, is_computed
+from unidl.data.streaming import is_mapped, is_streamed, is_too_large
+from unidl.data.trees import leaves, map_leaves, named_leaves, stacking
 from unidl.errors import DataError, UsageError
+from unidl.shortening import listed, shortened, shown
 
 __all__ = ["Dataset", "Split", "as_split", "leaves", "map_leaves", "named_leaves", "take"]
+
+MANY_PARTS = 20
+"""A list of so many arrays is more likely one of samples than of inputs."""
 
 Kind = Literal["images", "text", "arrays"]
 
@@ -23,12 +28,12 @@ Kind = Literal["images", "text", "arrays"]
 class Split(Batches):
     """Rows to train or test on, and what their numbers mean.
 
-    x, y, sample_weight: anything NumPy reads as an array, or a dict, list or tuple of such, kept as it is
-    nested; all of the same length. A list of numbers, or of lists of numbers, is one array; a list of arrays
-    is a nest. float64 becomes float32, as in Keras's own `fit`, so that every backend computes on the same
-    numbers. class_names: the name of each label, for images. vocabulary: the word of each token, for text;
-    token 0 is padding and token 1 stands for every unknown word. Raises `DataError` if lengths differ or
-    there is no row.
+    x, y, sample_weight: anything NumPy reads as an array, or a dict, list or tuple of such, kept as it is nested; all
+    of the same length. A list of numbers, or of lists of numbers, is one array; a list of arrays is a nest. float64
+    becomes float32, as in Keras's own `fit`, so that every backend computes on the same numbers; that of a
+    memory-mapped file, and of an array too large to copy, row by row as it is read. class_names: the name of each
+    label, for images. vocabulary: the word of each token, for text; token 0 is padding and token 1 stands for every
+    unknown word. Raises `DataError` if lengths differ or there is no row.
     """
 
     class_names: tuple[str, ...] = ()
@@ -122,19 +127,23 @@ def _as_array(value: Any, part: str) -> np.ndarray:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         # Ragged lists; tensors that live on a GPU or need a gradient. The error itself says which.
-        raise DataError(f"NumPy cannot read {part} as one array: {error}") from error
+        raise DataError(f"NumPy cannot read {part} as one array: {shortened(error)}") from error
     if array.dtype.hasobject:
         raise DataError(
             f"{part} is no array of numbers but {_described(value)}. Pass NumPy arrays, or a dict, list or "
             "tuple of NumPy arrays, with one row for each sample."
         )
+    if array.dtype.type is np.void:
+        fields = listed(array.dtype.names or ("bytes without a meaning",))
+        raise DataError(
+            f"{part} is no array of numbers but of records ({fields}). Pass one array a field, or all as one: "
+            f"numpy.lib.recfunctions.structured_to_unstructured({part})."
+        )
     if array.ndim == 0:
-        raise DataError(f"{part} is the single value {value!r}. Pass an array with one row for each sample.")
-    if array.dtype == np.float64:
-        # What overflows becomes infinite, which the check before training names with its row.
-        with np.errstate(over="ignore"):
-            return array.astype(np.float32)
-    return array
+        raise DataError(f"{part} is the single value {shown(value)}. Pass an array with one row for each sample.")
+    if is_computed(array) or is_mapped(array) or is_too_large(array.nbytes):
+        return array
+    return computed(array)
 
 
 def _described(value: Any) -> str:
@@ -153,10 +162,12 @@ def _require_same_length(split: Split) -> None:
         for name, array in named_leaves(getattr(split, part), part):
             lengths[name] = len(array)
     if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise DataError(
-            f"The parts of the data must have the same number of rows: {found}. "
-            "Row k of every part belongs to the same sample."
-        )
+        found = listed(f"{name} has {length}" for name, length in lengths.items())
+        advice = "Row k of every part belongs to the same sample."
+        for part in ("x", "y"):
+            count = len(getattr(split, part)) if isinstance(getattr(split, part), (list, tuple)) else 0
+            if count >= MANY_PARTS or count in lengths.values():
+                advice = stacking(getattr(split, part), part) or advice
+        raise DataError(f"The parts of the data must have the same number of rows: {found}. {advice}")
     if 0 in lengths.values():
-        raise DataError(f"The data has no rows: {', '.join(lengths)} are empty. Pass at least one sample.")
+        raise DataError(f"The data has no rows: {listed(lengths)} are empty. Pass at least one sample.")

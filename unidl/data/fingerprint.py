@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from unidl.data.dataset import Split, named_leaves
+from unidl.data.numbers import computed, computed_type
 from unidl.random import stream
 
 WHOLE_BYTES = 2**24
@@ -52,20 +53,21 @@ def difference(then: Mapping[str, Mapping[str, Any]], now: Fingerprint) -> str |
 
 
 def _of_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    content = array if array.nbytes <= WHOLE_BYTES else array[_sample(array)]
+    size_bytes = array.size * computed_type(array.dtype).itemsize
+    content = computed(array if size_bytes <= WHOLE_BYTES else array[_sample(len(array), size_bytes)])
     little = np.ascontiguousarray(content, dtype=content.dtype.newbyteorder("<"))
     return {
         "shape": list(array.shape),
-        "dtype": array.dtype.name,
+        "dtype": content.dtype.name,
         "sha256": hashlib.sha256(little.tobytes()).hexdigest(),
     }
 
 
-def _sample(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _sample(rows: int, size_bytes: int) -> np.ndarray[Any, Any]:
     """The rows that stand for all of them, in ascending order, as a disk reads them fastest; one at least."""
-    count = max(1, min(SAMPLED_ROWS, len(array), WHOLE_BYTES * len(array) // array.nbytes))
+    count = max(1, min(SAMPLED_ROWS, rows, WHOLE_BYTES * rows // size_bytes))
     # Whole numbers with repeats, unlike a permutation, cost nothing for a thousand million rows.
-    return np.unique(stream(0, "fingerprint", len(array)).integers(len(array), size=count))
+    return np.unique(stream(0, "fingerprint", rows).integers(rows, size=count))
 
 
 def _readable(value: Any) -> Any:

@@ -11,6 +11,7 @@ from unidl.data.dataset import Dataset, Split
 from unidl.data.images import IMAGE_SUFFIXES, decode_files
 from unidl.data.splitting import divide_by_class
 from unidl.errors import DataError, UsageError
+from unidl.shortening import listed
 
 _IGNORED = ("Thumbs.db", "desktop.ini")
 _LAYOUT = (
@@ -94,7 +95,7 @@ def _require_same_classes(path: Path, train_names: tuple[str, ...]) -> None:
     test_names = {folder.name for folder in _subfolders(path / "test")}
     for part, missing in (("test", set(train_names) - test_names), ("train", test_names - set(train_names))):
         if missing:
-            names = ", ".join(f"'{name}'" for name in sorted(missing))
+            names = listed(f"'{name}'" for name in sorted(missing))
             raise DataError(
                 f"'{path / part}' lacks the class folders {names}, which the other part has. Both parts need "
                 "the same classes."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unidl.errors import DataError, UsageError
+from unidl.shortening import shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,9 +73,9 @@ def check_form(image_size: tuple[int, int] | None, channels: int | None) -> None
         and len(image_size) == 2
         and all(isinstance(side, (int, np.integer)) and side > 0 for side in image_size)
     ):
-        raise UsageError(f"image_size must be (height, width), two positive whole numbers, not {image_size!r}.")
-    if channels not in (None, 1, 3):
-        raise UsageError(f"channels must be 1 (greyscale) or 3 (red, green, blue), not {channels!r}.")
+        raise UsageError(f"image_size must be (height, width), two positive whole numbers, not {shown(image_size)}.")
+    if channels is not None and not (isinstance(channels, (int, np.integer)) and channels in (1, 3)):
+        raise UsageError(f"channels must be 1 (greyscale) or 3 (red, green, blue), not {shown(channels)}.")
 
 
 def reform(images: np.ndarray, image_size: tuple[int, int] | None, channels: int | None) -> np.ndarray:

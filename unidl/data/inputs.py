@@ -9,8 +9,9 @@ import numpy as np
 
 from unidl.backend import Tree
 from unidl.data.rows import first_bad, is_whole
-from unidl.data.trees import is_nest, named_leaves
+from unidl.data.trees import is_nest, named_leaves, stacking
 from unidl.errors import DataError
+from unidl.shortening import listed
 
 if TYPE_CHECKING:
     import keras
@@ -30,9 +31,10 @@ def matched_inputs(model: keras.Model, x: Tree, name: str) -> Iterator[tuple[int
         return
     arrays = list(named_leaves(x, "x"))
     if len(arrays) != len(inputs):
+        advice = stacking(x, "x") or "Pass a list in this order, or a dict with these names."
         raise DataError(
             f"The model takes {len(inputs)} input(s), {_quoted(tensor.name for tensor in inputs)}; x of the "
-            f"{name} has {len(arrays)} array(s). Pass a list in this order, or a dict with these names."
+            f"{name} has {len(arrays):,} array(s). {advice}"
         )
     for position, ((part, array), tensor) in enumerate(zip(arrays, inputs, strict=True)):
         yield position, part, array, tensor
@@ -123,4 +125,4 @@ def _shape(shape: tuple[int | None, ...]) -> str:
 
 
 def _quoted(names: Any) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+    return listed(f"'{name}'" for name in names)

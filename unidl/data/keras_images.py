@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from unidl import registry
-from unidl.data.arrays import prepare_x, prepare_y
+from unidl.data.arrays import prepare_y
 from unidl.data.dataset import Dataset, Split
 from unidl.data.images import check_form, reform
+from unidl.data.value_range import scaled_bytes
 from unidl.errors import DataError
+from unidl.shortening import shortened
 
 _GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 _TORONTO = "https://www.cs.toronto.edu/~kriz/"
@@ -66,7 +68,7 @@ def load_keras_images(name: str, *, image_size: tuple[int, int] | None = None, c
         digest.update(np.ascontiguousarray(labels).tobytes())
         if images.ndim == 4 and keras.config.image_data_format() == "channels_first":
             images = np.moveaxis(images, 1, 3)
-        x = reform(prepare_x(images), image_size, channels)
+        x = reform(scaled_bytes(images)[0], image_size, channels)
         splits.append(Split(x, prepare_y(labels), class_names=SOURCES[name].class_names))
     origin = {
         "source": f"keras.datasets.{name}",
@@ -86,7 +88,7 @@ def _download(name: str, module: ModuleType) -> Any:
         source = SOURCES[name]
         cache = os.path.join(os.environ.get("KERAS_HOME", os.path.join("~", ".keras")), "datasets")
         raise DataError(
-            f"Cannot load '{name}': the download by Keras failed: {error}\n"
+            f"Cannot load '{name}': the download by Keras failed: {shortened(error)}\n"
             f"Keras fetches it from {source.address} unless it finds {os.path.join(cache, source.local)}; "
             "copy it there from a machine with a network, or take 'digits', which needs none."
         ) from error

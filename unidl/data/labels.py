@@ -1,4 +1,4 @@
-"""Whether labels are class numbers that a model has."""
+"""Whether labels are what the loss of their output takes: above all class numbers that the model has."""
 
 from __future__ import annotations
 
@@ -8,34 +8,40 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.backend import Tree
+from unidl.data.losses import known_loss
 from unidl.data.rows import first_bad, is_whole
+from unidl.data.targets import require_targets
 from unidl.data.trees import is_nest
 from unidl.errors import DataError
 
 if TYPE_CHECKING:
     import keras
 
-_SPARSE_NAMES = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
 _MISSING = object()
 
 
 def check_labels(model: keras.Model, y: Tree, name: str) -> None:
-    """Raise `DataError` for labels that are no classes of their output.
+    """Raise `DataError` for labels that the loss of their output is not defined for, or cannot be compared with it.
 
-    Looked at are the outputs whose loss is sparse categorical crossentropy. Labels are whole numbers from 0
-    to classes - 1, one for each row, or for each step if the output has steps. Outputs whose labels or loss
-    cannot be told apart are left to Keras.
+    Looked at are the outputs whose loss is one of Keras's. Labels of sparse categorical crossentropy are whole numbers
+    from 0 to classes - 1, one for each row, or for each step if the output has steps; what other losses take is in
+    `unidl.data.losses`. Outputs whose labels or loss cannot be told apart are left to Keras.
     """
     if y is None:
         return
     for part, labels, loss, output in _outputs(model, y):
-        if not _is_sparse(loss) or getattr(loss, "_fn_kwargs", {}).get("axis", -1) != -1:
+        known = known_loss(loss, labels, output)
+        shape = None if output is None or not len(output.shape) else tuple(output.shape)
+        if known is None:
             continue
-        classes = None
-        if output is not None:
-            _require_shape(labels, tuple(output.shape), part, name)
-            classes = output.shape[-1]
-        _require_classes(labels, classes, getattr(loss, "ignore_class", None), part, name)
+        if known.targets != "classes":
+            require_targets(known, labels, shape, part, name)
+        elif known.options.get("axis", -1) == -1:
+            classes = None
+            if shape is not None:
+                _require_shape(labels, shape, known.name, part, name)
+                classes = shape[-1]
+            _require_classes(labels, classes, known.options.get("ignore_class"), part, name)
 
 
 def _outputs(model: keras.Model, y: Tree) -> Iterator[tuple[str, np.ndarray, Any, Any]]:
@@ -71,17 +77,7 @@ def _member(tree: Any, nested: bool, places: tuple[int, Any, Any], count: int, s
     return "", _MISSING
 
 
-def _is_sparse(loss: Any) -> bool:
-    import keras
-
-    if isinstance(loss, str):
-        return loss in _SPARSE_NAMES
-    return loss is keras.losses.sparse_categorical_crossentropy or isinstance(
-        loss, keras.losses.SparseCategoricalCrossentropy
-    )
-
-
-def _require_shape(labels: np.ndarray, output: tuple[int | None, ...], part: str, name: str) -> None:
+def _require_shape(labels: np.ndarray, output: tuple[int | None, ...], loss: str, part: str, name: str) -> None:
     steps, given = output[1:-1], labels.shape[1:]
     for shape in (given, given[:-1] if given[-1:] == (1,) else given):
         if len(shape) == len(steps) and all(s in (None, g) for s, g in zip(steps, shape, strict=True)):
@@ -95,7 +91,7 @@ def _require_shape(labels: np.ndarray, output: tuple[int | None, ...], part: str
         else "A last axis of length 1 may follow."
     )
     raise DataError(
-        f"{part} of the {name} has the shape {labels.shape}; the loss sparse_categorical_crossentropy takes "
+        f"{part} of the {name} has the shape {labels.shape}; the loss {loss} takes "
         f"one label for each output of the model: {expected}. {hint}"
     )
 

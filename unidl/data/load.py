@@ -19,6 +19,7 @@ from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
 from unidl.errors import DataError, UsageError
+from unidl.shortening import shortened, shown
 
 _TEXT = ("test_fraction", "vocabulary_size", "vocabulary", "sequence_length")
 _IMAGES = ("test_fraction", "image_size", "channels")
@@ -110,7 +111,8 @@ def _unknown(name: str) -> DataError:
     guess = f" Did you mean '{close[0]}'?" if close else ""
     known = ", ".join(f"'{known_name}'" for known_name in NAMES)
     return DataError(
-        f"There is no data set, file or folder '{name}'.{guess} Known data sets: {known}. Accepted paths: {_PATHS}."
+        f"There is no data set, file or folder '{shortened(name)}'.{guess} Known data sets: {known}. "
+        f"Accepted paths: {_PATHS}."
     )
 
 
@@ -118,4 +120,4 @@ def _check_counts(**counts: Any) -> None:
     for option, value in counts.items():
         least = _LEAST[option]
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise UsageError(f"{option} must be a whole number of at least {least}, not {value!r}.")
+            raise UsageError(f"{option} must be a whole number of at least {least}, not {shown(value)}.")

@@ -8,6 +8,7 @@ import numpy as np
 
 from unidl.errors import DataError, UsageError
 from unidl.random import stream
+from unidl.shortening import shown
 
 Rows = np.ndarray
 
@@ -15,7 +16,7 @@ Rows = np.ndarray
 def check_fraction(test_fraction: float) -> None:
     """Raise `UsageError` unless the fraction leaves something on both sides."""
     if not isinstance(test_fraction, (int, float, np.floating)) or not 0 < test_fraction < 1:
-        raise UsageError(f"test_fraction must lie between 0 and 1, not {test_fraction!r}. Usual values: 0.1, 0.2.")
+        raise UsageError(f"test_fraction must lie between 0 and 1, not {shown(test_fraction)}. Usual values: 0.1, 0.2.")
 
 
 def divide(count: int, test_fraction: float, seed: int) -> tuple[Rows, Rows]:

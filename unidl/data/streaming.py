@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from unidl.backend import Batches, Chunk
+from unidl.data.numbers import computed, is_computed
 from unidl.data.trees import leaves, map_leaves
 from unidl.doctor.memory import memory
 
@@ -24,11 +25,16 @@ RESIDENT_SHARE = 0.5
 
 def is_streamed(data: Batches) -> bool:
     """Whether the rows are read as they are needed, and not handed to the framework whole: those of a memory-mapped
-    file, such as `numpy.load(path, mmap_mode="r")` gives, and those that would fill half of the free memory."""
+    file, such as `numpy.load(path, mmap_mode="r")` gives, and those that would fill half of the free memory. So are
+    arrays that were too large to get the type in which they are computed with."""
     arrays = [leaf for part in data.parts() for leaf in leaves(part)]
-    if any(_is_mapped(array) for array in arrays):
+    if any(is_mapped(array) or not is_computed(array) for array in arrays):
         return True
-    size_bytes = sum(array.nbytes for array in arrays)
+    return is_too_large(sum(array.nbytes for array in arrays))
+
+
+def is_too_large(size_bytes: int) -> bool:
+    """Whether so much would fill half of the memory that is free now."""
     if size_bytes < LARGE_BYTES:
         return False
     free_bytes = memory().available_bytes
@@ -60,13 +66,14 @@ def _read(chunk: Chunk, rows: int) -> Chunk:
         needed = np.resize(needed, max(rows, len(needed)))
 
     def take(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.take(array, needed, axis=0)
+        return computed(np.take(array, needed, axis=0))
 
     data = Batches(*(map_leaves(take, part) for part in chunk.data.parts()))
     return Chunk(data, np.arange(chunk.rows.size, dtype=np.int64).reshape(chunk.rows.shape), chunk.partial)
 
 
-def _is_mapped(array: Any) -> bool:
+def is_mapped(array: Any) -> bool:
+    """Whether the numbers lie in a memory-mapped file."""
     while array is not None:
         if isinstance(array, np.memmap | mmap.mmap):
             return True

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import regex
 
 from unidl.errors import DataError, UsageError
 
@@ -17,18 +17,28 @@ PADDING_WORD = "<pad>"
 UNKNOWN_WORD = "<unk>"
 """No token of a text: "<unk>" in a text is read as the three tokens "<", "unk" and ">"."""
 
-_TOKEN = re.compile(
-    r"[^\W\d_]+(?:['’][^\W\d_]+)*"  # a word, with the apostrophes inside it: don't
-    r"|\d+"
-    r"|[^\w\s]|_"  # one sign
+# What belongs to the character before it and is no character of its own: accents, vowel signs, joiners (WB4 of Unicode
+# Standard Annex 29, "Unicode Text Segmentation"). Python's own `re` counts none of them as part of a word.
+_ATTACHED = r"[\p{Word_Break=Extend}\p{Word_Break=Format}\p{Word_Break=ZWJ}]*"
+_LETTERS = rf"(?:[\p{{L}}\p{{Nl}}\p{{No}}]{_ATTACHED})+"
+_TOKEN = regex.compile(
+    rf"{_LETTERS}(?:['’״]{_LETTERS})*"  # a word, with the apostrophes inside it: don't
+    rf"|(?:\p{{Nd}}{_ATTACHED})+"
+    r"|(?![\s\x1c-\x1f])\X",  # one sign, of as many code points as it takes: an emoji with its colour
+    regex.VERSION1,
 )
 # An underscore joins names more often than it starts one: in the Python documentation 684 times to 37.
-_NO_SPACE_BEFORE = frozenset(".,;:!?)]}%…-_/")
-_NO_SPACE_AFTER = frozenset("([{-_/")
+_NO_SPACE_BEFORE = frozenset(".,;:!?)]}%…-_/।॥،؛؟。，、！？：；）］】》」』")
+_NO_SPACE_AFTER = frozenset("([{-_/（［【《「『¿¡")
 
 
 def tokenize(text: str) -> list[str]:
-    """Cut text into lower-case words, numbers and single signs; white space is dropped."""
+    """Cut text into lower-case words, numbers and single signs; white space is dropped.
+
+    Words end where letters do. The marks that belong to a letter stay with it, in every script, and so do the code
+    points that make one emoji. What is written without spaces between its words, such as Chinese, Japanese and Thai,
+    is not cut into words: cut it before with a program made for the language, and put spaces between them.
+    """
     # NFC makes one token of the two ways to write an accented letter; after lower(), which can take it apart.
     return _TOKEN.findall(unicodedata.normalize("NFC", text.lower()))
 
@@ -38,9 +48,13 @@ def spacing(previous: str, token: str) -> str:
 
     previous: "" at the start. The rules never fuse two tokens: `tokenize` reads back what `join` wrote.
     """
-    repeated_sign = token == previous and not token.isalnum()
-    if not previous or repeated_sign or token in _NO_SPACE_BEFORE or previous in _NO_SPACE_AFTER:
+    if not previous:
         return ""
+    repeated_sign = token == previous and not token[0].isalnum()
+    if repeated_sign or token in _NO_SPACE_BEFORE or previous in _NO_SPACE_AFTER:
+        written = previous + token
+        # Of other scripts some signs take in the next one, as two halves of a flag do.
+        return "" if written.isascii() or _TOKEN.findall(written) == [previous, token] else " "
     return " "
 
 

@@ -32,6 +32,17 @@ def named_leaves(tree: Tree, name: str) -> Iterator[tuple[str, Any]]:
         yield name, tree
 
 
+def stacking(tree: Tree, name: str) -> str:
+    """Return advice for a list of arrays of one shape, which somebody may have meant as one array; "" for others."""
+    shapes = {getattr(member, "shape", None) for member in tree} if isinstance(tree, (list, tuple)) else set()
+    if len(shapes) != 1 or len(tree) < 2 or None in shapes:
+        return ""
+    return (
+        f"{name} is a list of {len(tree):,} arrays of the shape {shapes.pop()}, each of which counts as an input or "
+        f"output of its own. If each is one sample, pass numpy.stack({name})."
+    )
+
+
 def leaves(tree: Tree) -> list[Any]:
     """Return the arrays of a nest, in the order in which they are written; a dict keeps its own order."""
     return [leaf for _, leaf in named_leaves(tree, "")]

@@ -39,14 +39,17 @@ class Base:
     weights_missing: bool = False
     """Whether its weights are yet to be drawn."""
     vocabulary: tuple[str, ...] = ()
+    value_range: tuple[float, float] | None = None
+    """What values the images have that it has learned on."""
 
 
 def from_model(model: keras.Model, precision: str | None) -> Base:
     """Use a model: one of ours is copied up to its head; any other one is taken and shared as it is."""
     record = record_of(model)
     if record.architecture is None:
-        return Base(model)
-    return replace(from_architecture(record.architecture, precision, model), vocabulary=record.vocabulary)
+        return Base(model, value_range=record.value_range)
+    base = from_architecture(record.architecture, precision, model)
+    return replace(base, vocabulary=record.vocabulary, value_range=record.value_range or base.value_range)
 
 
 def from_architecture(architecture: Architecture, precision: str | None, original: keras.Model | None = None) -> Base:
@@ -75,7 +78,8 @@ def from_architecture(architecture: Architecture, precision: str | None, origina
     features = model.get_layer(first_of_head).input
     argument = {"builder": architecture.builder, "arguments": arguments}
     _refuse_wide(features, architecture.builder)
-    return Base(keras.Model(model.input, features, name=model.name), argument)
+    value_range = record_of(model).value_range
+    return Base(keras.Model(model.input, features, name=model.name), argument, value_range=value_range)
 
 
 def unstored_head(architecture: Architecture) -> int:

@@ -26,6 +26,10 @@ class Record:
     architecture: Architecture | None = None
     class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    value_range: tuple[float, float] | None = None
+    """From where to where the values of its images go; None if nobody knows, or it takes no images."""
+    value_range_fixed: bool = False
+    """Whether the model was built for this range, as on a base that has learned, and takes no other one."""
 
 
 _records: WeakKeyDictionary[keras.Model, Record] = WeakKeyDictionary()

@@ -15,6 +15,8 @@ from unidl.models.features import frozen_features, pooled
 if TYPE_CHECKING:
     import keras
 
+IMAGE_RANGE = (0.0, 1.0)
+"""The values of the images of a named base, which the model brings to what the base expects."""
 POOLINGS = ("flatten", "average", "first")
 
 
@@ -114,7 +116,13 @@ def _transfer(
         skip = () if found.weights_missing else (frozen,)
         asked.values["base"] = found.argument
         finish(model, "transfer" if found.argument else None, asked.values, skip=skip)
-        records.note(model, vocabulary=found.vocabulary)
+        value_range = IMAGE_RANGE if found.application is not None else found.value_range
+        records.note(
+            model,
+            vocabulary=found.vocabulary,
+            value_range=value_range,
+            value_range_fixed=value_range is not None,
+        )
         return model
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ARCHITECTURE = "architecture.json"
 WIDEST_NUMBER = 8
 """Bytes of a weight: float64, from a model of before, becomes float32."""
+LARGEST_VALUE = 3.4028235e38
+"""float32's."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Description:
     frozen: tuple[str, ...]
     architecture: Architecture | None
     keras: dict[str, Any] | None
+    value_range: tuple[float, float] | None = None
 
 
 def describe(model: keras.Model) -> bytes:
@@ -54,6 +57,8 @@ def describe(model: keras.Model) -> bytes:
         "vocabulary": record.vocabulary,
         "frozen": _frozen(model),
     }
+    if record.value_range is not None:
+        description["value_range"] = record.value_range
     if record.architecture is not None:
         description["builder"] = record.architecture.builder
         description["arguments"] = dict(record.architecture.arguments)
@@ -70,12 +75,16 @@ def read_description(content: bytes, path: Path) -> Description:
         raise _damaged(path, str(error)) from error
     words = ("class_names", "vocabulary", "frozen")
     ours, strange = {*words, "builder", "arguments"}, {*words, "keras"}
-    if not isinstance(found, dict) or set(found) not in (ours, strange):
+    # Only a model of images has a range, and none that was saved before there was one.
+    if not isinstance(found, dict) or set(found) - {"value_range"} not in (ours, strange):
         keys = sorted(found) if isinstance(found, dict) else type(found).__name__
         raise _damaged(path, f"it has {keys}, not {sorted(ours)} or {sorted(strange)}")
     for name in words:
         if not isinstance(found[name], list) or not all(isinstance(word, str) for word in found[name]):
             raise _damaged(path, f"{name!r} is no list of words")
+    value_range = found.get("value_range", ())
+    if "value_range" in found and not _is_range(value_range):
+        raise _damaged(path, "'value_range' must be two finite numbers, the smaller one first")
     architecture = None
     if "builder" in found:
         if not isinstance(found["builder"], str) or not isinstance(found["arguments"], dict):
@@ -89,7 +98,15 @@ def read_description(content: bytes, path: Path) -> Description:
         frozen=tuple(found["frozen"]),
         architecture=architecture,
         keras=found.get("keras"),
+        value_range=tuple(value_range) or None,
     )
+
+
+def _is_range(value: Any) -> bool:
+    """Whether a value of JSON is two finite numbers, the smaller one first."""
+    if not isinstance(value, list) or len(value) != 2 or not all(type(end) in (int, float) for end in value):
+        return False
+    return all(abs(end) <= LARGEST_VALUE for end in value) and value[0] < value[1]
 
 
 def needs_building_to_measure(description: Description) -> bool:
@@ -133,6 +150,9 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
         why = str(error) if isinstance(error, ModelError) else first_line(error)
         raise SavedModelError(f"Cannot load {path}: {why}") from error
     note(model, class_names=description.class_names, vocabulary=description.vocabulary)
+    if description.value_range is not None:
+        on_a_base = description.architecture is not None and description.architecture.builder == "transfer"
+        note(model, value_range=description.value_range, value_range_fixed=on_a_base)
     return model
 
 

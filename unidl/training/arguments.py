@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.errors import UsageError
+from unidl.shortening import shown
 from unidl.training.checkpoint import Checkpoints, Saving
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def callbacks_in(callbacks: Any) -> list[keras.callbacks.Callback]:
     given: list[Any] = keras.tree.flatten(callbacks or ())
     for callback in given:
         if not isinstance(callback, keras.callbacks.Callback):
-            raise UsageError(f"Cannot use callbacks={callback!r}: each must be a keras.callbacks.Callback.")
+            raise UsageError(f"Cannot use callbacks={shown(callback)}: each must be a keras.callbacks.Callback.")
     return given
 
 
@@ -73,5 +74,5 @@ def whole(argument: str, value: Any, minimum: int | None = 1) -> int:
     except TypeError:
         number = None
     if number is None or (minimum is not None and number < minimum):
-        raise UsageError(f"Cannot use {argument}={value!r}: it must be {needed}.")
+        raise UsageError(f"Cannot use {argument}={shown(value)}: it must be {needed}.")
     return number

@@ -15,7 +15,9 @@ from unidl.backend import Device, TrainLoop, Trains, Tree
 from unidl.data.checks import check_fits
 from unidl.data.dataset import Split, as_split
 from unidl.data.fingerprint import fingerprint
+from unidl.data.numbers import computed
 from unidl.data.trees import map_leaves
+from unidl.data.whole_numbers import held_whole_numbers
 from unidl.errors import BackendError, ModelError
 from unidl.models.records import note
 from unidl.notices import notice, uncoloured
@@ -28,6 +30,7 @@ from unidl.training.frozen_front import FrozenFront
 from unidl.training.host_memory import keep_freed_memory
 from unidl.training.progress import Metrics, Progress, Style, make_progress
 from unidl.training.running_precision import precision_of
+from unidl.training.value_range import hold_range, learn_range
 
 if TYPE_CHECKING:
     import keras
@@ -144,6 +147,9 @@ class Trainer:
             told += stoppers(early_stopping, monitor="val_loss" if held_out is not None else "loss")
             if train.class_names or train.vocabulary:
                 note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
+            learn_range(self.model, train.x, "training data")
+            if held_out is not None:
+                hold_range(self.model, held_out.x, "validation data")
             self._tell_of_foreign_draws()
             self.settings = settings
             run = self._new_run(train, held_out, settings, told, reporter, saving)
@@ -158,6 +164,7 @@ class Trainer:
         batch_size = whole("batch_size", batch_size)
         with self._context():
             checked = self._fitting(data, "test data")
+            hold_range(self.model, checked.x, "test data")
             return evaluated(self._ready_loop(), checked, batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Tree:
@@ -165,6 +172,7 @@ class Trainer:
         batch_size = whole("batch_size", batch_size)
         with self._context():
             data = self._fitting(Split(as_split(x).x), "input", for_training=False)
+            hold_range(self.model, data.x, "input")
             return predicted(self._ready_loop(), data, batch_size)
 
     def save(self, path: str | Path) -> Path:
@@ -245,7 +253,7 @@ class Trainer:
         split = copy(as_split(data))
         check_fits(self.model, split, for_training=for_training, name=name)
         if not all(layer.built for layer in self.model._flatten_layers()):
-            row = map_leaves(lambda array: array[:1], split.x)
+            row = map_leaves(lambda array: computed(array[:1]), split.x)
             try:
                 self.model(row, training=False)
             except (ValueError, TypeError) as error:
@@ -254,7 +262,7 @@ class Trainer:
                     f"to make them failed: {uncoloured(str(error))}"
                 ) from error
             check_fits(self.model, split, for_training=for_training, name=name)
-        return split
+        return held_whole_numbers(self.model, split, name)
 
     def _tell_of_foreign_draws(self) -> None:
         from unidl.layers import foreign_draws

@@ -1,0 +1,90 @@
+"""Which of Keras's losses compares an output with its targets, and what targets that loss is defined for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Targets = Literal["classes", "one_hot", "probabilities", "counts", "signs", "numbers"]
+"""classes: one class number for each output. one_hot: a probability for each class. probabilities: numbers from 0 to
+1. counts: numbers from 0. signs: -1 and 1, or 0 and 1. numbers: any."""
+
+TARGETS: dict[str, Targets] = {
+    "sparse_categorical_crossentropy": "classes",
+    "categorical_generalized_cross_entropy": "classes",
+    "categorical_crossentropy": "one_hot",
+    "categorical_focal_crossentropy": "one_hot",
+    "categorical_hinge": "one_hot",
+    "binary_crossentropy": "probabilities",
+    "binary_focal_crossentropy": "probabilities",
+    "kl_divergence": "probabilities",
+    "dice": "probabilities",
+    "tversky": "probabilities",
+    "poisson": "counts",
+    "hinge": "signs",
+    "squared_hinge": "signs",
+    "mean_squared_error": "numbers",
+    "mean_absolute_error": "numbers",
+    "mean_absolute_percentage_error": "numbers",
+    "mean_squared_logarithmic_error": "numbers",  # Keras takes what is below 0 for 0, alike on every backend
+    "cosine_similarity": "numbers",
+    "huber": "numbers",
+    "log_cosh": "numbers",
+}
+"""By the name of Keras's function. Not here: circle and ctc, whose targets have a form of their own."""
+
+
+@dataclass(frozen=True)
+class KnownLoss:
+    """A loss of Keras's: its function's name, the arguments it was made with, and the targets it takes."""
+
+    name: str
+    options: Mapping[str, Any]
+    targets: Targets
+
+
+def known_loss(loss: Any, labels: np.ndarray, output: Any) -> KnownLoss | None:
+    """Return which of Keras's losses `loss` is; None for any other, whose targets nobody knows but its author.
+
+    loss: what `compile` was given for this output: a name, a function, an instance. output: the symbolic output that
+    it compares with `labels`, or None.
+    """
+    import keras
+
+    if isinstance(loss, str):
+        if loss.lower() in ("crossentropy", "ce"):
+            loss = _chosen_crossentropy(labels, output)
+        try:
+            loss = keras.losses.get(loss)
+        except ValueError:
+            return None  # Keras names the losses that it knows
+    options: Mapping[str, Any] = {}
+    if isinstance(loss, keras.losses.Loss):
+        if (type(loss).call, type(loss).__call__) != _plain_calls():
+            return None  # a class with a computation of its own
+        options = getattr(loss, "_fn_kwargs", {})
+        loss = getattr(loss, "fn", None)
+    name = getattr(loss, "__name__", "")
+    if name not in TARGETS or loss is not getattr(keras.losses, name, None):
+        return None
+    return KnownLoss(name, options, TARGETS[name])
+
+
+def _plain_calls() -> tuple[Any, Any]:
+    """The methods of a loss that does nothing but call its function."""
+    import keras
+
+    return keras.losses.MeanSquaredError.call, keras.losses.Loss.__call__
+
+
+def _chosen_crossentropy(labels: np.ndarray, output: Any) -> str:
+    """Return the loss that Keras takes for "crossentropy", by the shapes, as Keras does."""
+    shape = (None,) if output is None else tuple(output.shape)
+    if shape[-1] == 1:
+        return "binary_crossentropy"
+    is_sparse = output is None or labels.ndim < len(shape) or labels.shape[-1] == 1
+    return "sparse_categorical_crossentropy" if is_sparse else "categorical_crossentropy"
