@@ -203,6 +203,35 @@ def test_memory_is_taken_on_demand_unless_one_setting_says_otherwise():
     assert processes.python(code, **{variable: "mine"} if UNDER_TEST == "jax" else {variable: "false"}) != expected
 
 
+HIDDEN = """
+import importlib.metadata as metadata
+read = metadata.Distribution.from_name
+def from_name(name):
+    if name in {names}:
+        raise metadata.PackageNotFoundError(name)
+    return read(name)
+metadata.Distribution.from_name = from_name
+metadata.packages_distributions = lambda: {{}}
+"""
+"""A framework that came by a distribution of another name, as tensorflow-cpu, tf-nightly, or built from source."""
+
+
+def test_a_framework_may_come_by_a_distribution_of_any_name():
+    names = {*unidl.registry.adapters()[UNDER_TEST].distributions, "jaxlib", "keras", "scikit-learn", "numpy"}
+    code = HIDDEN.format(names=names)
+    code += "from unidl import Trainer, build_cnn, load_data, registry\n"
+    code += "digits = load_data('digits').test\n"
+    code += "trainer = Trainer(build_cnn((28, 28, 1), 10, filters=(2,)))\n"
+    code += "trainer.fit((digits.x[:8], digits.y[:8]), batch_size=8, progress='quiet')\n"
+    code += "print(registry.version(registry.adapters()[trainer.backend.name]), trainer.why_not_compiled)"
+    assert processes.python(code) == "unknown None"
+
+
+def test_the_version_of_a_distribution_of_another_name_is_found():
+    assert registry.version_of("pytest", ("a-distribution-that-is-not-there",)) == pytest.__version__
+    assert registry.version_of("no_such_module", ()) == "unknown"
+
+
 @pytest.fixture
 def stranger(tmp_path: Path) -> dict[str, str]:
     """A stranger's distribution, installed into a folder on the path; the environment that finds it."""

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 
 from unidl import keras_import
@@ -62,12 +63,20 @@ def version(adapter: Adapter) -> str | None:
     """Return the installed version of the adapter's framework, or None if it cannot be found."""
     if importlib.util.find_spec(adapter.module) is None:
         return None
-    for distribution in adapter.distributions:
+    return version_of(adapter.module, adapter.distributions)
+
+
+@cache
+def version_of(module: str, distributions: tuple[str, ...]) -> str:
+    """Return the version of a module that is installed, without importing it: that of the first of the distributions,
+    else of whichever brings the module, as tf-nightly brings tensorflow; "unknown" if none says that it does."""
+    for distribution in distributions:
         try:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-    return "unknown"
+    others = metadata.packages_distributions().get(module)  # reads the list of files of every distribution
+    return metadata.version(others[0]) if others else "unknown"
 
 
 def backends() -> list[BackendStatus]:
