@@ -29,9 +29,13 @@ def register(subparsers: options.Subparsers) -> None:
             unidl evaluate runs/cnn --backend torch --data path/to/folder""",
         run=run,
     )
-    parser.add_argument("run_directory", type=Path, metavar="DIR", help="what `unidl train` or Trainer.save wrote")
+    parser.add_argument(
+        "run_directory", type=options.path, metavar="DIR", help="what `unidl train` or Trainer.save wrote"
+    )
     options.add_trust(parser)
-    parser.add_argument("--data", metavar="NAME", help="other data, of whose rows the test part is used")
+    parser.add_argument(
+        "--data", type=options.name_or_path, metavar="NAME", help="other data, of whose rows the test part is used"
+    )
     options.add_backend(parser)
     options.add_device(parser)
     options.add_precision(parser)

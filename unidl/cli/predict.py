@@ -24,9 +24,11 @@ def register(subparsers: options.Subparsers) -> None:
             unidl predict runs/cnn *.png --top 3 --json""",
         run=run,
     )
-    parser.add_argument("run_directory", type=Path, metavar="DIR", help="what `unidl train` or Trainer.save wrote")
+    parser.add_argument(
+        "run_directory", type=options.path, metavar="DIR", help="what `unidl train` or Trainer.save wrote"
+    )
     options.add_trust(parser)
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files; they are resized")
+    parser.add_argument("images", type=options.path, nargs="+", metavar="IMAGE", help="image files; they are resized")
     parser.add_argument("--top", type=positive_whole, default=1, metavar="K", help="how many classes (default: 1)")
     options.add_backend(parser)
     options.add_device(parser)

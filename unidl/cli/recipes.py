@@ -52,7 +52,7 @@ def configuration_of(arguments: argparse.Namespace) -> dict[str, Any]:
             "weights": _resolved(arguments.weights or "imagenet"),
             "precompute_frozen": bool(arguments.precompute_frozen),
         }
-    path = Path(configuration["data"]).expanduser()
+    path = Path(configuration["data"])
     if configuration["data"] not in NAMES and path.exists():
         configuration["data"] = str(path.resolve())  # `unidl evaluate` may run in another directory
     return configuration
@@ -60,5 +60,5 @@ def configuration_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _resolved(word: str) -> str:
     """A path that is found from any directory; a name as it is."""
-    path = Path(word).expanduser()
+    path = Path(word)
     return str(path.resolve()) if path.exists() else word

@@ -54,6 +54,7 @@ def register(subparsers: options.Subparsers) -> None:
     parser.add_argument("model", nargs="?", choices=tuple(RECIPES), help="which of the three models")
     parser.add_argument(
         "--data",
+        type=options.name_or_path,
         metavar="NAME",
         help="digits, python-docs, mnist, ...; a text, an .npz, a folder of class folders "
         "(default: digits; python-docs for lstm)",
@@ -92,12 +93,16 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     """On what base to transfer, and how."""
     parser.add_argument(
         "--base",
+        type=options.name_or_path,
         metavar="NAME",
         help="transfer: a saved run, a .keras file, or a name of keras.applications (default: VGG16)",
     )
     options.add_trust(parser)
     parser.add_argument(
-        "--weights", metavar="NAME", help="transfer, of a named base: a file, or none (default: imagenet)"
+        "--weights",
+        type=options.name_or_path,
+        metavar="NAME",
+        help="transfer, of a named base: a file, or none (default: imagenet)",
     )
     parser.add_argument(
         "--precompute-frozen",
@@ -110,7 +115,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     """Where to keep what, and with what to go on."""
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the run is kept (default: runs/MODEL)")
+    parser.add_argument("--out", type=options.path, metavar="DIR", help="where the run is kept (default: runs/MODEL)")
     parser.add_argument(
         "--save-every-steps",
         type=positive_whole,
@@ -119,7 +124,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--resume",
-        type=Path,
+        type=options.path,
         metavar="DIR",
         help="go on with a run from its newest checkpoint, as it was begun, on this backend or another",
     )
@@ -164,6 +169,10 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 def checkpoint_folder(run: Path) -> Path:
     """Where the checkpoints of a run are: beside its directory, which appears only when the run is whole."""
+    if run.name in ("", ".."):  # such as "."
+        run = run.resolve()
+    if not run.name:
+        raise UsageError(f"Cannot keep a run in {run}: it is no place for one. Choose a directory of its own.")
     return run.with_name(f"{run.name}.checkpoints")
 
 

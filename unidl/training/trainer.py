@@ -19,6 +19,7 @@ from unidl.data.trees import map_leaves
 from unidl.errors import BackendError, ModelError
 from unidl.models.records import note
 from unidl.notices import notice, uncoloured
+from unidl.paths import as_path
 from unidl.training.arguments import callbacks_in, first_epoch, saving_in, stoppers, whole
 from unidl.training.checkpoint import KEEP, Saving
 from unidl.training.compiling import ensure_compiled, require_trainable, same, signature
@@ -174,7 +175,7 @@ class Trainer:
         """
         from unidl.training.run_directory import save_run
 
-        return save_run(self, Path(path))
+        return save_run(self, as_path(path))
 
     def describe(self) -> dict[str, Any]:
         """Return what somebody needs to know to repeat this training, as JSON values."""
