@@ -45,11 +45,11 @@ def register(subparsers: options.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and write the words as they come."""
-    from unidl import load_model
+    from unidl.cli.own_model import load_run
     from unidl.generation import stream_text
     from unidl.models.records import record_of
 
-    model = load_model(arguments.run_directory, trust=arguments.trust)
+    model = load_run(arguments.run_directory, trust=arguments.trust)
     if record_of(model).architecture is None:
         model.compile()  # a stranger's loss is not saved, and to predict none is needed
     pieces = stream_text(

@@ -39,11 +39,12 @@ def register(subparsers: options.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, predict, print one line an image."""
-    from unidl import Trainer, load_model
+    from unidl import Trainer
+    from unidl.cli.own_model import load_run
     from unidl.data.images import load_images
     from unidl.models.records import record_of
 
-    model = load_model(arguments.run_directory, trust=arguments.trust)
+    model = load_run(arguments.run_directory, trust=arguments.trust)
     height, width, channels = _image_shape(model, arguments.run_directory)
     images = load_images(arguments.images, image_size=(height, width), channels=channels)
     if record_of(model).architecture is None:
