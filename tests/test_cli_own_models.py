@@ -129,6 +129,31 @@ def test_a_model_keeps_its_own_loss_optimizer_and_metrics_and_is_found_again(mod
     assert "there is no file" in unidl("train", "--resume", "runs/mine").err
 
 
+def test_a_run_is_kept_and_lengthened_in_the_folder_one_stands_in(models, monkeypatch):
+    """The cosine is made longer as well: at the end of the old one the learning rate is 0."""
+    (models / "here").mkdir()
+    monkeypatch.chdir(models / "here")
+    monkeypatch.setenv("HOME", str(models))
+    options = "--data=~/numbers.npz --batch-size 16 --schedule cosine --save-every-steps 2"
+    train(f"~/mine.py:build {options} --epochs 1 --out .")
+    before = (models / "here" / "weights.safetensors").read_bytes()
+    answer = train("--resume . --epochs 2")
+    assert "the cosine of the learning rate now ends after 2 epochs instead of 1" in answer.err
+    assert len((models / "here" / "history.csv").read_text().splitlines()) == 3
+    assert (models / "here" / "weights.safetensors").read_bytes() != before
+    assert unidl("evaluate", ".", "--trust").code == 0
+    assert {path.name for path in models.iterdir()} >= {"here", "here.checkpoints"}
+    assert not (models / "here" / "~").exists()
+
+
+def test_a_run_that_stopped_early_is_not_lengthened(models):
+    options = "--learning-rate 1e-30 --early-stopping 1 --save-every-steps 50"
+    train(f"mine.py:build --data numbers.npz --epochs 9 {options}")
+    answer = unidl("train", "--resume", "runs/mine", "--epochs", "20")
+    assert answer.code == 2
+    assert "it has stopped early after epoch 2" in answer.err
+
+
 def test_options_change_the_optimizer_that_the_model_has(models, monkeypatch):
     import keras
 
@@ -201,10 +226,10 @@ MISTAKES = {
     "no such model": ("cnnn --data numbers.npz", 2, "'cnnn' is neither one of cnn, lstm, transfer"),
     "an argument nobody knows": ("mine.py:demanding --data numbers.npz", 2, "it needs the argument 'width'"),
     "no keras.Model": ("mine.py:nothing --data numbers.npz", 7, "it returned a NoneType, not a keras.Model"),
-    "no classes to ask for": ("mine.py:classes --data numbers.npz", 6, "'numbers' has no labels for a classifier"),
-    "no loss": ("mine.py:uncompiled --data numbers.npz", 7, "'numbers' has no classes, from which its loss"),
+    "no classes to ask for": ("mine.py:classes --data numbers.npz", 6, "'numbers.npz' has no labels for a classifier"),
+    "no loss": ("mine.py:uncompiled --data numbers.npz", 7, "'numbers.npz' has no classes, from which its loss"),
     "too few outputs": ("mine.py:narrow --data {arrays}", 7, "has 2 outputs for the 3 classes of"),
-    "no text": ("mine.py:of_words --data numbers.npz", 6, "it needs vocabulary_size, and 'numbers' is arrays"),
+    "no text": ("mine.py:of_words --data numbers.npz", 6, "it needs vocabulary_size, and 'numbers.npz' is arrays"),
     "dropout for it": ("mine.py:build --data numbers.npz --dropout 0.2", 2, "Cannot use --dropout with"),
     "a schedule on a schedule": (
         "mine.py:scheduled --data numbers.npz --schedule constant",

@@ -74,6 +74,7 @@ def _own(arguments: argparse.Namespace) -> dict[str, Any]:
     function = model_function(arguments.model)
     if function is None:
         return found | {"model": _resolved(arguments.model)}
+    function.require_there()
     return found | {"model": f"{function.file.resolve()}:{function.name}", "model_sha256": function.sha256()}
 
 
