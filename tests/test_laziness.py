@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import processes
 import pytest
 
 from unidl.cli import main as cli
@@ -41,6 +42,36 @@ def test_a_heavy_import_is_noticed():
 
 def test_import_unidl_is_light():
     assert not imported_by("import unidl") & {*HEAVY, "numpy"}
+
+
+def test_import_unidl_reads_no_entry_points():
+    # Those of every distribution in the environment take longer than all the rest of the import.
+    expensive = ("importlib.metadata", "unidl.registry", "unidl.backend")
+    code = f"import sys, unidl; print([name for name in {expensive} if name in sys.modules])"
+    assert processes.python(code, UNIDL_BACKEND="jax") == "[]"
+
+
+MODULES = (
+    *("backend", "data", "devices", "errors", "generation", "kernels", "layers", "models", "precision", "random"),
+    *("registry", "saving", "testing", "training"),
+)
+
+
+def test_every_public_module_is_an_attribute():
+    code = f"import unidl; assert {{*{MODULES}}} < {{*dir(unidl)}}; "
+    code += f"print(*(getattr(unidl, name).__name__ for name in {MODULES}))"
+    assert processes.python(code).split() == [f"unidl.{name}" for name in MODULES]
+
+
+def test_layers_are_reached_through_unidl():
+    assert processes.python("import unidl; print(unidl.layers.Dropout(0.5, seed=1).rate)") == "0.5"
+
+
+def test_type_checkers_see_the_same_modules():
+    source = (ROOT / "unidl" / "__init__.py").read_text(encoding="utf-8")
+    tree = ast.walk(ast.parse(source))
+    found = [node for node in tree if isinstance(node, ast.ImportFrom) and node.module == "unidl"]
+    assert {alias.name for node in found for alias in node.names} == set(MODULES)
 
 
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)

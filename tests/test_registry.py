@@ -113,6 +113,84 @@ def test_keras_imported_first_is_respected():
     assert processes.python(code, **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST}) == UNDER_TEST
 
 
+KERAS_RUNS_ON = "import keras; print(keras.backend.backend())"
+CHOSEN = "from unidl import registry; registry.current(); print(registry.choice()[0].name, keras.backend.backend())"
+OTHER = "torch" if UNDER_TEST != "torch" else "jax"
+SEEMS_INSTALLED = (
+    "import importlib.util; find = importlib.util.find_spec\n"
+    f"importlib.util.find_spec = lambda name, *a: find('json' if name == '{OTHER}' else name, *a)\n"
+)
+"""The framework that is not under test need not be there for its messages."""
+
+
+@pytest.mark.parametrize("variables", [{"UNIDL_BACKEND": UNDER_TEST}, {"KERAS_BACKEND": UNDER_TEST}], ids=str)
+def test_keras_imported_after_unidl_runs_on_what_was_chosen(variables):
+    code = f"import sys; from unidl import build_cnn; assert 'keras' not in sys.modules; import keras; {CHOSEN}"
+    assert processes.python(code, **NOTHING_CHOSEN | variables) == f"{UNDER_TEST} {UNDER_TEST}"
+
+
+def test_keras_imported_after_unidl_hears_of_the_last_word():
+    code = (
+        f"import os, unidl; unidl.use('{UNDER_TEST}'); os.environ['UNIDL_BACKEND'] = '{OTHER}'; import keras; {CHOSEN}"
+    )
+    heard = processes.python(code, UNIDL_BACKEND=OTHER, KERAS_BACKEND=OTHER, UNIDL_DEVICE=None)
+    assert heard == f"{UNDER_TEST} {UNDER_TEST}"
+
+
+def test_unidl_backend_goes_before_keras_backend_when_keras_is_imported():
+    assert (
+        processes.python(f"import unidl; {KERAS_RUNS_ON}", UNIDL_BACKEND=UNDER_TEST, KERAS_BACKEND=OTHER) == UNDER_TEST
+    )
+
+
+def test_keras_imported_after_unidl_runs_on_the_first_installed_when_nobody_chose():
+    code = (
+        "import logging; logging.basicConfig(level='INFO', format='%(message)s', force=True); import unidl, keras\n"
+        "print(keras.backend.backend()); unidl.registry.current()"
+    )
+    done = processes.run(sys.executable, "-c", code, **NOTHING_CHOSEN)
+    [first, *_] = [row.name for row in unidl.backends() if row.installed]
+    assert done.stdout.strip() == first
+    assert "(the first one installed; UNIDL_BACKEND chooses another)" in done.stderr
+
+
+def test_a_choice_that_cannot_be_followed_leaves_keras_alone_and_is_an_error_later():
+    code = (
+        f"import unidl; {KERAS_RUNS_ON}\n"
+        "try:\n    unidl.build_cnn()\nexcept unidl.errors.BackendError as error:\n    print(error)"
+    )
+    lines = processes.python(code, UNIDL_BACKEND="pytorch", KERAS_BACKEND=UNDER_TEST).splitlines()
+    assert lines[0] == UNDER_TEST
+    assert lines[1].startswith("Unknown backend 'pytorch' (from UNIDL_BACKEND).")
+
+
+def test_keras_imported_before_unidl_on_another_backend_names_the_order_and_the_variable():
+    code = SEEMS_INSTALLED + "import keras\nimport unidl\n{setting}\n"
+    code += "try:\n    unidl.{call}\nexcept unidl.UnidlError as error:\n    print(error)"
+    for call, variables in (("build_cnn()", {"UNIDL_BACKEND": OTHER}), (f"use('{OTHER}')", {})):
+        said = processes.python(
+            code.format(setting="pass", call=call), **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST} | variables
+        )
+        assert f"Cannot use backend '{OTHER}': Keras already runs on '{UNDER_TEST}'" in said
+        assert f"Keras was imported before unidl, and took '{UNDER_TEST}' from KERAS_BACKEND." in said
+        assert f"Start with KERAS_BACKEND={OTHER}, or have `import unidl` come before `import keras`" in said
+    said = processes.python(
+        code.format(setting="import os; del os.environ['KERAS_BACKEND']", call="build_cnn()"),
+        **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST, "UNIDL_BACKEND": OTHER},
+    )
+    assert f"took '{UNDER_TEST}' from its default, or what ~/.keras/keras.json says" in said
+
+
+@pytest.mark.parametrize("imports", ["unidl, keras", "keras, unidl"])
+def test_whichever_comes_first_the_framework_finds_its_variables_set(imports):
+    variables = dict(unidl.registry.adapters()[UNDER_TEST].environment)
+    variables |= unidl.registry.adapters()[UNDER_TEST].memory_on_demand
+    code = f"import os, {imports}; print({{name: os.environ.get(name) for name in {list(variables)}}})"
+    unset = dict.fromkeys(variables)
+    heard = processes.python(code, **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST} | unset)
+    assert heard == str(variables)
+
+
 def test_memory_is_taken_on_demand_unless_one_setting_says_otherwise():
     variables = {"jax": "XLA_PYTHON_CLIENT_PREALLOCATE", "tensorflow": "TF_FORCE_GPU_ALLOW_GROWTH"}
     if UNDER_TEST not in variables:
@@ -123,6 +201,35 @@ def test_memory_is_taken_on_demand_unless_one_setting_says_otherwise():
     assert processes.python(code, **{variable: None}) == expected
     assert processes.python(code, UNIDL_PREALLOCATE="1", **{variable: None}) == "None"
     assert processes.python(code, **{variable: "mine"} if UNDER_TEST == "jax" else {variable: "false"}) != expected
+
+
+HIDDEN = """
+import importlib.metadata as metadata
+read = metadata.Distribution.from_name
+def from_name(name):
+    if name in {names}:
+        raise metadata.PackageNotFoundError(name)
+    return read(name)
+metadata.Distribution.from_name = from_name
+metadata.packages_distributions = lambda: {{}}
+"""
+"""A framework that came by a distribution of another name, as tensorflow-cpu, tf-nightly, or built from source."""
+
+
+def test_a_framework_may_come_by_a_distribution_of_any_name():
+    names = {*unidl.registry.adapters()[UNDER_TEST].distributions, "jaxlib", "keras", "scikit-learn", "numpy"}
+    code = HIDDEN.format(names=names)
+    code += "from unidl import Trainer, build_cnn, load_data, registry\n"
+    code += "digits = load_data('digits').test\n"
+    code += "trainer = Trainer(build_cnn((28, 28, 1), 10, filters=(2,)))\n"
+    code += "trainer.fit((digits.x[:8], digits.y[:8]), batch_size=8, progress='quiet')\n"
+    code += "print(registry.version(registry.adapters()[trainer.backend.name]), trainer.why_not_compiled)"
+    assert processes.python(code) == "unknown None"
+
+
+def test_the_version_of_a_distribution_of_another_name_is_found():
+    assert registry.version_of("pytest", ("a-distribution-that-is-not-there",)) == pytest.__version__
+    assert registry.version_of("no_such_module", ()) == "unknown"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """unidl: write a model and its training once; run it on JAX, PyTorch or TensorFlow.
 
-Importing this package imports neither Keras nor a framework: the first call that needs one decides which.
+Importing this package imports neither Keras nor a framework: the first call that needs one decides which, and so does
+`import keras` after it.
 """
 
 from __future__ import annotations
@@ -8,9 +9,27 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from unidl.keras_import import listen
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from unidl import (  # noqa: F401 - attributes of this module, as `__getattr__` gives them
+        backend,
+        data,
+        devices,
+        errors,
+        generation,
+        kernels,
+        layers,
+        models,
+        precision,
+        random,
+        registry,
+        saving,
+        testing,
+        training,
+    )
     from unidl.data import Dataset, Split, load_data
     from unidl.errors import UnidlError
     from unidl.generation import generate_text
@@ -37,6 +56,14 @@ _HOME = {
     "use": "unidl.registry",
 }
 
+_MODULES = frozenset(
+    (
+        *("backend", "data", "devices", "errors", "generation", "kernels", "layers", "models", "precision", "random"),
+        *("registry", "saving", "testing", "training"),
+    )
+)
+"""Imported when somebody first writes `unidl.layers` and the like. `from unidl import *` leaves them out."""
+
 __all__ = [
     "Dataset",
     "Split",
@@ -57,6 +84,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"unidl.{name}")  # which makes it an attribute
     if name not in _HOME:
         raise AttributeError(f"module 'unidl' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)
@@ -65,4 +94,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})
+
+
+listen()

@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import metadata
 from typing import Any
 
 from unidl import registry
@@ -41,7 +40,7 @@ def environment(backends: Sequence[str]) -> dict[str, Any]:
         "gpus": [asdict(gpu) for gpu in gpus().found],
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        "versions": {name: _version(name) for name in ("keras", "numpy")},
+        "versions": {name: registry.version_of(name, (name,)) for name in ("keras", "numpy")},
         "frameworks": {name: registry.version(known[name]) for name in backends},
     }
 
@@ -55,10 +54,3 @@ def machine(values: dict[str, Any]) -> str:
     parts += [f"{name} {version}" for name, version in values["frameworks"].items()]
     parts += [f"{name} {version}" for name, version in values["versions"].items()]
     return ", ".join(parts)
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

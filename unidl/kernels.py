@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from importlib import metadata
 from typing import Any
 
 import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
@@ -29,7 +29,7 @@ class Replacements:
 
     entries: (owner, name, value): the module or class, its attribute, and what stands there meanwhile. keras: how
     the versions of Keras begin whose functions these are. disagreement: compares the kernels, in use inside what it is
-    given, with Keras's own, and says what differs. checked: distributions and their versions for which the test suite
+    given, with Keras's own, and says what differs. checked: modules and their versions for which the test suite
     does that, so that no process needs to.
     """
 
@@ -54,7 +54,7 @@ class Replacements:
         """Why Keras keeps its own functions; None if it does not."""
         if not keras.__version__.startswith(self._keras):
             return f"they stand in for functions of Keras {self._keras}x, and this is {keras.__version__}"
-        if self._checked and all(metadata.version(name) == version for name, version in self._checked.items()):
+        if self._checked and all(_version(name) == version for name, version in self._checked.items()):
             return None
         try:
             with noticing(True):
@@ -83,6 +83,11 @@ class Replacements:
                 if self._users == 0:
                     for (owner, name, _), original in zip(self.entries, self._originals, strict=True):
                         setattr(owner, name, original)
+
+
+def _version(module: str) -> str | None:
+    """What a module that is imported says: which distribution brought it has many answers, as tensorflow-cpu is one."""
+    return getattr(sys.modules.get(module), "__version__", None)
 
 
 def normalizes_plainly(layer: Any, inputs: Any, training: Any, mask: Any) -> bool:

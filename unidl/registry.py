@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 
+from unidl import keras_import
 from unidl.backend import Adapter, Backend
-from unidl.errors import BackendError, UsageError
+from unidl.errors import BackendError, UnidlError, UsageError
 from unidl.notices import notice
 
 GROUP = "unidl.backends"
@@ -42,6 +44,8 @@ class _Selection:
     model: str | None = None
     adapter: Adapter | None = None
     backend: Backend | None = None
+    told: tuple[Adapter, str] | None = None
+    """What Keras was told when it was imported, and why that."""
 
 
 _selection = _Selection()
@@ -59,12 +63,20 @@ def version(adapter: Adapter) -> str | None:
     """Return the installed version of the adapter's framework, or None if it cannot be found."""
     if importlib.util.find_spec(adapter.module) is None:
         return None
-    for distribution in adapter.distributions:
+    return version_of(adapter.module, adapter.distributions)
+
+
+@cache
+def version_of(module: str, distributions: tuple[str, ...]) -> str:
+    """Return the version of a module that is installed, without importing it: that of the first of the distributions,
+    else of whichever brings the module, as tf-nightly brings tensorflow; "unknown" if none says that it does."""
+    for distribution in distributions:
         try:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-    return "unknown"
+    others = metadata.packages_distributions().get(module)  # reads the list of files of every distribution
+    return metadata.version(others[0]) if others else "unknown"
 
 
 def backends() -> list[BackendStatus]:
@@ -138,10 +150,10 @@ def choice() -> tuple[Adapter, str]:
     ):
         if name:
             return _named(name, source)
-    for source, name in (
-        ("Keras, already imported,", _keras_backend()),
-        ("KERAS_BACKEND", os.environ.get("KERAS_BACKEND")),
-    ):
+    running, variable = _keras_backend(), os.environ.get("KERAS_BACKEND")
+    if _selection.told is not None and _selection.told[0].keras_backend == (running or variable):
+        return _selection.told
+    for source, name in (("Keras, already imported,", running), ("KERAS_BACKEND", variable)):
         if name:
             for adapter in adapters().values():
                 if adapter.keras_backend == name:
@@ -161,7 +173,7 @@ def current() -> Backend:
         return _selection.backend
     adapter, reason = choice()
     _require_usable(adapter)
-    _set_environment(adapter)
+    _set_environment(adapter, reason)
     notice(f"backend {adapter.name} {version(adapter)} ({reason})")
     try:
         backend = adapter.load()
@@ -172,6 +184,19 @@ def current() -> Backend:
         ) from error
     _selection.adapter, _selection.backend = adapter, backend
     return backend
+
+
+def prepare_keras() -> None:
+    """Set what Keras and its framework read when they are imported, for the backend that `choice` returns.
+
+    If there is none, or it cannot be used, nothing is set: the first call that needs a backend says why.
+    """
+    try:
+        adapter, reason = choice()
+        _require_usable(adapter)
+    except UnidlError:
+        return
+    _set_environment(adapter, reason)
 
 
 def _scan() -> tuple[dict[str, Adapter], dict[str, str]]:
@@ -233,9 +258,17 @@ def _nothing_installed() -> BackendError:
 
 
 def _conflict(wanted: str, running: str) -> str:
+    found = f"Cannot use backend '{wanted}': Keras already runs on '{running}' in this process.\n"
+    if not keras_import.CAME_FIRST:
+        return f"{found}Call unidl.use('{wanted}') before anything imports keras, or start with UNIDL_BACKEND={wanted}."
+    by_variable = os.environ.get("KERAS_BACKEND") == running
+    source = "KERAS_BACKEND" if by_variable else "its default, or what ~/.keras/keras.json says"
+    known = adapters().get(wanted)
+    keras_backend = wanted if known is None else known.keras_backend
     return (
-        f"Cannot use backend '{wanted}': Keras already runs on '{running}' in this process.\n"
-        f"Call unidl.use('{wanted}') before anything imports keras, or start with UNIDL_BACKEND={wanted}."
+        f"{found}Keras was imported before unidl, and took '{running}' from {source}. Start with "
+        f"KERAS_BACKEND={keras_backend}, or have `import unidl` come before `import keras`, and unidl.use before that "
+        "too. A linter that sorts imports leaves `import unidl  # isort: skip` in the first line."
     )
 
 
@@ -247,8 +280,9 @@ def _keras_backend() -> str | None:
     return str(keras.config.backend())
 
 
-def _set_environment(adapter: Adapter) -> None:
+def _set_environment(adapter: Adapter, reason: str) -> None:
     """Set what the framework reads when it is imported. A variable that the user has set stays."""
+    _selection.told = adapter, reason
     os.environ["KERAS_BACKEND"] = adapter.keras_backend
     wanted = dict(adapter.environment)
     if os.environ.get("UNIDL_PREALLOCATE", "0") in ("", "0"):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unidl.errors import ModelError, UsageError
+from unidl.errors import UsageError
+from unidl.model_function import model_function
 
 if TYPE_CHECKING:
     import keras
@@ -35,20 +34,17 @@ class Subject:
     @property
     def is_saved(self) -> bool:
         """Whether its weights are those of a run."""
-        return self.name not in BUILDERS and _function(self.name) is None
+        return self.name not in BUILDERS and model_function(self.name) is None
 
     def require_there(self) -> None:
         """Raise `UsageError` if nothing can be built, as far as that can be known without a framework."""
-        function = _function(self.name)
+        function = model_function(self.name)
         path = Path(self.name)
-        if self.name in BUILDERS or (
-            function is None and (path.is_dir() or (path.suffix == ".keras" and path.is_file()))
-        ):
-            return
-        if function is not None and function[0].is_file():
-            return
         if function is not None:
-            raise UsageError(f"Cannot verify {self.name!r}: there is no file {function[0]}.")
+            function.require_there()
+            return
+        if self.name in BUILDERS or path.is_dir() or (path.suffix == ".keras" and path.is_file()):
+            return
         raise UsageError(
             f"Cannot verify {self.name!r}: it is neither a model to build ({', '.join(BUILDERS)}), nor the directory "
             "of a saved run, nor a function such as model.py:build."
@@ -56,10 +52,10 @@ class Subject:
 
     def build(self) -> keras.Model:
         """Build it on the backend in use. The precision is that of UNIDL_PRECISION, also for a saved run."""
-        function = _function(self.name)
+        function = model_function(self.name)
         if self.name in BUILDERS:
             return self._built()
-        return _called(*function, self.arguments) if function is not None else self._loaded()
+        return self._loaded() if function is None else function.build(self.arguments)
 
     def _built(self) -> keras.Model:
         from unidl import build_cnn, build_lstm, build_transfer
@@ -80,30 +76,3 @@ class Subject:
         from unidl.saving.saved import load_model
 
         return load_model(self.name, trust=self.trust)
-
-
-def _function(name: str) -> tuple[Path, str] | None:
-    """The file and the function of "model.py:build"."""
-    file, colon, function = name.rpartition(":")
-    return (Path(file), function) if colon and file.endswith(".py") and function.isidentifier() else None
-
-
-def _called(file: Path, name: str, arguments: Mapping[str, Any]) -> keras.Model:
-    import keras
-
-    specification = importlib.util.spec_from_file_location(f"unidl_verified_{file.stem}", file)
-    if specification is None or specification.loader is None:
-        raise ModelError(f"Cannot verify {file}:{name}: Python cannot import {file}.")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    folder = str(file.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # as for a script, for good: this process is there for nothing else
-    specification.loader.exec_module(module)
-    function: Callable[..., Any] | None = getattr(module, name, None)
-    if not callable(function):
-        raise ModelError(f"Cannot verify {file}:{name}: {file} has no function {name!r}.")
-    model = function(**arguments)
-    if not isinstance(model, keras.Model):
-        raise ModelError(f"Cannot verify {file}:{name}: it returned a {type(model).__name__}, not a keras.Model.")
-    return model

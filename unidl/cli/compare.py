@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidl.cli import options
@@ -44,13 +43,13 @@ def register(subparsers: options.Subparsers) -> None:
         "--rows", type=positive_whole, metavar="NUMBER", help="rows of an epoch (default: what suits each model)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="write results.json, report.md and chart.png there as well"
+        "--out", type=options.path, metavar="FOLDER", help="write results.json, report.md and chart.png there as well"
     )
     parser.add_argument(
         "--from",
         dest="files",
         nargs="+",
-        type=Path,
+        type=options.path,
         metavar="FILE",
         help="draw results.json of earlier comparisons again, several in one report, without measuring",
     )

@@ -29,9 +29,13 @@ def register(subparsers: options.Subparsers) -> None:
             unidl evaluate runs/cnn --backend torch --data path/to/folder""",
         run=run,
     )
-    parser.add_argument("run_directory", type=Path, metavar="DIR", help="what `unidl train` or Trainer.save wrote")
+    parser.add_argument(
+        "run_directory", type=options.path, metavar="DIR", help="what `unidl train` or Trainer.save wrote"
+    )
     options.add_trust(parser)
-    parser.add_argument("--data", metavar="NAME", help="other data, of whose rows the test part is used")
+    parser.add_argument(
+        "--data", type=options.name_or_path, metavar="NAME", help="other data, of whose rows the test part is used"
+    )
     options.add_backend(parser)
     options.add_device(parser)
     options.add_precision(parser)
@@ -41,10 +45,14 @@ def register(subparsers: options.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, evaluate, print."""
-    from unidl import Trainer, load_model
+    from unidl import Trainer
+    from unidl.cli.own_model import as_classifier, load_run
+    from unidl.models.records import record_of
 
-    model = load_model(arguments.run_directory, trust=arguments.trust)
+    model = load_run(arguments.run_directory, trust=arguments.trust, compiled=True)
     data = _data(model, arguments)
+    if record_of(model).architecture is None and not model.compiled:
+        model.compile(**as_classifier(model, data))
     results = test_results(Trainer(model), data.test)
     if arguments.json:
         print(json.dumps({"data": data.name, "rows": len(data.test), **results}))
@@ -101,10 +109,10 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
 
 def _form(model: keras.Model, vocabulary: tuple[str, ...]) -> dict[str, Any]:
     """What `load_data` needs to bring data into the form that `model` takes."""
-    shape = model.input_shape
+    shape = getattr(model, "input_shape", None)
     if vocabulary:
         # Counted anew, the words of another text would get other numbers.
-        return {"vocabulary": vocabulary, "sequence_length": shape[1]}
+        return {"vocabulary": vocabulary, "sequence_length": shape[1] if isinstance(shape, tuple) else None}
     if isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
         return {"image_size": shape[1:3], "channels": shape[3]}
     return {}
@@ -120,13 +128,10 @@ def _list(names: tuple[str, ...], most: int = 5) -> str:
 
 
 def _trained_on(run_directory: Path) -> str:
+    from unidl.cli.own_model import configuration_of_run
     from unidl.errors import UsageError
-    from unidl.saving.directories import location
-    from unidl.training.run_directory import RUN, read_run
 
-    name = None
-    if not run_directory.is_file() and (location(run_directory) / RUN).is_file():
-        name = read_run(run_directory)["configuration"].get("data")
+    name = configuration_of_run(run_directory).get("data")
     if not isinstance(name, str):
         raise UsageError(f"{run_directory} does not say what data it was trained on. Pass --data.")
     return name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from unidl.cli import options
 from unidl.cli.numbers import number_from_zero, positive_whole, share, whole
@@ -20,7 +19,9 @@ def register(subparsers: options.Subparsers) -> None:
         example='unidl generate runs/text --prompt "the value of" --words 60 --temperature 0.8 --top-k 40',
         run=run,
     )
-    parser.add_argument("run_directory", type=Path, metavar="DIR", help="what `unidl train` or Trainer.save wrote")
+    parser.add_argument(
+        "run_directory", type=options.path, metavar="DIR", help="what `unidl train` or Trainer.save wrote"
+    )
     options.add_trust(parser)
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="the words to go on from")
     parser.add_argument("--words", type=whole, default=50, metavar="N", help="words to write (default: 50)")
@@ -44,11 +45,11 @@ def register(subparsers: options.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and write the words as they come."""
-    from unidl import load_model
+    from unidl.cli.own_model import load_run
     from unidl.generation import stream_text
     from unidl.models.records import record_of
 
-    model = load_model(arguments.run_directory, trust=arguments.trust)
+    model = load_run(arguments.run_directory, trust=arguments.trust)
     if record_of(model).architecture is None:
         model.compile()  # a stranger's loss is not saved, and to predict none is needed
     pieces = stream_text(

@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unidl.cli.own_model import own_model_and_data
+from unidl.cli.recipes import RECIPES
 from unidl.errors import DataError, ModelError, UsageError
+from unidl.model_function import model_function
 
 if TYPE_CHECKING:
     import keras
@@ -25,27 +28,37 @@ ONLY_FOR = {
     "weights": ("transfer",),
     "precompute_frozen": ("transfer",),
     "image_size": ("cnn", "transfer"),
+    "dropout": ("cnn", "lstm", "transfer"),
 }
 """The options that mean something for some models only."""
+
+FOR_OWN = ("precompute_frozen", "image_size")
+"""Those of them that mean something for a model of somebody's own."""
 
 
 def refuse_idle_options(arguments: argparse.Namespace) -> None:
     """Raise `UsageError` for an option that would do nothing."""
     for name, models in ONLY_FOR.items():
-        if getattr(arguments, name) not in (None, False) and arguments.model not in models:
+        own = arguments.model not in RECIPES
+        if own and (name in FOR_OWN or (name == "trust" and model_function(arguments.model) is None)):
+            continue
+        if getattr(arguments, name) not in (None, False, 0.0) and arguments.model not in models:
             raise UsageError(
                 f"Cannot use --{name.replace('_', '-')} with `unidl train {arguments.model}`: it is for "
                 f"{' and '.join(f'`unidl train {model}`' for model in models)}. Leave it out."
             )
 
 
-def model_and_data(arguments: argparse.Namespace, data_name: str) -> tuple[keras.Model, Dataset]:
-    """Load the data and build the model for it.
+def model_and_data(arguments: argparse.Namespace, configuration: dict[str, Any]) -> tuple[keras.Model, Dataset]:
+    """Load the data and build the model for it. configuration: of the run.
 
     Raises `UsageError` or `DataError` if they do not go together.
     """
     from unidl import build_cnn, build_lstm, load_data
 
+    data_name = configuration["data"]
+    if arguments.model not in RECIPES:
+        return own_model_and_data(arguments, configuration, _square(arguments.image_size))
     settings = {"dropout": arguments.dropout, "seed": arguments.seed}
     if arguments.model == "transfer":
         return _transfer(arguments, data_name, settings)

@@ -6,7 +6,10 @@ import argparse
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeAlias
+
+from unidl.paths import as_path
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -81,6 +84,18 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         help="load a model in Keras's own words as well, such as a .keras file: you know who made it, since Keras does "
         "what the file says",
     )
+
+
+def path(word: str) -> Path:
+    """A path on the command line."""
+    if not word:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return as_path(word)
+
+
+def name_or_path(word: str) -> str:
+    """A name or a path on the command line."""
+    return str(as_path(word)) if word.startswith("~") else word
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:

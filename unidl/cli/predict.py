@@ -24,9 +24,11 @@ def register(subparsers: options.Subparsers) -> None:
             unidl predict runs/cnn *.png --top 3 --json""",
         run=run,
     )
-    parser.add_argument("run_directory", type=Path, metavar="DIR", help="what `unidl train` or Trainer.save wrote")
+    parser.add_argument(
+        "run_directory", type=options.path, metavar="DIR", help="what `unidl train` or Trainer.save wrote"
+    )
     options.add_trust(parser)
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files; they are resized")
+    parser.add_argument("images", type=options.path, nargs="+", metavar="IMAGE", help="image files; they are resized")
     parser.add_argument("--top", type=positive_whole, default=1, metavar="K", help="how many classes (default: 1)")
     options.add_backend(parser)
     options.add_device(parser)
@@ -37,12 +39,13 @@ def register(subparsers: options.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, predict, print one line an image."""
-    from unidl import Trainer, load_model
+    from unidl import Trainer
+    from unidl.cli.own_model import load_run
     from unidl.data.images import load_images
     from unidl.data.value_range import UNIT, in_range
     from unidl.models.records import record_of
 
-    model = load_model(arguments.run_directory, trust=arguments.trust)
+    model = load_run(arguments.run_directory, trust=arguments.trust)
     height, width, channels = _image_shape(model, arguments.run_directory)
     images = load_images(arguments.images, image_size=(height, width), channels=channels)
     images = in_range(images, UNIT, record_of(model).value_range, f"the model in {arguments.run_directory}")

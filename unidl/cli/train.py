@@ -1,4 +1,4 @@
-"""`unidl train`: one of the three models on bundled data or your own."""
+"""`unidl train`: one of the three models, or your own, on bundled data or your own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from unidl.cli import options
 from unidl.cli.numbers import fraction, positive_number, positive_whole
 from unidl.cli.recipes import RECIPES, configuration_of
-from unidl.errors import DataError, SavedModelError, UsageError
+from unidl.errors import DataError, UsageError
+from unidl.model_function import model_function
 
 if TYPE_CHECKING:
     import keras
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("unidl")
 
+OWN_MODELS = """\
+models of your own:
+  model.py:build is called with those of the arguments input_shape, classes,
+  vocabulary_size, sequence_length and seed that it has; what they are comes
+  from the data. How it compiles the model stays, except for what an option says
+  otherwise. One that it does not compile learns classes, if the data has some.
+  A saved model is the directory of a run, or a .keras file with --trust."""
+
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 TERMINATED = 143
 """128 + SIGTERM."""
-
-
-AS_BEGUN = (
-    *("model", "data", "epochs", "batch_size", "learning_rate", "schedule", "clip_norm", "accumulate"),
-    *("early_stopping", "dropout", "base", "weights", "precompute_frozen", "image_size", "precision", "plot", "seed"),
-    *("save_every_steps", "out"),
-)
-"""The options that a run goes on with as it was begun."""
 
 
 def register(subparsers: options.Subparsers) -> None:
@@ -48,15 +49,24 @@ def register(subparsers: options.Subparsers) -> None:
         example="""unidl train cnn
             unidl train lstm --backend tensorflow --data my.txt --epochs 5 --out runs/text
             unidl train transfer --base runs/cnn --data path/to/folder_of_class_folders
+            unidl train model.py:build --data my.npz --epochs 20 --learning-rate 0.001
             unidl train --resume runs/text --backend jax""",
         run=run,
     )
-    parser.add_argument("model", nargs="?", choices=tuple(RECIPES), help="which of the three models")
+    parser.epilog = f"{OWN_MODELS}\n\n{parser.epilog}"
+    parser.add_argument(
+        "model",
+        nargs="?",
+        type=_model,
+        metavar="MODEL",
+        help=f"{', '.join(RECIPES)}; a function that gives a model, as model.py:build; or a saved model",
+    )
     parser.add_argument(
         "--data",
+        type=options.name_or_path,
         metavar="NAME",
         help="digits, python-docs, mnist, ...; a text, an .npz, a folder of class folders "
-        "(default: digits; python-docs for lstm)",
+        "(default: digits; python-docs for lstm; none for a model of your own)",
     )
     _add_training(parser)
     _add_transfer(parser)
@@ -75,7 +85,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     """How to train, whichever model."""
     parser.add_argument("--epochs", type=positive_whole, metavar="N", help="times through the data")
     parser.add_argument("--batch-size", type=positive_whole, metavar="N", help="rows a step")
-    parser.add_argument("--learning-rate", type=positive_number, metavar="X", help="Adam's, at the start")
+    parser.add_argument("--learning-rate", type=positive_number, metavar="X", help="the optimizer's, at the start")
     parser.add_argument("--schedule", choices=("constant", "cosine"), help="what the learning rate does")
     parser.add_argument("--clip-norm", type=positive_number, metavar="X", help="largest norm of a gradient")
     parser.add_argument("--accumulate", type=positive_whole, metavar="N", help="batches whose gradients make one step")
@@ -92,12 +102,16 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     """On what base to transfer, and how."""
     parser.add_argument(
         "--base",
+        type=options.name_or_path,
         metavar="NAME",
         help="transfer: a saved run, a .keras file, or a name of keras.applications (default: VGG16)",
     )
     options.add_trust(parser)
     parser.add_argument(
-        "--weights", metavar="NAME", help="transfer, of a named base: a file, or none (default: imagenet)"
+        "--weights",
+        type=options.name_or_path,
+        metavar="NAME",
+        help="transfer, of a named base: a file, or none (default: imagenet)",
     )
     parser.add_argument(
         "--precompute-frozen",
@@ -110,7 +124,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     """Where to keep what, and with what to go on."""
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the run is kept (default: runs/MODEL)")
+    parser.add_argument("--out", type=options.path, metavar="DIR", help="where the run is kept (default: runs/MODEL)")
     parser.add_argument(
         "--save-every-steps",
         type=positive_whole,
@@ -119,7 +133,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--resume",
-        type=Path,
+        type=options.path,
         metavar="DIR",
         help="go on with a run from its newest checkpoint, as it was begun, on this backend or another",
     )
@@ -133,43 +147,46 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         return _resume(arguments)
     if arguments.model is None:
-        raise UsageError(f"Which model? One of {', '.join(RECIPES)}; or --resume and the directory of a run.")
+        raise UsageError(
+            f"Which model? One of {', '.join(RECIPES)}; model.py:build of your own; or --resume and the directory of a "
+            "run."
+        )
     refuse_idle_options(arguments)
-    return _train(arguments, arguments.out or Path("runs") / arguments.model, configuration_of(arguments))
+    return _train(arguments, arguments.out or _place(arguments.model), configuration_of(arguments))
+
+
+def _model(word: str) -> str:
+    """A model on the command line."""
+    word = options.name_or_path(word)
+    path = Path(word)
+    if word in RECIPES or model_function(word) is not None or path.is_dir() or path.suffix == ".keras":
+        return word
+    raise argparse.ArgumentTypeError(
+        f"{word!r} is neither one of {', '.join(RECIPES)}, nor a function such as model.py:build, nor a saved model"
+    )
+
+
+def _place(model: str) -> Path:
+    """Where a run is kept if nobody says."""
+    function = model_function(model)
+    if model not in RECIPES and function is None:
+        raise UsageError(f"Where is what becomes of {model} to be kept? Pass --out: it is not to replace {model}.")
+    return Path("runs") / (model if function is None else function.file.stem)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
     """Go on with the run of a directory, with what it was begun with."""
-    from unidl.training.checkpoint import Checkpoints
+    from unidl.cli.resuming import begun_configuration
 
-    for name in AS_BEGUN:
-        if getattr(arguments, name) != arguments.command_parser.get_default(name):
-            option = "a model" if name == "model" else f"--{name.replace('_', '-')}"
-            raise UsageError(f"Cannot use {option} with --resume: the run goes on as it was begun. Leave it out.")
-    folder = checkpoint_folder(arguments.resume)
-    found = Checkpoints(folder).newest()
-    if found is None:
-        raise SavedModelError(
-            f"Cannot go on with {arguments.resume}: there is no checkpoint in {folder}. A run that may have to go on "
-            "is begun with --save-every-steps."
-        )
-    configuration = found[0].position.configuration
-    if not {"model", "data"} <= configuration.keys():
-        raise SavedModelError(f"Cannot go on with {arguments.resume}: `unidl train` has not begun it.")
-    for name in AS_BEGUN:
-        setattr(arguments, name, configuration.get(name))
+    configuration = begun_configuration(arguments)
     with options.applied(arguments):
         return _train(arguments, arguments.resume, configuration)
-
-
-def checkpoint_folder(run: Path) -> Path:
-    """Where the checkpoints of a run are: beside its directory, which appears only when the run is whole."""
-    return run.with_name(f"{run.name}.checkpoints")
 
 
 def _train(arguments: argparse.Namespace, out: Path, configuration: dict[str, Any]) -> int:
     """Train, save, evaluate on the test rows."""
     from unidl.cli.model_and_data import model_and_data, training_and_validation
+    from unidl.cli.resuming import checkpoint_folder
     from unidl.saving.directories import require_writable
     from unidl.training.checkpoint import Checkpoints
     from unidl.training.run_directory import require_plotting, save_run
@@ -178,14 +195,14 @@ def _train(arguments: argparse.Namespace, out: Path, configuration: dict[str, An
         require_plotting()
     require_writable(out)
     with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
-        model, data = model_and_data(arguments, configuration["data"])
+        model, data = model_and_data(arguments, configuration)
     origin = json.loads(json.dumps(dict(data.origin)))
     if configuration.setdefault("data_origin", origin) != origin:
         raise DataError(f"Cannot go on with {out}: the data '{configuration['data']}' is no longer what it was then.")
     train, validation = training_and_validation(
         data, early_stopping=arguments.early_stopping is not None, seed=arguments.seed
     )
-    trainer = _trainer(model, len(train), configuration)
+    trainer = _trainer(model, data, len(train), configuration)
     configuration["precision"] = trainer.precision.name
     replaced = out.is_dir() and any(out.iterdir())
     if replaced:
@@ -220,16 +237,20 @@ def _train(arguments: argparse.Namespace, out: Path, configuration: dict[str, An
     return 0
 
 
-def _trainer(model: keras.Model, rows: int, configuration: dict[str, Any]) -> Trainer:
+def _trainer(model: keras.Model, data: Dataset, rows: int, configuration: dict[str, Any]) -> Trainer:
     import keras
 
     from unidl import Trainer
+    from unidl.cli.own_model import compiled_by_options
     from unidl.models.records import record_of
 
+    # Counted in batches, as Keras does, also where several of them make one step.
+    batches = configuration["epochs"] * math.ceil(rows / configuration["batch_size"])
+    if configuration["model"] not in RECIPES:
+        told = compiled_by_options(model, data, configuration, batches)
+        return Trainer(model, seed=configuration["seed"], **told)
     rate: Any = configuration["learning_rate"]
     if configuration["schedule"] == "cosine":
-        # Counted in batches, as Keras does, also where several of them make one step.
-        batches = configuration["epochs"] * math.ceil(rows / configuration["batch_size"])
         rate = keras.optimizers.schedules.CosineDecay(rate, batches)
     accumulate = configuration["accumulate"]
     optimizer = keras.optimizers.Adam(
@@ -255,7 +276,11 @@ def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Name
         return
     from unidl.models.records import record_of
 
-    follow = f"predict {out} image.png" if data.kind != "text" else f'generate {out} --prompt "the value of"'
+    follow = f"evaluate {out}"
+    if data.kind == "text":
+        follow = f'generate {out} --prompt "the value of"'
+    elif data.kind == "images":
+        follow = f"predict {out} image.png"
     if record_of(trainer.model).architecture is None:
         follow += " --trust"  # on a base that no builder made, it is kept in Keras's own words
     print(f"kept in {out}; go on with: unidl {follow}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidl.cli import options
@@ -35,6 +34,7 @@ def register(subparsers: options.Subparsers) -> None:
     parser.add_argument(
         "subjects",
         nargs="+",
+        type=options.name_or_path,
         metavar="MODEL",
         help="cnn, lstm or transfer; the directory of a saved run; or a function that gives a model, as model.py:build",
     )
@@ -69,7 +69,9 @@ def register(subparsers: options.Subparsers) -> None:
     )
     options.add_seed(parser)
     options.add_trust(parser)
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write certificate.json and certificate.md there")
+    parser.add_argument(
+        "--out", type=options.path, metavar="FOLDER", help="write certificate.json and certificate.md there"
+    )
     options.add_json(parser)
     options.add_quiet(parser)
 

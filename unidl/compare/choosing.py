@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -141,7 +140,7 @@ def _machine() -> str:
     cpu = processor()
     parts = [cpu.model or cpu.architecture, f"{cpu.usable_cores} cores", *(gpu.name for gpu in gpus().found)]
     parts += [f"{name} {registry.version(adapter)}" for name, adapter in registry.adapters().items()]
-    parts += [f"keras {metadata.version('keras')}", f"unidl {unidl.__version__}"]
+    parts += [f"keras {registry.version_of('keras', ('keras',))}", f"unidl {unidl.__version__}"]
     return ", ".join(parts)
 
 

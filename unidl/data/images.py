@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unidl.errors import DataError, UsageError
+from unidl.paths import as_path
 from unidl.shortening import shown
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def decode_files(
     check_form(image_size, channels)
     digest = hashlib.sha256()
     decoded: list[np.ndarray] = []
-    for path in map(Path, paths):
+    for path in map(as_path, paths):
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -19,6 +19,7 @@ from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
 from unidl.errors import DataError, UsageError
+from unidl.paths import as_path
 from unidl.shortening import shortened, shown
 
 _TEXT = ("test_fraction", "vocabulary_size", "vocabulary", "sequence_length")
@@ -93,7 +94,7 @@ def _find(name: str | Path, seed: int) -> _Loader:
         return _Loader("text", load_python_docs, _TEXT)
     if name in SOURCES:
         return _Loader("images with a split of their own", partial(load_keras_images, str(name)), _IMAGES[1:])
-    path = Path(name).expanduser()
+    path = as_path(name)
     if path.is_dir():
         return _Loader("a folder of images", partial(load_folder, path, seed), _IMAGES)
     if not path.is_file():

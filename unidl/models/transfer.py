@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.models import bases, records
 from unidl.models.arguments import Arguments
 from unidl.models.building import dropout_layer, finish, layers_in, softmax_head
 from unidl.models.features import frozen_features, pooled
+from unidl.paths import as_path
 
 if TYPE_CHECKING:
     import keras
@@ -135,10 +135,11 @@ def _weights(asked: Arguments, base: Any, weights: Any, load: bool) -> str | Non
     asked.values["weights"] = weights
     if weights in (None, "imagenet") or not load:
         return weights
+    weights = str(as_path(weights))
     if not isinstance(base, str):
         because = "only a base given by its name takes weights; this one has its own"
         raise asked.refused("weights", weights, because)
-    if not Path(weights).is_file():
+    if not as_path(weights).is_file():
         because = "there is no such file. 'imagenet' and None are possible, too"
         raise asked.refused("weights", weights, because)
     return weights
@@ -164,7 +165,7 @@ def _find(
         raise asked.refused("base", base, because)
     name = os.fspath(base)
     # A record never names a directory, so that a file cannot make us read another one.
-    if load and name not in bases.applications() and Path(name).is_dir():
+    if load and name not in bases.applications() and as_path(name).is_dir():
         from unidl.saving import load_model
 
         return bases.from_model(load_model(name), precision)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from unidl.errors import SavedModelError
+from unidl.saving.in_place import INSIDE, known_names, last_whole, must_stay, write_in_place
 from unidl.saving.manifest import (
     LARGEST_FILE,
     MANIFEST,
@@ -31,16 +32,24 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
     """Write `files` (name to content) and their manifest to the directory `path`.
 
     They are written to a temporary directory beside it, flushed to the disk, and renamed: whenever this process is
-    killed, `read_directory` finds either the new files or those before. Raises `SavedModelError` if something is there
+    killed, `read_directory` finds either the new files or those before. A directory that this process stands in, or
+    that is a mount point, stays, and its files are replaced. Raises `SavedModelError` if something is there
     that this function did not write, or nothing can be written.
     """
     _require_replaceable(path)
     target = path.resolve()
     temporary: Path | None = None
-    try:
-        temporary = _make_temporary(target)
+
+    def write(folder: Path) -> None:
         for name, content in (*files.items(), (MANIFEST, manifest_of(files))):
-            _write_file(temporary / name, content)
+            _write_file(folder / name, content)
+
+    try:
+        if must_stay(target):
+            write_in_place(target, write, flush_directory)
+            return
+        temporary = _make_temporary(target)
+        write(temporary)
         flush_directory(temporary)
         _replace(target, temporary)
     except OSError as error:
@@ -55,8 +64,8 @@ def require_writable(path: Path) -> None:
     _require_replaceable(path)
     target = path.resolve()
     try:
-        nearest = next(parent for parent in target.parents if parent.exists())
-        _make_temporary(nearest / target.name).rmdir()
+        nearest = target if must_stay(target) else next(parent for parent in target.parents if parent.exists())
+        _make_temporary(nearest / (target.name or "model")).rmdir()
     except OSError as error:
         raise cannot_save(path, error) from error
 
@@ -107,7 +116,7 @@ def location(path: Path) -> Path:
     previous = _previous(path.resolve())
     try:
         if path.is_dir():
-            return path
+            return last_whole(path)
         if not path.exists() and previous.is_dir():
             return previous
     except OSError as error:
@@ -136,11 +145,11 @@ def _why_not_replaceable(path: Path) -> str | None:
             return f"{part} is a file"
     if not path.exists():
         return None
-    found = {entry.name for entry in path.iterdir()} - DESKTOP_FILES
+    found = {entry.name for entry in path.iterdir() if INSIDE.fullmatch(entry.name) is None} - DESKTOP_FILES
     if not found:
         return None
     if MANIFEST not in found:
-        return "the directory was not written by unidl"
+        return None if found <= known_names(path) else "the directory was not written by unidl"
     try:
         foreign = sorted(found - {MANIFEST} - read_manifest(path).keys())
     except SavedModelError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidl.errors import SavedModelError
+from unidl.paths import as_path
 from unidl.saving.directories import cannot_save, flush_directory
 from unidl.saving.keras_description import first_line
 from unidl.saving.keras_weights import SUFFIX
@@ -26,7 +27,7 @@ def save_keras(model: keras.Model, path: str | Path) -> Path:
 
     Raises `SavedModelError` if the path ends in something else, is no file, or cannot be written.
     """
-    path = Path(path)
+    path = as_path(path)
     suffix = next((suffix for suffix in (".keras", SUFFIX) if path.name.endswith(suffix)), None)
     if suffix is None:
         raise SavedModelError(

@@ -12,6 +12,7 @@ import numpy as np
 
 from unidl.errors import SavedModelError
 from unidl.models.layer_paths import walk
+from unidl.paths import as_path
 from unidl.saving.keras_description import first_line
 from unidl.saving.keras_h5 import stored_weights
 from unidl.saving.plain_files import read_plain_file
@@ -35,7 +36,7 @@ def load_weights(model: keras.Model, path: str | Path, *, trust: bool = False) -
     states in the file are left alone. Raises `SavedModelError` if the file is not to be trusted, is no plain file of
     weights, or is of another model: names, shapes and types are compared before any weight changes.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.name.endswith(SUFFIX):
         raise SavedModelError(
             f"Cannot load {path}: load_weights takes a file that ends in {SUFFIX}, as Keras's model.save_weights "

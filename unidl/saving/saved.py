@@ -11,6 +11,7 @@ import numpy as np
 
 from unidl.errors import SavedModelError
 from unidl.models.layer_paths import named_weights, walk
+from unidl.paths import as_path
 from unidl.saving.directories import read_directory, read_start
 from unidl.saving.saved_architecture import (
     ARCHITECTURE,
@@ -60,7 +61,7 @@ def load_model(
     Raises `SavedModelError` if a file is missing, has changed, is not to be trusted, or does not fit. It then has
     changed nothing in this process, and taken no more memory than its weights need.
     """
-    path = Path(path)
+    path = as_path(path)
     with settings_kept():
         if path.suffix == ".keras" and not path.is_dir():
             from unidl.saving.keras_archive import load_archive

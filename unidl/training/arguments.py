@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.errors import UsageError
+from unidl.paths import as_path
 from unidl.shortening import shown
 from unidl.training.checkpoint import Checkpoints, Saving
 
@@ -28,7 +29,7 @@ def saving_in(
             raise UsageError("Cannot save or resume without a folder: pass checkpoint='runs/x.checkpoints'.")
         return None
     every_steps = None if every_steps is None else whole("save_every_steps", every_steps)
-    checkpoints = Checkpoints(Path(checkpoint), keep=whole("keep", keep))
+    checkpoints = Checkpoints(as_path(checkpoint), keep=whole("keep", keep))
     if not resume:
         checkpoints.require_none()
     return Saving(checkpoints, every_steps, bool(resume), configuration or {})

@@ -21,6 +21,7 @@ from unidl.data.whole_numbers import held_whole_numbers
 from unidl.errors import BackendError, ModelError
 from unidl.models.records import note
 from unidl.notices import notice, uncoloured
+from unidl.paths import as_path
 from unidl.training.arguments import callbacks_in, first_epoch, saving_in, stoppers, whole
 from unidl.training.checkpoint import KEEP, Saving
 from unidl.training.compiling import ensure_compiled, require_trainable, same, signature
@@ -182,7 +183,7 @@ class Trainer:
         """
         from unidl.training.run_directory import save_run
 
-        return save_run(self, Path(path))
+        return save_run(self, as_path(path))
 
     def describe(self) -> dict[str, Any]:
         """Return what somebody needs to know to repeat this training, as JSON values."""

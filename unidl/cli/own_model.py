@@ -1,0 +1,224 @@
+"""Models of somebody's own for `unidl train`: what a function of theirs gives, or a model that is saved."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unidl.errors import DataError, ModelError, SavedModelError, UsageError
+from unidl.model_function import ModelFunction, model_function
+
+if TYPE_CHECKING:
+    import keras
+
+    from unidl.data import Dataset
+
+log = logging.getLogger("unidl")
+
+ARGUMENTS = ("input_shape", "classes", "vocabulary_size", "sequence_length", "seed")
+"""What a function is given, each if it has an argument of this name."""
+
+
+def own_model_and_data(
+    arguments: argparse.Namespace, configuration: dict[str, Any], size: tuple[int, int] | None
+) -> tuple[keras.Model, Dataset]:
+    """Load the data and build the model for it; if it needs to know nothing of the data, load that in its form.
+
+    What the function is given becomes a part of the configuration. Its weights are drawn from Keras's own stream, which
+    --seed starts."""
+    import keras
+
+    from unidl import load_data, load_model
+
+    data_name = configuration["data"]
+
+    function = model_function(arguments.model)
+    if function is None:
+        model = load_model(arguments.model, trust=arguments.trust)
+        return model, _in_form_of(model, data_name, size)
+    wanted = function.parameters()
+    _require_known(function, wanted)
+    keras.utils.set_random_seed(arguments.seed % 2**32)
+    if not set(wanted) & set(ARGUMENTS[:-1]):
+        given = {"seed": arguments.seed} if "seed" in wanted else {}
+        model = function.build(given)
+        data = _in_form_of(model, data_name, size)
+    else:
+        data = load_data(data_name, image_size=size)
+        given = _arguments(function, wanted, data, arguments.seed)
+        model = function.build(given)
+    configuration["model_arguments"] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in given.items()
+    }
+    _require_rebuildable(model, data)
+    return model, data
+
+
+def compiled_by_options(
+    model: keras.Model, data: Dataset, configuration: Mapping[str, Any], batches: int
+) -> dict[str, Any]:
+    """Return the arguments of `Trainer` that are not as the model was compiled: the options, and all that an
+    uncompiled one lacks. batches: how many the whole training has."""
+    from unidl.models.records import record_of
+
+    told: dict[str, Any] = {}
+    if not model.compiled and record_of(model).architecture is None:
+        told = as_classifier(model, data)
+    options = {name: configuration[name] for name in ("learning_rate", "schedule", "clip_norm", "accumulate")}
+    if any(value is not None for value in options.values()):
+        told["optimizer"] = _optimizer(model, options, batches)
+    return told
+
+
+def load_run(path: Path, *, trust: bool, compiled: bool = False) -> keras.Model:
+    """Load a saved model as `load_model` does; that of a function, if it is trusted, with the classes of its file.
+
+    compiled: with the loss and the metrics that the function compiles it with, if it does.
+    """
+    from unidl import load_model
+
+    configuration = configuration_of_run(path) if trust else {}
+    function = model_function(str(configuration.get("model")))
+    if function is None:
+        return load_model(path, trust=trust)
+    if not function.file.is_file():
+        log.warning("%s, which gave the model of %s, is no longer there", function.file, path)
+        return load_model(path, trust=trust)
+    tell_if_changed(function, configuration, path)
+    model = load_model(path, trust=trust, custom_objects=function.objects())
+    given = configuration.get("model_arguments")
+    if compiled and isinstance(given, dict):
+        from unidl.training.compiling import compile_like
+
+        made = function.build(
+            {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        )
+        if made.compiled:
+            compile_like(model, made)
+    return model
+
+
+def tell_if_changed(function: ModelFunction, configuration: Mapping[str, Any], run: Path) -> None:
+    """Say it if the file is another than when the run was begun."""
+    if function.sha256() != configuration.get("model_sha256"):
+        log.warning("%s has changed since the run in %s was begun with it", function.file, run)
+
+
+def _in_form_of(model: keras.Model, data_name: str, size: tuple[int, int] | None) -> Dataset:
+    """The data; images in the size and with the channels that a model takes, if it says so."""
+    from unidl import load_data
+
+    shape = getattr(model, "input_shape", None)
+    if size is None and isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
+        with contextlib.suppress(UsageError):  # no images: what they are the model has to take
+            return load_data(data_name, image_size=shape[1:3], channels=shape[3])
+    return load_data(data_name, image_size=size)
+
+
+def _require_known(function: ModelFunction, wanted: Mapping[str, bool]) -> None:
+    unknown = [name for name, needed in wanted.items() if needed and name not in ARGUMENTS]
+    if unknown:
+        raise UsageError(
+            f"Cannot call {function}: it needs the argument {unknown[0]!r}, and is given only those of "
+            f"{', '.join(ARGUMENTS)} that it has. Give {unknown[0]!r} a default."
+        )
+
+
+def _arguments(function: ModelFunction, wanted: Mapping[str, bool], data: Dataset, seed: int) -> dict[str, Any]:
+    from unidl.cli.model_and_data import class_count
+
+    given: dict[str, Any] = {"input_shape": data.train.x.shape[1:], "seed": seed}
+    if data.vocabulary:
+        given |= {"vocabulary_size": len(data.vocabulary), "classes": len(data.vocabulary)}
+        given["sequence_length"] = data.train.x.shape[1]
+    elif "classes" in wanted and (wanted["classes"] or _has_classes(data)):
+        given["classes"] = class_count(data)
+    for name in ("vocabulary_size", "sequence_length"):
+        if wanted.get(name) and name not in given:
+            raise DataError(f"Cannot call {function}: it needs {name}, and '{data.name}' is {data.kind}, not text.")
+    return {name: value for name, value in given.items() if name in wanted}
+
+
+def _has_classes(data: Dataset) -> bool:
+    y = data.train.y
+    return bool(data.class_names or data.vocabulary) or (y.ndim == 1 and y.dtype.kind in "iu")
+
+
+def _require_rebuildable(model: keras.Model, data: Dataset) -> None:
+    """Raise `SavedModelError` if the model could not be kept, which after the training would be too late."""
+    from unidl.saving.saved_architecture import describe
+
+    if not model.built:
+        try:
+            model(data.train.x[:1], training=False)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"Calling the model '{model.name}' on the first row failed: {error}") from error
+    try:
+        describe(model)
+    except SavedModelError as error:
+        raise SavedModelError(f"The run could not be kept, so it is not begun. {error}") from error
+
+
+def as_classifier(model: keras.Model, data: Dataset) -> dict[str, Any]:
+    """Loss and metrics of a model that nobody has compiled: those of a classifier, if the data has classes."""
+    import keras
+
+    if not _has_classes(data):
+        raise ModelError(
+            f"The model '{model.name}' is not compiled, and '{data.name}' has no classes, from which its loss could be "
+            "told: call model.compile in the function that gives it."
+        )
+    outputs = getattr(model, "output_shape", None)
+    from unidl.cli.model_and_data import class_count
+
+    classes = len(data.vocabulary) or class_count(data)
+    if isinstance(outputs, tuple) and outputs[-1] is not None and outputs[-1] < classes:
+        raise ModelError(
+            f"The model '{model.name}' is not compiled, and has {outputs[-1]} outputs for the {classes} classes of "
+            f"'{data.name}'. Give it {classes}, or call model.compile in the function that gives it."
+        )
+    last = model.layers[-1] if model.layers else None
+    logits = getattr(last, "activation", None) is keras.activations.linear
+    log.info("%s is not compiled: sparse crossentropy of %s", model.name, "logits" if logits else "probabilities")
+    return {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=logits), "metrics": ["accuracy"]}
+
+
+def _optimizer(model: keras.Model, options: Mapping[str, Any], batches: int) -> Any:
+    """The optimizer that the model was compiled with, else Adam, with what the options say."""
+    import keras
+
+    chosen: Any = (model.optimizer if model.compiled else None) or keras.optimizers.Adam()
+    scaled = isinstance(chosen, keras.optimizers.LossScaleOptimizer)
+    inner = chosen.inner_optimizer if scaled else chosen
+    settings = inner.get_config()
+    rate = options["learning_rate"]
+    if rate is None and options["schedule"] is not None:
+        if not isinstance(settings["learning_rate"], float):
+            raise UsageError(
+                f"Cannot use --schedule {options['schedule']}: the optimizer of '{model.name}' has a schedule of its "
+                "own. Pass --learning-rate as well, or leave --schedule out."
+            )
+        rate = settings["learning_rate"]
+    if rate is not None:
+        cosine = options["schedule"] == "cosine"
+        settings["learning_rate"] = keras.optimizers.schedules.CosineDecay(rate, batches) if cosine else rate
+    if options["clip_norm"] is not None:
+        settings |= {"clipnorm": options["clip_norm"], "clipvalue": None, "global_clipnorm": None}
+    if options["accumulate"] is not None:
+        settings["gradient_accumulation_steps"] = None if options["accumulate"] == 1 else options["accumulate"]
+    made = type(inner).from_config(settings)
+    return keras.optimizers.LossScaleOptimizer(made) if scaled else made
+
+
+def configuration_of_run(path: Path) -> dict[str, Any]:
+    """Return what `unidl train` was asked for; nothing if it did not write this."""
+    from unidl.saving.directories import location
+    from unidl.training.run_directory import RUN, read_run
+
+    if not path.is_file() and (location(path) / RUN).is_file():
+        return read_run(path)["configuration"]
+    return {}
