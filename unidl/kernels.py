@@ -141,9 +141,9 @@ def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def embedding_call(self_: Any, inputs: Any) -> Any:
         rows = call(self_, inputs)
         plain = not self_.lora_enabled and self_.quantization_mode is None
-        if plain and self_.compute_dtype == self_.variable_dtype:
+        if plain and isinstance(self_.embeddings, keras.Variable) and self_.compute_dtype == self_.variable_dtype:
             # The table as it is now: whoever multiplies it may be in another scope of Keras's.
-            notice(rows, LOOKUP, (self_.embeddings.value, inputs, _writes(rows), _writes(inputs)))
+            notice(rows, LOOKUP, (self_.embeddings.value, inputs, writes(rows), writes(inputs)))
         return rows
 
     return embedding_call
@@ -155,8 +155,8 @@ def looked_up(rows: Any) -> tuple[Any, Any] | None:
     lookup = get_tensor_attr(rows, LOOKUP)
     if lookup is None:
         return None
-    table, tokens, *writes = lookup
-    if None in writes or writes != [_writes(rows), _writes(tokens)]:
+    table, tokens, *before = lookup
+    if None in before or before != [writes(rows), writes(tokens)]:
         return None
     if _learns(rows) != _learns(table) or getattr(rows, "_backward_hooks", None):
         return None
@@ -172,7 +172,7 @@ def _learns(tensor: Any) -> bool | None:
     return getattr(tensor, "requires_grad", None)
 
 
-def _writes(tensor: Any) -> int | None:
+def writes(tensor: Any) -> int | None:
     """How often somebody has written to a tensor, as PyTorch lets people do; None where it does not count."""
     try:
         return getattr(tensor, "_version", 0)

@@ -1,4 +1,5 @@
-"""Whether the kernels give what Keras's own give here: the same small models, computed both ways."""
+"""Whether the kernels give what Keras's own give here: each computed both ways, on tensors that lie in memory in all
+the ways in which those of a training do."""
 
 from __future__ import annotations
 
@@ -9,97 +10,131 @@ from typing import Any
 import keras
 import torch
 
-from unidl_torch import kernels_recurrent
+from unidl_torch.kernel_cases import Case, image_cases, numbers, recurrent_cases
 
 TOLERANCE = 1e-4
 """Largest difference, as a share of the largest value: float32 sums of some hundred products, in another order."""
 
 
+def _in_a_row(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _reversed_axes(tensor: torch.Tensor) -> torch.Tensor:
+    """As Keras's orthogonal initial weights lie."""
+    axes = tuple(reversed(range(tensor.ndim)))
+    return _in_a_row(tensor.permute(axes)).permute(axes)
+
+
+def _every_second(tensor: torch.Tensor) -> torch.Tensor:
+    wide = tensor.new_full((*tensor.shape, 2), -7)
+    wide[..., 1] = tensor
+    return wide[..., 1]
+
+
+def _behind_others(tensor: torch.Tensor) -> torch.Tensor:
+    """In a row, but not from the beginning of its memory."""
+    flat = torch.cat((tensor.new_full((3,), -7), tensor.flatten()))
+    return flat[3:].view(tensor.shape)
+
+
+def _part_of_another(tensor: torch.Tensor) -> torch.Tensor:
+    wide = tensor.new_full(tuple(side + 1 for side in tensor.shape), -7)
+    part = wide[tuple(slice(1, None) for _ in tensor.shape)]
+    return part.copy_(tensor)
+
+
+def _last_axis_first(tensor: torch.Tensor) -> torch.Tensor:
+    """As the images of a model that wants its channels first lie, if they came with the channels last."""
+    return _in_a_row(tensor.movedim(-1, 0)).movedim(0, -1) if tensor.ndim > 1 else _every_second(tensor)
+
+
+LAYOUTS = (_in_a_row, _reversed_axes, _every_second, _behind_others, _part_of_another, _last_axis_first)
+"""Copies of a tensor, each in another place of memory than one would think."""
+
+
+def laid_out(tensor: torch.Tensor, layout: int, place: int = 0) -> torch.Tensor:
+    """A copy of a tensor in memory: in a row, if the layout is 0, or else in one of the other ways, which is another
+    one for each tensor of a computation by its `place`."""
+    ways = LAYOUTS[1:]
+    kind = ways[(layout - 1 + place) % len(ways)] if layout and tensor.ndim else _in_a_row
+    return kind(tensor.detach())
+
+
 def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | None:
     """Say which kernel computes something else than Keras, or return None. Draws no random number of anybody's."""
     with keras.device("cpu"):
-        for name, layers, inputs in _cases():
-            start: Any = keras.Input(inputs.shape[1:], dtype=inputs.dtype, name="inputs")
-            model = keras.Sequential([start, *layers], name=f"check_{name}")
-            for number, weight in enumerate(model.weights):
-                size = torch.arange(weight.value.numel(), dtype=torch.float32)
-                weight.assign((0.3 + 0.2 * torch.sin(size * (1 + 0.1 * number))).reshape(weight.value.shape))
-            start = [variable.value.detach().clone() for variable in model.variables]
-            expected = _step(model, inputs)
-            for variable, value in zip(model.variables, start, strict=True):
-                variable.assign(value)
-            with kernels():
-                found = _step(model, inputs)
-            for one, other in zip(expected, found, strict=True):
-                if not (one - other).abs().max() <= TOLERANCE * one.abs().max() + 1e-7:
-                    return f"the kernel for {name} gives other values than Keras here"
+        for name, compute in _computations():
+            expected = compute(0, by_keras=True)
+            for layout in range(len(LAYOUTS)):
+                with kernels():
+                    found = compute(layout, by_keras=False)
+                if not all(_near(one, other) for one, other in zip(expected, found, strict=True)):
+                    where = f", where its tensors lie in memory in another order ({layout})" if layout else ""
+                    return f"the kernel for {name} gives other values than Keras here{where}"
     return None
 
 
-def _cases() -> Iterator[tuple[str, list[Any], torch.Tensor]]:
-    """A name, layers that begin without drawing, and inputs."""
-    layers: Any = keras.layers
-    plain: Any = {"kernel_initializer": "zeros", "dtype": "float32"}
-    images = torch.sin(torch.arange(2 * 9 * 8 * 2, dtype=torch.float32)).reshape(2, 9, 8, 2)
-    yield (
-        "images",
-        [
-            layers.Conv2D(4, 3, 2, "same", activation="relu", name="one", **plain),
-            layers.BatchNormalization(dtype="float32", name="two"),
-            layers.Conv2D(3, (2, 1), name="three", **plain),
-            layers.MaxPooling2D(2, dtype="float32", name="four"),
-            layers.Dropout(0.3, seed=1, dtype="float32", name="dropout"),
-            layers.Flatten(dtype="float32", name="five"),
-            layers.Dense(3, name="six", **plain),
-            layers.Activation("softmax", dtype="float32", name="seven"),
-        ],
-        images,
-    )
-    steps = images.reshape(2, 16, 9)
-    gaps = torch.where(torch.arange(16).reshape(1, 16, 1) % torch.tensor([3, 5]).reshape(2, 1, 1) == 1, 0.0, steps)
-    for kind in (layers.LSTM, layers.GRU):
-        recurrent = {"recurrent_initializer": "zeros", "seed": 0, **plain}
-        yield (
-            kind.__name__,
-            [
-                kind(4, return_sequences=True, go_backwards=True, name="one", **recurrent),
-                kind(3, name="two", **recurrent),
-                layers.Activation("softmax", dtype="float32", name="three"),
-            ],
-            steps,
-        )
-        yield (
-            f"masked {kind.__name__}",
-            [
-                layers.Masking(dtype="float32", name="zero"),
-                kind(4, return_sequences=True, name="one", **recurrent),
-                kind(3, go_backwards=True, name="two", **recurrent),
-                layers.Activation("softmax", dtype="float32", name="three"),
-            ],
-            gaps,
-        )
-        rows = kernels_recurrent.SPLIT // 128
-        yield (
-            f"{kind.__name__} behind an Embedding",
-            [
-                layers.Embedding(10, 3, embeddings_initializer="zeros", dtype="float32", name="zero"),
-                kind(128, go_backwards=True, name="one", **recurrent),
-                layers.Activation("softmax", dtype="float32", name="two"),
-            ],
-            torch.arange(rows * 3).reshape(rows, 3) % 10,
-        )
+def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
+    apart = (one - other).abs().max()
+    return one.shape == other.shape and bool(apart <= TOLERANCE * one.abs().max() + 1e-7)
 
 
-def _step(model: Any, inputs: torch.Tensor) -> list[torch.Tensor]:
-    """Outputs, losses, gradients and statistics of a step, and the outputs after a step of each optimizer."""
-    optimizers = (keras.optimizers.Adam(1e-3), keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True))
-    outputs: Any = model(inputs, training=True)
-    labels = 1 + torch.arange(len(outputs)) % 2
-    losses: Any = keras.ops.sparse_categorical_crossentropy(labels, outputs)
-    weights = [weight.value for weight in model.trainable_variables]
-    gradients = torch.autograd.grad(losses.sum(), weights)
-    statistics = [weight.value.detach().clone() for weight in model.non_trainable_variables]
+def _computations() -> Iterator[tuple[str, Callable[..., list[torch.Tensor]]]]:
+    """What each kernel is for, and what computes with it: on tensors of a layout, with Keras's own or not."""
+    for case in (*image_cases(), *recurrent_cases()):
+        yield case.name, _of_layers(case)
+    optimizers: Any = keras.optimizers
+    yield "Adam", _of_optimizer(lambda: optimizers.Adam(0.01))
+    yield "Adam with amsgrad", _of_optimizer(lambda: optimizers.Adam(0.01, amsgrad=True))
+    yield "SGD", _of_optimizer(lambda: optimizers.SGD(0.01))
+    yield "SGD with momentum", _of_optimizer(lambda: optimizers.SGD(0.01, momentum=0.9))
+    yield "SGD with Nesterov's momentum", _of_optimizer(lambda: optimizers.SGD(0.01, momentum=0.9, nesterov=True))
+
+
+def _of_layers(case: Case) -> Callable[..., list[torch.Tensor]]:
+    """What computes the outputs of layers, their gradients and what the layers keep."""
     with torch.no_grad():
-        for optimizer in optimizers:
-            optimizer.apply(list(gradients), model.trainable_variables)
-        return [outputs.detach(), losses.detach(), *gradients, *statistics, model(inputs, training=False)]
+        case.outputs(case.inputs, case.states)
+    variables = [variable for layer in case.layers for variable in layer.variables]
+    start = [
+        numbers(variable.shape, 1 + 0.1 * place) if variable.value.is_floating_point() else variable.value.clone()
+        for place, variable in enumerate(variables)
+    ]
+
+    def compute(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
+        for place, (variable, value) in enumerate(zip(variables, start, strict=True)):
+            variable.value.data = laid_out(value, layout, place)
+        inputs, *states = (laid_out(one, layout, place + 1) for place, one in enumerate((case.inputs, *case.states)))
+        weights = [variable.value for variable in variables if variable.trainable]
+        sought = [tensor.requires_grad_() for tensor in (inputs, *states, *weights) if tensor.is_floating_point()]
+        with torch.enable_grad():
+            outputs = case.outputs(inputs, states, by_keras=by_keras)
+        gradients = torch.autograd.grad(outputs, sought, laid_out(numbers(outputs.shape, 0.7), layout, layout))
+        kept = [_in_a_row(variable.value.detach()) for variable in variables if not variable.trainable]
+        with torch.no_grad():
+            predicted = case.outputs(inputs, states, by_keras=by_keras, training=False)
+        return [outputs.detach(), *gradients, *kept, predicted]
+
+    return compute
+
+
+def _of_optimizer(make: Callable[[], Any]) -> Callable[..., list[torch.Tensor]]:
+    """What takes three steps of an optimizer; two of its variables are parts of one tensor."""
+    shapes = ((3, 4), (2, 3, 2), (5,), ())
+
+    def compute(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
+        del by_keras
+        variables = [keras.Variable(numbers(shape, 1.0), dtype="float32") for shape in shapes]
+        optimizer = make()
+        optimizer.build(variables)
+        slots = optimizer.variables[2:]  # behind the number of steps and the learning rate
+        for place, variable in enumerate((*variables, *slots)):
+            variable.value.data = laid_out(variable.value, layout, place)
+        with torch.no_grad():
+            for step in range(3):
+                gradients = [laid_out(numbers(shape, 0.3 + step), layout, place) for place, shape in enumerate(shapes)]
+                optimizer.apply(gradients, variables)
+        return [_in_a_row(variable.value.detach()) for variable in (*variables, *slots)]
+
+    return compute

@@ -31,21 +31,35 @@ def transpose_spatial_inputs(inputs: torch.Tensor) -> torch.Tensor:
     return _transpose_spatial_inputs(inputs)
 
 
+def plain_values(inputs: Any, *weights: Any, anywhere: bool = False) -> list[torch.Tensor] | None:
+    """The values of Keras variables, if they and the inputs are what the kernels are made for: float32 on the CPU (or
+    `anywhere`), which nobody has PyTorch compute in another precision; None for anything else, such as a weight that a
+    layer makes of others."""
+    if not isinstance(inputs, torch.Tensor) or not all(isinstance(weight, keras.Variable) for weight in weights):
+        return None
+    values: list[Any] = [weight.value for weight in weights]
+    for tensor in (inputs, *values):
+        if tensor.dtype != torch.float32 or (tensor.device.type != "cpu" and not anywhere):
+            return None
+    return None if torch.is_autocast_enabled(inputs.device.type) else values
+
+
 def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
     """Conv2D.call with bias and ReLU inside oneDNN's convolution. inputs: (batch, height, width, channels)."""
-    fused = (
+    suits = (
         self.rank == 2
         and self.use_bias
         and self.data_format == "channels_last"
         and self.padding in ("valid", "same")
-        and isinstance(inputs, torch.Tensor)
-        and inputs.device.type == "cpu"
-        and inputs.dtype == torch.float32 == self.kernel.value.dtype
         and type(self).convolution_op is BaseConv.convolution_op
     )
-    if not fused:
+    # With LoRA the kernel is no variable, but what comes of three.
+    weights = plain_values(inputs, self.kernel, self.bias) if suits else None
+    if weights is None:
         return _convolution_call(self, inputs)
-    kernel = self.kernel.value.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+    # Copies, whatever their strides: oneDNN reads a bias in a row, and a trace is run with tensors that lie otherwise.
+    kernel = weights[0].permute(3, 2, 0, 1).clone(memory_format=torch.channels_last)
+    bias = weights[1].clone(memory_format=torch.contiguous_format)
     images = inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     padding: Any = (0, 0)
     if self.padding == "same":
@@ -56,7 +70,7 @@ def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
     relu = self.activation is keras.activations.relu
     groups = images.shape[1] // kernel.shape[1]
     outputs = _Convolution.apply(
-        images, kernel, self.bias.value, tuple(self.strides), padding, tuple(self.dilation_rate), groups, relu
+        images, kernel, bias, tuple(self.strides), padding, tuple(self.dilation_rate), groups, relu
     )
     outputs = outputs.permute(0, 2, 3, 1)
     return outputs if relu or self.activation is None else self.activation(outputs)
@@ -92,19 +106,24 @@ class _Convolution(torch.autograd.Function):
 
 def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
     """BatchNormalization.call in one kernel, forward and backward, where Keras takes eight."""
-    if not (isinstance(inputs, torch.Tensor) and normalizes_plainly(self, inputs, training, mask)):
+    suits = isinstance(inputs, torch.Tensor) and normalizes_plainly(self, inputs, training, mask)
+    values = plain_values(inputs, *_statistics(self), anywhere=True) if suits else None
+    if values is None:
         return _normalization_call(self, inputs, training=training, mask=mask)
     last = inputs.ndim - 1
     order = (0, last, *range(1, last))
     channels_first = inputs.permute(order)
-    outputs, mean, inverse = torch.native_batch_norm(
-        channels_first, self.gamma.value, self.beta.value, None, None, True, 0.0, self.epsilon
-    )
+    gamma, beta, moving_mean, moving_variance = values
+    outputs, mean, inverse = torch.native_batch_norm(channels_first, gamma, beta, None, None, True, 0.0, self.epsilon)
     with torch.no_grad():
         variance = inverse.pow(-2) - self.epsilon
-        for variable, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            variable.value.lerp_(value, 1.0 - self.momentum)
+        for moving, value in ((moving_mean, mean), (moving_variance, variance)):
+            moving.lerp_(value, 1.0 - self.momentum)
     return outputs.permute(0, *range(2, inputs.ndim), 1)
+
+
+def _statistics(layer: Any) -> tuple[Any, ...]:
+    return layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance
 
 
 REPLACEMENTS = (

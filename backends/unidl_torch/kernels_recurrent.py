@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import keras
@@ -10,9 +9,7 @@ import torch
 from keras.src import backend as keras_backend
 
 from unidl.kernels import looked_up, noticed
-
-# The package says `rnn` of the function in it.
-keras_rnn = sys.modules["keras.src.backend.torch.rnn"]
+from unidl_torch.kernels_images import plain_values
 
 _lstm = keras_backend.lstm
 _gru = keras_backend.gru
@@ -32,18 +29,20 @@ def lstm(
     unroll: bool = False, **options: Any,
 ) -> Any:  # fmt: skip
     """oneDNN's LSTM on the CPU, where Keras runs a Python loop, or ours. inputs: (batch, time, features)."""
-    suits = _suits_fused(inputs, kernel, mask, bias, activation, recurrent_activation, unroll) and not options
-    if not suits:
+    suits = _suits_fused(mask, activation, recurrent_activation, unroll) and not options
+    states = _plain_states(initial_state_h, initial_state_c) if suits else None
+    weights = plain_values(inputs, kernel, recurrent_kernel, bias) if states else None
+    if states is None or weights is None:
         return _lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
             recurrent_activation, return_sequences, go_backwards, unroll, **options,
         )  # fmt: skip
-    if initial_state_h.numel() >= SPLIT and looked_up(inputs):
-        projected = _projected(inputs, kernel.value, bias.value, go_backwards)
-        outputs, cell = _Lstm.apply(projected, initial_state_h, initial_state_c, recurrent_kernel.value)
+    if states[0].numel() >= SPLIT and looked_up(inputs):
+        of_inputs, of_hidden, offset = weights
+        outputs, cell = _Lstm.apply(_projected(inputs, of_inputs, offset, go_backwards), *states, of_hidden)
         return _answer(outputs, outputs[-1], return_sequences, cell)
-    weights = keras_rnn.prepare_lstm_params(kernel.value, recurrent_kernel.value, bias.value, "cpu")
-    start = (initial_state_h.unsqueeze(0), initial_state_c.unsqueeze(0))
+    weights = _copied(*weights)
+    start = [state.unsqueeze(0) for state in states]
     # Looked up in the order of time, the inputs need no copy, nor do their gradients.
     table, steps = _in_order(inputs, go_backwards)
     steps: Any = steps if table is None else keras.ops.take(table, steps, axis=0)
@@ -57,16 +56,26 @@ def gru(
     reset_after: bool = True,
 ) -> Any:  # fmt: skip
     """A GRU in fewer operations on the CPU, where Keras runs a Python loop. inputs: (batch, time, features)."""
-    suits = _suits_fused(inputs, kernel, mask, bias, activation, recurrent_activation, unroll) and reset_after
-    if not suits:
+    suits = _suits_fused(mask, activation, recurrent_activation, unroll) and reset_after
+    states = _plain_states(initial_state) if suits else None
+    weights = plain_values(inputs, kernel, recurrent_kernel, bias) if states else None
+    if states is None or weights is None:
         return _gru(
             inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
             return_sequences, go_backwards, unroll, reset_after,
         )  # fmt: skip
-    of_inputs, of_hidden = bias.value
-    projected = _projected(inputs, kernel.value, of_inputs, go_backwards)
-    outputs = _Gru.apply(projected, initial_state, recurrent_kernel.value, of_hidden, None)
+    of_inputs, of_hidden = weights[2]
+    projected = _projected(inputs, weights[0], of_inputs, go_backwards)
+    outputs = _Gru.apply(projected, *states, weights[1], of_hidden, None)
     return _answer(outputs, outputs[-1], return_sequences)
+
+
+def _copied(kernel: Any, recurrent_kernel: Any, bias: Any) -> list[torch.Tensor]:
+    """The weights of an LSTM as PyTorch has them, each in a row of memory: also in a trace that is run with weights
+    that lie otherwise than those it was made with. Keras's one bias is that of the inputs."""
+    in_a_row = torch.contiguous_format
+    weights = [weight.t().clone(memory_format=in_a_row) for weight in (kernel, recurrent_kernel)]
+    return [*weights, bias.clone(memory_format=in_a_row), torch.zeros_like(bias, memory_format=in_a_row)]
 
 
 def _answer(outputs: Any, last: Any, sequences: bool, *cells: Any) -> tuple[Any, Any, list[Any]]:
@@ -82,35 +91,37 @@ def lstm_inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, tr
     gate: the cell keeps its state to the last bit.
     """
     mask = _alone(mask)
-    if not _suits_masked(self, sequences, mask, training):
+    states, weights = _suits_masked(self, keras.layers.LSTMCell, sequences, initial_state, mask, training)
+    if weights is None:
         return _lstm_inner_loop(self, sequences, initial_state, mask, training)
-    mask, steps = _in_time(self, mask, sequences)
+    kernel, recurrent_kernel, bias = weights
+    mask, steps = _in_time(self, mask.bool(), sequences)
     order = torch.argsort(torch.logical_not(mask), dim=1, stable=True)
     skipped = torch.logical_not(mask.gather(1, order)).unsqueeze(2)
     steps = torch.cat((steps.gather(1, order.unsqueeze(2).expand_as(steps)), skipped.to(steps.dtype)), dim=2)
-    kernel = self.cell.kernel.value
     row = torch.zeros(4, self.units, dtype=kernel.dtype)
     row[0], row[1] = -SHUT, SHUT
     kernel = torch.cat((kernel, row.reshape(1, -1)))
-    weights = keras_rnn.prepare_lstm_params(kernel, self.cell.recurrent_kernel.value, self.cell.bias.value, "cpu")
-    start = [state.unsqueeze(0) for state in initial_state]
+    weights = _copied(kernel, recurrent_kernel, bias)
+    start = [state.unsqueeze(0) for state in states]
     outputs, _, cell = torch._VF.lstm(steps, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
     # The output of a step is that of the latest one that was not skipped.
     latest = mask.cumsum(1) - 1
     outputs = outputs.gather(1, latest.clamp(min=0).unsqueeze(2).expand(-1, -1, self.units))
-    hidden = torch.where(latest[:, -1:] < 0, initial_state[0], outputs[:, -1])
+    hidden = torch.where(latest[:, -1:] < 0, states[0], outputs[:, -1])
     return _results(self, outputs, mask, latest, [hidden, cell.squeeze(0)])
 
 
 def gru_inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
     """A GRU that skips masked steps, in fewer operations. sequences: (batch, time, features); mask: (batch, time)."""
     mask = _alone(mask)
-    if not _suits_masked(self, sequences, mask, training) or not self.cell.reset_after:
+    states, weights = _suits_masked(self, keras.layers.GRUCell, sequences, initial_state, mask, training)
+    if weights is None or not self.cell.reset_after:
         return _gru_inner_loop(self, sequences, initial_state, mask, training)
-    of_inputs, of_hidden = self.cell.bias.value
-    projected = _projected(sequences, self.cell.kernel.value, of_inputs, self.go_backwards)
-    [mask] = _in_time(self, mask)
-    outputs = _Gru.apply(projected, _alone(initial_state), self.cell.recurrent_kernel.value, of_hidden, mask.t())
+    of_inputs, of_hidden = weights[2]
+    projected = _projected(sequences, weights[0], of_inputs, self.go_backwards)
+    [mask] = _in_time(self, mask.bool())
+    outputs = _Gru.apply(projected, *states, weights[1], of_hidden, mask.t())
     return _results(self, outputs.transpose(0, 1), mask, mask.cumsum(1) - 1, [outputs[-1]])
 
 
@@ -248,30 +259,47 @@ class _Gru(torch.autograd.Function):
         return torch.stack(to_given[::-1]), to_hidden, to_kernel, to_recurrent.sum(dim=0), None
 
 
-def _suits_fused(
-    inputs: Any, kernel: Any, mask: Any, bias: Any, activation: Any, recurrent_activation: Any, unroll: bool
-) -> bool:
-    """Whether PyTorch's fused kernels compute this layer. On a GPU Keras itself takes cuDNN's."""
+def _suits_fused(mask: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
+    """Whether PyTorch's fused kernels compute a layer of these options."""
     return (
         mask is None
-        and bias is not None
         and not unroll
         and activation is keras.activations.tanh
         and recurrent_activation is keras.activations.sigmoid
-        and isinstance(inputs, torch.Tensor)
-        and inputs.device.type == "cpu"
-        and inputs.dtype == torch.float32 == kernel.value.dtype
     )
 
 
-def _suits_masked(layer: Any, sequences: Any, mask: Any, training: bool) -> bool:
-    """Whether a layer skips masked steps in the fused kernels. In the cases that are left, Keras runs a Python loop."""
-    cell = layer.cell
-    if mask is None or layer.use_cudnn is False or cell.recurrent_dropout or (training and cell.dropout):
-        return False
-    return layer.use_bias and _suits_fused(
-        sequences, cell.kernel, None, cell.bias, cell.activation, cell.recurrent_activation, layer.unroll
+def _suits_masked(
+    layer: Any, cell: type, sequences: Any, states: Any, mask: Any, training: bool
+) -> tuple[list[torch.Tensor], list[torch.Tensor] | None]:
+    """The states and the weights of a layer that skips masked steps in the fused kernels; None for the weights where it
+    does not. In the cases that are left, Keras runs a Python loop, and a cell of somebody's own."""
+    own = layer.cell
+    suits = (
+        type(own) is cell
+        and isinstance(mask, torch.Tensor)
+        and mask.ndim == 2
+        and layer.use_cudnn is not False
+        and not own.recurrent_dropout
+        and not (training and own.dropout)
+        and _suits_fused(None, own.activation, own.recurrent_activation, layer.unroll)
     )
+    plain = _plain_states(*keras.tree.flatten(states)) if suits else None
+    weights = plain_values(sequences, own.kernel, own.recurrent_kernel, own.bias) if plain else None
+    return plain or [], weights
+
+
+def _plain_states(*states: Any) -> list[torch.Tensor] | None:
+    """The states (batch, units) to begin with, where the kernels can; a stateful layer has them as variables."""
+    tensors = [state.value if isinstance(state, keras.Variable) else state for state in states]
+    suits = all(
+        isinstance(tensor, torch.Tensor)
+        and tensor.device.type == "cpu"
+        and tensor.dtype == torch.float32
+        and tensor.ndim == 2
+        for tensor in tensors
+    )
+    return tensors if suits else None
 
 
 REPLACEMENTS = (

@@ -1,0 +1,124 @@
+"""The small computations on which the kernels are compared with Keras's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import torch
+
+from unidl_torch import kernels_recurrent
+
+layers: Any = keras.layers
+FLOAT32: Any = {"dtype": "float32"}
+PLAIN: Any = {"kernel_initializer": "zeros", **FLOAT32}
+
+
+class Case(NamedTuple):
+    """Layers that begin without drawing, one after another, and what they read.
+
+    states: those that the last layer begins with. expected: what the outputs must be, where Keras's own are known to be
+    something else. then: what is computed of the outputs.
+    """
+
+    name: str
+    layers: Sequence[Any]
+    inputs: torch.Tensor
+    states: Sequence[torch.Tensor] = ()
+    expected: Callable[[torch.Tensor], torch.Tensor] | None = None
+    then: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def outputs(self, inputs: Any, states: Sequence[Any], *, by_keras: bool = False, training: bool = True) -> Any:
+        if by_keras and self.expected is not None:
+            return self.expected(inputs)
+        values = inputs
+        for layer in self.layers:
+            options: dict[str, Any] = {"training": training} if layer._call_has_training_arg else {}
+            if states and layer is self.layers[-1]:
+                options["initial_state"] = list(states)
+            values = layer(values, **options)
+        return values if self.then is None else self.then(values)
+
+
+def numbers(shape: Sequence[int], pace: float = 1.0) -> torch.Tensor:
+    """Values between 0.1 and 0.5, the same each time."""
+    count = torch.Size(shape).numel()
+    return (0.3 + 0.2 * torch.sin(torch.arange(count, dtype=torch.float32) * pace)).reshape(tuple(shape))
+
+
+def image_cases() -> Iterator[Case]:
+    images = 5 * numbers((2, 7, 6, 4)) - 1.5
+    relu: Any = {"activation": "relu", **PLAIN}
+    yield Case("Conv2D", [layers.Conv2D(4, 3, 2, "same", **relu)], images)
+    yield Case("Conv2D in groups", [layers.Conv2D(6, (2, 1), dilation_rate=2, groups=2, **PLAIN)], images)
+    yield Case("Conv2D of one place", [layers.Conv2D(3, (7, 6), **relu)], images)
+    yield Case("other convolutions", [layers.DepthwiseConv2D(2, depthwise_initializer="zeros", **FLOAT32)], images)
+    yield Case("Conv3D", [layers.Conv3D(2, 2, **PLAIN)], images.reshape(2, 3, 7, 4, 2))
+    yield Case("MaxPooling2D", [layers.MaxPooling2D(2, **FLOAT32)], images)
+    yield Case("BatchNormalization", [layers.BatchNormalization(**FLOAT32)], images)
+    yield Case("BatchNormalization of vectors", [layers.BatchNormalization(**FLOAT32)], images.reshape(-1, 6))
+    yield Case("dropout", [layers.Dropout(0.3, seed=1, **FLOAT32)], images)
+    pooling = layers.AveragePooling2D(2, padding="same", **FLOAT32)
+    yield Case("AveragePooling2D", [pooling], images[:, :, :5], expected=_averages)
+    resizing = layers.Resizing(12, 10, interpolation="bicubic", **FLOAT32)
+    yield Case("bicubic resizing", [resizing], images[:1], expected=_resized)
+    yield Case("softmax and crossentropy", [layers.Dense(3, activation="softmax", **PLAIN)], images[0, 0], then=_losses)
+    sigmoid = layers.Dense(3, activation="sigmoid", **PLAIN)
+    yield Case("crossentropy of a sigmoid", [sigmoid], images[0, 0], then=_losses)
+
+
+def _losses(outputs: torch.Tensor) -> Any:
+    """The losses, and behind them the probabilities."""
+    losses: Any = keras.ops.sparse_categorical_crossentropy(1 + torch.arange(len(outputs)) % 2, outputs)
+    return torch.cat((losses, outputs.flatten()))
+
+
+def _averages(images: torch.Tensor) -> torch.Tensor:
+    """Those of windows of two rows and two columns; the last ones, of an odd number, stand alone."""
+    for axis in (1, 2):
+        parts = [part.mean(axis, keepdim=True) for part in images.split(2, axis)]
+        images = torch.cat(parts, axis)
+    return images
+
+
+def _resized(images: torch.Tensor) -> torch.Tensor:
+    """Images (batch, rows, columns, channels) in 12 rows and 10 columns, by Keys's cubic of a = -0.5."""
+    for axis, wanted in ((1, 12), (2, 10)):
+        given = images.shape[axis]
+        lines = []
+        for place in range(wanted):
+            middle = (place + 0.5) * given / wanted - 0.5
+            shares = {near: _keys(abs(middle - near)) for near in range(given) if abs(middle - near) < 2}
+            total = sum(shares.values())
+            lines.append(sum(images.select(axis, near) * (share / total) for near, share in shares.items()))
+        images = torch.stack(lines, axis)
+    return images
+
+
+def _keys(distance: float) -> float:
+    if distance < 1:
+        return 1.5 * distance**3 - 2.5 * distance**2 + 1
+    return -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+
+
+def recurrent_cases() -> Iterator[Case]:
+    steps = 5 * numbers((3, 6, 4)) - 1.5
+    gaps = torch.where(torch.arange(6).reshape(1, 6, 1) % torch.tensor([2, 3, 7]).reshape(3, 1, 1) == 1, 0.0, steps)
+    for kind, states in ((layers.LSTM, 2), (layers.GRU, 1)):
+        name = kind.__name__
+        options: Any = {"recurrent_initializer": "zeros", "seed": 0, **PLAIN}
+        begin = [numbers((3, 3), 2.0 + number) for number in range(states)]
+        backwards: Any = {"go_backwards": True, "return_sequences": True, **options}
+        yield Case(name, [kind(5, **backwards), kind(3, **options)], steps, begin)
+        skipping = [
+            layers.Masking(**FLOAT32),
+            kind(5, zero_output_for_mask=True, **backwards),
+            kind(3, return_sequences=True, **options),
+        ]
+        yield Case(f"masked {name}", skipping, gaps, begin)
+        # PyTorch's LSTM is the faster one where rows times units are fewer.
+        rows, units = (kernels_recurrent.SPLIT // 128, 128) if kind is layers.LSTM else (12, 5)
+        embedding: Any = layers.Embedding(10, 3, embeddings_initializer="zeros", **FLOAT32)
+        tokens = torch.arange(rows * 2).reshape(rows, 2) % 10
+        yield Case(f"{name} behind an Embedding", [embedding, kind(units, go_backwards=True, **options)], tokens)

@@ -1,0 +1,128 @@
+"""Keras's optimizers in PyTorch's own kernels, however the tensors lie in memory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from itertools import repeat
+from typing import Any
+
+import keras
+import torch
+from keras.src.backend.torch.optimizers import torch_sgd
+from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
+
+ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+fused: Any = torch  # which does not annotate the kernels of its own optimizers
+
+_parallel_update_step = KerasAdam._parallel_update_step
+
+
+def adam(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], learning_rate: Any) -> None:
+    """Keras's Adam in PyTorch's fused kernel. Keras adds epsilon before it corrects the bias, PyTorch after: so the
+    kernel is told that the bias is long gone, and the learning rate carries the correction."""
+    places = [self._get_variable_index(variable) for variable in variables]
+    slots = [self._momentums, self._velocities, *([self._velocity_hats] if self.amsgrad else [])]
+    values = [variable.value for variable in variables]
+    moments = [[slot[place].value for place in places] for slot in slots]
+    if not all(_is_plain(tensor) for tensors in (values, grads, *moments) for tensor in tensors):
+        _parallel_update_step(self, grads, variables, learning_rate)
+        return
+    step = ops.cast(self.iterations, "float32") + 1
+    correction = torch.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+    rate = ops.cast(learning_rate, "float32") * correction
+    hats = moments[2] if self.amsgrad else []
+    torch.ops.unidl.adam_(values, grads, *moments[:2], hats, rate, self.beta_1, self.beta_2, self.epsilon)
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.layout is torch.strided
+
+
+library = torch.library.Library("unidl", "FRAGMENT")
+# An operation of its own, so that a trace decides anew in each step what suits the memory that its variables have then.
+library.define(
+    "adam_(Tensor(a!)[] values, Tensor[] gradients, Tensor(b!)[] momentums, Tensor(c!)[] velocities, "
+    "Tensor(d!)[] hats, Tensor rate, float beta_1, float beta_2, float epsilon) -> ()"
+)
+
+
+def _adam(
+    values: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    momentums: list[torch.Tensor],
+    velocities: list[torch.Tensor],
+    hats: list[torch.Tensor],
+    rate: torch.Tensor,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """One step of Adam, whose learning rate `rate` carries the correction of the bias; hats: none without amsgrad.
+
+    PyTorch's kernel reads and writes memory in a row, whatever the strides of a tensor: what lies otherwise is computed
+    step by step. A gradient that shares memory with a variable is read before that changes.
+    """
+    memory = {value.untyped_storage().data_ptr() for value in values}
+    together: list[tuple[torch.Tensor, ...]] = []
+    for value, given, momentum, velocity, hat in zip(
+        values, gradients, momentums, velocities, hats or repeat(None), strict=False
+    ):
+        gradient = given.clone() if given.untyped_storage().data_ptr() in memory else given
+        kept = (value, momentum, velocity) if hat is None else (value, momentum, velocity, hat)
+        if all(tensor.is_contiguous() for tensor in kept):
+            together.append((value, gradient.contiguous(), *kept[1:]))
+            continue
+        momentum.mul_(beta_1).add_(gradient, alpha=1 - beta_1)
+        velocity.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
+        if hat is not None:
+            velocity = hat.copy_(torch.maximum(hat, velocity))
+        value.sub_(rate * momentum / (velocity.sqrt() + epsilon))
+    if together:
+        columns = [list(column) for column in zip(*together, strict=True)]
+        fused._fused_adam_(
+            *columns[:4],
+            columns[4] if hats else [],
+            [_long_gone()] * len(together),
+            lr=rate,
+            beta1=beta_1,
+            beta2=beta_2,
+            weight_decay=0.0,
+            eps=epsilon,
+            amsgrad=bool(hats),
+            maximize=False,
+        )
+    # The kernel does not count its writes, by which traces see that a weight has changed.
+    torch.autograd.graph.increment_version(values)
+
+
+library.impl("adam_", _adam, "CompositeExplicitAutograd")
+
+
+@functools.cache
+def _long_gone() -> torch.Tensor:
+    """A number of steps after which no power of Adam's betas is left in float32."""
+    return torch.tensor(1e12)
+
+
+def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], learning_rate: Any) -> None:
+    """Keras's SGD with the learning rate as a tensor, where Keras's own waits for its value in each step."""
+    values = [variable.value for variable in variables]
+    steps = fused._foreach_mul(list(grads), -ops.cast(learning_rate, "float32"))
+    if self.momentum == 0:
+        fused._foreach_add_(values, steps)
+        return
+    speeds = [self.momentums[self._get_variable_index(variable)].value for variable in variables]
+    fused._foreach_mul_(speeds, self.momentum)
+    fused._foreach_add_(speeds, steps)
+    if self.nesterov:
+        fused._foreach_add_(values, steps)
+        fused._foreach_add_(values, speeds, alpha=self.momentum)
+    else:
+        fused._foreach_add_(values, speeds)
+
+
+REPLACEMENTS = (
+    (KerasAdam, "_parallel_update_step", adam),
+    (torch_sgd.SGD, "_parallel_update_step", sgd),
+)
