@@ -29,7 +29,7 @@ class Case:
 
     build: gives the model, compiled. data: what `fit` is given, (x,), (x, y) or (x, y, sample_weight). share: how far
     the weights may be off, as a share of the way that they went. short: whether plain `pytest` runs it. evaluates:
-    whether `evaluate` and `predict` are compared as well.
+    whether `evaluate` and `predict` are compared as well. built: whether the model has its weights before training.
 
     plain: the backends where its steps are not compiled, and words of the sentence that says why.
     reference: gives the same model in words that Keras computes rightly where it computes this one wrongly; faults: the
@@ -42,14 +42,10 @@ class Case:
     share: float = SMOOTH
     short: bool = False
     evaluates: bool = False
+    built: bool = True
     plain: Mapping[str, str] = field(default_factory=dict[str, str])
     reference: Callable[[], keras.Model] | None = None
     faults: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    @property
-    def rows(self) -> int:
-        """How many rows the data has."""
-        return len(keras.tree.flatten(self.data[0])[0])
 
 
 def compiled(model: keras.Model, **arguments: Any) -> keras.Model:

@@ -131,6 +131,7 @@ SPREAD = uniform(low=0.1, high=2.0, seed=5)
 CASES = [
     Case("functional", lambda: regressor((4,), layers.Dense(5, activation="relu")), (noise(4), TO_TWO), short=True),
     Case("subclassed", lambda: compiled(Wide()), (noise(4), TO_TWO), short=True, evaluates=True),
+    Case("built at its first batch", lambda: compiled(Wide()), (noise(4), TO_TWO), built=False),
     Case("custom layer", lambda: regressor((4,), Scaled(), layers.Dense(3), Scaled()), (noise(4), TO_TWO)),
     Case("residual blocks", residual, (noise(8, 8, 2), TO_TWO), short=True, evaluates=True),
     Case("two inputs, two outputs", two_and_two, (PAIR, [noise(1, seed=2), whole(3, seed=3)]), short=True),
@@ -208,8 +209,8 @@ CASES = [
         (noise(6, 4), TO_TWO),
     ),
     Case(
-        "more metrics than one, odd last batch",
+        "smaller last batch",
         lambda: regressor((4,), layers.Dense(5, activation="tanh"), metrics=["mae", "mse", "cosine_similarity"]),
-        (noise(4), TO_TWO),
+        (noise(4)[:30], TO_TWO[:30]),
     ),
 ]

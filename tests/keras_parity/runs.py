@@ -115,7 +115,7 @@ def started(case: Case, build: Callable[[], keras.Model]) -> keras.Model:
     """The model with its first weights, which are the same in each call."""
     keras.utils.set_random_seed(SEED)
     model = build()
-    if not model.built:
+    if case.built and not model.built:
         model(keras.tree.map_structure(lambda array: array[:BATCH], case.data[0]))
     # Models whose initial weights are drawn as Keras draws them: what is compared must not depend on that.
     drawn = np.random.default_rng(SEED)
