@@ -155,8 +155,8 @@ CASES = [
         "einsum dense",
         lambda: regressor(
             (5, 4),
-            layers.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="e", activation="tanh"),
-            layers.EinsumDense("abde,ef->abdf", (None, 2, 2)),
+            layers.EinsumDense("abc,cde->abde", (5, 2, 3), bias_axes="e", activation="tanh"),
+            layers.EinsumDense("abde,ef->abdf", (5, 2, 2)),
         ),
         SERIES,
     ),

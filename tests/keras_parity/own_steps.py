@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 
-class OwnStep(keras.Model):
-    """A model whose train_step does all itself; a subclass says what its loss is.
+class OwnStep:
+    """For models whose train_step does all itself; they say what their loss is.
 
     On JAX a step is a function of states, elsewhere it changes the variables.
     """
@@ -69,14 +69,14 @@ class OwnStep(keras.Model):
         return {"loss": self.tracker.result()}
 
 
-class Pairs(OwnStep):
+class Pairs(OwnStep, keras.Model):
     """Learns y from x."""
 
     def loss_of(self, data: Any, outputs: Any) -> Any:
         return ops.mean(ops.square(data[1] - outputs)) + 0.01 * ops.mean(ops.abs(outputs))
 
 
-class Alone(OwnStep):
+class Alone(OwnStep, keras.Model):
     """Learns x from x: its step is handed x itself, as Keras hands it for `fit(x)`."""
 
     def inputs_of(self, data: Any) -> Any:
@@ -86,7 +86,7 @@ class Alone(OwnStep):
         return ops.mean(ops.sum(ops.square(data - outputs), axis=1))
 
 
-class Triplets(OwnStep):
+class Triplets(OwnStep, keras.Model):
     """Brings the first two of three inputs together, and the third one away from them."""
 
     def __init__(self, tower: Any) -> None:

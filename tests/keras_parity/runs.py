@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Watch(keras.callbacks.Callback):
         self.batches: list[dict[str, Any]] = []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.batches.append({name: np.array(value) for name, value in (logs or {}).items()})
+        self.batches.append({name: np.array(value) for name, value in unnumbered(logs or {}).items()})
 
 
 class Kill(keras.callbacks.Callback):
@@ -76,12 +76,14 @@ def by_keras(case: Case, build: Callable[[], keras.Model] | None = None) -> Outc
         history = model.fit(
             x, y, sample_weight=weight, batch_size=BATCH, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[watch]
         ).history
-        outcome = Outcome(history, values_of(model), start, watch.batches)
+        outcome = Outcome(unnumbered(history), values_of(model), start, watch.batches)
         if not case.evaluates:
             return outcome
-        evaluated = model.evaluate(x, y, sample_weight=weight, batch_size=BATCH, verbose=0, return_dict=True)
+        evaluated = unnumbered(
+            model.evaluate(x, y, sample_weight=weight, batch_size=BATCH, verbose=0, return_dict=True)
+        )
         predicted = keras.tree.flatten(model.predict(x, batch_size=BATCH, verbose=0))
-    return Outcome(history, outcome.variables, start, watch.batches, None, evaluated, predicted)
+    return replace(outcome, evaluated=evaluated, predicted=predicted)
 
 
 def by_trainer(case: Case, *, watched: bool = True, **options: Any) -> Outcome:
@@ -92,13 +94,13 @@ def by_trainer(case: Case, *, watched: bool = True, **options: Any) -> Outcome:
     data = case.data if len(case.data) > 1 else case.data[0]
     callbacks = [*options.pop("callbacks", ()), *([watch] if watched else [])]
     arguments = {"batch_size": BATCH, "epochs": EPOCHS, "shuffle": False, "progress": "quiet"} | options
-    history = trainer.fit(data, callbacks=callbacks, **arguments).history
+    history = unnumbered(trainer.fit(data, callbacks=callbacks, **arguments).history)
     outcome = Outcome(history, values_of(model), start, watch.batches, trainer.why_not_compiled)
     if not case.evaluates:
         return outcome
-    evaluated = trainer.evaluate(data, batch_size=BATCH)
+    evaluated = unnumbered(trainer.evaluate(data, batch_size=BATCH))
     predicted = keras.tree.flatten(trainer.predict(case.data[0], batch_size=BATCH))
-    return Outcome(history, outcome.variables, start, watch.batches, outcome.why, evaluated, predicted)
+    return replace(outcome, evaluated=evaluated, predicted=predicted)
 
 
 def resumed(case: Case, folder: Path) -> Outcome:
@@ -123,6 +125,11 @@ def started(case: Case, build: Callable[[], keras.Model]) -> keras.Model:
         value = np.array(keras.ops.convert_to_numpy(weight.value))
         weight.assign(value + 0.05 * drawn.normal(size=value.shape).astype(value.dtype))
     return model
+
+
+def unnumbered(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics by the names that they have in a process of their own."""
+    return {NUMBERS.sub("", name): value for name, value in logs.items()}
 
 
 def values_of(model: keras.Model) -> dict[str, np.ndarray]:
