@@ -23,6 +23,13 @@ SIGN_LIKE = 1e-2
 on a whole step."""
 
 
+UNTRACED = {"torch": "cannot be traced"}
+"""For `Case.plain`: Keras looks at values there, in `ops.cond` or by asking a tensor for its number."""
+
+OWN = {"torch": "of its own", "tensorflow": "of its own"}
+"""For `Case.plain`: what the user wrote takes each step."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A model that Keras trains, and what it is trained on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keras
-from cases import SIGN_LIKE, TO_TWO, Case, compiled, noise, regressor, uniform, whole
+from cases import OWN, SIGN_LIKE, TO_TWO, UNTRACED, Case, compiled, noise, regressor, uniform, whole
 from keras import layers, ops
 from own_steps import Alone, Pairs, Triplets
 
@@ -150,16 +150,16 @@ def active_layer():
 X_AND_Y = (noise(4), TO_TWO)
 
 CASES = [
-    Case("own train_step", functional(Pairs), X_AND_Y, short=True, evaluates=False),
-    Case("own train_step with Adam", functional(Pairs, optimizer="adam"), X_AND_Y, share=SIGN_LIKE),
-    Case("own train_step on x alone", alone, (noise(4),), short=True),
-    Case("own train_step on three inputs", triplets, ([noise(4, seed=seed) for seed in range(3)],)),
+    Case("own train_step", functional(Pairs), X_AND_Y, short=True, plain=OWN),
+    Case("own train_step with Adam", functional(Pairs, optimizer="adam"), X_AND_Y, share=SIGN_LIKE, plain=OWN),
+    Case("own train_step on x alone", alone, (noise(4),), short=True, plain=OWN),
+    Case("own train_step on three inputs", triplets, ([noise(4, seed=seed) for seed in range(3)],), plain=OWN),
     Case("own compute_loss", functional(OwnLoss, metrics=["mae"]), X_AND_Y, short=True, evaluates=True),
-    Case("own compute_metrics", functional(OwnMetrics, metrics=["mae"]), X_AND_Y),
+    Case("own compute_metrics", functional(OwnMetrics, metrics=["mae"]), X_AND_Y, plain=OWN),
     Case("own test_step", functional(OwnTest), X_AND_Y, evaluates=True),
     Case("add_loss", lambda: regressor((4,), layers.Dense(5), Penalized()), X_AND_Y, short=True, evaluates=True),
     Case("add_loss alone, x alone", only_added_loss, (noise(4),)),
-    Case("variational autoencoder", variational, (noise(4), noise(4)), short=True),
+    Case("variational autoencoder", variational, (noise(4), noise(4)), short=True, plain=UNTRACED),
     Case("activity regularizer", active("l2"), X_AND_Y, short=True),
     Case("activity regularizer, both", active(keras.regularizers.L1L2(0.02, 0.01)), X_AND_Y, evaluates=True),
     Case("activity regularization layer", active_layer, X_AND_Y),
@@ -176,5 +176,5 @@ CASES = [
     Case("LoRA on Conv2D", picture_lora, (noise(6, 6, 2), TO_TWO)),
     Case("LoRA on Embedding", token_lora, (whole(9, 5), TO_TWO)),
     Case("LoRA on EinsumDense", einsum_lora, (noise(3, 4), TO_TWO)),
-    Case("run eagerly", eager, X_AND_Y),
+    Case("run eagerly", eager, X_AND_Y, plain=dict.fromkeys(("jax", "torch", "tensorflow"), "run_eagerly=True")),
 ]

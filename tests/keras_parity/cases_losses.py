@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from cases import TO_TWO, Case, chain, noise, one_hot, regressor, uniform, whole
+from cases import TO_TWO, UNTRACED, Case, chain, noise, one_hot, regressor, uniform, whole
 from keras import layers, losses, ops
 
 SIGNS = np.sign(noise(2, seed=1))
@@ -19,16 +19,16 @@ def learning(loss, units=2, activation=None):
     )
 
 
-def numbers(name, targets=TO_TWO, short=False, activation=None, **options):
+def numbers(name, targets=TO_TWO, short=False, activation=None, plain=None, **options):
     """A loss of numbers, or of probabilities of two things."""
     build = learning(lambda: getattr(losses, name)(**options), activation=activation)
-    return Case(name, build, (noise(4), targets), short=short)
+    return Case(name, build, (noise(4), targets), short=short, plain=plain or {})
 
 
-def classes(name, targets, short=False, **options):
+def classes(name, targets, short=False, plain=None, **options):
     """A loss of the probabilities of three classes."""
     build = learning(lambda: getattr(losses, name)(**options), units=3, activation="softmax")
-    return Case(name, build, (noise(4), targets), short=short)
+    return Case(name, build, (noise(4), targets), short=short, plain=plain or {})
 
 
 def pictures(name, **options):
@@ -62,8 +62,8 @@ EVERY_CLASS = [
     numbers("CosineSimilarity"),
     numbers("Huber", delta=0.5),
     numbers("LogCosh"),
-    numbers("Hinge", SIGNS),
-    numbers("SquaredHinge", BITS),
+    numbers("Hinge", SIGNS, plain=UNTRACED),
+    numbers("SquaredHinge", BITS, plain=UNTRACED),
     numbers("Poisson", POSITIVE, activation="softplus"),
     numbers("BinaryCrossentropy", BITS, label_smoothing=0.1, activation="sigmoid", short=True),
     numbers("BinaryFocalCrossentropy", BITS, apply_class_balancing=True, activation="sigmoid"),
@@ -71,12 +71,12 @@ EVERY_CLASS = [
     classes("KLDivergence", one_hot(3) * 0.7 + 0.1),
     classes("CategoricalCrossentropy", one_hot(3), label_smoothing=0.2, short=True),
     classes("CategoricalFocalCrossentropy", one_hot(3)),
-    classes("CategoricalGeneralizedCrossEntropy", whole(3)),
+    classes("CategoricalGeneralizedCrossEntropy", whole(3), plain=UNTRACED),
     classes("SparseCategoricalCrossentropy", whole(3), ignore_class=1, short=True),
     pictures("Dice"),
     pictures("Tversky", alpha=0.3, beta=0.7),
     Case("CTC", speech, (noise(8, 3), whole(5, 4, low=1, seed=1))),
-    Case("Circle", close_pairs, (noise(4), whole(3))),
+    Case("Circle", close_pairs, (noise(4), whole(3)), plain=UNTRACED),
 ]
 
 

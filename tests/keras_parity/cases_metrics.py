@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from cases import TO_TWO, Case, chain, compiled, noise, one_hot, uniform, whole
+from cases import TO_TWO, UNTRACED, Case, chain, compiled, noise, one_hot, uniform, whole
 from keras import layers, metrics, ops
 
 SIGNS = np.sign(noise(2, seed=1))
@@ -99,12 +99,11 @@ CASES = [
             "RootMeanSquaredError",
             "LogCoshError",
             "CosineSimilarity",
-            "Hinge",
-            "SquaredHinge",
         ),
         short=True,
         evaluates=True,
     ),
+    Case("hinges", *of_numbers("Hinge", "SquaredHinge", targets=SIGNS), plain=UNTRACED),
     Case("R2Score", *of_numbers("R2Score"), evaluates=True),
     Case("R2Score, weighted", *of_numbers("R2Score", weights=WEIGHTS)),
     Case("correlations", *of_numbers("PearsonCorrelation", "ConcordanceCorrelation")),
@@ -144,7 +143,8 @@ CASES = [
     Case("F1Score", *of_classes("F1Score", F1Score={"average": "macro"}), short=True, evaluates=True),
     Case("F1Score of each class", *of_bits("F1Score", F1Score={"threshold": 0.5})),
     Case("FBetaScore", *of_classes("FBetaScore", FBetaScore={"beta": 2.0, "average": "weighted"})),
-    Case("BinaryCrossentropy as metric", *of_bits("BinaryCrossentropy", "BinaryIoU")),
+    Case("BinaryCrossentropy as metric", *of_bits("BinaryCrossentropy")),
+    Case("BinaryIoU", *of_bits("BinaryIoU"), plain=UNTRACED),
     Case(
         "metrics of classes",
         *of_classes(
@@ -172,6 +172,7 @@ CASES = [
         *of_classes("MeanIoU", sparse=True, MeanIoU={"num_classes": 3, "sparse_y_pred": False}),
         short=True,
         evaluates=True,
+        plain=UNTRACED,
     ),
     Case(
         "IoU of one class",
@@ -185,9 +186,12 @@ CASES = [
             sparse_y_pred=False,
         ),
         (noise(4), whole(3)),
+        plain=UNTRACED,
     ),
-    Case("OneHotMeanIoU", *of_classes("OneHotMeanIoU", OneHotMeanIoU={"num_classes": 3})),
-    Case("OneHotIoU", *of_classes("OneHotIoU", OneHotIoU={"num_classes": 3, "target_class_ids": [0, 2]})),
+    Case("OneHotMeanIoU", *of_classes("OneHotMeanIoU", OneHotMeanIoU={"num_classes": 3}), plain=UNTRACED),
+    Case(
+        "OneHotIoU", *of_classes("OneHotIoU", OneHotIoU={"num_classes": 3, "target_class_ids": [0, 2]}), plain=UNTRACED
+    ),
     Case("Accuracy", *of_numbers("Accuracy", targets=np.round(TO_TWO), activation="relu6")),
     Case("metrics of one's own", own, (noise(4), TO_TWO), short=True, evaluates=True),
     Case("metrics in a layer", tracked, (noise(4), TO_TWO)),

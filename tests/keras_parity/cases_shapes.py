@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keras
-from cases import TO_TWO, Case, chain, compiled, noise, one_hot, padded, regressor, uniform, whole
+from cases import TO_TWO, UNTRACED, Case, chain, compiled, noise, one_hot, padded, regressor, uniform, whole
 from keras import layers, ops
 
 
@@ -195,13 +195,24 @@ CASES = [
             layers.Dense(8, activation="tanh"),
             layers.Dropout(0.4, seed=3),
             layers.Dense(8, activation="selu"),
+            layers.Dropout(0.2, noise_shape=(None, 1), seed=4),
+        ),
+        (noise(4), TO_TWO),
+        short=True,
+        evaluates=True,
+    ),
+    Case(
+        "noise",
+        lambda: regressor(
+            (4,),
+            layers.Dense(8, activation="selu"),
             layers.AlphaDropout(0.1, seed=4),
             layers.GaussianNoise(0.1, seed=5),
             layers.GaussianDropout(0.2, seed=6),
         ),
         (noise(4), TO_TWO),
-        short=True,
         evaluates=True,
+        plain=UNTRACED,
     ),
     Case(
         "spatial dropout",
