@@ -137,7 +137,9 @@ def values_of(model: keras.Model) -> dict[str, np.ndarray]:
     optimizer = model.optimizer.variables if model.optimizer is not None else []
     named = [("model", model.variables), ("optimizer", optimizer)]
     return {
-        f"{owner} {place} {NUMBERS.sub('', variable.path)}": np.array(keras.ops.convert_to_numpy(variable.value))
+        f"{owner} {place} {NUMBERS.sub('', variable.path.rpartition('/')[2])}": np.array(
+            keras.ops.convert_to_numpy(variable.value)
+        )
         for owner, variables in named
         for place, variable in enumerate(variables)
     }
