@@ -87,7 +87,7 @@ class Alone(OwnStep, keras.Model):
 
 
 class Triplets(OwnStep, keras.Model):
-    """Brings the first two of three inputs together, and the third one away from them."""
+    """Brings the first two of three inputs together, and the third one away from them. Keras hands a list in a tuple."""
 
     def __init__(self, tower: Any) -> None:
         super().__init__()
@@ -96,9 +96,6 @@ class Triplets(OwnStep, keras.Model):
     def call(self, inputs: Any, training: bool = False) -> Any:
         anchor, near, far = (self.tower(part, training=training) for part in inputs)
         return ops.sum(ops.square(anchor - near), axis=-1), ops.sum(ops.square(anchor - far), axis=-1)
-
-    def inputs_of(self, data: Any) -> Any:
-        return data
 
     def loss_of(self, data: Any, outputs: Any) -> Any:
         return ops.mean(ops.maximum(outputs[0] - outputs[1] + 0.5, 0.0))
