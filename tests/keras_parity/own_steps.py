@@ -87,7 +87,7 @@ class Alone(OwnStep, keras.Model):
 
 
 class Triplets(OwnStep, keras.Model):
-    """Brings the first two of three inputs together, and the third one away from them. Keras hands a list in a tuple."""
+    """Brings two of three inputs together, and the third one away from them. Keras hands a list in a tuple."""
 
     def __init__(self, tower: Any) -> None:
         super().__init__()

@@ -124,6 +124,8 @@ def started(case: Case, build: Callable[[], keras.Model]) -> keras.Model:
     for weight in model.trainable_weights:
         value = np.array(keras.ops.convert_to_numpy(weight.value))
         weight.assign(value + 0.05 * drawn.normal(size=value.shape).astype(value.dtype))
+    if build is not case.build:
+        model.set_weights(started(case, case.build).get_weights())
     return model
 
 
