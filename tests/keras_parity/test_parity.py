@@ -1,0 +1,82 @@
+"""Models of all kinds train here as Keras trains them: the same losses, metrics and weights, on each backend.
+
+Without this a model that somebody brings is another one after training here, and nothing says so.
+Plain `pytest` runs some of the cases one batch at a time, `tox -m parity` all of them in each way that they can be run.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+from parity import assert_equal_runs, assert_trains_alike
+from runs import by_keras, by_trainer, resumed
+from tables import CASES, SHORT
+
+SEVERAL_A_DISPATCH = ("functional", "dropout", "LSTM", "AdamW", "MeanIoU", "transformer")
+"""The cases that plain `pytest` runs without a callback, too: as users do, several steps go in one dispatch."""
+
+KILLED = ("functional", "dropout", "Adam on a schedule")
+"""The cases that plain `pytest` kills and resumes."""
+
+COMPILED_SHARE = 0.9
+
+
+def parameters(names):
+    """All cases; those that are not among `names` are for the long form."""
+    return [pytest.param(name, marks=() if name in names else pytest.mark.parity) for name in CASES]
+
+
+@cache
+def expected(name):
+    return by_keras(CASES[name])
+
+
+@cache
+def watched(name):
+    return by_trainer(CASES[name])
+
+
+@cache
+def unwatched(name):
+    return by_trainer(CASES[name], watched=False)
+
+
+@pytest.mark.parametrize("name", parameters(SHORT))
+def test_each_step_is_keras_step(name, backend):
+    """Losses, metrics and weights where a callback looks at each batch; where a case asks for it, what it predicts."""
+    found = watched(name)
+    assert len(found.batches) == len(expected(name).batches) > 0
+    assert_trains_alike(found, expected(name), CASES[name].share)
+
+
+@pytest.mark.parametrize("name", parameters(SEVERAL_A_DISPATCH))
+def test_epochs_of_several_steps_a_dispatch_are_keras_epochs(name, backend):
+    """Nobody looks at single batches, which is how most people train."""
+    assert_trains_alike(unwatched(name), expected(name), CASES[name].share)
+
+
+@pytest.mark.parametrize("name", parameters(KILLED))
+def test_a_killed_run_ends_with_the_same_bits(name, backend, tmp_path):
+    """A fresh model goes on from a checkpoint amid an epoch. What a checkpoint forgets shows here."""
+    assert_equal_runs(resumed(CASES[name], tmp_path / "checkpoints"), unwatched(name))
+
+
+@pytest.mark.parametrize("name", parameters(SHORT))
+def test_the_steps_are_compiled_or_a_sentence_says_why_not(name, backend):
+    """A case that falls off the fast path is as slow as Keras, and a row of the table tells so."""
+    why, plain = watched(name).why, CASES[name].plain.get(backend.name)
+    if plain is None:
+        assert why is None
+    else:
+        assert re.search(plain, why or ""), f"expected {plain!r}, and it says {why!r}"
+
+
+def test_nine_of_ten_cases_are_compiled(backend, capsys):
+    """As the test above holds each case to what its row says."""
+    plain = {name: case.plain[backend.name] for name, case in CASES.items() if backend.name in case.plain}
+    with capsys.disabled():
+        for name, sentence in plain.items():
+            print(f"\n{backend.name}, not compiled: {name}: {sentence}", end="")
+    assert len(plain) <= (1 - COMPILED_SHARE) * len(CASES)
