@@ -84,12 +84,26 @@ def _computations() -> Iterator[tuple[str, Callable[..., list[torch.Tensor]]]]:
     """What each kernel is for, and what computes with it: on tensors of a layout, with Keras's own or not."""
     for case in (*image_cases(), *recurrent_cases()):
         yield case.name, _of_layers(case)
+    yield "draws from a seed", _draws
     optimizers: Any = keras.optimizers
     yield "Adam", _of_optimizer(lambda: optimizers.Adam(0.01))
     yield "Adam with amsgrad", _of_optimizer(lambda: optimizers.Adam(0.01, amsgrad=True))
+    yield "Nadam", _of_optimizer(lambda: optimizers.Nadam(0.01))
     yield "SGD", _of_optimizer(lambda: optimizers.SGD(0.01))
     yield "SGD with momentum", _of_optimizer(lambda: optimizers.SGD(0.01, momentum=0.9))
     yield "SGD with Nesterov's momentum", _of_optimizer(lambda: optimizers.SGD(0.01, momentum=0.9, nesterov=True))
+
+
+def _draws(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
+    """What Keras's generators give, twice each: numbers that do not lie in memory yet."""
+    del layout, by_keras
+    seed, draw = keras.random.SeedGenerator(1), keras.random
+    shares = numbers((2, 3))
+    drawn: list[Any] = []
+    for _ in range(2):
+        drawn += [draw.uniform((2, 3), -1.0, 2.0, seed=seed), draw.normal((2, 3), 1.0, 2.0, seed=seed)]
+        drawn += [draw.randint((2, 3), 0, 1000, seed=seed), draw.categorical(shares, 16, seed=seed)]
+    return [values.float() for values in drawn]
 
 
 def _of_layers(case: Case) -> Callable[..., list[torch.Tensor]]:

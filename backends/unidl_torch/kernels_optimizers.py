@@ -9,7 +9,8 @@ from typing import Any
 
 import keras
 import torch
-from keras.src.backend.torch.optimizers import torch_sgd
+from keras.src.backend.torch import core as keras_core
+from keras.src.backend.torch.optimizers import torch_nadam, torch_sgd
 from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
@@ -122,7 +123,20 @@ def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lear
         fused._foreach_add_(values, speeds)
 
 
+class _Core:
+    """Keras's operations as its Nadam sees them, which makes a number of a product of its momenta in each step: here it
+    stays a tensor, so that a trace computes it anew."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(keras_core, name)
+
+    @staticmethod
+    def convert_to_numpy(value: torch.Tensor) -> torch.Tensor:
+        return value
+
+
 REPLACEMENTS = (
+    (torch_nadam, "core", _Core()),
     (KerasAdam, "_parallel_update_step", adam),
     (torch_sgd.SGD, "_parallel_update_step", sgd),
 )

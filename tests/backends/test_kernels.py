@@ -25,12 +25,14 @@ def entries():
 
 
 def slightly(values):
-    """The same, one in a hundred too large."""
-    return keras.tree.map_structure(lambda one: 1.01 * one if is_float(one) else one, values)
+    """The same, one in a hundred too large; whole numbers one too large."""
+    return keras.tree.map_structure(
+        lambda one: 1.01 * one if is_of("float", one) else one + 1 if is_of("int", one) else one, values
+    )
 
 
-def is_float(value):
-    return hasattr(value, "dtype") and "float" in keras.backend.standardize_dtype(value.dtype)
+def is_of(kind, value):
+    return hasattr(value, "dtype") and kind in keras.backend.standardize_dtype(value.dtype)
 
 
 def wrong(right):
