@@ -45,11 +45,20 @@ def _walk(layer: keras.layers.Layer, path: str, seen: set[int]) -> Iterator[tupl
         if id(child) in seen:
             continue
         name, automatic = stem(child)
+        if type(layer).__name__ == "Bidirectional":
+            name = _direction(child) or name
         number = counts[name]
         counts[name] += 1
         if automatic or number:
             name = f"{name}#{number}"
         yield from _walk(child, f"{path}/{name}" if path else name, seen)
+
+
+def _direction(layer: keras.layers.Layer) -> str | None:
+    """The name of a layer in a Bidirectional, without the counter that the layer it is a copy of was given."""
+    name = re.sub(r"_\d+$", "", layer.name)
+    copied = name.removeprefix("forward_").removeprefix("backward_")
+    return name if copied.replace("_", "") == type(layer).__name__.lower() else None
 
 
 def stem(layer: keras.Operation) -> tuple[str, bool]:
