@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from unidl import Trainer
@@ -157,6 +157,7 @@ def test_targets_that_only_broadcast_are_refused(model_with, loss, outputs, wron
         check(model, np.ones((ROWS, *wrong)))
 
 
+@settings(deadline=None)  # the first call makes the framework's tensors, which takes as long as all others
 @given(
     outputs=some.lists(some.integers(1, 3), min_size=1, max_size=3).map(tuple),
     rows=some.lists(some.integers(1, 3), max_size=4).map(tuple),
