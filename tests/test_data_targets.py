@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from unidl import Trainer
@@ -55,7 +55,7 @@ def changed(array, place, value):
 ZEROS = np.zeros((ROWS, 1))
 PROBABILITIES = [name for name, targets in TARGETS.items() if targets == "probabilities"]
 ONE_HOT = [name for name, targets in TARGETS.items() if targets == "one_hot"]
-COMPARED = [name for name, targets in TARGETS.items() if targets not in ("classes", "one_hot")]
+COMPARED = [name for name, targets in TARGETS.items() if targets not in ("classes", "one_hot", "sequences")]
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,7 @@ def test_targets_that_only_broadcast_are_refused(model_with, loss, outputs, wron
         check(model, np.ones((ROWS, *wrong)))
 
 
+@settings(deadline=None)  # the first call makes the framework's tensors, which takes as long as all others
 @given(
     outputs=some.lists(some.integers(1, 3), min_size=1, max_size=3).map(tuple),
     rows=some.lists(some.integers(1, 3), max_size=4).map(tuple),
@@ -193,6 +194,15 @@ def test_signs_may_be_written_in_two_ways_but_not_in_both(model_with, loss):
         check(model_with(loss), SIGNS * 0.5 + 1.5)
     with pytest.raises(DataError, match=r"y is 0 in row 4 of .* takes -1 and 1, or 0 and 1\. Encode"):
         check(model_with(loss), changed(SIGNS, 4, 0))
+
+
+def test_sequences_are_of_the_models_classes(model_with):
+    model = model_with("ctc", (5, 4))
+    check(model, np.arange(2 * ROWS).reshape(ROWS, 2) % 4)
+    with pytest.raises(DataError, match="Label 4 in row 3 of the training data is out of range: the model has 4"):
+        check(model, changed(np.ones((ROWS, 2), int), (3, 1), 4))
+    with pytest.raises(DataError, match=r"has the shape \(8,\); the loss ctc takes the labels of a row one after"):
+        check(model, np.ones(ROWS, int))
 
 
 def test_counts_are_not_negative(model_with):

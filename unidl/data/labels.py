@@ -34,7 +34,14 @@ def check_labels(model: keras.Model, y: Tree, name: str) -> None:
         shape = None if output is None or not len(output.shape) else tuple(output.shape)
         if known is None:
             continue
-        if known.targets != "classes":
+        if known.targets == "sequences":
+            if labels.ndim != 2:
+                raise DataError(
+                    f"{part} of the {name} has the shape {labels.shape}; the loss {known.name} takes the labels of a "
+                    "row one after the other: (rows, longest), with 0 behind shorter ones. Reshape them."
+                )
+            _require_classes(labels, None if shape is None else shape[-1], None, part, name)
+        elif known.targets != "classes":
             require_targets(known, labels, shape, part, name)
         elif known.options.get("axis", -1) == -1:
             classes = None

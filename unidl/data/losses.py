@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-Targets = Literal["classes", "one_hot", "probabilities", "counts", "signs", "numbers"]
-"""classes: one class number for each output. one_hot: a probability for each class. probabilities: numbers from 0 to
-1. counts: numbers from 0. signs: -1 and 1, or 0 and 1. numbers: any."""
+Targets = Literal["classes", "one_hot", "probabilities", "counts", "signs", "numbers", "sequences"]
+"""classes: one class number for each output. sequences: class numbers, with 0 for none. one_hot: a probability for each
+class. probabilities: numbers from 0 to 1. counts: numbers from 0. signs: -1 and 1, or 0 and 1. numbers: any."""
 
 TARGETS: dict[str, Targets] = {
     "sparse_categorical_crossentropy": "classes",
@@ -34,8 +34,9 @@ TARGETS: dict[str, Targets] = {
     "cosine_similarity": "numbers",
     "huber": "numbers",
     "log_cosh": "numbers",
+    "ctc": "sequences",
 }
-"""By the name of Keras's function. Not here: circle and ctc, whose targets have a form of their own."""
+"""By the name of Keras's function. Not here: circle, which takes any whole numbers."""
 
 
 @dataclass(frozen=True)
