@@ -116,6 +116,13 @@ def test_auto_takes_it_says_why_and_imports_no_framework():
     assert said.endswith("on cnn and lstm)")
 
 
+def test_keras_imported_after_unidl_runs_on_what_auto_takes():
+    kept()
+    code = "import unidl, keras; print(keras.backend.backend())"
+    environment = {"UNIDL_BACKEND": "auto", "UNIDL_DEVICE": "cpu", "KERAS_BACKEND": None}
+    assert processes.python(code, **environment) == UNDER_TEST
+
+
 def test_auto_takes_what_is_the_fastest_for_the_model_of_the_command():
     kept()
     code = "from unidl import registry; registry.expect('lstm'); print(registry.choice()[0].name)"

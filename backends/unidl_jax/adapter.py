@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import Any
 
 import jax
-import jaxlib
+import jaxlib.version
 import keras
 
 from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
@@ -22,7 +22,7 @@ class JaxBackend:
     name = "jax"
 
     def versions(self) -> dict[str, str]:
-        return {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "keras": keras.__version__}
+        return {"jax": jax.__version__, "jaxlib": jaxlib.version.__version__, "keras": keras.__version__}
 
     def devices(self) -> Devices:
         cpus = tuple(Device("cpu", device.id, "CPU") for device in jax.devices("cpu"))
