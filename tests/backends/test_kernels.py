@@ -30,7 +30,9 @@ def slightly(values):
 
 
 def is_float(value):
-    return hasattr(value, "dtype") and "float" in keras.backend.standardize_dtype(value.dtype)
+    """Whether it is a tensor of floats, and no variable, which a kernel may hand on."""
+    is_tensor = hasattr(value, "dtype") and not hasattr(value, "assign")
+    return is_tensor and "float" in keras.backend.standardize_dtype(value.dtype)
 
 
 def wrong(right):
