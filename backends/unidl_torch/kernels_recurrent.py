@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import torch
 from keras.src import backend as keras_backend
+from torch.autograd.function import once_differentiable
 
 from unidl.kernels import looked_up, noticed
 from unidl_torch.kernels_images import plain_values
@@ -218,45 +219,79 @@ class _Lstm(torch.autograd.Function):
 class _Gru(torch.autograd.Function):
     """A GRU with Keras's reset_after, whose gradient for the recurrent kernel is one matrix product over all steps, not
     one added up in each step. projected: (time, batch, 3 * units), gates z, r, h; bias: (3 * units,), that of the
-    recurrent kernel; mask: (time, batch), false where the state stays."""
+    recurrent kernel; mask: (time, batch), false where the state stays.
+
+    Each direction is one operation, so that a trace of a long sequence is no longer than that of a short one."""
 
     @staticmethod
     def forward(ctx: Any, projected: Any, hidden: Any, recurrent: Any, bias: Any, mask: Any) -> Any:
-        units = len(recurrent)
-        gates, candidates, recurring, outputs = [], [], [], [hidden]
-        for step, given in enumerate(projected.unbind()):
-            from_hidden = torch.addmm(bias, outputs[-1], recurrent)
-            gates.append(torch.sigmoid(given[:, : 2 * units] + from_hidden[:, : 2 * units]))
-            update, reset = gates[-1].chunk(2, dim=1)
-            if mask is not None:
-                update.masked_fill_(torch.logical_not(mask[step]).unsqueeze(1), 1.0)
-            recurring.append(from_hidden[:, 2 * units :])
-            candidates.append(torch.tanh(torch.addcmul(given[:, 2 * units :], reset, recurring[-1])))
-            outputs.append(torch.lerp(candidates[-1], outputs[-1], update))
-        stacked = torch.stack(outputs)
-        ctx.save_for_backward(recurrent, stacked, *gates, *candidates, *recurring)
-        return stacked[1:]
+        outputs, *kept = torch.ops.unidl.gru_forward(projected, hidden, recurrent, bias, mask)
+        ctx.save_for_backward(recurrent, outputs, *kept)
+        return outputs[1:]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         recurrent, outputs, *kept = ctx.saved_tensors
-        time = len(outputs) - 1
-        gates, candidates, recurring = kept[:time], kept[time : 2 * time], kept[2 * time :]
-        to_hidden = torch.zeros_like(outputs[0])
-        to_given, to_recurring = [], []
-        for step in reversed(range(time)):
-            update, reset = gates[step].chunk(2, dim=1)
-            candidate = candidates[step]
-            to_hidden = to_hidden + gradients[0][step]
-            to_candidate = torch.ops.aten.tanh_backward(to_hidden - to_hidden * update, candidate)
-            to_update = torch.ops.aten.sigmoid_backward(to_hidden * (outputs[step] - candidate), update)
-            to_reset = torch.ops.aten.sigmoid_backward(to_candidate * recurring[step], reset)
-            to_given.append(torch.cat((to_update, to_reset, to_candidate), dim=1))
-            to_recurring.append(torch.cat((to_update, to_reset, to_candidate * reset), dim=1))
-            to_hidden = torch.addmm(to_hidden * update, to_recurring[-1], recurrent.t())
-        to_recurrent = torch.cat(to_recurring[::-1])
+        to_given, to_recurring, to_hidden = torch.ops.unidl.gru_backward(gradients[0], recurrent, outputs, *kept)
+        to_recurrent = to_recurring.flatten(0, 1)
         to_kernel = outputs[:-1].flatten(0, 1).t() @ to_recurrent
-        return torch.stack(to_given[::-1]), to_hidden, to_kernel, to_recurrent.sum(dim=0), None
+        return to_given, to_hidden, to_kernel, to_recurrent.sum(dim=0), None
+
+
+library = torch.library.Library("unidl", "FRAGMENT")
+library.define(
+    "gru_forward(Tensor projected, Tensor hidden, Tensor recurrent, Tensor bias, Tensor? mask) -> "
+    "(Tensor, Tensor, Tensor, Tensor)"
+)
+library.define(
+    "gru_backward(Tensor to_outputs, Tensor recurrent, Tensor outputs, Tensor gates, Tensor candidates, "
+    "Tensor recurring) -> (Tensor, Tensor, Tensor)"
+)
+
+
+def _gru_forward(projected: Any, hidden: Any, recurrent: Any, bias: Any, mask: Any) -> tuple[torch.Tensor, ...]:
+    """The states before and after each step (time + 1, batch, units), and of each step both gates, the candidate and
+    the product with the state that the candidate has."""
+    units = len(recurrent)
+    gates, candidates, recurring, outputs = [], [], [], [hidden]
+    for step, given in enumerate(projected.unbind()):
+        from_hidden = torch.addmm(bias, outputs[-1], recurrent)
+        gates.append(torch.sigmoid(given[:, : 2 * units] + from_hidden[:, : 2 * units]))
+        update, reset = gates[-1].chunk(2, dim=1)
+        if mask is not None:
+            update.masked_fill_(torch.logical_not(mask[step]).unsqueeze(1), 1.0)
+        recurring.append(from_hidden[:, 2 * units :])
+        candidates.append(torch.tanh(torch.addcmul(given[:, 2 * units :], reset, recurring[-1])))
+        outputs.append(torch.lerp(candidates[-1], outputs[-1], update))
+    return torch.stack(outputs), torch.stack(gates), torch.stack(candidates), torch.stack(recurring)
+
+
+def _gru_backward(
+    to_outputs: Any, recurrent: Any, outputs: Any, gates: Any, candidates: Any, recurring: Any
+) -> tuple[torch.Tensor, ...]:
+    """The gradients of what was projected, of the products with the states (time, batch, 3 * units), and of the first
+    state."""
+    to_hidden = torch.zeros_like(outputs[0])
+    transposed = recurrent.t()
+    to_given, to_recurring = [], []
+    steps = list(
+        zip(*(kept.unbind() for kept in (to_outputs, outputs[:-1], gates, candidates, recurring)), strict=True)
+    )
+    for to_output, before, gate, candidate, product in reversed(steps):
+        update, reset = gate.chunk(2, dim=1)
+        to_hidden = to_hidden + to_output
+        to_candidate = torch.ops.aten.tanh_backward(to_hidden - to_hidden * update, candidate)
+        to_update = torch.ops.aten.sigmoid_backward(to_hidden * (before - candidate), update)
+        to_reset = torch.ops.aten.sigmoid_backward(to_candidate * product, reset)
+        to_given.append(torch.cat((to_update, to_reset, to_candidate), dim=1))
+        to_recurring.append(torch.cat((to_update, to_reset, to_candidate * reset), dim=1))
+        to_hidden = torch.addmm(to_hidden * update, to_recurring[-1], transposed)
+    return torch.stack(to_given[::-1]), torch.stack(to_recurring[::-1]), to_hidden
+
+
+library.impl("gru_forward", _gru_forward, "CompositeExplicitAutograd")
+library.impl("gru_backward", _gru_backward, "CompositeExplicitAutograd")
 
 
 def _suits_fused(mask: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
