@@ -231,7 +231,7 @@ class _Gru(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's
         recurrent, outputs, *kept = ctx.saved_tensors
         to_given, to_recurring, to_hidden = torch.ops.unidl.gru_backward(gradients[0], recurrent, outputs, *kept)
         to_recurrent = to_recurring.flatten(0, 1)
