@@ -46,7 +46,22 @@ def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | N
             for one, other in zip(expected, found, strict=True):
                 if not np.abs(one - other).max() <= TOLERANCE * np.abs(one).max():
                     return f"the kernel for {name}, or for Adam, gives other values than Keras here"
+        expected = _rows_that_come_twice()
+        with kernels():
+            found = _rows_that_come_twice()
+    if not np.abs(expected - found).max() <= TOLERANCE * np.abs(expected).max():
+        return "the kernel for the gradients of an Embedding gives other values than Keras here"
     return None
+
+
+def _rows_that_come_twice() -> Any:
+    """How far SGD changes a table of two rows, of which one has two gradients: Keras itself adds up what comes of
+    them, where the optimizer is this one."""
+    variable = keras.Variable(np.zeros((2, 3)), dtype="float32")
+    gradient = tf.IndexedSlices(tf.ones((3, 3)), tf.constant([1, 0, 1]), dense_shape=tf.constant([2, 3]))
+    optimizer: Any = keras.optimizers.SGD(0.5)
+    optimizer.apply([gradient], [variable])
+    return variable.numpy()
 
 
 def _step(model: Any, values: tf.Tensor) -> list[Any]:

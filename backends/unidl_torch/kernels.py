@@ -35,7 +35,7 @@ LOGITS = "_unidl_logits"
 def softmax(x: Any, axis: int = -1) -> Any:
     """Keras's softmax, whose outputs `sparse_categorical_crossentropy` knows."""
     outputs = _softmax(x, axis)
-    logits = keras.ops.convert_to_tensor(x)
+    logits: Any = keras.ops.convert_to_tensor(x)
     if isinstance(axis, int) and isinstance(outputs, torch.Tensor) and logits.shape == outputs.shape:
         notice(outputs, LOGITS, (logits, axis % max(1, outputs.ndim), writes(logits), writes(outputs)))
     return outputs

@@ -10,6 +10,7 @@ from keras.src import backend as keras_backend
 
 from unidl.kernels import looked_up, noticed
 from unidl_torch.kernels_images import plain_values
+from unidl_torch.recurrent_loops import GruLoop, LstmLoop
 
 _lstm = keras_backend.lstm
 _gru = keras_backend.gru
@@ -39,7 +40,7 @@ def lstm(
         )  # fmt: skip
     if states[0].numel() >= SPLIT and looked_up(inputs):
         of_inputs, of_hidden, offset = weights
-        outputs, cell = _Lstm.apply(_projected(inputs, of_inputs, offset, go_backwards), *states, of_hidden)
+        outputs, cell = LstmLoop.apply(_projected(inputs, of_inputs, offset, go_backwards), *states, of_hidden)
         return _answer(outputs, outputs[-1], return_sequences, cell)
     weights = _copied(*weights)
     start = [state.unsqueeze(0) for state in states]
@@ -66,7 +67,7 @@ def gru(
         )  # fmt: skip
     of_inputs, of_hidden = weights[2]
     projected = _projected(inputs, weights[0], of_inputs, go_backwards)
-    outputs = _Gru.apply(projected, *states, weights[1], of_hidden, None)
+    outputs = GruLoop.apply(projected, *states, weights[1], of_hidden, None)
     return _answer(outputs, outputs[-1], return_sequences)
 
 
@@ -121,7 +122,7 @@ def gru_inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, tra
     of_inputs, of_hidden = weights[2]
     projected = _projected(sequences, weights[0], of_inputs, self.go_backwards)
     [mask] = _in_time(self, mask.bool())
-    outputs = _Gru.apply(projected, *states, weights[1], of_hidden, mask.t())
+    outputs = GruLoop.apply(projected, *states, weights[1], of_hidden, mask.t())
     return _results(self, outputs.transpose(0, 1), mask, mask.cumsum(1) - 1, [outputs[-1]])
 
 
@@ -157,106 +158,6 @@ def _in_order(inputs: torch.Tensor, backwards: bool) -> tuple[Any, Any]:
     table, steps = looked_up(inputs) or (None, inputs)
     steps = steps.transpose(0, 1)
     return table, steps.flip(0) if backwards else steps
-
-
-class _Lstm(torch.autograd.Function):
-    """An LSTM that multiplies nothing but states in its steps. projected: (time, batch, 4 * units), gates i, f, c, o;
-    it is overwritten. Gives all outputs (time, batch, units), and the last cell."""
-
-    @staticmethod
-    def forward(ctx: Any, projected: Any, hidden: Any, cell: Any, recurrent: Any) -> Any:
-        units = len(recurrent)
-        gates = projected
-        outputs, cells = (state.new_empty(len(gates) + 1, *state.shape) for state in (hidden, cell))
-        outputs[0], cells[0] = hidden, cell
-        bent = torch.empty_like(cells[1:])
-        # Views of the steps, all made at once: one by one they would cost as much as the smaller operations.
-        state, memory = outputs.unbind(), cells.unbind()
-        steps = zip(
-            *(part.unbind() for part in (gates, bent, *gates.split((2 * units, units, units), 2), *gates.chunk(4, 2))),
-            strict=True,
-        )
-        for step, (given, bend, entry, candidate, leave, enter, forget, *_) in enumerate(steps):
-            given.addmm_(state[step], recurrent)
-            entry.sigmoid_()
-            candidate.tanh_()
-            leave.sigmoid_()
-            torch.addcmul(enter * candidate, forget, memory[step], out=memory[step + 1])
-            torch.tanh(memory[step + 1], out=bend)
-            torch.mul(leave, bend, out=state[step + 1])
-        ctx.save_for_backward(recurrent, outputs, cells, bent, gates)
-        return outputs[1:], cells[-1]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        recurrent, outputs, cells, bent, gates = ctx.saved_tensors
-        enter, forget, candidate, leave = gates.chunk(4, dim=2)
-        # First what each gate's gradient is multiplied by, for all steps at once; then, step by step, with what.
-        to_gates = torch.empty_like(gates)
-        parts = to_gates.view(*bent.shape[:2], 4, -1)
-        torch.ops.aten.sigmoid_backward.grad_input(candidate, enter, grad_input=parts[:, :, 0])
-        torch.ops.aten.sigmoid_backward.grad_input(cells[:-1], forget, grad_input=parts[:, :, 1])
-        torch.ops.aten.tanh_backward.grad_input(enter, candidate, grad_input=parts[:, :, 2])
-        torch.ops.aten.sigmoid_backward.grad_input(bent, leave, grad_input=parts[:, :, 3])
-        through = torch.ops.aten.tanh_backward(leave, bent)
-        to_outputs, to_cell = gradients
-        to_hidden = torch.zeros_like(to_cell)
-        transposed = recurrent.t()
-        values = (to_outputs, through, parts[:, :, :3], parts[:, :, 3], to_gates, forget)
-        steps = list(zip(*(value.unbind() for value in values), strict=True))
-        for to_output, through_cell, by_cell, by_hidden, to_gate, kept in reversed(steps):
-            to_hidden = to_hidden + to_output
-            to_cell = torch.addcmul(to_cell, to_hidden, through_cell)
-            by_cell.mul_(to_cell.unsqueeze(1))
-            by_hidden.mul_(to_hidden)
-            to_hidden = to_gate @ transposed
-            to_cell = to_cell * kept
-        to_recurrent = outputs[:-1].flatten(0, 1).t() @ to_gates.flatten(0, 1)
-        return to_gates, to_hidden, to_cell, to_recurrent
-
-
-class _Gru(torch.autograd.Function):
-    """A GRU with Keras's reset_after, whose gradient for the recurrent kernel is one matrix product over all steps, not
-    one added up in each step. projected: (time, batch, 3 * units), gates z, r, h; bias: (3 * units,), that of the
-    recurrent kernel; mask: (time, batch), false where the state stays."""
-
-    @staticmethod
-    def forward(ctx: Any, projected: Any, hidden: Any, recurrent: Any, bias: Any, mask: Any) -> Any:
-        units = len(recurrent)
-        gates, candidates, recurring, outputs = [], [], [], [hidden]
-        for step, given in enumerate(projected.unbind()):
-            from_hidden = torch.addmm(bias, outputs[-1], recurrent)
-            gates.append(torch.sigmoid(given[:, : 2 * units] + from_hidden[:, : 2 * units]))
-            update, reset = gates[-1].chunk(2, dim=1)
-            if mask is not None:
-                update.masked_fill_(torch.logical_not(mask[step]).unsqueeze(1), 1.0)
-            recurring.append(from_hidden[:, 2 * units :])
-            candidates.append(torch.tanh(torch.addcmul(given[:, 2 * units :], reset, recurring[-1])))
-            outputs.append(torch.lerp(candidates[-1], outputs[-1], update))
-        stacked = torch.stack(outputs)
-        ctx.save_for_backward(recurrent, stacked, *gates, *candidates, *recurring)
-        return stacked[1:]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        recurrent, outputs, *kept = ctx.saved_tensors
-        time = len(outputs) - 1
-        gates, candidates, recurring = kept[:time], kept[time : 2 * time], kept[2 * time :]
-        to_hidden = torch.zeros_like(outputs[0])
-        to_given, to_recurring = [], []
-        for step in reversed(range(time)):
-            update, reset = gates[step].chunk(2, dim=1)
-            candidate = candidates[step]
-            to_hidden = to_hidden + gradients[0][step]
-            to_candidate = torch.ops.aten.tanh_backward(to_hidden - to_hidden * update, candidate)
-            to_update = torch.ops.aten.sigmoid_backward(to_hidden * (outputs[step] - candidate), update)
-            to_reset = torch.ops.aten.sigmoid_backward(to_candidate * recurring[step], reset)
-            to_given.append(torch.cat((to_update, to_reset, to_candidate), dim=1))
-            to_recurring.append(torch.cat((to_update, to_reset, to_candidate * reset), dim=1))
-            to_hidden = torch.addmm(to_hidden * update, to_recurring[-1], recurrent.t())
-        to_recurrent = torch.cat(to_recurring[::-1])
-        to_kernel = outputs[:-1].flatten(0, 1).t() @ to_recurrent
-        return torch.stack(to_given[::-1]), to_hidden, to_kernel, to_recurrent.sum(dim=0), None
 
 
 def _suits_fused(mask: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:

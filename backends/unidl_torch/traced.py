@@ -119,7 +119,7 @@ class Traced:
         return keras.tree.pack_sequence_as(self._form, results) if results else None
 
     def _copies(self) -> list[torch.Tensor]:
-        return [variable.value.detach().clone() for variable in self.variables]
+        return [_copy(variable.value.detach()) for variable in self.variables]
 
 
 class _Scope(keras.StatelessScope):
@@ -195,6 +195,16 @@ class _Reading(torch.overrides.TorchFunctionMode):
             own = one.op == "placeholder" or drawn
             self._depends[one] = own or any(self._depends[given] for given in one.all_input_nodes)
         return self._depends[node]
+
+
+def _copy(value: torch.Tensor) -> torch.Tensor:
+    """A copy that lies in memory as the tensor does, since a trace holds views that suit it; values that share one
+    place get one each."""
+    if value.layout is not torch.strided or any(
+        step == 0 and size > 1 for step, size in zip(value.stride(), value.shape, strict=True)
+    ):
+        return value.clone()
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device).copy_(value)
 
 
 def _one_fake_mode() -> AbstractContextManager[Any]:

@@ -32,7 +32,9 @@ def slightly(values):
 
 
 def is_of(kind, value):
-    return hasattr(value, "dtype") and kind in keras.backend.standardize_dtype(value.dtype)
+    """Whether it is a tensor of this kind of numbers, and no variable, which a kernel may hand on."""
+    is_tensor = hasattr(value, "dtype") and not hasattr(value, "assign")
+    return is_tensor and kind in keras.backend.standardize_dtype(value.dtype)
 
 
 def wrong(right):

@@ -26,8 +26,8 @@ class CompiledIn:
 
         for changed in self._values.changed()[:1] if self._values is not None else ():
             notice(
-                f"{self._model.name}: {changed} has changed since the steps were compiled, and they keep the value that "
-                "it had then, as in Keras on this backend. Hold it in a keras.Variable, or compile the model again."
+                f"{self._model.name}: {changed} has changed since the steps were compiled, and they keep the value of "
+                "then, as in Keras on this backend. Hold it in a keras.Variable, or compile the model again."
             )
         for variable in hidden_variables(self._model)[:1] if not self._loop.follows_variables else ():
             notice(
