@@ -21,8 +21,9 @@ _randint, _categorical = keras_random.randint, keras_random.categorical
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
-    """Keras's dropout. With a seed the masks are those of Keras. Without one PyTorch draws them from its global stream, of
-    which Keras's `fit` takes two numbers more for the loader of each epoch: the masks are then others than in `fit`."""
+    """Keras's dropout. With a seed the masks are those of Keras; without one PyTorch draws them from its global stream,
+    of which Keras's `fit` takes two numbers more for the loader of each epoch: the masks are then others than in `fit`.
+    """
     shape = keras_random._get_concrete_noise_shape(inputs, noise_shape)
     unseeded = seed is None or getattr(seed, "_initial_seed", seed) is None
     if rate in (0.0, 1.0) or (unseeded and noise_shape is None) or inputs.device.type == "meta":
