@@ -14,7 +14,7 @@ from parity import assert_equal_runs, assert_trains_alike
 from runs import by_keras, by_trainer, resumed
 from tables import CASES, SHORT
 
-SEVERAL_A_DISPATCH = ("functional", "dropout", "LSTM", "AdamW", "MeanIoU", "transformer")
+SEVERAL_A_DISPATCH = ("functional", "dropout", "MeanIoU", "AdamW on orthogonal kernels")
 """The cases that plain `pytest` runs without a callback, too: as users do, several steps go in one dispatch."""
 
 KILLED = ("functional", "dropout", "Adam on a schedule")
