@@ -40,7 +40,7 @@ class Case:
 
     plain: the backends where its steps are not compiled, and words of the sentence that says why.
     reference: gives the same model in words that Keras computes rightly where it computes this one wrongly; faults: the
-    backends where it does, and how.
+    backends where it does, and how. untrained: the backends where Keras's own `fit` fails, and words of its error.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Case:
     plain: Mapping[str, str] = field(default_factory=dict[str, str])
     reference: Callable[[], keras.Model] | None = None
     faults: Mapping[str, str] = field(default_factory=dict[str, str])
+    untrained: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def compiled(model: keras.Model, **arguments: Any) -> keras.Model:
