@@ -35,24 +35,24 @@ class Case:
     """A model that Keras trains, and what it is trained on.
 
     build: gives the model, compiled. data: what `fit` is given, (x,), (x, y) or (x, y, sample_weight). share: how far
-    the weights may be off, as a share of the way that they went. short: whether plain `pytest` runs it. evaluates:
-    whether `evaluate` and `predict` are compared as well. built: whether the model has its weights before training.
+    the weights may be off, as a share of the way that they went. evaluates: whether `evaluate` and `predict` are
+    compared as well. built: whether the model has its weights before training.
 
     plain: the backends where its steps are not compiled, and words of the sentence that says why.
     reference: gives the same model in words that Keras computes rightly where it computes this one wrongly; faults: the
-    backends where it does, and how.
+    backends where it does, and how. untrained: the backends where Keras's own `fit` fails, and words of its error.
     """
 
     name: str
     build: Callable[[], keras.Model]
     data: tuple[Any, ...]
     share: float = SMOOTH
-    short: bool = False
     evaluates: bool = False
     built: bool = True
     plain: Mapping[str, str] = field(default_factory=dict[str, str])
     reference: Callable[[], keras.Model] | None = None
     faults: Mapping[str, str] = field(default_factory=dict[str, str])
+    untrained: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def compiled(model: keras.Model, **arguments: Any) -> keras.Model:

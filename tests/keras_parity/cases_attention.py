@@ -98,12 +98,11 @@ CASES = [
     Case("attention", attending("Attention", use_scale=True, score_mode="dot"), SERIES),
     Case("attention, concatenated scores", attending("Attention", score_mode="concat", causal=True), SERIES),
     Case("additive attention", attending("AdditiveAttention"), SERIES),
-    Case("transformer", transformer, (padded(9, 7), padded(9, 7, seed=2)), short=True),
+    Case("transformer", transformer, (padded(9, 7), padded(9, 7, seed=2))),
     Case(
         "batch normalization",
         normalizing((6, 6, 2), lambda: layers.Conv2D(3, 3, use_bias=False), layers.BatchNormalization),
         (noise(6, 6, 2), TO_TWO),
-        short=True,
         evaluates=True,
     ),
     Case(
@@ -190,7 +189,7 @@ CASES = [
         ),
         (noise(4, 3), TO_TWO),
     ),
-    Case("weight regularizers", regularized, (noise(4), TO_TWO), short=True, evaluates=True),
+    Case("weight regularizers", regularized, (noise(4), TO_TWO), evaluates=True),
     Case("constraints", constrained, (noise(4), TO_TWO)),
     Case(
         "integer inputs",

@@ -34,7 +34,6 @@ CASES = [
             layer("Conv1D", 6, 2, groups=2, activation="relu"),
         ),
         SERIES,
-        short=True,
     ),
     Case(
         "1D depthwise and separable convolutions",
@@ -60,7 +59,6 @@ CASES = [
             layer("Conv2D", 4, 2, dilation_rate=2, padding="same", use_bias=False),
         ),
         PICTURES,
-        short=True,
     ),
     Case(
         "2D grouped convolutions",
@@ -188,6 +186,5 @@ CASES = [
         ),
         PICTURES,
         share=1e-2,
-        short=True,
     ),
 ]

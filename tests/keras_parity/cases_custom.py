@@ -103,7 +103,7 @@ def only_added_loss():
 
 
 def triplets():
-    model = Triplets(keras.Sequential([layers.Dense(5, activation="tanh"), layers.Dense(2)]))
+    model = Triplets()
     model.compile(optimizer=keras.optimizers.SGD(0.05))
     return model
 
@@ -150,17 +150,17 @@ def active_layer():
 X_AND_Y = (noise(4), TO_TWO)
 
 CASES = [
-    Case("own train_step", functional(Pairs), X_AND_Y, short=True, plain=OWN),
+    Case("own train_step", functional(Pairs), X_AND_Y, plain=OWN),
     Case("own train_step with Adam", functional(Pairs, optimizer="adam"), X_AND_Y, share=SIGN_LIKE, plain=OWN),
-    Case("own train_step on x alone", alone, (noise(4),), short=True, plain=OWN),
+    Case("own train_step on x alone", alone, (noise(4),), plain=OWN),
     Case("own train_step on three inputs", triplets, ([noise(4, seed=seed) for seed in range(3)],), plain=OWN),
-    Case("own compute_loss", functional(OwnLoss, metrics=["mae"]), X_AND_Y, short=True, evaluates=True),
+    Case("own compute_loss", functional(OwnLoss, metrics=["mae"]), X_AND_Y, evaluates=True),
     Case("own compute_metrics", functional(OwnMetrics, metrics=["mae"]), X_AND_Y, plain=OWN),
     Case("own test_step", functional(OwnTest), X_AND_Y, evaluates=True),
-    Case("add_loss", lambda: regressor((4,), layers.Dense(5), Penalized()), X_AND_Y, short=True, evaluates=True),
+    Case("add_loss", lambda: regressor((4,), layers.Dense(5), Penalized()), X_AND_Y, evaluates=True),
     Case("add_loss alone, x alone", only_added_loss, (noise(4),)),
-    Case("variational autoencoder", variational, (noise(4), noise(4)), short=True, plain=UNTRACED),
-    Case("activity regularizer", active("l2"), X_AND_Y, short=True),
+    Case("variational autoencoder", variational, (noise(4), noise(4)), plain=UNTRACED),
+    Case("activity regularizer", active("l2"), X_AND_Y),
     Case("activity regularizer, both", active(keras.regularizers.L1L2(0.02, 0.01)), X_AND_Y, evaluates=True),
     Case("activity regularization layer", active_layer, X_AND_Y),
     Case("activity regularizer, weighted rows", active("l1"), (*X_AND_Y, uniform(low=0.2, high=2.0, seed=5))),
@@ -168,7 +168,6 @@ CASES = [
         "layer that counts",
         lambda: regressor((4,), layers.Dense(3), Counter(), layers.Dense(4)),
         X_AND_Y,
-        short=True,
         evaluates=True,
     ),
     Case("LoRA on Dense", dense_lora, X_AND_Y),

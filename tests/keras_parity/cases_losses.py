@@ -19,16 +19,16 @@ def learning(loss, units=2, activation=None):
     )
 
 
-def numbers(name, targets=TO_TWO, short=False, activation=None, plain=None, **options):
+def numbers(name, targets=TO_TWO, activation=None, plain=None, **options):
     """A loss of numbers, or of probabilities of two things."""
     build = learning(lambda: getattr(losses, name)(**options), activation=activation)
-    return Case(name, build, (noise(4), targets), short=short, plain=plain or {})
+    return Case(name, build, (noise(4), targets), plain=plain or {})
 
 
-def classes(name, targets, short=False, plain=None, **options):
+def classes(name, targets, plain=None, **options):
     """A loss of the probabilities of three classes."""
     build = learning(lambda: getattr(losses, name)(**options), units=3, activation="softmax")
-    return Case(name, build, (noise(4), targets), short=short, plain=plain or {})
+    return Case(name, build, (noise(4), targets), plain=plain or {})
 
 
 def pictures(name, **options):
@@ -55,7 +55,7 @@ def close_pairs():
 
 
 EVERY_CLASS = [
-    numbers("MeanSquaredError", short=True),
+    numbers("MeanSquaredError"),
     numbers("MeanAbsoluteError", reduction="sum"),
     numbers("MeanAbsolutePercentageError", POSITIVE, activation="softplus"),
     numbers("MeanSquaredLogarithmicError", POSITIVE, activation="softplus"),
@@ -65,14 +65,14 @@ EVERY_CLASS = [
     numbers("Hinge", SIGNS, plain=UNTRACED),
     numbers("SquaredHinge", BITS, plain=UNTRACED),
     numbers("Poisson", POSITIVE, activation="softplus"),
-    numbers("BinaryCrossentropy", BITS, label_smoothing=0.1, activation="sigmoid", short=True),
+    numbers("BinaryCrossentropy", BITS, label_smoothing=0.1, activation="sigmoid"),
     numbers("BinaryFocalCrossentropy", BITS, apply_class_balancing=True, activation="sigmoid"),
     classes("CategoricalHinge", one_hot(3)),
     classes("KLDivergence", one_hot(3) * 0.7 + 0.1),
-    classes("CategoricalCrossentropy", one_hot(3), label_smoothing=0.2, short=True),
+    classes("CategoricalCrossentropy", one_hot(3), label_smoothing=0.2),
     classes("CategoricalFocalCrossentropy", one_hot(3)),
     classes("CategoricalGeneralizedCrossEntropy", whole(3), plain=UNTRACED),
-    classes("SparseCategoricalCrossentropy", whole(3), ignore_class=1, short=True),
+    classes("SparseCategoricalCrossentropy", whole(3), ignore_class=1),
     pictures("Dice"),
     pictures("Tversky", alpha=0.3, beta=0.7),
     Case("CTC", speech, (noise(8, 3), whole(5, 4, low=1, seed=1))),
@@ -124,9 +124,9 @@ CASES = [
         learning(lambda: losses.SparseCategoricalCrossentropy(from_logits=True), units=3),
         (noise(4), whole(3)),
     ),
-    Case("a function as loss", learning(lambda: quantile), (noise(4), TO_TWO), short=True),
+    Case("a function as loss", learning(lambda: quantile), (noise(4), TO_TWO)),
     Case("a class as loss", learning(lambda: Weighing(1.5)), (noise(4), TO_TWO, FLAGS)),
-    Case("a loss that counts", learning(Counting), (noise(4), TO_TWO), short=True),
+    Case("a loss that counts", learning(Counting), (noise(4), TO_TWO)),
     Case("an output without loss", two_losses, (noise(4), [TO_TWO, noise(4, seed=2)])),
     Case(
         "weighted mean",

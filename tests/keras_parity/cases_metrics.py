@@ -100,7 +100,6 @@ CASES = [
             "LogCoshError",
             "CosineSimilarity",
         ),
-        short=True,
         evaluates=True,
     ),
     Case("hinges", *of_numbers("Hinge", "SquaredHinge", targets=SIGNS), plain=UNTRACED),
@@ -117,10 +116,10 @@ CASES = [
             activation="softplus",
         ),
     ),
-    Case("AUC", *of_bits("AUC", AUC={"num_thresholds": 50}), short=True, evaluates=True),
+    Case("AUC", *of_bits("AUC", AUC={"num_thresholds": 50}), evaluates=True),
     Case("AUC of labels", *of_bits("AUC", AUC={"multi_label": True, "num_labels": 2, "curve": "PR"})),
     Case("AUC, weighted", *of_bits("AUC", weights=WEIGHTS)),
-    Case("precision and recall", *of_bits("Precision", "Recall", Precision={"thresholds": [0.4, 0.6]}), short=True),
+    Case("precision and recall", *of_bits("Precision", "Recall", Precision={"thresholds": [0.4, 0.6]})),
     Case(
         "counts of hits",
         *of_bits(
@@ -140,7 +139,7 @@ CASES = [
             RecallAtPrecision={"precision": 0.5, "num_thresholds": 20},
         ),
     ),
-    Case("F1Score", *of_classes("F1Score", F1Score={"average": "macro"}), short=True, evaluates=True),
+    Case("F1Score", *of_classes("F1Score", F1Score={"average": "macro"}), evaluates=True),
     Case("F1Score of each class", *of_bits("F1Score", F1Score={"threshold": 0.5})),
     Case("FBetaScore", *of_classes("FBetaScore", FBetaScore={"beta": 2.0, "average": "weighted"})),
     Case("BinaryCrossentropy as metric", *of_bits("BinaryCrossentropy")),
@@ -155,7 +154,6 @@ CASES = [
             "KLDivergence",
             TopKCategoricalAccuracy={"k": 2},
         ),
-        short=True,
     ),
     Case(
         "metrics of whole numbers",
@@ -170,7 +168,6 @@ CASES = [
     Case(
         "MeanIoU",
         *of_classes("MeanIoU", sparse=True, MeanIoU={"num_classes": 3, "sparse_y_pred": False}),
-        short=True,
         evaluates=True,
         plain=UNTRACED,
     ),
@@ -193,6 +190,6 @@ CASES = [
         "OneHotIoU", *of_classes("OneHotIoU", OneHotIoU={"num_classes": 3, "target_class_ids": [0, 2]}), plain=UNTRACED
     ),
     Case("Accuracy", *of_numbers("Accuracy", targets=np.round(TO_TWO), activation="relu6")),
-    Case("metrics of one's own", own, (noise(4), TO_TWO), short=True, evaluates=True),
+    Case("metrics of one's own", own, (noise(4), TO_TWO), evaluates=True),
     Case("metrics in a layer", tracked, (noise(4), TO_TWO)),
 ]

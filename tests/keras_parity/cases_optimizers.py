@@ -13,9 +13,9 @@ def learning(optimizer):
     return lambda: regressor((4,), layers.Dense(5, activation="tanh"), optimizer=optimizer())
 
 
-def optimizer_case(name, kind, *arguments, share=SIGN_LIKE, short=False, plain=None, **options):
+def optimizer_case(name, kind, *arguments, share=SIGN_LIKE, plain=None, **options):
     build = learning(lambda: getattr(optimizers, kind)(*arguments, **options))
-    return Case(name, build, (noise(4), TO_TWO), share, short=short, plain=plain or {})
+    return Case(name, build, (noise(4), TO_TWO), share, plain=plain or {})
 
 
 def scheduled(name, kind, *arguments, plain=None, **options):
@@ -36,20 +36,20 @@ def rate_from_a_function():
 ASKED = {"torch": "the learning rate is a function"}
 
 EVERY_CLASS = [
-    optimizer_case("SGD", "SGD", 0.1, share=SMOOTH, short=True),
+    optimizer_case("SGD", "SGD", 0.1, share=SMOOTH),
     optimizer_case("RMSprop", "RMSprop", 0.01),
-    optimizer_case("Adam", "Adam", 0.01, short=True),
-    optimizer_case("AdamW", "AdamW", 0.01, weight_decay=0.1, short=True),
+    optimizer_case("Adam", "Adam", 0.01),
+    optimizer_case("AdamW", "AdamW", 0.01, weight_decay=0.1),
     optimizer_case("Adadelta", "Adadelta", 1.0, plain=UNTRACED),
     optimizer_case("Adagrad", "Adagrad", 0.1),
     optimizer_case("Adamax", "Adamax", 0.01),
     optimizer_case("Adafactor", "Adafactor", 0.05),
-    optimizer_case("Nadam", "Nadam", 0.01, short=True),
+    optimizer_case("Nadam", "Nadam", 0.01),
     optimizer_case("Ftrl", "Ftrl", 0.05, l1_regularization_strength=1e-3, share=SMOOTH),
     optimizer_case("Lion", "Lion", 0.003),
     optimizer_case("Lamb", "Lamb", 0.01),
-    optimizer_case("Muon", "Muon", 0.01, exclude_layers=["bias"], short=True),
-    optimizer_case("ScheduleFreeAdamW", "ScheduleFreeAdamW", 0.01, warmup_steps=3, short=True),
+    optimizer_case("Muon", "Muon", 0.01, exclude_layers=["bias"]),
+    optimizer_case("ScheduleFreeAdamW", "ScheduleFreeAdamW", 0.01, warmup_steps=3),
     Case(
         "LossScaleOptimizer",
         learning(lambda: optimizers.LossScaleOptimizer(optimizers.SGD(0.05), 8.0, 3)),
@@ -69,9 +69,7 @@ CASES = [
     optimizer_case("clipnorm", "SGD", 0.1, clipnorm=0.2, share=SMOOTH),
     optimizer_case("clipvalue", "SGD", 0.1, clipvalue=0.05, share=SMOOTH),
     optimizer_case("global_clipnorm", "Adam", 0.01, global_clipnorm=0.2),
-    optimizer_case(
-        "accumulated gradients", "SGD", 0.1, gradient_accumulation_steps=3, share=SMOOTH, short=True, plain=UNTRACED
-    ),
+    optimizer_case("accumulated gradients", "SGD", 0.1, gradient_accumulation_steps=3, share=SMOOTH, plain=UNTRACED),
     optimizer_case("accumulated gradients with Adam", "Adam", 0.01, gradient_accumulation_steps=2, plain=UNTRACED),
     optimizer_case("averaged weights", "SGD", 0.1, use_ema=True, ema_momentum=0.8, share=SMOOTH),
     optimizer_case(
@@ -95,7 +93,6 @@ CASES = [
         learning(lambda: optimizers.Adam(schedules.CosineDecay(0.02, 8))),
         (noise(4), TO_TWO),
         share=SIGN_LIKE,
-        short=True,
     ),
     Case("a function as learning rate", learning(rate_from_a_function), (noise(4), TO_TWO), plain=ASKED),
     Case(
@@ -112,6 +109,5 @@ CASES = [
         ),
         (noise(4), TO_TWO),
         share=SIGN_LIKE,
-        short=True,
     ),
 ]

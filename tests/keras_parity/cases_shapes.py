@@ -129,12 +129,12 @@ TARGETS = {"number": noise(1, seed=2), "kind": whole(3, seed=3)}
 SPREAD = uniform(low=0.1, high=2.0, seed=5)
 
 CASES = [
-    Case("functional", lambda: regressor((4,), layers.Dense(5, activation="relu")), (noise(4), TO_TWO), short=True),
-    Case("subclassed", lambda: compiled(Wide()), (noise(4), TO_TWO), short=True, evaluates=True),
+    Case("functional", lambda: regressor((4,), layers.Dense(5, activation="relu")), (noise(4), TO_TWO)),
+    Case("subclassed", lambda: compiled(Wide()), (noise(4), TO_TWO), evaluates=True),
     Case("built at its first batch", lambda: compiled(Wide()), (noise(4), TO_TWO), built=False),
     Case("custom layer", lambda: regressor((4,), Scaled(), layers.Dense(3), Scaled()), (noise(4), TO_TWO)),
-    Case("residual blocks", residual, (noise(8, 8, 2), TO_TWO), short=True, evaluates=True),
-    Case("two inputs, two outputs", two_and_two, (PAIR, [noise(1, seed=2), whole(3, seed=3)]), short=True),
+    Case("residual blocks", residual, (noise(8, 8, 2), TO_TWO), evaluates=True),
+    Case("two inputs, two outputs", two_and_two, (PAIR, [noise(1, seed=2), whole(3, seed=3)])),
     Case("dict inputs and outputs", named_outputs, (NAMED, TARGETS, SPREAD), evaluates=True),
     Case(
         "dict inputs and outputs, subclassed",
@@ -142,9 +142,9 @@ CASES = [
         (NAMED, TARGETS, {"number": SPREAD, "kind": uniform(seed=6)}),
     ),
     Case("shared layers", shared, ([noise(3), noise(3, seed=1)], noise(5, seed=2))),
-    Case("nested models", nested, (noise(4), TO_TWO), short=True),
+    Case("nested models", nested, (noise(4), TO_TWO)),
     Case("merging layers", merged, ([noise(3, seed=seed) for seed in range(3)], TO_TWO)),
-    Case("mask of an embedding", lambda: tagger(metrics=["accuracy"]), (padded(9, 7), whole(3, 7)), short=True),
+    Case("mask of an embedding", lambda: tagger(metrics=["accuracy"]), (padded(9, 7), whole(3, 7))),
     Case(
         "mask, weighted metric, weight a step",
         lambda: tagger(weighted_metrics=["accuracy"]),
@@ -170,7 +170,7 @@ CASES = [
         ),
         (noise(4, 3), TO_TWO),
     ),
-    Case("frozen layers", frozen_half, (noise(4), TO_TWO), short=True),
+    Case("frozen layers", frozen_half, (noise(4), TO_TWO)),
     Case("frozen batch normalization", frozen_normalization, (noise(6, 6, 2), TO_TWO)),
     Case(
         "sample weights",
@@ -198,7 +198,6 @@ CASES = [
             layers.Dropout(0.2, noise_shape=(None, 1), seed=4),
         ),
         (noise(4), TO_TWO),
-        short=True,
         evaluates=True,
     ),
     Case(

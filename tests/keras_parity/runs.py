@@ -115,6 +115,7 @@ def resumed(case: Case, folder: Path) -> Outcome:
 
 def started(case: Case, build: Callable[[], keras.Model]) -> keras.Model:
     """The model with its first weights, which are the same in each call."""
+    keras.utils.clear_session(free_memory=False)  # names are counted from the beginning, as in a process of its own
     keras.utils.set_random_seed(SEED)
     model = build()
     if case.built and not model.built:

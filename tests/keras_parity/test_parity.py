@@ -14,7 +14,7 @@ from parity import assert_equal_runs, assert_trains_alike
 from runs import by_keras, by_trainer, resumed
 from tables import CASES, SHORT
 
-SEVERAL_A_DISPATCH = ("functional", "dropout", "LSTM", "AdamW", "MeanIoU", "transformer")
+SEVERAL_A_DISPATCH = ("functional", "dropout", "MeanIoU", "AdamW on orthogonal kernels")
 """The cases that plain `pytest` runs without a callback, too: as users do, several steps go in one dispatch."""
 
 KILLED = ("functional", "dropout", "Adam on a schedule")
@@ -33,6 +33,15 @@ def expected(name):
     return by_keras(CASES[name])
 
 
+def keras_trains(name, backend):
+    """Whether Keras can train a case at all here; else fail unless it says what the table says."""
+    words = CASES[name].untrained.get(backend.name)
+    if words is not None:
+        with pytest.raises(RuntimeError, match=words):
+            expected(name)
+    return words is None
+
+
 @cache
 def watched(name):
     return by_trainer(CASES[name])
@@ -47,6 +56,8 @@ def unwatched(name):
 def test_each_step_is_keras_step(name, backend):
     """Losses, metrics and weights where a callback looks at each batch; where a case asks for it, what it predicts."""
     found = watched(name)
+    if not keras_trains(name, backend):
+        return
     assert len(found.batches) == len(expected(name).batches) > 0
     assert_trains_alike(found, expected(name), CASES[name].share)
 
@@ -54,7 +65,9 @@ def test_each_step_is_keras_step(name, backend):
 @pytest.mark.parametrize("name", parameters(SEVERAL_A_DISPATCH))
 def test_epochs_of_several_steps_a_dispatch_are_keras_epochs(name, backend):
     """Nobody looks at single batches, which is how most people train."""
-    assert_trains_alike(unwatched(name), expected(name), CASES[name].share)
+    found = unwatched(name)
+    if keras_trains(name, backend):
+        assert_trains_alike(found, expected(name), CASES[name].share)
 
 
 @pytest.mark.parametrize("name", parameters(KILLED))
