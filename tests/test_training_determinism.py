@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import random
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import python
 from training import assert_same_weights, dense, differ, pictures, points, sentences, small_cnn, small_lstm, weights_of
 
 from unidl import Trainer, build_transfer
@@ -117,27 +113,3 @@ def test_where_in_memory_the_rows_lie_changes_nothing(backend, as_the_clock_says
     weights, history = paced(Split(x, data.y))
     assert_same_weights(weights, as_the_clock_says[0])
     assert history == as_the_clock_says[1]
-
-
-@pytest.mark.faults
-@pytest.mark.skipif(
-    sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc fills memory that it gives"
-)
-def test_what_the_memory_held_before_changes_nothing(backend):
-    """Of memory that is read before it is written, a busy machine changes the content."""
-    code = """
-import hashlib, sys
-sys.path.insert(0, {tests!r})
-from unidl import registry
-registry.current()
-from test_training_determinism import paced
-weights, history = paced()
-print(hashlib.sha256(b"".join(weight.tobytes() for weight in weights)).hexdigest(), history)
-"""
-    code = code.format(tests=str(Path(__file__).parent))
-    # No cache of small pieces, which glibc would not fill; the bytes 0x7f are 3.4e38, and 0xfe are -1.7e38.
-    said = {
-        python(code, GLIBC_TUNABLES=f"glibc.malloc.perturb={byte}:glibc.malloc.tcache_count=0").splitlines()[-1]
-        for byte in (0x80, 0x01)
-    }
-    assert len(said | {python(code).splitlines()[-1]}) == 1
