@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from training import assert_same_weights, dense, differ, pictures, points, sentences, small_cnn, small_lstm, weights_of
 
 from unidl import Trainer, build_transfer
+from unidl.data import Split
+from unidl.training import fitting
 
 BUILDERS = {
     "cnn": lambda seed: small_cnn(dropout=0.3, seed=seed),
@@ -53,3 +57,59 @@ def test_a_second_model_of_the_seed_ends_the_same(backend):
         return weights_of(model)
 
     assert_same_weights(trained(), trained())
+
+
+DRAWN = random.Random(0)
+STEPS = {
+    "one": lambda: 1,
+    "two": lambda: 2,
+    "three": lambda: 3,
+    "all": lambda: 1024,
+    "drawn": lambda: DRAWN.choice((1, 1, 2, 3, 5)),
+}
+"""How many steps a dispatch takes."""
+
+
+@pytest.fixture(scope="module")
+def as_the_clock_says(backend):
+    return paced()
+
+
+def paced(data=None):
+    """Weights and history after two epochs of eight steps, the last of three rows."""
+    model = small_cnn(dropout=0.3)
+    trainer = Trainer(model, optimizer="adam")
+    trainer.fit(data or pictures(31), epochs=2, batch_size=4, progress="quiet")
+    return weights_of(model), trainer.history
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+def test_how_long_a_step_takes_changes_nothing(backend, monkeypatch, as_the_clock_says, steps):
+    """The clock chooses how many steps a dispatch takes, and a busy machine makes them few."""
+
+    class Pace:
+        def __init__(self, limit):
+            self._limit = limit
+
+        def __call__(self):
+            return min(steps(), self._limit)
+
+        def rest(self): ...
+
+    monkeypatch.setattr(fitting, "Pace", Pace)
+    weights, history = paced()
+    assert_same_weights(weights, as_the_clock_says[0])
+    assert history == as_the_clock_says[1]
+
+
+@pytest.mark.parametrize("offset", [4, 20, 32])
+def test_where_in_memory_the_rows_lie_changes_nothing(backend, as_the_clock_says, offset):
+    """NumPy puts an array anywhere, in each process elsewhere; libraries compute by where numbers lie."""
+    data = pictures(31)
+    memory = np.empty(data.x.nbytes + 128, np.uint8)
+    first = -memory.ctypes.data % 64 + offset
+    x = memory[first : first + data.x.nbytes].view(data.x.dtype).reshape(data.x.shape)
+    x[...] = data.x
+    weights, history = paced(Split(x, data.y))
+    assert_same_weights(weights, as_the_clock_says[0])
+    assert history == as_the_clock_says[1]
