@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-from unidl.backend import Chunk, Tree
+from unidl.backend import Chunk, Tree, build
 from unidl.errors import TrainingError
 from unidl_jax.data import DeviceData, gathered
 from unidl_jax.kernels import kernels
@@ -191,7 +191,7 @@ class JaxLoop:
     def _read_state(self, chunk: Chunk) -> None:
         if not self._built:
             # Metrics and optimizer slots exist only once Keras has seen what a batch looks like.
-            self._model._symbolic_build(data_batch=gathered(chunk.data.parts(), chunk.rows[0]))
+            build(self._model, gathered(chunk.data.as_keras(), chunk.rows[0]))
             self._built = True
         if self._state is None:
             # Copies, since the first step takes the arrays away: the variables must outlive a step that fails, and

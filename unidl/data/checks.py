@@ -42,6 +42,13 @@ def check_fits(model: keras.Model, split: Batches, *, for_training: bool, name: 
         _check_targets(model, split, name)
 
 
+def check_numbers(split: Batches, name: str = "data") -> None:
+    """Raise `DataError` if a part of the data holds no numbers: no more is known of what a model's own steps take."""
+    for part in ("x", "y", "sample_weight"):
+        for place, array in named_leaves(getattr(split, part), part):
+            _require_numbers(array, place, name)
+
+
 def _check_targets(model: keras.Model, split: Batches, name: str) -> None:
     if split.y is None and getattr(model, "loss", None) is not None:
         raise DataError(f"The {name} has no y, with which the model's loss compares its outputs. Pass (x, y).")

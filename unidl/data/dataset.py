@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from unidl.backend import Batches, Tree
+from unidl.data.refused import refuse_batches
 from unidl.data.streaming import is_streamed
 from unidl.data.trees import leaves, map_leaves, named_leaves
 from unidl.errors import DataError, UsageError
@@ -36,6 +37,8 @@ class Split(Batches):
 
     def __post_init__(self) -> None:
         for part in ("x", "y", "sample_weight"):
+            for place, value in named_leaves(getattr(self, part), part):
+                refuse_batches(value, place)
             object.__setattr__(self, part, _as_arrays(getattr(self, part), part))
         object.__setattr__(self, "class_names", tuple(self.class_names))
         object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
