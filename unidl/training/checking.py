@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -36,9 +35,9 @@ def checked(model: keras.Model, split: Split, name: str, *, step: Step, batch_si
         return split
     with_targets = step != "predict_step" and not has_own(model, "compute_loss")
     if not _is_built(model):
-        check_fits(model, split, for_training=with_targets, name=name)
+        check_fits(model, split, for_training=with_targets, name=name, finite=False)
         _make_weights(model, split, name, batch_size)
-    check_fits(model, split, for_training=with_targets, name=name)
+    check_fits(model, split, for_training=with_targets, name=name, finite=False)
     return _without_extra_inputs(model, split) if with_targets or step == "predict_step" else split
 
 
@@ -91,12 +90,12 @@ def _try_to_make_weights(model: keras.Model, split: Split, batch_size: int) -> N
 
 
 def _call(model: keras.Model, split: Split, batch_size: int) -> None:
-    import keras
-
     # Layers with a state from batch to batch are made for the size of a batch, and forget this call.
-    stateful = any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
-    with keras.StatelessScope() if stateful else nullcontext():
-        model(take(split, slice(0, batch_size if stateful else 1)).x, training=False)
+    stateful = [layer for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
+    model(take(split, slice(0, batch_size if stateful else 1)).x, training=False)
+    for layer in stateful:
+        if hasattr(layer, "reset_state"):
+            layer.reset_state()
 
 
 def _without_extra_inputs(model: keras.Model, split: Split) -> Split:
