@@ -195,7 +195,7 @@ def test_evaluation_and_prediction_tell_their_callbacks(data):
     seen.clear()
     outputs = trainer.predict(data.x, 10, steps=2, callbacks=[Watching()])
     assert seen == [(0, 10), (1, 10)]
-    np.testing.assert_array_equal(outputs, trainer.predict(data.x)[:20])
+    np.testing.assert_array_equal(outputs, trainer.predict(data.x, 10)[:20])
 
 
 def test_verbose_is_a_style_of_progress(data, capsys):

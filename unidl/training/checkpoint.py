@@ -148,7 +148,16 @@ class Tracked:
             # Beside the one of `compile`, those that a train_step of a model's own uses.
             if isinstance(value, keras.optimizers.Optimizer):
                 groups[f"optimizers/{name}"] = value.variables
-        return groups
+        counted = [value for loss in self._losses() for _, value in sorted(vars(loss).items())]
+        counted = [value for value in counted if isinstance(value, keras.Variable)]
+        return groups | ({"losses": counted} if counted else {})
+
+    def _losses(self) -> list[Any]:
+        """The losses that are objects, which may keep variables of their own."""
+        import keras
+
+        given = keras.tree.flatten(getattr(self.model, "loss", None))
+        return [loss for loss in given if isinstance(loss, keras.losses.Loss)]
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.backend import Chunk, Logs, TrainLoop
+from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split
-from unidl.errors import TrainingError
+from unidl.errors import DataError, TrainingError
+from unidl.notices import notice
 from unidl.training.checkpoint import Saving, Tracked
 from unidl.training.evaluating import evaluated, loss_first
+from unidl.training.forgotten import Forgotten
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.order import Epochs, Rows, chunks
 from unidl.training.pace import Pace
@@ -46,8 +49,10 @@ class Fit:
         *,
         saving: Saving | None = None,
         trained: keras.Model | None = None,
+        unsure: NonFinite | None = None,
     ) -> None:
-        """saving: when checkpoints are written. trained: what the loop trains, where it is a part of the model."""
+        """saving: when checkpoints are written. trained: what the loop trains, where it is a part of the model. unsure:
+        a row with NaN or infinity that is trained on."""
         self._model = model
         self._interrupt = Interrupt(terminates=saving is not None)
         self._loop = UninterruptedLoop(loop, self._interrupt)
@@ -66,6 +71,8 @@ class Fit:
         )
         self._every_batch = self._callbacks.look_at_batches("train")
         self._pace = Pace(1 if self._every_batch else loop.steps_per_dispatch)
+        self._forgotten = Forgotten(list(callbacks))
+        self._unsure = unsure
         self._metrics: Metrics = {}
         self._saver: RunSaving | None = None
         if saving is not None:
@@ -121,6 +128,11 @@ class Fit:
             position = self._saver.go_on(self._progress)
             if position is not None:
                 first, stopped = position.epoch, position.stopped
+        if stopped and first < self._settings.epochs:
+            self._progress.message(
+                f"a callback has stopped this run after epoch {first}, and it stays so; to train on, begin a new run "
+                "with the model of the checkpoint, in another folder"
+            )
         if not stopped:
             for epoch in range(first, self._settings.epochs):
                 why = self._epoch(epoch)
@@ -217,6 +229,9 @@ class Fit:
     def _write(self, saver: RunSaving, epoch: int, step: int) -> None:
         self._loop.commit()
         saver.write(epoch, step)
+        for sentence in self._forgotten.newly_found():
+            notice(sentence)
+            self._progress.message(sentence)
 
     def _out_of_memory(self) -> TrainingError:
         size = self._settings.batch_size
@@ -246,6 +261,8 @@ class Fit:
         metrics = loss_first(logs.read() if logs is not None else {})
         # A callback that has stopped the run, such as Keras's TerminateOnNaN, has answered already.
         if not _is_finite(metrics) and not self._model.stop_training:
+            if self._unsure is not None:
+                raise DataError(f"The loss became {metrics['loss']} by step {step}. {self._unsure.message}")
             raise TrainingError(
                 f"The loss became {metrics['loss']} in epoch {epoch + 1}, by step {step}; training cannot go on.\n"
                 "Lower the learning rate, clip the gradients (clipnorm=1.0 in the optimizer), or train in 'float32' if "

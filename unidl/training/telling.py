@@ -10,6 +10,9 @@ from unidl.errors import TrainingError
 if TYPE_CHECKING:
     import keras
 
+LAST = ("on_train_end", "on_predict_end")
+"""Behind which nothing runs that compiling could disturb."""
+
 Phase = Literal["train", "test", "predict"]
 
 
@@ -34,11 +37,16 @@ class Callbacks:
 
         self._model = model
         self._given = list(callbacks)
+        self._list: keras.callbacks.CallbackList | None = None
+        self._learning: list[tuple[Any, bool]] = []
+        if not self._given and not history:
+            return  # nobody to tell: one prediction for each word of a text costs little
         self._list = keras.callbacks.CallbackList(
             self._given, add_history=history, model=model, epochs=epochs, steps=steps, verbose=0
         )
         self._compiled = _compiled(model)
-        self._learning = [] if follows_trainable else [(weight, weight.trainable) for weight in model.weights]
+        if not follows_trainable:
+            self._learning = [(weight, weight.trainable) for weight in model.weights]
 
     def look_at_batches(self, phase: Phase) -> bool:
         """Whether one of them has a hook for single batches."""
@@ -47,7 +55,11 @@ class Callbacks:
     def tell(self, hook: str, *arguments: Any) -> None:
         """Call a hook of all callbacks. Raises `TrainingError` if one has compiled the model anew, or frozen or
         unfrozen a layer, which the steps under way would follow by half."""
+        if self._list is None:
+            return
         getattr(self._list, hook)(*arguments)
+        if hook in LAST:
+            return
         if any(new is not old for new, old in zip(_compiled(self._model), self._compiled, strict=True)):
             raise self._cannot(hook, "compiled the model anew, or gave it another optimizer")
         if any(weight.trainable != trainable for weight, trainable in self._learning):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,22 +11,22 @@ from typing import TYPE_CHECKING, Any, Literal
 from unidl import devices, registry
 from unidl.backend import Device, TrainLoop, Trains, Tree
 from unidl.data.dataset import Split, as_split
-from unidl.data.fingerprint import fingerprint
 from unidl.errors import BackendError
-from unidl.models.records import note
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
 from unidl.training.busy import using
 from unidl.training.checking import checked, checked_for_training
 from unidl.training.checkpoint import KEEP, Saving
-from unidl.training.compiling import ensure_compiled, require_trainable, same, signature, tell_of_foreign_draws
+from unidl.training.compiling import ensure_compiled, same, signature
+from unidl.training.describing import description, title
 from unidl.training.evaluating import evaluated, predicted
 from unidl.training.frozen_front import FrozenFront
 from unidl.training.given import TrainingData, one_split, size_of_batches, training_data
 from unidl.training.host_memory import keep_freed_memory
+from unidl.training.non_finite import require_finite_loss, require_finite_outputs
 from unidl.training.order import Shuffle, batches_of
 from unidl.training.progress import Progress, Style, format_metrics, make_progress
 from unidl.training.running_precision import precision_of
-from unidl.training.runs import build_for, new_run, parameters
+from unidl.training.runs import build_for, new_run
 from unidl.training.settings import FitSettings, fit_arguments
 from unidl.training.telling import Callbacks
 
@@ -49,6 +48,10 @@ class Trainer:
     accumulation and learning-rate schedules are the optimizer's own arguments. device: "auto", "cpu", "gpu", "gpu:1";
     "auto" is UNIDL_DEVICE, else the first GPU, else the CPU. precision: how float32 is computed; a mixed precision is
     chosen when the model is built. seed: keys the order of the data.
+
+    It trains as `keras.Model.fit` does, but for a model whose layers alone are in mixed_float16: Keras looks at the
+    policy of the model and leaves its loss as it is, and gradients vanish; here its optimizer becomes a
+    LossScaleOptimizer, and the weights differ.
 
     Raises `DeviceError`, `PrecisionError` or `ModelError` if model, device and precision do not go together.
     """
@@ -208,6 +211,7 @@ class Trainer:
             told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
             told.tell("on_test_begin")
             metrics = evaluated(self._ready_loop(), split, size, told, steps=steps)
+            require_finite_loss(metrics, split, "test data")
             told.tell("on_test_end", metrics)
         reporter.message(f"{self.model.name}: {format_metrics(metrics)}")
         return metrics if return_dict is not False else self.model._flatten_metrics_in_order(metrics)
@@ -235,6 +239,7 @@ class Trainer:
             told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
             told.tell("on_predict_begin")
             outputs = predicted(self._ready_loop(), split, size, told, steps=steps)
+            require_finite_outputs(outputs, split, "input")
             told.tell("on_predict_end")
             return outputs
 
@@ -249,17 +254,7 @@ class Trainer:
 
     def describe(self) -> dict[str, Any]:
         """Return what somebody needs to know to repeat this training, as JSON values."""
-        from dataclasses import asdict
-
-        return {
-            "backend": self.backend.name,
-            "versions": self.backend.versions(),
-            "device": asdict(self.device),
-            "device_reason": self.placement.reason,
-            "precision": self.precision.name,
-            "seed": self.seed,
-            "fit": asdict(self.settings) if self.settings is not None else None,
-        }
+        return description(self)
 
     def _run(
         self,
@@ -270,13 +265,6 @@ class Trainer:
         saving: Saving | None,
     ) -> keras.callbacks.History:
         """Train on data that has been checked."""
-        train = data.training
-        if saving is not None:
-            saving = replace(saving, data=fingerprint(training=train, validation=data.validation))
-        require_trainable(self.model)
-        if train.class_names or train.vocabulary:
-            note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
-        tell_of_foreign_draws(self.model)
         self.settings = settings
         run = new_run(
             self.model,
@@ -289,7 +277,7 @@ class Trainer:
             front=self._ready_front,
         )
         try:
-            return run.run(self._title())
+            return run.run(title(self, self._framework))
         finally:
             self.history = dict(self.model.history.history)
             self.interrupted, self.signal = run.interrupted, run.signal
@@ -325,10 +313,3 @@ class Trainer:
     def _framework(self) -> str:
         """Its name and version, which to look up takes as long as some hundred small steps."""
         return " ".join(next(iter(self.backend.versions().items())))
-
-    def _title(self) -> str:
-        device = self.device.name if self.device.kind == "gpu" else self.device.id
-        return (
-            f"{self.model.name}: {parameters(self.model):,} parameters, {self._framework} on "
-            f"{device} ({self.placement.reason}), {self.precision.name}"
-        )
