@@ -128,7 +128,7 @@ def build(model: Any, batch: Tree) -> None:
     one that takes something else; what its layers lack is then left to those steps."""
     import keras  # pyright: ignore[reportMissingTypeStubs]
 
-    kind: Any = type(model)
+    kind: Any = type(model)  # pyright: ignore[reportUnknownVariableType]
     base: Any = keras.Model
     own = kind.train_step is not base.train_step
     if not own or kind.call is not base.call:
