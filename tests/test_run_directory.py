@@ -57,6 +57,10 @@ def test_a_run_says_how_to_repeat_it(trainer, tmp_path):
         "shuffle": True,
         "initial_epoch": 0,
         "precompute_frozen": False,
+        "steps_per_epoch": None,
+        "validation_steps": None,
+        "validation_batch_size": None,
+        "validation_freq": None,
     }
     assert run["device"]["kind"] in ("cpu", "gpu")
     assert run["device_reason"]

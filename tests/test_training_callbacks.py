@@ -72,7 +72,7 @@ def test_only_what_looks_at_batches_costs_single_steps(backend, shared, tmp_path
     """A callback at the end of epochs must not slow every step down."""
     import keras
 
-    from unidl.training.evaluating import looks_at_batches
+    from unidl.training.telling import looks_at_batches
 
     quick = [
         keras.callbacks.History(),

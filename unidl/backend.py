@@ -85,10 +85,16 @@ class Batches:
     sample_weight: Tree = None
 
     def parts(self) -> tuple[Tree, ...]:
-        """Return (x,), (x, y) or (x, y, sample_weight), whichever is there: what Keras's steps unpack."""
+        """Return (x,), (x, y) or (x, y, sample_weight), whichever is there."""
         if self.sample_weight is not None:
             return self.x, self.y, self.sample_weight
         return (self.x,) if self.y is None else (self.x, self.y)
+
+    def as_keras(self) -> Tree:
+        """Return what `keras.Model.fit` hands to a model's steps: these parts, or `x` itself where it is all there is
+        and neither a list nor a tuple, which a step would unpack as the parts."""
+        parts = self.parts()
+        return self.x if len(parts) == 1 and not isinstance(self.x, (list, tuple)) else parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +120,26 @@ class Chunk:
             if len(self.rows) > 1:
                 needed = np.resize(needed, steps * rows.shape[1])
             yield needed, np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
+
+
+def build(model: Any, batch: Tree) -> None:
+    """Create what Keras creates on seeing its first batch, before a step is taken or a metric reset: weights, metrics,
+    the variables of the optimizer. batch: what a step is handed. A model whose steps are its own may have no `call`, or
+    one that takes something else; what its layers lack is then left to those steps."""
+    import keras  # pyright: ignore[reportMissingTypeStubs]
+
+    kind: Any = type(model)  # pyright: ignore[reportUnknownVariableType]
+    base: Any = keras.Model
+    own = kind.train_step is not base.train_step
+    if not own or kind.call is not base.call:
+        try:
+            model._symbolic_build(data_batch=batch)
+        except Exception:
+            if not own:
+                raise
+    layers: list[Any] = model._flatten_layers(include_self=False)
+    if own and model.optimizer is not None and not model.optimizer.built and all(layer.built for layer in layers):
+        model.optimizer.build(model.trainable_variables)
 
 
 class Logs(Protocol):
@@ -193,8 +219,8 @@ class Trains(Protocol):
     """The role of an adapter that can train."""
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
-        """Prepare the loop of a built and compiled Keras model on `device`. steps: optimizer steps a dispatch, or
-        None for what suits this framework. Computes nothing yet."""
+        """Prepare the loop of a compiled Keras model on `device`. steps: optimizer steps a dispatch, or None for what
+        suits this framework. Computes nothing yet. `build` makes what the model still lacks at the first chunk."""
         ...
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl import devices, registry
-from unidl.backend import Adapter, Backend, Batches, Chunk, Logs, Precision, TrainLoop, Trains
+from unidl.backend import Adapter, Backend, Batches, Chunk, Logs, Precision, TrainLoop, Trains, build
 
 if TYPE_CHECKING:
     import keras
@@ -106,6 +106,23 @@ class BackendConformance:
         loop.commit()
         kernel, bias = case.weights()
         expect_loss(loop.test(Chunk(case.data, case.rows[:1])), case.loss(kernel, bias, case.rows[0]))
+
+    def test_metrics_that_were_used_before_start_afresh(self) -> None:
+        """Metric objects may come with what another model has counted."""
+        import keras
+
+        case = LinearCase(steps=1, batch=4)
+        metric = keras.metrics.MeanAbsoluteError(name="error")
+        metric.update_state(np.full((4, 1), 100.0), np.zeros((4, 1)))
+        case.model.compile(keras.optimizers.SGD(LEARNING_RATE), "mean_squared_error", metrics=[metric])
+        loop = self._loop(case.model, 1)
+        build(case.model, Batches(case.data.x[:4], case.data.y[:4]).as_keras())
+        loop.reset_metrics()
+        logs = loop.test(Chunk(case.data, case.rows))
+        loop.commit()
+        kernel, bias = case.weights()
+        expected = np.mean(np.abs(case.outputs(kernel, bias, case.rows[0]) - case.data.y[case.rows[0]]))
+        np.testing.assert_allclose(logs.read()["error"], expected, rtol=FLOAT32_TOLERANCE)
 
     def test_logs_stay_what_they_were(self) -> None:
         """The trainer reads the logs of one chunk while the next one computes."""

@@ -31,12 +31,12 @@ class DeviceData:
         that would be too large, a few batches at a time, in one size, so that a compiled program sees one shape."""
         data = self._resident.get(chunk.data)
         if data is None and self._fits(chunk.data):
-            data = self._resident[chunk.data] = jax.device_put(chunk.data.parts(), self._device)
+            data = self._resident[chunk.data] = jax.device_put(chunk.data.as_keras(), self._device)
         if data is not None:
             yield data, chunk.rows.astype(np.int32)
             return
         for needed, order in chunk.gathering(GATHERED_STEPS):
-            yield jax.device_put(gathered(chunk.data.parts(), needed), self._device), order
+            yield jax.device_put(gathered(chunk.data.as_keras(), needed), self._device), order
 
     def _fits(self, data: Batches) -> bool:
         statistics = self._device.memory_stats() or {}

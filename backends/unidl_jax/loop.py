@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-from unidl.backend import Chunk, Tree
+from unidl.backend import Chunk, Tree, build
 from unidl.errors import TrainingError
 from unidl_jax.data import DeviceData, gathered
 from unidl_jax.kernels import kernels
@@ -102,18 +102,29 @@ class JaxLoop:
         for data, rows in self._data.pieces(chunk):
             for batch in rows:
                 state = self._owned_state()
-                metrics, logs = self._test_one(state.trainable, state.non_trainable, state.metrics, data, batch)
-                self._state = state._replace(metrics=metrics)
+                others, metrics, logs = self._test_one(*state[:2], state.metrics, data, batch)
+                self._state = state._replace(non_trainable=others, metrics=metrics)
         return JaxLogs(logs)
 
     def predict(self, chunk: Chunk) -> Tree:
         state = self._state or self._read_weights()
-        outputs = [
-            self._predict_one(state.trainable, state.non_trainable, data, batch)
-            for data, rows in self._data.pieces(chunk)
-            for batch in rows
-        ]
+        trainable, others = state[:2]
+        outputs: list[Tree] = []
+        for data, rows in self._data.pieces(chunk):
+            for batch in rows:
+                output, others = self._predict_one(trainable, others, data, batch)
+                outputs.append(output)
+        self._keep(others)
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
+
+    def _keep(self, values: list[jax.Array]) -> None:
+        """What layers remember from batch to batch, such as the state of a stateful LSTM."""
+        if self._state is not None:
+            self._state = self._state._replace(non_trainable=values)
+            return
+        for variable, value in zip(self._model.non_trainable_variables, values, strict=True):
+            if variable.value is not value:
+                variable.assign(value)
 
     def reset_metrics(self) -> None:
         self._model.reset_metrics()
@@ -173,14 +184,13 @@ class JaxLoop:
 
     def _test_step(
         self, trainable: Any, non_trainable: Any, metrics: Any, data: Tree, rows: jax.Array
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Any, Any, Any]:
         batch = gathered(data, rows)
-        logs, (_, _, metrics) = self._model.test_step((trainable, non_trainable, metrics), batch)
-        return metrics, logs
+        logs, (_, others, metrics) = self._model.test_step((trainable, non_trainable, metrics), batch)
+        return others, metrics, logs
 
-    def _predict_step(self, trainable: Any, non_trainable: Any, data: Tree, rows: jax.Array) -> Tree:
-        outputs, _ = self._model.predict_step((trainable, non_trainable), gathered(data, rows))
-        return outputs
+    def _predict_step(self, trainable: Any, non_trainable: Any, data: Tree, rows: jax.Array) -> tuple[Tree, Any]:
+        return self._model.predict_step((trainable, non_trainable), gathered(data, rows))
 
     def _owned_state(self) -> State:
         """The state between two steps."""
@@ -191,7 +201,7 @@ class JaxLoop:
     def _read_state(self, chunk: Chunk) -> None:
         if not self._built:
             # Metrics and optimizer slots exist only once Keras has seen what a batch looks like.
-            self._model._symbolic_build(data_batch=gathered(chunk.data.parts(), chunk.rows[0]))
+            build(self._model, gathered(chunk.data.as_keras(), chunk.rows[0]))
             self._built = True
         if self._state is None:
             # Copies, since the first step takes the arrays away: the variables must outlive a step that fails, and

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from unidl.backend import Batches, Chunk, Device, Tree
+from unidl.backend import Batches, Chunk, Device, Tree, build
 from unidl.kernels import noticing
 from unidl_tensorflow.kernels import kernels
 from unidl_tensorflow.placing import place
@@ -127,7 +127,7 @@ class TensorFlowLoop:
         that would be too large, a few batches at a time, in one size, so that a traced program sees one shape."""
         data = self._data.get(chunk.data)
         if data is None and self._fits(chunk.data):
-            data = self._data[chunk.data] = _tensors(chunk.data.parts())
+            data = self._data[chunk.data] = _tensors(chunk.data.as_keras())
         if data is not None:
             yield data, chunk.rows
             return
@@ -151,7 +151,7 @@ class TensorFlowLoop:
     def _build(self, chunk: Chunk) -> None:
         """Create what Keras creates on seeing its first batch: a `tf.function` may not create variables later."""
         if not self._built:
-            self._model._symbolic_build(data_batch=_gathered(chunk, chunk.rows[0]))
+            build(self._model, _gathered(chunk, chunk.rows[0]))
             self._built = True
 
     def _placed(self) -> Any:
@@ -172,7 +172,7 @@ def _is_own(model: keras.Model, method: str) -> bool:
 
 
 def _gathered(chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:
-    return keras.tree.map_structure(lambda array: None if array is None else array[rows], chunk.data.parts())
+    return keras.tree.map_structure(lambda array: None if array is None else array[rows], chunk.data.as_keras())
 
 
 def _batch(chunk: Chunk, rows: np.ndarray[Any, Any]) -> Tree:

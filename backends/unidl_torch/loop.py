@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import torch
 
-from unidl.backend import Batches, Chunk, Tree
+from unidl.backend import Batches, Chunk, Tree, build
 from unidl.kernels import noticing
 from unidl.model_state import PythonValues
 from unidl_torch.kernels import REPLACEMENTS
@@ -119,7 +119,7 @@ class TorchLoop:
         model = self._model
         if not self._built:
             form, batches = self._batches(chunk)
-            model._symbolic_build(data_batch=nested(form, next(batches)))
+            build(model, nested(form, next(batches)))
             self._built = True
         if not self._placed:
             optimizer = model.optimizer.variables if model.optimizer is not None else []
@@ -136,7 +136,7 @@ class TorchLoop:
         that stays there, if it fits."""
         data = self._data.get(chunk.data)
         if data is None:
-            data = self._data[chunk.data] = resident(chunk.data.parts(), self._device)
+            data = self._data[chunk.data] = resident(chunk.data.as_keras(), self._device)
         leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
         order = torch.from_numpy(chunk.rows).to(self._device)
         return data, ([self._gathered(leaf, *rows) for leaf in leaves] for rows in zip(order, chunk.rows, strict=True))

@@ -11,6 +11,7 @@ import numpy as np
 
 from unidl.backend import Batches, Tree
 from unidl.data.numbers import computed, is_computed
+from unidl.data.refused import refuse_batches
 from unidl.data.streaming import is_mapped, is_streamed, is_too_large
 from unidl.data.trees import leaves, map_leaves, named_leaves, stacking
 from unidl.errors import DataError, UsageError
@@ -41,6 +42,8 @@ class Split(Batches):
 
     def __post_init__(self) -> None:
         for part in ("x", "y", "sample_weight"):
+            for place, value in named_leaves(getattr(self, part), part):
+                refuse_batches(value, place)
             object.__setattr__(self, part, _as_arrays(getattr(self, part), part))
         object.__setattr__(self, "class_names", tuple(self.class_names))
         object.__setattr__(self, "vocabulary", tuple(self.vocabulary))

@@ -45,7 +45,7 @@ def _matched_by_name(
 ) -> Iterator[tuple[int, str, np.ndarray, Any]]:
     structure = getattr(model, "input", None)
     named = structure if isinstance(structure, dict) else {tensor.name: tensor for tensor in inputs}
-    if set(named) != set(x):
+    if not set(named) <= set(x):
         raise DataError(
             f"The model's inputs are {_quoted(named)}; x of the {name} has {_quoted(x)}. Use the model's names."
         )

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from unidl.errors import UsageError
 from unidl.paths import as_path
 from unidl.shortening import shown
 from unidl.training.checkpoint import Checkpoints, Saving
+from unidl.training.order import Shuffle
+from unidl.training.progress import Style
 
 if TYPE_CHECKING:
     import keras
@@ -67,8 +71,45 @@ def first_epoch(initial_epoch: int, epochs: int) -> int:
     return first
 
 
+def optional_whole(argument: str, value: Any) -> int | None:
+    """A whole number of at least 1, or None."""
+    return None if value is None else whole(argument, value)
+
+
+def shuffle_of(shuffle: Any) -> Shuffle:
+    """Whether and how rows are mixed, as in Keras."""
+    if isinstance(shuffle, str) and shuffle == "batch":
+        return "batch"
+    if not isinstance(shuffle, bool | int | np.bool_):
+        raise UsageError(f"Cannot use shuffle={shuffle!r}. Allowed: True, False, 'batch' (mix the rows of each batch).")
+    return bool(shuffle)
+
+
+def validation_frequency(validation_freq: Any) -> int | list[int] | None:
+    """After how many epochs, or after which, the model is validated; None for after each."""
+    if isinstance(validation_freq, list | tuple | set):
+        return sorted(whole("validation_freq", epoch) for epoch in validation_freq)
+    every = whole("validation_freq", validation_freq)
+    return None if every == 1 else every
+
+
+def style_of(progress: Style, verbose: Any) -> Style:
+    """The style of progress, by our name or by Keras's number."""
+    if verbose is None:
+        return progress
+    if progress != "auto":
+        raise UsageError(f"Cannot use verbose={verbose!r} beside progress={progress!r}: pass one of them.")
+    styles: dict[Any, Style] = {"auto": "auto", 0: "quiet", 1: "bar", 2: "lines"}
+    if not isinstance(verbose, str | int) or verbose not in styles:
+        raise UsageError(f"Cannot use verbose={verbose!r}. Allowed: 'auto', 0 (quiet), 1 (a bar), 2 (a line an epoch).")
+    return styles[verbose]
+
+
 def whole(argument: str, value: Any, minimum: int | None = 1) -> int:
     """A whole number; NumPy's integers count, True and 3.0 do not."""
+    if isinstance(value, list | tuple) or getattr(value, "shape", ()):
+        weights = " Pass weights by name, as sample_weight=." if argument == "batch_size" else ""
+        raise UsageError(f"Cannot use an array or a list as {argument}: it must be a whole number.{weights}")
     needed = "a whole number" + ("" if minimum is None else f" of at least {minimum}")
     try:
         number = None if isinstance(value, bool) else operator.index(value)

@@ -71,6 +71,19 @@ def require_trainable(model: keras.Model) -> None:
         )
 
 
+def tell_of_foreign_draws(model: keras.Model) -> None:
+    """Say once which layers of a model draw other numbers on another backend."""
+    from unidl.layers import foreign_draws
+
+    paths = foreign_draws(model)
+    if paths:
+        names = ", ".join(f"'{path}'" for path in paths)
+        notice(
+            f"{model.name}: {names} draw from Keras's own stream, which is another one on each backend; those "
+            "of unidl.layers, as in unidl's builders, draw the same on all of them"
+        )
+
+
 def signature(model: keras.Model) -> tuple[Any, ...]:
     """What a compiled loop depends on: compiling, freezing or unfreezing changes it. Compare with `same`."""
     # Keras makes a new loss tracker in every `compile`. The objects themselves, since an id can be used again.

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import re
 import signal as signals
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unidl.backend import Chunk, Logs, TrainLoop
-from unidl.data.dataset import Split, take
-from unidl.errors import TrainingError
+from unidl.data.checks import NonFinite
+from unidl.data.dataset import Split
+from unidl.errors import DataError, TrainingError
+from unidl.notices import notice
 from unidl.training.checkpoint import Saving, Tracked
-from unidl.training.evaluating import evaluated, looks_at_batches, loss_first
+from unidl.training.evaluating import evaluated, loss_first
+from unidl.training.forgotten import Forgotten
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
-from unidl.training.order import chunks, epoch_order
+from unidl.training.order import Epochs, Rows, chunks
 from unidl.training.pace import Pace
 from unidl.training.progress import Metrics, Progress
 from unidl.training.run_saving import RunSaving
+from unidl.training.settings import FitSettings
+from unidl.training.telling import Callbacks
 
 if TYPE_CHECKING:
     import keras
 
 
 OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|RESOURCE_EXHAUSTED|not enough memory", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """The arguments of one `Trainer.fit`; they are kept with the run."""
-
-    epochs: int
-    batch_size: int
-    seed: int
-    shuffle: bool = True
-    initial_epoch: int = 0
-    precompute_frozen: bool = False
 
 
 class Fit:
@@ -57,10 +49,10 @@ class Fit:
         *,
         saving: Saving | None = None,
         trained: keras.Model | None = None,
+        unsure: NonFinite | None = None,
     ) -> None:
-        """saving: when checkpoints are written. trained: what the loop trains, where it is a part of the model."""
-        import keras
-
+        """saving: when checkpoints are written. trained: what the loop trains, where it is a part of the model. unsure:
+        a row with NaN or infinity that is trained on."""
         self._model = model
         self._interrupt = Interrupt(terminates=saving is not None)
         self._loop = UninterruptedLoop(loop, self._interrupt)
@@ -68,16 +60,19 @@ class Fit:
         self._validation = validation
         self._settings = settings
         self._progress = progress
-        self._every_batch = any(looks_at_batches(callback, "train") for callback in callbacks)
-        self._pace = Pace(1 if self._every_batch else loop.steps_per_dispatch)
-        self._callbacks = keras.callbacks.CallbackList(
-            list(callbacks),
-            add_history=True,
-            model=model,
+        self._rows = Epochs(len(train), settings.batch_size, settings.seed, settings.shuffle, settings.steps_per_epoch)
+        self._callbacks = Callbacks(
+            callbacks,
+            model,
             epochs=settings.epochs,
-            steps=math.ceil(len(train) / settings.batch_size),
-            verbose=0,
+            steps=settings.steps_per_epoch or self._rows.batches,
+            history=True,
+            follows_trainable=getattr(loop, "follows_trainable", False),
         )
+        self._every_batch = self._callbacks.look_at_batches("train")
+        self._pace = Pace(1 if self._every_batch else loop.steps_per_dispatch)
+        self._forgotten = Forgotten(list(callbacks))
+        self._unsure = unsure
         self._metrics: Metrics = {}
         self._saver: RunSaving | None = None
         if saving is not None:
@@ -99,7 +94,9 @@ class Fit:
         Raises `TrainingError` when the loss becomes NaN or infinite. Ctrl-C ends the run after the step under way, or
         the validation, and sets `interrupted`; the History holds whole epochs.
         """
-        self._progress.start(title, epochs=self._settings.epochs, rows=len(self._train))
+        rows = min(self._rows.longest * self._settings.batch_size, len(self._train))
+        self._progress.start(title, epochs=self._settings.epochs, rows=rows)
+        self._tell_of_short_epochs()
         why: str | None = None
         try:
             with self._interrupt:
@@ -123,15 +120,19 @@ class Fit:
         model = self._model
         model.stop_training = False
         model._initial_epoch = None
-        self._callbacks.on_train_begin()
+        self._callbacks.tell("on_train_begin")
         why: str | None = None
         # Keras's BackupAndRestore says here where to go on.
         first, stopped = model._initial_epoch or self._settings.initial_epoch, False
         if self._saver is not None:
-            batch = take(self._train, slice(0, self._settings.batch_size))
-            position = self._saver.go_on(batch, self._progress)
+            position = self._saver.go_on(self._progress)
             if position is not None:
                 first, stopped = position.epoch, position.stopped
+        if stopped and first < self._settings.epochs:
+            self._progress.message(
+                f"a callback has stopped this run after epoch {first}, and it stays so; to train on, begin a new run "
+                "with the model of the checkpoint, in another folder"
+            )
         if not stopped:
             for epoch in range(first, self._settings.epochs):
                 why = self._epoch(epoch)
@@ -140,12 +141,12 @@ class Fit:
         if model.optimizer is not None:
             # An optimizer that averages weights over the steps (use_ema=True) puts the averages into the model.
             model.optimizer.finalize_variable_values(model.trainable_variables)
-        self._callbacks.on_train_end(self._metrics)
+        self._callbacks.tell("on_train_end", self._metrics)
         return why
 
     def _epoch(self, epoch: int) -> str | None:
         """Train one epoch; return why the run is over, if it is."""
-        self._callbacks.on_epoch_begin(epoch)
+        self._callbacks.tell("on_epoch_begin", epoch)
         self._progress.epoch_started(epoch)
         self._loop.reset_metrics()
         # What happens at the beginning of an epoch has happened before the run was saved in the middle of it.
@@ -156,13 +157,10 @@ class Fit:
         self._loop.commit()
         if metrics is None:
             return f"stopped by {self._stopped_by()} in epoch {epoch + 1}"
-        if self._validation is not None:
-            self._callbacks.on_test_begin()
-            validated = evaluated(self._loop, self._validation, self._settings.batch_size, self._callbacks)
-            self._callbacks.on_test_end(validated)
-            metrics |= {f"val_{name}": value for name, value in validated.items()}
+        if self._validation is not None and self._settings.validates(epoch):
+            metrics |= self._validated(self._validation)
         self._metrics = metrics
-        self._callbacks.on_epoch_end(epoch, metrics)
+        self._callbacks.tell("on_epoch_end", epoch, metrics)
         self._progress.epoch_ended(metrics, seconds)
         if _is_finite(metrics):  # else a callback such as TerminateOnNaN has stopped the run
             self._save(epoch + 1, 0)
@@ -172,16 +170,25 @@ class Fit:
             return f"stopped early after epoch {epoch + 1}"
         return None
 
+    def _validated(self, data: Split) -> Metrics:
+        self._callbacks.tell("on_test_begin")
+        size = self._settings.validation_batch_size or self._settings.batch_size
+        steps = self._settings.validation_steps
+        validated = evaluated(self._loop, data, size, self._callbacks, steps=steps)
+        self._callbacks.tell("on_test_end", validated)
+        return {f"val_{name}": value for name, value in validated.items()}
+
     def _train_epoch(self, epoch: int, step: int) -> Metrics | None:
         """Run the chunks of an epoch from a step on and return its metrics, or None if Ctrl-C has cut it short.
 
         The metrics of one chunk are read while the next one computes.
         """
-        rows_done = min(step * self._settings.batch_size, len(self._train))
+        order = self._rows.order(epoch)
+        rows_done = min(step * self._settings.batch_size, len(order))
         previous: Logs | None = None
-        for chunk in self._chunks(epoch, step):
+        for chunk in self._chunks(order, epoch, step):
             if self._every_batch:
-                self._callbacks.on_train_batch_begin(step)
+                self._callbacks.tell("on_train_batch_begin", step)
             logs = self._loop.run(chunk)
             looked = self._checked(previous, epoch, step)
             step += len(chunk.rows)
@@ -189,28 +196,26 @@ class Fit:
             previous = logs
             if self._every_batch:
                 self._loop.commit()
-                self._callbacks.on_train_batch_end(step - 1, loss_first(logs.read()))
+                self._callbacks.tell("on_train_batch_end", step - 1, loss_first(logs.read()))
                 looked = self._checked(logs, epoch, step)
             self._progress.advanced(rows_done, looked if self._progress.wants_metrics() else None)
-            due = self._saver is not None and self._saver.is_due(len(chunk.rows)) and rows_done < len(self._train)
+            due = self._saver is not None and self._saver.is_due(len(chunk.rows)) and rows_done < len(order)
             if due and _is_finite(self._checked(logs, epoch, step)):
                 self._save(epoch, step)
-            if self._model.stop_training or (self.interrupted and rows_done < len(self._train)):
+            if self._model.stop_training or (self.interrupted and rows_done < len(order)):
                 break
         metrics = self._checked(previous, epoch, step)
-        if self.interrupted and rows_done < len(self._train):
+        if self.interrupted and rows_done < len(order):
             self._save(epoch, step)
             return None
         return metrics
 
-    def _chunks(self, epoch: int, step: int) -> Iterator[Chunk]:
-        settings = self._settings
-        order = epoch_order(len(self._train), seed=settings.seed, epoch=epoch, shuffle=settings.shuffle)
+    def _chunks(self, order: Rows, epoch: int, step: int) -> Iterator[Chunk]:
+        size = self._settings.batch_size
         self._pace.rest()
         if self._saver is not None:
-            self._saver.count_from(epoch * math.ceil(len(self._train) / settings.batch_size) + step)
-        rest = order[step * settings.batch_size :]
-        return chunks(self._train, rest, batch_size=settings.batch_size, steps=self._next_steps)
+            self._saver.count_from(self._rows.steps_before(epoch) + step)
+        return chunks(self._train, order[step * size :], batch_size=size, steps=self._next_steps)
 
     def _next_steps(self) -> int:
         """How many steps come next: at most those until the next checkpoint."""
@@ -224,6 +229,9 @@ class Fit:
     def _write(self, saver: RunSaving, epoch: int, step: int) -> None:
         self._loop.commit()
         saver.write(epoch, step)
+        for sentence in self._forgotten.newly_found():
+            notice(sentence)
+            self._progress.message(sentence)
 
     def _out_of_memory(self) -> TrainingError:
         size = self._settings.batch_size
@@ -233,6 +241,12 @@ class Fit:
             f"The memory is not enough for training with batches of {size}.\nTry batch_size={max(1, size // 2)}, with "
             f"gradient_accumulation_steps=2 in the optimizer for the same result, or a mixed precision.{kept}"
         )
+
+    def _tell_of_short_epochs(self) -> None:
+        steps, batches = self._settings.steps_per_epoch, self._rows.batches
+        if steps is not None and (batches % steps or steps > batches):
+            last = batches % steps if steps < batches else batches
+            self._progress.message(f"of {batches} batches, epochs of {steps} steps: the one at the end has {last}")
 
     def _stopped_by(self) -> str:
         return "SIGTERM" if self.signal == signals.SIGTERM else "Ctrl-C"
@@ -247,6 +261,8 @@ class Fit:
         metrics = loss_first(logs.read() if logs is not None else {})
         # A callback that has stopped the run, such as Keras's TerminateOnNaN, has answered already.
         if not _is_finite(metrics) and not self._model.stop_training:
+            if self._unsure is not None:
+                raise DataError(f"The loss became {metrics['loss']} by step {step}. {self._unsure.message}")
             raise TrainingError(
                 f"The loss became {metrics['loss']} in epoch {epoch + 1}, by step {step}; training cannot go on.\n"
                 "Lower the learning rate, clip the gradients (clipnorm=1.0 in the optimizer), or train in 'float32' if "

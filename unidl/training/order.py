@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +18,58 @@ STREAMED_STEPS = 16
 """Most batches of a chunk whose rows are read for it: some such chunks are in memory at once."""
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+Shuffle = bool | Literal["batch"]
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Which rows each epoch takes, and in which order: it depends on nothing but these values and the epoch's number.
+
+    rows: of the data. shuffle: whether all rows are mixed, or those of each batch alone ("batch"). steps: of an epoch,
+    None for all batches of the data. As in `keras.Model.fit`, fewer steps than that go on in the next epoch where they
+    stopped; what is left at the end of the data is an epoch of its own, and then the rows are mixed anew.
+    """
+
+    rows: int
+    batch_size: int
+    seed: int
+    shuffle: Shuffle = True
+    steps: int | None = None
+
+    @property
+    def batches(self) -> int:
+        """Batches of all the data, the smaller last one included."""
+        return batches_of(self.rows, self.batch_size)
+
+    @property
+    def longest(self) -> int:
+        """Steps of an epoch, unless it is the rest at the end of the data."""
+        return batches_of(self.rows, self.batch_size, self.steps)
+
+    def order(self, epoch: int) -> Rows:
+        """Return the rows of one epoch, each once."""
+        number, place = divmod(epoch, self._epochs_a_pass)
+        if self.shuffle == "batch":
+            order = _mixed_batches(self.rows, self.batch_size, seed=self.seed, epoch=number)
+        else:
+            order = epoch_order(self.rows, seed=self.seed, epoch=number, shuffle=self.shuffle)
+        first = place * self.longest * self.batch_size
+        return order[first : first + self.longest * self.batch_size]
+
+    def steps_before(self, epoch: int) -> int:
+        """Return how many steps all epochs before this one have."""
+        number, place = divmod(epoch, self._epochs_a_pass)
+        return number * self.batches + place * self.longest
+
+    @property
+    def _epochs_a_pass(self) -> int:
+        return math.ceil(self.batches / self.longest)
+
+
+def batches_of(rows: int, batch_size: int, steps: int | None = None) -> int:
+    """Return how many batches there are, the smaller last one included; at most `steps`."""
+    batches = math.ceil(rows / batch_size)
+    return batches if steps is None else min(steps, batches)
 
 
 def epoch_order(count: int, *, seed: int, epoch: int, shuffle: bool) -> Rows:
@@ -23,6 +77,16 @@ def epoch_order(count: int, *, seed: int, epoch: int, shuffle: bool) -> Rows:
     if not shuffle:
         return np.arange(count, dtype=np.int64)
     return stream(seed, "order", epoch).permutation(count).astype(np.int64, copy=False)
+
+
+def _mixed_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> Rows:
+    """The rows batch by batch in their own order, mixed within each batch."""
+    order = np.arange(count, dtype=np.int64)
+    draws = stream(seed, "order within batches", epoch)
+    full = count // batch_size * batch_size
+    order[:full] = draws.permuted(order[:full].reshape(-1, batch_size), axis=1).reshape(-1)
+    order[full:] = draws.permuted(order[full:])
+    return order
 
 
 def chunks(data: Batches, order: Rows, *, batch_size: int, steps: Callable[[], int] | int) -> Iterator[Chunk]:

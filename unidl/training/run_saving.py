@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl.data.dataset import Split
 from unidl.errors import TrainingError
 from unidl.saving.saved import as_array
 from unidl.training.checkpoint import Checkpoint, Position, Saving, Tracked
@@ -30,9 +29,8 @@ class RunSaving:
         self._start: Checkpoint | None = None
         self._until_saved: int | None = None
 
-    def go_on(self, batch: Split, progress: Progress) -> Position | None:
-        """Go back to the newest checkpoint that is whole, if the run is to go on from there and has one. batch: what
-        the variables of metrics and optimizer are made for, before they are filled."""
+    def go_on(self, progress: Progress) -> Position | None:
+        """Go back to the newest checkpoint that is whole, if the run is to go on from there and has one."""
         found = self._saving.checkpoints.newest() if self._saving.resume else None
         if found is None:
             return None
@@ -41,7 +39,6 @@ class RunSaving:
         for reason in damaged:
             progress.message(f"passed over: {reason}")
         self._start.require_same_run(self._must_be_same, self._saving.data)
-        self._tracked.model._symbolic_build(data_batch=batch.parts())
         self._start.restore(self._model, self._tracked)
         self._model.history.history = dict(position.history)
         self._model.history.epoch = list(range(self._must_be_same["initial_epoch"], position.epoch))

@@ -4,37 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from copy import copy
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from unidl import devices, registry
 from unidl.backend import Device, TrainLoop, Trains, Tree
-from unidl.data.checks import check_fits
 from unidl.data.dataset import Split, as_split
-from unidl.data.fingerprint import fingerprint
-from unidl.data.numbers import computed
-from unidl.data.trees import map_leaves
-from unidl.data.whole_numbers import held_whole_numbers
-from unidl.errors import BackendError, ModelError
-from unidl.models.records import note
-from unidl.notices import notice, uncoloured
+from unidl.errors import BackendError
 from unidl.paths import as_path
-from unidl.training.arguments import callbacks_in, first_epoch, saving_in, stoppers, whole
+from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
+from unidl.training.busy import using
+from unidl.training.checking import checked, checked_for_training
 from unidl.training.checkpoint import KEEP, Saving
-from unidl.training.compiling import ensure_compiled, require_trainable, same, signature
+from unidl.training.compiling import ensure_compiled, same, signature
+from unidl.training.describing import description, title
 from unidl.training.evaluating import evaluated, predicted
-from unidl.training.fitting import Fit, FitSettings
 from unidl.training.frozen_front import FrozenFront
+from unidl.training.given import TrainingData, one_split, size_of_batches, training_data
 from unidl.training.host_memory import keep_freed_memory
-from unidl.training.progress import Metrics, Progress, Style, make_progress
+from unidl.training.non_finite import require_finite_loss, require_finite_outputs
+from unidl.training.order import Shuffle, batches_of
+from unidl.training.progress import Progress, Style, format_metrics, make_progress
 from unidl.training.running_precision import precision_of
-from unidl.training.value_range import hold_range, learn_range
+from unidl.training.runs import build_for, new_run
+from unidl.training.settings import FitSettings, fit_arguments
+from unidl.training.telling import Callbacks
 
 if TYPE_CHECKING:
     import keras
+
+EVALUATED_BATCH_SIZE = 256
+"""Of evaluation and prediction, if nobody says."""
+
+Verbose = Literal["auto", 0, 1, 2]
+"""Keras's words for how much is printed."""
 
 
 class Trainer:
@@ -45,6 +49,10 @@ class Trainer:
     accumulation and learning-rate schedules are the optimizer's own arguments. device: "auto", "cpu", "gpu", "gpu:1";
     "auto" is UNIDL_DEVICE, else the first GPU, else the CPU. precision: how float32 is computed; a mixed precision is
     chosen when the model is built. seed: keys the order of the data.
+
+    It trains as `keras.Model.fit` does, but for a model whose layers alone are in mixed_float16: Keras looks at the
+    policy of the model and leaves its loss as it is, and gradients vanish; here its optimizer becomes a
+    LossScaleOptimizer, and the weights differ.
 
     Raises `DeviceError`, `PrecisionError` or `ModelError` if model, device and precision do not go together.
     """
@@ -91,13 +99,25 @@ class Trainer:
 
     def fit(
         self,
-        data: Any,
-        *,
-        validation: Any = None,
+        data: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
         epochs: int = 1,
-        batch_size: int = 32,
-        shuffle: bool = True,
+        verbose: Verbose | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] | None = (),
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: Shuffle = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        *,
+        x: Any = None,
+        validation: Any = None,
         early_stopping: int | None = None,
         precompute_frozen: bool = False,
         checkpoint: str | Path | None = None,
@@ -105,76 +125,124 @@ class Trainer:
         keep: int = KEEP,
         resume: bool = False,
         configuration: Mapping[str, Any] | None = None,
-        callbacks: Sequence[keras.callbacks.Callback] | None = (),
         progress: Style = "auto",
     ) -> keras.callbacks.History:
-        """Train on `data` and return Keras's History.
+        """Train and return Keras's History.
 
-        data, validation: a Split, (x, y) or (x, y, sample_weight). early_stopping: end after so many epochs without a
-        better validation loss (training loss, without validation data) and go back to the best weights.
-        precompute_frozen: compute what the frozen layers at the front of the model give once, before the first epoch,
-        and train the rest on that: the same result for a fraction of the work, and memory for the features. callbacks:
-        Keras's; one that looks at single batches gets every batch, at the price of one dispatch a batch. progress:
-        "auto", "bar", "lines", "json" or "quiet".
+        The first row of arguments is that of `keras.Model.fit`, with its meaning: `fit(x, y, ...)`. data: arrays x
+        beside y; or alone a Split, (x, y) or (x, y, sample_weight). validation: the same as validation_data, or a
+        Split. verbose: 0, 1 and 2 are progress "quiet", "bar" and "lines". class_weight multiplies the weights of
+        rows. steps_per_epoch: batches of an epoch; the next one goes on behind them, and mixes the rows anew at the end
+        of the data.
+
+        early_stopping: end after so many epochs without a better validation loss (training loss, without validation
+        data) and go back to the best weights. precompute_frozen: compute what the frozen layers at the front of the
+        model give once, before the first epoch, and train the rest on that: the same result for a fraction of the
+        work, and memory for the features. callbacks: Keras's; one that looks at single batches gets every batch, at the
+        price of one dispatch a batch. progress: "auto", "bar", "lines", "json" or "quiet".
 
         checkpoint: a folder for checkpoints, one after each epoch, and every so many steps; the newest `keep` stay.
-        resume: go on from the newest whole one there, if there is one, as if training had never stopped. configuration:
-        JSON values that are kept with each, for the caller.
+        resume: go on from the newest whole one there, if there is one, as if training had never stopped; with more
+        epochs than then, a longer run. configuration: JSON values that are kept with each, for the caller.
 
         Raises `DataError` before the first step if the data does not fit the model, or is not what the run to go on
         with was begun with (of arrays above 16 MiB a sample of rows is compared), `ModelError` if precompute_frozen is
-        asked of a model whose front learns or draws at random, and `TrainingError` if the loss becomes NaN or infinite.
-        Ctrl-C ends the run after the step under way, with the history so far; then `interrupted` is True. So does
-        SIGTERM, if there is a folder for checkpoints and this is the main thread: one is written, and `signal` tells
-        which of them it was.
+        asked of a model whose front learns or draws at random, `UsageError` if another thread uses the model, and
+        `TrainingError` if the loss becomes NaN or infinite, or a callback compiles the model. Ctrl-C ends the run after
+        the step under way, with the history so far; then `interrupted` is True. So does SIGTERM, if there is a folder
+        for checkpoints and this is the main thread: one is written, and `signal` tells which of them it was.
         """
-        settings = FitSettings(
-            epochs=whole("epochs", epochs),
-            batch_size=whole("batch_size", batch_size),
-            seed=self.seed,
-            shuffle=bool(shuffle),
-            initial_epoch=first_epoch(initial_epoch, epochs),
-            precompute_frozen=bool(precompute_frozen),
-        )
         saving = saving_in(checkpoint, save_every_steps, keep, resume, configuration)
-        reporter = make_progress(progress)
-        with self._context():
-            train = self._fitting(data, "training data")
-            held_out = self._fitting(validation, "validation data") if validation is not None else None
-            if saving is not None:
-                saving = replace(saving, data=fingerprint(training=train, validation=held_out))
-            require_trainable(self.model)
-            told = callbacks_in(callbacks)
-            told += stoppers(early_stopping, monitor="val_loss" if held_out is not None else "loss")
-            if train.class_names or train.vocabulary:
-                note(self.model, class_names=train.class_names, vocabulary=train.vocabulary)
-            learn_range(self.model, train.x, "training data")
-            if held_out is not None:
-                hold_range(self.model, held_out.x, "validation data")
-            self._tell_of_foreign_draws()
-            self.settings = settings
-            run = self._new_run(train, held_out, settings, told, reporter, saving)
-            try:
-                return run.run(self._title())
-            finally:
-                self.history = dict(self.model.history.history)
-                self.interrupted, self.signal = run.interrupted, run.signal
+        reporter = make_progress(style_of(progress, verbose))
+        arguments = fit_arguments(
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=self.seed,
+            shuffle=shuffle,
+            initial_epoch=initial_epoch,
+            precompute_frozen=precompute_frozen,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
+        told = callbacks_in(callbacks)
+        patience = optional_whole("early_stopping", early_stopping)
+        with using(self.model, "fit"), self._context():
+            given = training_data(
+                one_split(data, y, sample_weight, x),
+                validation=validation,
+                validation_data=validation_data,
+                validation_split=validation_split,
+                class_weight=class_weight,
+            )
+            settings = arguments.with_data(given)
+            given = checked_for_training(self.model, given, settings)
+            told += stoppers(patience, monitor="loss" if given.validation is None else "val_loss")
+            return self._run(given, settings, told, reporter, saving)
 
-    def evaluate(self, data: Any, *, batch_size: int = 256) -> Metrics:
-        """Return loss and metrics on `data`: a Split, (x, y) or (x, y, sample_weight)."""
-        batch_size = whole("batch_size", batch_size)
-        with self._context():
-            checked = self._fitting(data, "test data")
-            hold_range(self.model, checked.x, "test data")
-            return evaluated(self._ready_loop(), checked, batch_size)
+    def evaluate(
+        self,
+        data: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Verbose | None = None,
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        return_dict: bool | None = None,
+        *,
+        x: Any = None,
+    ) -> Any:
+        """Return loss and metrics on the data by their names; with return_dict=False a list of them in Keras's order,
+        or the loss alone if that is all.
 
-    def predict(self, x: Any, *, batch_size: int = 256) -> Tree:
-        """Return the model's outputs for `x`, an array or a nest of arrays, as NumPy arrays in the order of `x`."""
-        batch_size = whole("batch_size", batch_size)
-        with self._context():
-            data = self._fitting(Split(as_split(x).x), "input", for_training=False)
-            hold_range(self.model, data.x, "input")
-            return predicted(self._ready_loop(), data, batch_size)
+        The arguments are those of `keras.Model.evaluate`, `evaluate(x, y, ...)`; or data: a Split, (x, y) or
+        (x, y, sample_weight). Nothing is printed unless verbose says so. Batches of 256, if nobody says; steps: the
+        most batches.
+        """
+        steps = optional_whole("steps", steps)
+        size = optional_whole("batch_size", batch_size)
+        reporter = make_progress("quiet" if verbose is None else style_of("auto", verbose))
+        with using(self.model, "evaluate"), self._context():
+            split = one_split(data, y, sample_weight, x)
+            size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
+            split = checked(self.model, split, "test data", step="test_step", batch_size=size)
+            build_for(self.model, split, size)
+            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
+            told.tell("on_test_begin")
+            metrics = evaluated(self._ready_loop(), split, size, told, steps=steps)
+            require_finite_loss(metrics, split, "test data")
+            told.tell("on_test_end", metrics)
+        reporter.message(f"{self.model.name}: {format_metrics(metrics)}")
+        return metrics if return_dict is not False else self.model._flatten_metrics_in_order(metrics)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Verbose | None = None,
+        steps: int | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    ) -> Tree:
+        """Return the model's outputs for `x`, an array or a nest of arrays, as NumPy arrays in the order of `x`.
+
+        The arguments are those of `keras.Model.predict`. verbose changes nothing: there is nothing to tell. Batches of
+        256, if nobody says; steps: the most batches.
+        """
+        style_of("auto", verbose)
+        steps = optional_whole("steps", steps)
+        size = optional_whole("batch_size", batch_size)
+        with using(self.model, "predict"), self._context():
+            split = Split(as_split(x).x)
+            size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
+            split = checked(self.model, split, "input", step="predict_step", batch_size=size)
+            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
+            told.tell("on_predict_begin")
+            outputs = predicted(self._ready_loop(), split, size, told, steps=steps)
+            require_finite_outputs(outputs, split, "input")
+            told.tell("on_predict_end")
+            return outputs
 
     def save(self, path: str | Path) -> Path:
         """Write the model, its history and how it was trained to the directory `path`, whole or not at all.
@@ -187,39 +255,33 @@ class Trainer:
 
     def describe(self) -> dict[str, Any]:
         """Return what somebody needs to know to repeat this training, as JSON values."""
-        from dataclasses import asdict
+        return description(self)
 
-        return {
-            "backend": self.backend.name,
-            "versions": self.backend.versions(),
-            "device": asdict(self.device),
-            "device_reason": self.placement.reason,
-            "precision": self.precision.name,
-            "seed": self.seed,
-            "fit": asdict(self.settings) if self.settings is not None else None,
-        }
-
-    def _new_run(
+    def _run(
         self,
-        train: Split,
-        held_out: Split | None,
+        data: TrainingData,
         settings: FitSettings,
         callbacks: list[keras.callbacks.Callback],
         reporter: Progress,
         saving: Saving | None,
-    ) -> Fit:
-        """The run that is asked for: of the model, or of the part that learns, on what the frozen front gives."""
-        loop, trained = self._ready_loop(), self.model
-        if settings.precompute_frozen:
-            front = self._ready_front()
-            rows = len(train) + len(held_out or ())
-            reporter.message(f"{self.model.name}: computes what its frozen layers give for {rows:,} rows, once")
-            loop, train = front.loop, front.features(train, settings.batch_size)
-            held_out = held_out and front.features(held_out, settings.batch_size)
-            trained = front.rest
-            resumes = saving is not None and saving.resume
-            callbacks = callbacks + ([front.guard()] if callbacks or resumes else [])
-        return Fit(self.model, loop, train, held_out, settings, callbacks, reporter, saving=saving, trained=trained)
+    ) -> keras.callbacks.History:
+        """Train on data that has been checked."""
+        self.settings = settings
+        run = new_run(
+            self.model,
+            data,
+            settings,
+            callbacks,
+            reporter,
+            saving=saving,
+            loop=self._ready_loop,
+            front=self._ready_front,
+        )
+        try:
+            return run.run(title(self, self._framework))
+        finally:
+            self.history = dict(self.model.history.history)
+            self.interrupted, self.signal = run.interrupted, run.signal
 
     def _context(self) -> ExitStack:
         stack = ExitStack()
@@ -248,42 +310,7 @@ class Trainer:
             self._front = FrozenFront(self.model, self._compiled_loop)
         return self._front
 
-    def _fitting(self, data: Any, name: str, *, for_training: bool = True) -> Split:
-        """The data as a Split that the model takes; a model that has no weights yet gets them here."""
-        # A new value for each call: an adapter keeps its rows on the device, and the arrays may change between calls.
-        split = copy(as_split(data))
-        check_fits(self.model, split, for_training=for_training, name=name)
-        if not all(layer.built for layer in self.model._flatten_layers()):
-            row = map_leaves(lambda array: computed(array[:1]), split.x)
-            try:
-                self.model(row, training=False)
-            except (ValueError, TypeError) as error:
-                raise ModelError(
-                    f"The model '{self.model.name}' has no weights yet, and calling it on the first row of the {name} "
-                    f"to make them failed: {uncoloured(str(error))}"
-                ) from error
-            check_fits(self.model, split, for_training=for_training, name=name)
-        return held_whole_numbers(self.model, split, name)
-
-    def _tell_of_foreign_draws(self) -> None:
-        from unidl.layers import foreign_draws
-
-        paths = foreign_draws(self.model)
-        if paths:
-            names = ", ".join(f"'{path}'" for path in paths)
-            notice(
-                f"{self.model.name}: {names} draw from Keras's own stream, which is another one on each backend; those "
-                "of unidl.layers, as in unidl's builders, draw the same on all of them"
-            )
-
     @cached_property
     def _framework(self) -> str:
         """Its name and version, which to look up takes as long as some hundred small steps."""
         return " ".join(next(iter(self.backend.versions().items())))
-
-    def _title(self) -> str:
-        device = self.device.name if self.device.kind == "gpu" else self.device.id
-        return (
-            f"{self.model.name}: {self.model.count_params():,} parameters, {self._framework} on "
-            f"{device} ({self.placement.reason}), {self.precision.name}"
-        )

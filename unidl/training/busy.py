@@ -1,0 +1,49 @@
+"""Which models are in use, and by which thread: two at once would mix up the state of a model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
+
+from unidl.errors import UsageError
+
+if TYPE_CHECKING:
+    import keras
+
+Use = Literal["fit", "evaluate", "predict"]
+
+
+@dataclass(frozen=True)
+class _InUse:
+    what: Use
+    thread: int
+
+
+_guard = threading.Lock()
+_in_use: WeakKeyDictionary[keras.Model, list[_InUse]] = WeakKeyDictionary()
+
+
+@contextmanager
+def using(model: keras.Model, what: Use) -> Generator[None]:
+    """Inside it the model is in use. Several threads may predict at once, and callbacks may use the model whose
+    training calls them. Raises `UsageError` at once, without waiting, where another thread stands in the way."""
+    use = _InUse(what, threading.get_ident())
+    with _guard:
+        others = _in_use.setdefault(model, [])
+        for other in others:
+            if other.thread != use.thread and (what, other.what) != ("predict", "predict"):
+                raise UsageError(
+                    f"Cannot {what} with the model '{model.name}' now: {other.what} runs on it in another thread, and "
+                    "changes it meanwhile. Wait until that is over, or give each thread a model of its own "
+                    "(load_model, keras.models.clone_model)."
+                )
+        others.append(use)
+    try:
+        yield
+    finally:
+        with _guard:
+            others.remove(use)

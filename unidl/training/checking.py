@@ -1,0 +1,115 @@
+"""Whether data fits the steps that will run on it: of Keras's own steps much is known, of a model's own nothing."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from unidl.data.checks import check_fits, check_numbers
+from unidl.data.dataset import Split, take
+from unidl.data.numbers import computed
+from unidl.data.trees import map_leaves
+from unidl.data.whole_numbers import held_whole_numbers
+from unidl.errors import ModelError
+from unidl.notices import uncoloured
+from unidl.training.given import TrainingData
+from unidl.training.settings import FitSettings
+from unidl.training.value_range import hold_range, learn_range
+
+if TYPE_CHECKING:
+    import keras
+
+Step = Literal["train_step", "test_step", "predict_step"]
+
+
+def checked(model: keras.Model, split: Split, name: str, *, step: Step, batch_size: int) -> Split:
+    """Return the data as the model takes it; a model that has no weights yet gets them here.
+
+    name: what messages call the data. step: the step that runs on it. A model that has one of its own is handed the
+    data as it is, as by Keras; one with a `compute_loss` of its own may have any labels, or none. Raises `DataError` if
+    the data does not fit, and `ModelError` if the model cannot be called on it.
+    """
+    # A new value for each call: an adapter keeps its rows on the device, and the arrays may change between calls.
+    split = copy(split)
+    if has_own(model, step):
+        check_numbers(split, name)
+        if not _is_built(model) and not _lacks_call(model):
+            _try_to_make_weights(model, split, batch_size)
+        return held_whole_numbers(model, split, name)
+    with_targets = step != "predict_step" and not has_own(model, "compute_loss")
+    if not _is_built(model):
+        check_fits(model, split, for_training=with_targets, name=name, finite=False)
+        _make_weights(model, split, name, batch_size)
+    check_fits(model, split, for_training=with_targets, name=name, finite=False)
+    (learn_range if step == "train_step" else hold_range)(model, split.x, name)
+    if with_targets or step == "predict_step":
+        split = _without_extra_inputs(model, split)
+    return held_whole_numbers(model, split, name)
+
+
+def checked_for_training(model: keras.Model, given: TrainingData, settings: FitSettings) -> TrainingData:
+    """The same for both halves of the data of a run."""
+    size, validation = settings.batch_size, given.validation
+    training = checked(model, given.training, "training data", step="train_step", batch_size=size)
+    if validation is not None:
+        size = settings.validation_batch_size or size
+        validation = checked(model, validation, "validation data", step="test_step", batch_size=size)
+    return TrainingData(training, validation)
+
+
+def has_own(model: keras.Model, method: str) -> bool:
+    """Whether the class of a model has a method of its own in place of Keras's."""
+    import keras
+
+    return getattr(type(model), method) is not getattr(keras.Model, method)
+
+
+def _is_built(model: keras.Model) -> bool:
+    return all(layer.built for layer in model._flatten_layers())
+
+
+def _lacks_call(model: keras.Model) -> bool:
+    return not has_own(model, "call")
+
+
+def _make_weights(model: keras.Model, split: Split, name: str, batch_size: int) -> None:
+    if _lacks_call(model):
+        raise ModelError(
+            f"The model '{model.name}' has no call method, which its step needs. Give the class {type(model).__name__} "
+            "a call method, or a step of its own."
+        )
+    try:
+        _call(model, split, batch_size)
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            f"The model '{model.name}' has no weights yet, and calling it on the first rows of the {name} to make them "
+            f"failed: {uncoloured(str(error))}"
+        ) from error
+
+
+def _try_to_make_weights(model: keras.Model, split: Split, batch_size: int) -> None:
+    """What calls the layers of a model with steps of its own is up to those, and may be something else."""
+    try:
+        _call(model, split, batch_size)
+    except Exception:  # noqa: BLE001 - a model's own code may raise anything; its step is what counts, and will tell
+        return
+
+
+def _call(model: keras.Model, split: Split, batch_size: int) -> None:
+    # Layers with a state from batch to batch are made for the size of a batch, and forget this call.
+    stateful = [layer for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
+    rows = take(split, slice(0, batch_size if stateful else 1)).x
+    model(map_leaves(computed, rows), training=False)
+    for layer in stateful:
+        if hasattr(layer, "reset_state"):
+            layer.reset_state()
+
+
+def _without_extra_inputs(model: keras.Model, split: Split) -> Split:
+    """Keras takes a dict with more arrays than the model has inputs; where the inputs are named by the keys of a dict
+    as well, it would feed them by their place."""
+    inputs = getattr(model, "input", None) if getattr(model, "inputs", None) else None
+    if not (isinstance(inputs, dict) and isinstance(split.x, dict)) or set(inputs) == set(split.x):
+        return split
+    return replace(split, x={name: array for name, array in split.x.items() if name in inputs})

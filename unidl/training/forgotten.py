@@ -1,0 +1,71 @@
+"""What callbacks remember that a checkpoint cannot hold: attributes that change while the model trains."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl.training.callback_states import REMEMBERED
+
+if TYPE_CHECKING:
+    import keras
+
+OF_KERAS = ("_model", "params")
+"""What Keras sets in each callback."""
+
+LOOKED_INTO = 256
+"""Members of a list, and bytes of an array in KiB, up to which a change inside is seen; beyond that, their number."""
+
+
+class Forgotten:
+    """Sees which attributes callbacks change from now on, where a checkpoint will not hold them.
+
+    Keras's own callbacks are known, and one with `state_dict` and `load_state_dict` says itself what it remembers.
+    """
+
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        self._then = [(callback, _attributes(callback)) for callback in callbacks if _is_unknown(callback)]
+        self._told: set[tuple[int, str]] = set()
+
+    def newly_found(self) -> Iterator[str]:
+        """Yield a sentence for each callback that has changed others than before."""
+        for callback, then in self._then:
+            now = _attributes(callback)
+            changed = [name for name in now if now[name] != then.get(name) and (id(callback), name) not in self._told]
+            self._told.update((id(callback), name) for name in changed)
+            if changed:
+                kind = type(callback).__name__
+                yield (
+                    f"a checkpoint does not hold what the callback {kind} keeps in {', '.join(map(repr, changed))}: a "
+                    f"run that goes on from one starts that anew. Give {kind} state_dict() and load_state_dict(state)."
+                )
+
+
+def _is_unknown(callback: Any) -> bool:
+    if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict"):
+        return False
+    return not type(callback).__module__.startswith(("keras.", "unidl."))
+
+
+def _attributes(callback: Any) -> dict[str, Any]:
+    known = {*OF_KERAS, *(name for kind in type(callback).__mro__ for name in REMEMBERED.get(kind.__name__, ()))}
+    return {name: _trace(value) for name, value in vars(callback).items() if name not in known}
+
+
+def _trace(value: Any) -> Any:
+    """What is another one when the value has changed."""
+    if value is None or isinstance(value, bool | int | float | str | np.generic):
+        return repr(value)
+    if isinstance(value, np.ndarray):
+        small = value.nbytes <= LOOKED_INTO * 1024 and not value.dtype.hasobject
+        content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest() if small else id(value)
+        return (value.shape, str(value.dtype), content)
+    if isinstance(value, Mapping):
+        members = list(value.items()) if len(value) <= LOOKED_INTO else []
+        return (len(value), [(repr(key), _trace(member)) for key, member in members])
+    if isinstance(value, list | tuple):
+        return (len(value), [_trace(member) for member in value] if len(value) <= LOOKED_INTO else [])
+    return id(value), len(value) if hasattr(value, "__len__") and not hasattr(value, "shape") else None

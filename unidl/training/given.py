@@ -1,0 +1,122 @@
+"""Which data was meant, said in Keras's ways or in ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from unidl.backend import Batches
+from unidl.data.dataset import Split, as_split, take
+from unidl.data.trees import is_nest
+from unidl.errors import DataError, UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What one `Trainer.fit` learns from, and what it is validated on."""
+
+    training: Split
+    validation: Split | None = None
+
+
+def training_data(
+    training: Split, *, validation: Any, validation_data: Any, validation_split: float, class_weight: Any
+) -> TrainingData:
+    """Return the data of a run. validation_data: as Keras reads it, where a list is (x, y) or (x, y, sample_weight) as
+    well; it is used in place of validation_split, the share of the last rows. class_weight: by label, for training."""
+    if validation is not None and validation_data is not None:
+        raise UsageError(
+            "Cannot use validation= beside validation_data=: they are two names of one argument. Pass one."
+        )
+    held_out = validation
+    if validation_data is not None:
+        held_out = tuple(validation_data) if isinstance(validation_data, list) else validation_data
+    given = None if held_out is None else as_split(held_out)
+    share = _share(validation_split)
+    if share and given is None:
+        rows = math.floor(len(training) * (1.0 - share))
+        if rows in (0, len(training)):
+            raise DataError(
+                f"Cannot use validation_split={validation_split!r} with {len(training)} rows: it leaves "
+                f"{rows} for training. Pass more data, or another share."
+            )
+        training, given = take(training, slice(0, rows)), take(training, slice(rows, None))
+    if class_weight is not None:
+        training = _weighted(training, class_weight)
+    return TrainingData(training, given)
+
+
+def one_split(data: Any, y: Any, sample_weight: Any, x: Any) -> Split:
+    """Return the rows that were passed as `(x, y)` side by side, by name, or as one value in the first place.
+
+    A tuple in the first place alone is (x, y) or (x, y, sample_weight); beside `y`, and as `x=`, it is several inputs.
+    """
+    if x is not None:
+        if data is not None:
+            raise UsageError("Cannot use x= beside data in the first place: pass one of them.")
+        return Split(x, y, sample_weight)
+    if data is None:
+        raise UsageError("There is no data. Pass arrays, as in (x, y), or a Split.")
+    if y is None and sample_weight is None:
+        return as_split(data)
+    if y is None and isinstance(data, tuple) and len(data) == 2:
+        return Split(*data, sample_weight)
+    if isinstance(data, Batches):
+        raise UsageError(
+            "Cannot use y= or sample_weight= beside a Split, which holds them. Pass the Split alone, or its .x."
+        )
+    if not isinstance(data, tuple) and hasattr(data, "train") and hasattr(data, "test"):
+        return as_split(data)  # a whole data set, which is refused in its own words
+    return Split(data, y, sample_weight)
+
+
+def size_of_batches(argument: int | None, rows: int, steps: int | None, otherwise: int) -> int:
+    """Return how many rows a batch has; where only the number of steps is given, so many that they take all rows."""
+    if argument:
+        return argument
+    return otherwise if steps is None else math.ceil(rows / steps)
+
+
+def _share(validation_split: float) -> float:
+    try:
+        share = float(validation_split or 0.0)
+    except (TypeError, ValueError):
+        share = math.nan
+    if not 0 <= share < 1:
+        raise UsageError(f"Cannot use validation_split={validation_split!r}: it must be a share from 0 up to 1.")
+    return share
+
+
+def _weighted(split: Split, class_weight: Any) -> Split:
+    """The rows, each with the weight of its class: labels are numbers, or one-hot."""
+    if not isinstance(class_weight, Mapping) or not all(_is_whole(label) for label in class_weight):
+        raise UsageError(
+            f"Cannot use class_weight={class_weight!r}: it must be a dict from the number of a class to its "
+            "weight, such as {0: 1.0, 1: 5.0}."
+        )
+    if split.y is None or is_nest(split.y) or is_nest(split.sample_weight):
+        raise UsageError("Cannot use class_weight= with several outputs, or without labels. Pass sample_weight=.")
+    labels: np.ndarray[Any, Any] = split.y
+    if labels.ndim > 1:
+        labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(axis=-1)
+    if labels.ndim > 1 or labels.dtype.kind not in "biuf":
+        raise UsageError(
+            f"Cannot use class_weight= with labels of shape {split.y.shape} and type {split.y.dtype}: it needs one "
+            "number, or one row of one-hot numbers, for each sample. Pass sample_weight=."
+        )
+    with np.errstate(invalid="ignore"):  # a label that is no number is refused by name later
+        numbers, places = np.unique(np.round(labels).astype(np.int64), return_inverse=True)
+    of_classes = np.array([float(class_weight.get(int(number), 1.0)) for number in numbers], np.float32)
+    weights = of_classes[places.reshape(-1)]
+    if split.sample_weight is not None:
+        others: np.ndarray[Any, Any] = split.sample_weight
+        weights = weights.reshape(-1, *[1] * (others.ndim - 1)) * others
+    return replace(split, sample_weight=weights)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

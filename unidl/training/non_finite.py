@@ -1,0 +1,74 @@
+"""NaN and infinity in the data: refused where they reach the loss, taken where something masks or replaces them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl.backend import Chunk, TrainLoop, Tree
+from unidl.data.checks import NonFinite, first_non_finite
+from unidl.data.dataset import Split, take
+from unidl.data.trees import leaves
+from unidl.errors import DataError
+from unidl.notices import notice
+from unidl.training.checking import has_own
+from unidl.training.progress import Metrics
+
+if TYPE_CHECKING:
+    import keras
+
+
+def tried(
+    model: keras.Model, ready: Callable[[], TrainLoop], split: Split, name: str, batch_size: int
+) -> NonFinite | None:
+    """Return the first row of the data that is not finite, if the model can learn from it, and None if there is none.
+
+    The batch with the row is tested by the loop that `ready` gives, which changes no weight, and `DataError` raised if
+    its loss is no number. Nothing is known before training of a model with a step of its own.
+    """
+    found = first_non_finite(split, name)
+    if found is None or has_own(model, "train_step"):
+        return found
+    first = found.row // batch_size * batch_size
+    batch = take(split, slice(first, first + batch_size))
+    loop = ready()
+    try:
+        loop.reset_metrics()
+        metrics = loop.test(Chunk(batch, np.arange(len(batch), dtype=np.int64)[np.newaxis])).read()
+    finally:
+        loop.commit()
+    if not _is_finite(metrics.get("loss", 0.0)):
+        raise DataError(found.message)
+    notice(f"{_what(found)} Its loss is a number all the same, so training begins")
+    return found
+
+
+def require_finite_loss(metrics: Metrics, split: Split, name: str) -> None:
+    """Raise `DataError` if the loss on the data is no number, and the data holds such values."""
+    if not _is_finite(metrics.get("loss", 0.0)):
+        _blame(first_non_finite(split, name))
+
+
+def require_finite_outputs(outputs: Tree, split: Split, name: str) -> None:
+    """Raise `DataError` if the outputs for a row that is not finite are not either."""
+    if all(_is_finite(output) for output in leaves(outputs)):
+        return
+    found = first_non_finite(split, name, with_targets=False)
+    if found is not None and not all(_is_finite(output[found.row : found.row + 1]) for output in leaves(outputs)):
+        _blame(found)
+
+
+def _blame(found: NonFinite | None) -> None:
+    if found is not None:
+        raise DataError(found.message)
+
+
+def _is_finite(values: Any) -> bool:
+    array = np.asarray(values)
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def _what(found: NonFinite) -> str:
+    return found.message.partition(" Repair")[0]

@@ -1,0 +1,83 @@
+"""One run made ready: of a model, or of the part of it that learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from unidl.backend import TrainLoop, build
+from unidl.data.checks import NonFinite
+from unidl.data.dataset import Split, take
+from unidl.data.fingerprint import fingerprint
+from unidl.models.records import note
+from unidl.training.checkpoint import Saving
+from unidl.training.compiling import require_trainable, tell_of_foreign_draws
+from unidl.training.fitting import Fit
+from unidl.training.frozen_front import FrozenFront
+from unidl.training.given import TrainingData
+from unidl.training.non_finite import tried
+from unidl.training.progress import Progress
+from unidl.training.settings import FitSettings
+
+if TYPE_CHECKING:
+    import keras
+
+
+def new_run(
+    model: keras.Model,
+    data: TrainingData,
+    settings: FitSettings,
+    callbacks: list[keras.callbacks.Callback],
+    progress: Progress,
+    *,
+    saving: Saving | None,
+    loop: Callable[[], TrainLoop],
+    front: Callable[[], FrozenFront],
+) -> Fit:
+    """Return the run that is asked for: of the model, or of what is behind its frozen front, on what that gives.
+
+    loop, front: give those of the model as it is compiled now.
+    """
+    train, held_out, trained = data.training, data.validation, model
+    if saving is not None:
+        saving = replace(saving, data=fingerprint(training=train, validation=held_out))
+    require_trainable(model)
+    if train.class_names or train.vocabulary:
+        note(model, class_names=train.class_names, vocabulary=train.vocabulary)
+    tell_of_foreign_draws(model)
+    unsure = _tried(model, data, settings, loop)
+    if settings.precompute_frozen:
+        frozen = front()
+        rows = len(train) + len(held_out or ())
+        progress.message(f"{model.name}: computes what its frozen layers give for {rows:,} rows, once")
+        train = frozen.features(train, settings.batch_size)
+        held_out = held_out and frozen.features(held_out, settings.batch_size)
+        trained = frozen.rest
+        resumes = saving is not None and saving.resume
+        callbacks = callbacks + ([frozen.guard()] if callbacks or resumes else [])
+    build_for(trained, train, settings.batch_size)
+    used = front().loop if settings.precompute_frozen else loop()
+    return Fit(
+        model, used, train, held_out, settings, callbacks, progress, saving=saving, trained=trained, unsure=unsure
+    )
+
+
+def _tried(
+    model: keras.Model, data: TrainingData, settings: FitSettings, loop: Callable[[], TrainLoop]
+) -> NonFinite | None:
+    """A row of the training data that is not finite, if there is one that the model can learn from."""
+
+    def ready() -> TrainLoop:
+        build_for(model, data.training, settings.batch_size)
+        return loop()
+
+    size, held_out = settings.batch_size, data.validation
+    if held_out is not None:
+        tried(model, ready, held_out, "validation data", settings.validation_batch_size or size)
+    return tried(model, ready, data.training, "training data", size)
+
+
+def build_for(model: keras.Model, data: Split, batch_size: int) -> None:
+    """Make all variables, before metrics are reset, callbacks are told or a checkpoint is read."""
+    build(model, take(data, slice(0, batch_size)).as_keras())

@@ -1,0 +1,82 @@
+"""The arguments of one `Trainer.fit`, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from unidl.training.arguments import first_epoch, optional_whole, shuffle_of, validation_frequency, whole
+from unidl.training.given import TrainingData, size_of_batches
+from unidl.training.order import Shuffle
+
+BATCH_SIZE = 32
+"""Keras's, if nobody says."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The arguments of one `Trainer.fit`; they are kept with the run. None for those that were left as they are."""
+
+    epochs: int
+    batch_size: int
+    seed: int
+    shuffle: Shuffle = True
+    initial_epoch: int = 0
+    precompute_frozen: bool = False
+    steps_per_epoch: int | None = None
+    validation_steps: int | None = None
+    validation_batch_size: int | None = None
+    validation_freq: int | list[int] | None = None
+
+    def validates(self, epoch: int) -> bool:
+        """Whether the model is validated after this epoch, counted from 0."""
+        every = self.validation_freq
+        if isinstance(every, list):
+            return epoch + 1 in every
+        return every is None or (epoch + 1) % every == 0
+
+
+@dataclass(frozen=True)
+class FitArguments:
+    """The same before the data is known, on which the size of a batch may depend: 0 where nobody said it."""
+
+    settings: FitSettings
+
+    def with_data(self, given: TrainingData) -> FitSettings:
+        """Return the settings for this data."""
+        settings, held_out = self.settings, given.validation
+        size = size_of_batches(settings.batch_size, len(given.training), settings.steps_per_epoch, BATCH_SIZE)
+        of_validation = settings.validation_batch_size
+        if of_validation is None and not settings.batch_size and held_out is not None:
+            of_validation = size_of_batches(0, len(held_out), settings.validation_steps, BATCH_SIZE)
+        differs = of_validation != size
+        return replace(settings, batch_size=size, validation_batch_size=of_validation if differs else None)
+
+
+def fit_arguments(
+    *,
+    epochs: Any,
+    batch_size: Any,
+    seed: int,
+    shuffle: Any,
+    initial_epoch: Any,
+    precompute_frozen: Any,
+    steps_per_epoch: Any,
+    validation_steps: Any,
+    validation_batch_size: Any,
+    validation_freq: Any,
+) -> FitArguments:
+    """Return the arguments, checked. Raises `UsageError`, naming the first that cannot be used."""
+    settings = FitSettings(
+        epochs=whole("epochs", epochs),
+        batch_size=optional_whole("batch_size", batch_size) or 0,
+        seed=seed,
+        shuffle=shuffle_of(shuffle),
+        initial_epoch=first_epoch(initial_epoch, epochs),
+        precompute_frozen=bool(precompute_frozen),
+        steps_per_epoch=optional_whole("steps_per_epoch", steps_per_epoch),
+        validation_steps=optional_whole("validation_steps", validation_steps),
+        validation_batch_size=optional_whole("validation_batch_size", validation_batch_size),
+        validation_freq=validation_frequency(validation_freq),
+    )
+    return FitArguments(settings)

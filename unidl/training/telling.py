@@ -1,0 +1,97 @@
+"""The callbacks of a run, told what happens; what none of them may do meanwhile is an error where it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from unidl.errors import TrainingError
+
+if TYPE_CHECKING:
+    import keras
+
+LAST = ("on_train_end", "on_predict_end")
+"""Behind which nothing runs that compiling could disturb."""
+
+Phase = Literal["train", "test", "predict"]
+
+
+class Callbacks:
+    """Keras's list of callbacks for one call of `fit`, `evaluate` or `predict`.
+
+    steps: batches of an epoch. history: whether a History is among them, as in `fit`. follows_trainable: whether the
+    loop learns other weights as soon as a layer is frozen or unfrozen.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[keras.callbacks.Callback],
+        model: keras.Model,
+        *,
+        epochs: int,
+        steps: int,
+        history: bool = False,
+        follows_trainable: bool = False,
+    ) -> None:
+        import keras
+
+        self._model = model
+        self._given = list(callbacks)
+        self._list: keras.callbacks.CallbackList | None = None
+        self._learning: list[tuple[Any, bool]] = []
+        if not self._given and not history:
+            return  # nobody to tell: one prediction for each word of a text costs little
+        self._list = keras.callbacks.CallbackList(
+            self._given, add_history=history, model=model, epochs=epochs, steps=steps, verbose=0
+        )
+        self._compiled = _compiled(model)
+        if not follows_trainable:
+            self._learning = [(weight, weight.trainable) for weight in model.weights]
+
+    def look_at_batches(self, phase: Phase) -> bool:
+        """Whether one of them has a hook for single batches."""
+        return any(looks_at_batches(callback, phase) for callback in self._given)
+
+    def tell(self, hook: str, *arguments: Any) -> None:
+        """Call a hook of all callbacks. Raises `TrainingError` if one has compiled the model anew, or frozen or
+        unfrozen a layer, which the steps under way would follow by half."""
+        if self._list is None:
+            return
+        getattr(self._list, hook)(*arguments)
+        if hook in LAST:
+            return
+        if any(new is not old for new, old in zip(_compiled(self._model), self._compiled, strict=True)):
+            raise self._cannot(hook, "compiled the model anew, or gave it another optimizer")
+        if any(weight.trainable != trainable for weight, trainable in self._learning):
+            raise self._cannot(hook, "froze or unfroze a layer, which counts from the next compile on")
+
+    def _cannot(self, hook: str, what: str) -> TrainingError:
+        own = [type(callback).__name__ for callback in self._given if not _is_of_keras(callback)]
+        return TrainingError(
+            f"A callback ({', '.join(own) or 'one of those given'}) {what}, in {hook}, while '{self._model.name}' was "
+            "in use; training cannot go on. Let the callback set model.stop_training = True instead; then change and "
+            "compile the model, and go on with fit(initial_epoch=...)."
+        )
+
+
+def looks_at_batches(callback: keras.callbacks.Callback, phase: Phase) -> bool:
+    """Whether a callback has a hook of its own for single batches, in its class or on the instance. One whose
+    `save_freq` is "epoch", as Keras's ModelCheckpoint has by default, does nothing there."""
+    import keras
+
+    if phase == "train" and getattr(callback, "save_freq", None) == "epoch":
+        return False
+    plain: Any = keras.callbacks.Callback
+    hooks = [f"on_{phase}_batch_begin", f"on_{phase}_batch_end"]
+    if phase == "train":
+        hooks += ["on_batch_begin", "on_batch_end"]
+    return any(getattr(getattr(callback, hook), "__func__", None) is not getattr(plain, hook) for hook in hooks)
+
+
+def _compiled(model: keras.Model) -> tuple[Any, ...]:
+    """What every `compile` replaces."""
+    return model.optimizer, model._compile_loss, model._compile_metrics, model._loss_tracker
+
+
+def _is_of_keras(callback: Any) -> bool:
+    return type(callback).__module__.startswith("keras.")
