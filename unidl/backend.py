@@ -159,6 +159,13 @@ class TrainLoop(Protocol):
     why_not_compiled: str | None
     """Why steps run one by one in plain Keras instead of in the adapter's own loop; None if they do not."""
 
+    follows_values: bool
+    """Whether a Python value that somebody changes between two chunks, such as the rate of a dropout or whether a layer
+    is trainable, counts from then on. Where it does not, the steps keep it as it was when they were compiled."""
+
+    follows_variables: bool
+    """Whether a step changes variables that neither the model, its metrics nor its optimizer lists."""
+
     def run(self, chunk: Chunk) -> Logs:
         """Take one optimizer step a row of `chunk.rows` and return the metrics since the last `reset_metrics`."""
         ...

@@ -47,6 +47,8 @@ class JaxLogs:
 class JaxLoop:
     """Implements `TrainLoop`. A step is Keras's own pure `train_step`, jitted; several steps are one loop of XLA's."""
 
+    follows_variables = False  # a pure step leaves behind what it does not return
+
     def __init__(self, model: keras.Model, device: Any, steps: int | None) -> None:
         self._model = model
         self._device = device
@@ -65,6 +67,7 @@ class JaxLoop:
         if self.why_not_compiled is not None:
             self.steps_per_dispatch = 1
             compiled = _uncompiled
+        self.follows_values = self.why_not_compiled is not None
         self._train_one = compiled(self._train_step, donate_argnums=0)
         self._train_many = compiled(self._train_steps, donate_argnums=0)
         self._test_one = compiled(self._test_step)

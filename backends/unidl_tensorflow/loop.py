@@ -40,6 +40,8 @@ class TensorFlowLogs:
 class TensorFlowLoop:
     """Implements `TrainLoop`. A step is Keras's own `train_step`; several are a `tf.while_loop`."""
 
+    follows_variables = True
+
     def __init__(self, model: keras.Model, device: Device, steps: int | None) -> None:
         self._model = model
         self._device = device
@@ -52,6 +54,7 @@ class TensorFlowLoop:
             self.why_not_compiled = f"the model has a {own[0]} of its own, whose logs are wanted after each step"
         if self.why_not_compiled is not None:
             self.steps_per_dispatch = 1
+        self.follows_values = bool(model.run_eagerly)
         self._built = False
         self._settled = False
         self._traced: list[tf.Variable] = []

@@ -48,6 +48,8 @@ class TorchLogs:
 class TorchLoop:
     """Implements `TrainLoop`."""
 
+    follows_values = follows_variables = True
+
     def __init__(self, model: keras.Model, device: torch.device, steps: int | None) -> None:
         self._model = model
         self._device = device

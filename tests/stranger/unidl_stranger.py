@@ -19,6 +19,7 @@ class StrangerLogs:
 class StrangerLoop:
     steps_per_dispatch = 1
     why_not_compiled = "it is only here to be a stranger"
+    follows_values = follows_variables = True
 
     def __init__(self, model):
         self.model = model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal as signals
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +50,10 @@ class Fit:
         saving: Saving | None = None,
         trained: keras.Model | None = None,
         unsure: NonFinite | None = None,
+        look: Callable[[], None] | None = None,
     ) -> None:
         """saving: when checkpoints are written. trained: what the loop trains, where it is a part of the model. unsure:
-        a row with NaN or infinity that is trained on."""
+        a row with NaN or infinity that is trained on. look: called in each epoch, when the callbacks have been told."""
         self._model = model
         self._interrupt = Interrupt(terminates=saving is not None)
         self._loop = UninterruptedLoop(loop, self._interrupt)
@@ -67,12 +68,12 @@ class Fit:
             epochs=settings.epochs,
             steps=settings.steps_per_epoch or self._rows.batches,
             history=True,
-            follows_trainable=getattr(loop, "follows_trainable", False),
+            follows_trainable=loop.follows_values and loop.follows_variables,
         )
         self._every_batch = self._callbacks.look_at_batches("train")
         self._pace = Pace(1 if self._every_batch else loop.steps_per_dispatch)
         self._forgotten = Forgotten(list(callbacks))
-        self._unsure = unsure
+        self._unsure, self._look = unsure, look
         self._metrics: Metrics = {}
         self._saver: RunSaving | None = None
         if saving is not None:
@@ -147,6 +148,8 @@ class Fit:
     def _epoch(self, epoch: int) -> str | None:
         """Train one epoch; return why the run is over, if it is."""
         self._callbacks.tell("on_epoch_begin", epoch)
+        if self._look is not None:
+            self._look()
         self._progress.epoch_started(epoch)
         self._loop.reset_metrics()
         # What happens at the beginning of an epoch has happened before the run was saved in the middle of it.

@@ -82,6 +82,7 @@ class UninterruptedLoop:
         self._interrupt = interrupt
         self.steps_per_dispatch = loop.steps_per_dispatch
         self.why_not_compiled = loop.why_not_compiled
+        self.follows_values, self.follows_variables = loop.follows_values, loop.follows_variables
 
     def run(self, chunk: Chunk) -> Logs:
         return self._interrupt.finish(self._loop.run, chunk)

@@ -34,10 +34,11 @@ def new_run(
     saving: Saving | None,
     loop: Callable[[], TrainLoop],
     front: Callable[[], FrozenFront],
+    look: Callable[[], None],
 ) -> Fit:
     """Return the run that is asked for: of the model, or of what is behind its frozen front, on what that gives.
 
-    loop, front: give those of the model as it is compiled now.
+    loop, front: give those of the model as it is compiled now. look: tells what its steps do not follow.
     """
     train, held_out, trained = data.training, data.validation, model
     if saving is not None:
@@ -59,7 +60,17 @@ def new_run(
     build_for(trained, train, settings.batch_size)
     used = front().loop if settings.precompute_frozen else loop()
     return Fit(
-        model, used, train, held_out, settings, callbacks, progress, saving=saving, trained=trained, unsure=unsure
+        model,
+        used,
+        train,
+        held_out,
+        settings,
+        callbacks,
+        progress,
+        saving=saving,
+        trained=trained,
+        unsure=unsure,
+        look=look,
     )
 
 

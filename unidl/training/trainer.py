@@ -17,6 +17,7 @@ from unidl.training.arguments import callbacks_in, optional_whole, saving_in, st
 from unidl.training.busy import using
 from unidl.training.checking import checked, checked_for_training
 from unidl.training.checkpoint import KEEP, Saving
+from unidl.training.compiled_in import CompiledIn
 from unidl.training.compiling import ensure_compiled, same, signature
 from unidl.training.describing import description, title
 from unidl.training.evaluating import evaluated, predicted
@@ -276,6 +277,7 @@ class Trainer:
             saving=saving,
             loop=self._ready_loop,
             front=self._ready_front,
+            look=lambda: self._compiled_in.look(),
         )
         try:
             return run.run(title(self, self._framework))
@@ -294,6 +296,7 @@ class Trainer:
         current = signature(self.model)
         if self._loop is None or not same(current, self._signature):
             self._loop = self._compiled_loop(self.model)
+            self._compiled_in = CompiledIn(self.model, self._loop)
             self._front = None
             self._signature = current
         return self._loop
