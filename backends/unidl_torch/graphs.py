@@ -130,10 +130,18 @@ def _written(graph: torch.fx.Graph) -> set[torch.fx.Node]:
         is_view = is_view or node.target in VIEWS
         if node in written and is_view:
             written.update(node.all_input_nodes)
-        for place, argument in enumerate(schema.arguments if schema is not None else ()):
-            if argument.alias_info is not None and argument.alias_info.is_write:
-                given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
-                torch.fx.map_arg(given, written.add)
+        written.update(written_by(node))
+    return written
+
+
+def written_by(node: torch.fx.Node) -> list[torch.fx.Node]:
+    """The inputs of an operation that it writes to."""
+    schema = getattr(node.target, "_schema", None)
+    written: list[torch.fx.Node] = []
+    for place, argument in enumerate(schema.arguments if schema is not None else ()):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
+            torch.fx.map_arg(given, written.append)
     return written
 
 

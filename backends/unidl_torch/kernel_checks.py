@@ -85,9 +85,11 @@ def _computations() -> Iterator[tuple[str, Callable[..., list[torch.Tensor]]]]:
     for case in (*image_cases(), *recurrent_cases()):
         yield case.name, _of_layers(case)
     yield "draws from a seed", _draws
+    yield "choices by values", _choices
     optimizers: Any = keras.optimizers
     yield "Adam", _of_optimizer(lambda: optimizers.Adam(0.01))
     yield "Adam with amsgrad", _of_optimizer(lambda: optimizers.Adam(0.01, amsgrad=True))
+    yield "Adadelta", _of_optimizer(lambda: optimizers.Adadelta(0.5))
     yield "Nadam", _of_optimizer(lambda: optimizers.Nadam(0.01))
     yield "SGD", _of_optimizer(lambda: optimizers.SGD(0.01))
     yield "SGD with momentum", _of_optimizer(lambda: optimizers.SGD(0.01, momentum=0.9))
@@ -104,6 +106,16 @@ def _draws(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
         drawn += [draw.uniform((2, 3), -1.0, 2.0, seed=seed), draw.normal((2, 3), 1.0, 2.0, seed=seed)]
         drawn += [draw.randint((2, 3), 0, 1000, seed=seed), draw.categorical(shares, 16, seed=seed)]
     return [values.float() for values in drawn]
+
+
+def _choices(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
+    """What Keras's operations give that look at values."""
+    del by_keras
+    ops: Any = keras.ops
+    classes, values = laid_out(torch.tensor([[0, 2], [3, -1]]), layout), laid_out(numbers((3, 2)), layout, 1)
+    places = laid_out(torch.tensor([[0], [2], [0]]), layout, 2)
+    chosen = ops.cond(values.sum() > 0, lambda: values + 1.0, lambda: values)
+    return [ops.one_hot(classes, 4), ops.scatter(places, values, (4, 2)), chosen]
 
 
 def _of_layers(case: Case) -> Callable[..., list[torch.Tensor]]:

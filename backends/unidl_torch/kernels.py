@@ -23,6 +23,7 @@ from unidl_torch import (
     kernels_optimizers,
     kernels_random,
     kernels_recurrent,
+    kernels_values,
 )
 
 keras_nn = sys.modules["keras.src.backend.torch.nn"]
@@ -75,6 +76,7 @@ REPLACEMENTS = Replacements(
         *kernels_optimizers.REPLACEMENTS,
         *kernels_random.REPLACEMENTS,
         *kernels_recurrent.REPLACEMENTS,
+        *kernels_values.REPLACEMENTS,
         (keras_nn, "softmax", softmax),
         (keras_nn, "sparse_categorical_crossentropy", sparse_categorical_crossentropy),
     ],

@@ -43,7 +43,8 @@ def lstm(
         outputs, cell = LstmLoop.apply(_projected(inputs, of_inputs, offset, go_backwards), *states, of_hidden)
         return _answer(outputs, outputs[-1], return_sequences, cell)
     weights = _copied(*weights)
-    start = [state.unsqueeze(0) for state in states]
+    # Copies: a stateful layer writes the new states over these, which the gradient still needs.
+    start = [state.clone().unsqueeze(0) for state in states]
     # Looked up in the order of time, the inputs need no copy, nor do their gradients.
     table, steps = _in_order(inputs, go_backwards)
     steps: Any = steps if table is None else keras.ops.take(table, steps, axis=0)

@@ -77,10 +77,6 @@ class Traced:
             mapping[:] = zip(self.variables, values, strict=True)
             with _Scope(mapping) as scope, reading:
                 results = compute(nested(batch, leaves))
-            for variable, value in mapping:
-                new: Any = scope.get_current_value(variable)
-                if new is not None and new is not value:
-                    value.copy_(new)
             self._form = keras.tree.map_structure(lambda _: None, results)
             return leaves_of(results)
 
@@ -123,7 +119,11 @@ class Traced:
 
 
 class _Scope(keras.StatelessScope):
-    """Keras's scope in which variables have the values of a mapping, and which remembers others that were met."""
+    """Keras's scope in which variables have the values of a mapping, and which remembers others that were met.
+
+    What is assigned to a variable is written to its value at once, as outside of a scope: what reads it afterwards, or
+    holds the value of before under another name, sees the same as there, and no gradient goes through it.
+    """
 
     def __init__(self, mapping: Sequence[tuple[keras.Variable, torch.Tensor]]) -> None:
         super().__init__(state_mapping=mapping, collect_losses=True)
@@ -131,8 +131,14 @@ class _Scope(keras.StatelessScope):
         self._met: dict[int, keras.Variable] = {}
 
     def add_update(self, update: tuple[keras.Variable, Any]) -> None:
-        self._meet(update[0])
-        super().add_update(update)
+        variable, value = update
+        self._meet(variable)
+        own = self.state_mapping.get(id(variable))
+        if own is None:
+            super().add_update(update)
+        elif own is not value:
+            with torch.no_grad():
+                own.copy_(value)
 
     def get_current_value(self, variable: keras.Variable) -> Any:
         self._meet(variable)
@@ -155,7 +161,6 @@ class _Reading(torch.overrides.TorchFunctionMode):
         super().__init__()
         self._read: str | None = None
         self._calls = 0
-        self._depends: dict[torch.fx.Node, bool] = {}
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         self._calls += 1
@@ -165,7 +170,7 @@ class _Reading(torch.overrides.TorchFunctionMode):
             return arguments[0].detach()  # the same memory, but the trace sees what is done with it
         if function == Tensor.data.__set__:
             raise UntraceableError("it gives a tensor other memory (data = ...)")
-        if function in READS and self._is_computed(arguments[0]):
+        if function in READS and is_computed(arguments[0]):
             self._read = self._read or READS[function]
             self.raise_if_any()
         return function(*arguments, **(options or {}))
@@ -176,25 +181,25 @@ class _Reading(torch.overrides.TorchFunctionMode):
                 f"it reads values of a tensor in Python ({self._read}), which would stay those of the first batch"
             )
 
-    def _is_computed(self, tensor: Any) -> bool:
-        """Whether a tensor's values may be others in the next step: it comes from an input of the trace, or a draw."""
-        mode = get_proxy_mode()
-        proxy = get_proxy_slot(tensor, mode.tracer, None) if mode is not None else None
-        return proxy is not None and self._node_depends(proxy.proxy.node)
 
-    def _node_depends(self, node: torch.fx.Node) -> bool:
-        waiting = [node]
-        while waiting:
-            one = waiting[-1]
-            unknown = [given for given in one.all_input_nodes if given not in self._depends]
-            if unknown:
-                waiting += unknown
-                continue
-            waiting.pop()
-            drawn = torch.Tag.nondeterministic_seeded in getattr(one.target, "tags", ())
-            own = one.op == "placeholder" or drawn
-            self._depends[one] = own or any(self._depends[given] for given in one.all_input_nodes)
-        return self._depends[node]
+def is_computed(tensor: Any) -> bool:
+    """Whether the values of a tensor in a trace may be others in the next step: it comes from an input, or a draw."""
+    mode = get_proxy_mode()
+    proxy = get_proxy_slot(tensor, mode.tracer, None) if mode is not None else None
+    return proxy is not None and _depends(proxy.proxy.node)
+
+
+def _depends(node: torch.fx.Node) -> bool:
+    waiting, seen = [node], {node}
+    while waiting:
+        one = waiting.pop()
+        drawn = torch.Tag.nondeterministic_seeded in getattr(one.target, "tags", ())
+        if one.op == "placeholder" or drawn:
+            return True
+        new = [given for given in one.all_input_nodes if given not in seen]
+        seen.update(new)
+        waiting += new
+    return False
 
 
 def _copy(value: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from cases import TO_TWO, UNTRACED, Case, chain, compiled, noise, padded, regressor, whole
+from cases import TO_TWO, Case, chain, compiled, noise, padded, regressor, whole
 from keras import layers
 
 SERIES = (noise(5, 4), TO_TWO)
@@ -135,7 +135,6 @@ CASES = [
         "spectral normalization",
         normalizing((5, 5, 2), lambda: layers.SpectralNormalization(layers.Conv2D(3, 2), power_iterations=2)),
         (noise(5, 5, 2), TO_TWO),
-        plain=UNTRACED,
     ),
     Case("adapted normalization", normalizing((4,), adapted, lambda: layers.Dense(3)), (noise(4), TO_TWO)),
     Case(
@@ -144,7 +143,6 @@ CASES = [
             (4,), lambda: layers.Discretization([-0.5, 0.0, 0.5]), lambda: layers.CategoryEncoding(4, "multi_hot")
         ),
         (noise(4), TO_TWO),
-        plain=UNTRACED,
     ),
     Case("reversible embedding", tied, (whole(9, 5), whole(9, 5, seed=1))),
     Case(

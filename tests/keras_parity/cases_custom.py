@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keras
-from cases import OWN, SIGN_LIKE, TO_TWO, UNTRACED, Case, compiled, noise, regressor, uniform, whole
+from cases import OWN, SIGN_LIKE, TO_TWO, Case, compiled, noise, regressor, uniform, whole
 from keras import layers, ops
 from own_steps import Alone, Pairs, Triplets
 
@@ -159,7 +159,7 @@ CASES = [
     Case("own test_step", functional(OwnTest), X_AND_Y, evaluates=True),
     Case("add_loss", lambda: regressor((4,), layers.Dense(5), Penalized()), X_AND_Y, evaluates=True),
     Case("add_loss alone, x alone", only_added_loss, (noise(4),)),
-    Case("variational autoencoder", variational, (noise(4), noise(4)), plain=UNTRACED),
+    Case("variational autoencoder", variational, (noise(4), noise(4))),
     Case("activity regularizer", active("l2"), X_AND_Y),
     Case("activity regularizer, both", active(keras.regularizers.L1L2(0.02, 0.01)), X_AND_Y, evaluates=True),
     Case("activity regularization layer", active_layer, X_AND_Y),

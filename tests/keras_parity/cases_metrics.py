@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from cases import TO_TWO, UNTRACED, Case, chain, compiled, noise, one_hot, uniform, whole
+from cases import TO_TWO, Case, chain, compiled, noise, one_hot, uniform, whole
 from keras import layers, metrics, ops
 
 SIGNS = np.sign(noise(2, seed=1))
@@ -102,7 +102,7 @@ CASES = [
         ),
         evaluates=True,
     ),
-    Case("hinges", *of_numbers("Hinge", "SquaredHinge", targets=SIGNS), plain=UNTRACED),
+    Case("hinges", *of_numbers("Hinge", "SquaredHinge", targets=SIGNS)),
     Case("R2Score", *of_numbers("R2Score"), evaluates=True),
     Case("R2Score, weighted", *of_numbers("R2Score", weights=WEIGHTS)),
     Case("correlations", *of_numbers("PearsonCorrelation", "ConcordanceCorrelation")),
@@ -143,7 +143,7 @@ CASES = [
     Case("F1Score of each class", *of_bits("F1Score", F1Score={"threshold": 0.5})),
     Case("FBetaScore", *of_classes("FBetaScore", FBetaScore={"beta": 2.0, "average": "weighted"})),
     Case("BinaryCrossentropy as metric", *of_bits("BinaryCrossentropy")),
-    Case("BinaryIoU", *of_bits("BinaryIoU"), plain=UNTRACED),
+    Case("BinaryIoU", *of_bits("BinaryIoU")),
     Case(
         "metrics of classes",
         *of_classes(
@@ -169,7 +169,6 @@ CASES = [
         "MeanIoU",
         *of_classes("MeanIoU", sparse=True, MeanIoU={"num_classes": 3, "sparse_y_pred": False}),
         evaluates=True,
-        plain=UNTRACED,
     ),
     Case(
         "IoU of one class",
@@ -183,12 +182,9 @@ CASES = [
             sparse_y_pred=False,
         ),
         (noise(4), whole(3)),
-        plain=UNTRACED,
     ),
-    Case("OneHotMeanIoU", *of_classes("OneHotMeanIoU", OneHotMeanIoU={"num_classes": 3}), plain=UNTRACED),
-    Case(
-        "OneHotIoU", *of_classes("OneHotIoU", OneHotIoU={"num_classes": 3, "target_class_ids": [0, 2]}), plain=UNTRACED
-    ),
+    Case("OneHotMeanIoU", *of_classes("OneHotMeanIoU", OneHotMeanIoU={"num_classes": 3})),
+    Case("OneHotIoU", *of_classes("OneHotIoU", OneHotIoU={"num_classes": 3, "target_class_ids": [0, 2]})),
     Case("Accuracy", *of_numbers("Accuracy", targets=np.round(TO_TWO), activation="relu6")),
     Case("metrics of one's own", own, (noise(4), TO_TWO), evaluates=True),
     Case("metrics in a layer", tracked, (noise(4), TO_TWO)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keras
-from cases import TO_TWO, UNTRACED, Case, chain, compiled, noise, one_hot, padded, regressor, uniform, whole
+from cases import TO_TWO, Case, chain, compiled, noise, one_hot, padded, regressor, uniform, whole
 from keras import layers, ops
 
 
@@ -211,7 +211,6 @@ CASES = [
         ),
         (noise(4), TO_TWO),
         evaluates=True,
-        plain=UNTRACED,
     ),
     Case(
         "spatial dropout",

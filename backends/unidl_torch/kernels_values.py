@@ -1,0 +1,80 @@
+"""Operations of Keras that look at values in Python, in a form that a trace can hold, with the same results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import torch
+from keras.src.backend.torch import core as keras_core
+from keras.src.backend.torch import nn as keras_nn
+from keras.src.backend.torch.optimizers import torch_adadelta
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+from unidl_torch.graphs import written_by
+from unidl_torch.traced import UntraceableError, is_computed
+
+_cond, _one_hot, _scatter = keras_core.cond, keras_nn.one_hot, keras_core.scatter
+
+
+def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
+    """Keras's choice between two computations. In a trace both are made, if neither writes to what was there before."""
+    mode = get_proxy_mode()
+    if mode is None or not isinstance(pred, torch.Tensor) or not is_computed(pred):
+        return _cond(pred, true_fn, false_fn)
+    known = set(mode.tracer.graph.nodes)
+    results = [true_fn(), false_fn()]
+    made = [node for node in mode.tracer.graph.nodes if node not in known]
+    if any(given in known for node in made for given in written_by(node)):
+        raise UntraceableError("it decides by a value whether to change variables")
+    if _forms(results[0]) != _forms(results[1]):
+        raise UntraceableError("it decides by a value between results of different shapes")
+    return keras.tree.map_structure(lambda one, other: None if one is None else torch.where(pred, one, other), *results)
+
+
+def _forms(results: Any) -> list[Any]:
+    return [None if one is None else (one.shape, one.dtype) for one in keras.tree.flatten(results)]
+
+
+def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
+    """Keras's rows with a 1 at their class, where PyTorch's own look for the least and the largest class first."""
+    classes = keras_core.convert_to_tensor(x, dtype=torch.long)
+    if sparse or axis not in (-1, classes.ndim) or classes.device.type == "meta":
+        return _one_hot(x, num_classes, axis, dtype, sparse)
+    rows = torch.zeros(*classes.shape, num_classes, dtype=torch.long, device=classes.device)
+    known = (classes >= 0).long().unsqueeze(-1)
+    rows = rows.scatter(-1, classes.clamp(min=0).unsqueeze(-1), known)
+    return keras_core.convert_to_tensor(rows, dtype=dtype)
+
+
+def scatter(indices: Any, values: Any, shape: Any) -> Any:
+    """Keras's sum of values by their places, at once, where Keras adds them one by one. indices: (..., axes)."""
+    places, added = (keras_core.convert_to_tensor(given) for given in (indices, values))
+    if places.device.type == "meta":
+        return _scatter(indices, values, shape)
+    axes = places.shape[-1]
+    sums = torch.zeros(tuple(shape), dtype=added.dtype, device=added.device)
+    rows = added.reshape(-1, *shape[axes:])
+    return sums.index_put(tuple(places.reshape(-1, axes).long().unbind(1)), rows, accumulate=True)
+
+
+class _Torch:
+    """PyTorch as Keras's Adadelta sees it, whose learning rate stays a tensor."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    @staticmethod
+    def _foreach_add_(values: Any, others: Any, alpha: Any = 1) -> None:
+        if isinstance(alpha, torch.Tensor):
+            others, alpha = torch._foreach_mul(others, alpha), 1
+        torch._foreach_add_(values, others, alpha=alpha)
+
+
+REPLACEMENTS = (
+    (keras_core, "cond", cond),
+    (keras_core, "scatter", scatter),
+    (keras_nn, "one_hot", one_hot),
+    (torch_adadelta, "torch", _Torch()),
+)
