@@ -258,17 +258,3 @@ def test_other_threads_and_the_time_after_draw_as_ever(keras):
     assert np.isnan(inside).all()
     assert not np.isnan(beside).any()
     assert np.array_equal(beside, after)
-
-
-def test_names_inside_a_bidirectional_layer_do_not_count_what_the_process_has_built():
-    """Keras names them after a layer that it numbers: a checkpoint of the first model would not fit the second one."""
-    import keras
-
-    def build():
-        layers = [keras.layers.Bidirectional(kind(2)) for kind in (keras.layers.LSTM, keras.layers.GRU)]
-        inputs = keras.Input((3, 2))
-        return keras.Model(inputs, [layer(inputs) for layer in layers])
-
-    first, second = (list(named_weights(build())) for _ in range(2))
-    assert first == second
-    assert "bidirectional#0/forward_lstm/lstm_cell#0/kernel" in first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from cases import OWN, SIGN_LIKE, TO_TWO, Case, compiled, noise, regressor, uniform, whole
 from keras import layers, ops
-from own_steps import Alone, Pairs, Triplets
+from written_steps import Alone, Pairs, Triplets
 
 
 class Penalized(layers.Layer):

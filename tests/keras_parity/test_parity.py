@@ -17,7 +17,7 @@ from tables import CASES, SHORT
 SEVERAL_A_DISPATCH = ("functional", "dropout", "MeanIoU", "AdamW on orthogonal kernels")
 """The cases that plain `pytest` runs without a callback, too: as users do, several steps go in one dispatch."""
 
-KILLED = ("functional", "dropout", "Adam on a schedule")
+KILLED = ("functional", "dropout", "Adam on a schedule", "masked, bidirectional LSTM")
 """The cases that plain `pytest` kills and resumes."""
 
 COMPILED_SHARE = 0.9

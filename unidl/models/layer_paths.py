@@ -45,8 +45,6 @@ def _walk(layer: keras.layers.Layer, path: str, seen: set[int]) -> Iterator[tupl
         if id(child) in seen:
             continue
         name, automatic = stem(child)
-        if type(layer).__name__ == "Bidirectional":
-            name = _direction(child) or name
         number = counts[name]
         counts[name] += 1
         if automatic or number:
@@ -54,11 +52,10 @@ def _walk(layer: keras.layers.Layer, path: str, seen: set[int]) -> Iterator[tupl
         yield from _walk(child, f"{path}/{name}" if path else name, seen)
 
 
-def _direction(layer: keras.layers.Layer) -> str | None:
-    """The name of a layer in a Bidirectional, without the counter that the layer it is a copy of was given."""
-    name = re.sub(r"_\d+$", "", layer.name)
-    copied = name.removeprefix("forward_").removeprefix("backward_")
-    return name if copied.replace("_", "") == type(layer).__name__.lower() else None
+def uncounted(name: str) -> str:
+    """Return the name of a weight without the counters that a Bidirectional layer's copies take along from the layer
+    that they are copies of: Keras counts those over the whole process."""
+    return re.sub(r"(?<=/)((?:forward|backward)_\w*?)_\d+(?=/)", r"\1", name)
 
 
 def stem(layer: keras.Operation) -> tuple[str, bool]:

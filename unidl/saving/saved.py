@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import SavedModelError
-from unidl.models.layer_paths import named_weights, walk
+from unidl.models.layer_paths import named_weights, uncounted, walk
 from unidl.paths import as_path
 from unidl.saving.directories import read_directory, read_start
 from unidl.saving.saved_architecture import (
@@ -125,6 +125,10 @@ def _damaged(path: Path, name: str, error: Exception) -> SavedModelError:
 def assign_weights(model: keras.Model, stored: Mapping[str, np.ndarray], path: Path) -> None:
     """Give every weight its value; the model is touched only once all of them are known to fit."""
     wanted = named_weights(model)
+    if stored.keys() != wanted.keys():
+        alike = {uncounted(name): name for name in wanted}
+        renamed = {alike.get(uncounted(name), name): array for name, array in stored.items()}
+        stored = renamed if len(renamed) == len(stored) else stored
     if stored.keys() != wanted.keys():
         different = sorted(stored.keys() ^ wanted.keys())
         raise SavedModelError(

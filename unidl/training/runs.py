@@ -10,6 +10,8 @@ from unidl.backend import TrainLoop, build
 from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split, take
 from unidl.data.fingerprint import fingerprint
+from unidl.data.numbers import computed
+from unidl.data.trees import map_leaves
 from unidl.models.records import note
 from unidl.training.checkpoint import Saving
 from unidl.training.compiling import require_trainable, tell_of_foreign_draws
@@ -91,4 +93,4 @@ def _tried(
 
 def build_for(model: keras.Model, data: Split, batch_size: int) -> None:
     """Make all variables, before metrics are reset, callbacks are told or a checkpoint is read."""
-    build(model, take(data, slice(0, batch_size)).as_keras())
+    build(model, map_leaves(computed, take(data, slice(0, batch_size)).as_keras()))
