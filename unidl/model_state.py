@@ -80,7 +80,7 @@ class PythonValues:
         sizes: list[tuple[dict[str, Any], int]] = []
         for name, part in _parts(self._model):
             skipped = _of_keras(isinstance(part, keras.Model)) if isinstance(part, keras.Layer) else _BOOKKEEPING
-            owner = vars(part)
+            owner: Any = vars(part)
             sizes.append((owner, len(owner)))
             for attribute, value in owner.items():
                 content = None if attribute in skipped or attribute.startswith("_self_") else _content(value, 2)

@@ -15,6 +15,8 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from unidl_torch.graphs import written_by
 from unidl_torch.traced import UntraceableError, is_computed
 
+fused: Any = torch  # which does not annotate its operations on lists
+
 _cond, _one_hot, _scatter = keras_core.cond, keras_nn.one_hot, keras_core.scatter
 
 
@@ -68,8 +70,8 @@ class _Torch:
     @staticmethod
     def _foreach_add_(values: Any, others: Any, alpha: Any = 1) -> None:
         if isinstance(alpha, torch.Tensor):
-            others, alpha = torch._foreach_mul(others, alpha), 1
-        torch._foreach_add_(values, others, alpha=alpha)
+            others, alpha = fused._foreach_mul(others, alpha), 1
+        fused._foreach_add_(values, others, alpha=alpha)
 
 
 REPLACEMENTS = (
