@@ -122,26 +122,6 @@ class Chunk:
             yield needed, np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
 
 
-def build(model: Any, batch: Tree) -> None:
-    """Create what Keras creates on seeing its first batch, before a step is taken or a metric reset: weights, metrics,
-    the variables of the optimizer. batch: what a step is handed. A model whose steps are its own may have no `call`, or
-    one that takes something else; what its layers lack is then left to those steps."""
-    import keras  # pyright: ignore[reportMissingTypeStubs]
-
-    kind: Any = type(model)  # pyright: ignore[reportUnknownVariableType]
-    base: Any = keras.Model
-    own = kind.train_step is not base.train_step
-    if not own or kind.call is not base.call:
-        try:
-            model._symbolic_build(data_batch=batch)
-        except Exception:
-            if not own:
-                raise
-    layers: list[Any] = model._flatten_layers(include_self=False)
-    if own and model.optimizer is not None and not model.optimizer.built and all(layer.built for layer in layers):
-        model.optimizer.build(model.trainable_variables)
-
-
 class Logs(Protocol):
     """Metrics as they stand after a chunk. Nothing waits for the device until somebody reads."""
 

@@ -1,4 +1,5 @@
-"""What a step reads besides the variables that a model lists: Python values of its parts, and variables they hide.
+"""What a step needs and reads besides the variables that a model lists: those that a first batch creates, Python values
+of its parts, and variables that they hide.
 
 A compiled step keeps a Python value as it was when the step was compiled, so adapters and the trainer look here whether
 one has changed since. Imports Keras: import it only where a backend is already in use.
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 
 import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 import numpy as np
+
+from unidl.backend import Tree
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 MOST_MEMBERS = 64
@@ -87,6 +90,23 @@ class PythonValues:
                 if content is not None:
                     held.append(_Held(name, owner, attribute, value, None if _is_fixed(value) else content))
         return held, sizes
+
+
+def build(model: Any, batch: Tree) -> None:
+    """Create what Keras creates on seeing its first batch, before a step is taken or a metric reset: weights, metrics,
+    the variables of the optimizer. batch: what a step is handed. A model whose steps are its own may have no `call`, or
+    one that takes something else; what its layers lack is then left to those steps."""
+    base: Any = keras.Model
+    own = type(model).train_step is not base.train_step
+    if not own or type(model).call is not base.call:
+        try:
+            model._symbolic_build(data_batch=batch)
+        except Exception:
+            if not own:
+                raise
+    layers: list[Any] = model._flatten_layers(include_self=False)
+    if own and model.optimizer is not None and not model.optimizer.built and all(layer.built for layer in layers):
+        model.optimizer.build(model.trainable_variables)
 
 
 def hidden_variables(model: keras.Model) -> list[keras.Variable]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl import devices, registry
-from unidl.backend import Adapter, Backend, Batches, Chunk, Logs, Precision, TrainLoop, Trains, build
+from unidl.backend import Adapter, Backend, Batches, Chunk, Logs, Precision, TrainLoop, Trains
 
 if TYPE_CHECKING:
     import keras
@@ -110,6 +110,8 @@ class BackendConformance:
     def test_metrics_that_were_used_before_start_afresh(self) -> None:
         """Metric objects may come with what another model has counted."""
         import keras
+
+        from unidl.model_state import build
 
         case = LinearCase(steps=1, batch=4)
         metric = keras.metrics.MeanAbsoluteError(name="error")

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-from unidl.backend import Chunk, Tree, build
+from unidl.backend import Chunk, Tree
 from unidl.errors import TrainingError
+from unidl.model_state import build
 from unidl_jax.data import DeviceData, gathered
 from unidl_jax.kernels import kernels
 

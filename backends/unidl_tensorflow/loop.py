@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from unidl.backend import Batches, Chunk, Device, Tree, build
+from unidl.backend import Batches, Chunk, Device, Tree
 from unidl.kernels import noticing
+from unidl.model_state import build
 from unidl_tensorflow.kernels import kernels
 from unidl_tensorflow.placing import place
 

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import torch
 
-from unidl.backend import Batches, Chunk, Tree, build
+from unidl.backend import Batches, Chunk, Tree
 from unidl.kernels import noticing
-from unidl.model_state import PythonValues
+from unidl.model_state import PythonValues, build
 from unidl_torch.kernels import REPLACEMENTS
 from unidl_torch.traced import Leaves, nested, test_step, train_step
 from unidl_torch.tracing import Step

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from unidl.backend import TrainLoop, build
+from unidl.backend import TrainLoop
 from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split, take
 from unidl.data.fingerprint import fingerprint
@@ -93,4 +93,6 @@ def _tried(
 
 def build_for(model: keras.Model, data: Split, batch_size: int) -> None:
     """Make all variables, before metrics are reset, callbacks are told or a checkpoint is read."""
+    from unidl.model_state import build
+
     build(model, map_leaves(computed, take(data, slice(0, batch_size)).as_keras()))
