@@ -115,6 +115,28 @@ def test_only_what_is_elsewhere_moves_and_parameters_stay_the_same_objects():
     assert [len(value.moves) for value in values] == [1, 0, 1]
 
 
+def test_weights_are_computed_in_aligned_memory_and_tied_ones_stay_tied():
+    """Sums may end in other bits where memory begins elsewhere, and NumPy's begins elsewhere in each process."""
+    import keras
+    from unidl_torch.loop import ALIGNMENT, move
+
+    def astray(count):
+        memory = torch.zeros(count + ALIGNMENT)
+        first = 4 + (-memory.data_ptr() % ALIGNMENT) // 4
+        return memory[first : first + count]
+
+    alone, one, other = (keras.Variable(np.ones(6, np.float32)) for _ in range(3))
+    shared = astray(6)
+    alone.value.data, one.value.data, other.value.data = astray(6).copy_(torch.arange(6)), shared, shared
+    parameter = alone.value
+    move([alone, one, other, alone], torch.device("cpu"))
+    assert alone.value is parameter
+    assert alone.value.data_ptr() % ALIGNMENT == 0
+    assert alone.value.tolist() == [0, 1, 2, 3, 4, 5]
+    one.assign(np.full(6, 3.0, np.float32))
+    assert other.value.tolist() == [3.0] * 6
+
+
 def test_everything_of_a_model_is_brought_to_the_device(monkeypatch):
     """Optimizer state left on the CPU fails at the first step on a GPU."""
     from unidl_torch import loop
