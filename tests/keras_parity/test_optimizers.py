@@ -11,6 +11,8 @@ from training import draws, weights_of
 
 from unidl import Trainer, devices, registry
 
+pytestmark = pytest.mark.parity  # the short form has some of them in its table
+
 NAME = registry.current().name
 
 LOSS_TOLERANCE = 1e-4
