@@ -6,6 +6,7 @@ Plain `pytest` runs some of the cases one batch at a time, `tox -m parity` all o
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
@@ -53,8 +54,13 @@ def unwatched(name):
 
 @pytest.mark.parametrize("name", parameters(SHORT))
 def test_each_step_is_keras_step(name, backend):
-    """Losses, metrics and weights where a callback looks at each batch; where a case asks for it, what it predicts."""
-    found = watched(name)
+    """Losses, metrics and weights where a callback looks at each batch; where a case asks for it, what it predicts. The
+    steps are compiled, or a sentence says why not: a case that falls off the fast path is as slow as Keras."""
+    found, plain = watched(name), CASES[name].plain.get(backend.name)
+    if plain is None:
+        assert found.why is None
+    else:
+        assert re.search(plain, found.why or ""), f"expected {plain!r}, and it says {found.why!r}"
     if not keras_trains(name, backend):
         return
     assert len(found.batches) == len(expected(name).batches) > 0
