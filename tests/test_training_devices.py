@@ -84,7 +84,7 @@ WHERE_IT_COMPUTES = {
 import jax
 with trainers[1]._context():
     state = trainers[1]._ready_loop()._read_weights()
-    outputs = trainers[1]._ready_loop()._predict_one(
+    outputs, _ = trainers[1]._ready_loop()._predict_one(
         state.trainable, state.non_trainable, (jax.device_put(data.x, jax.devices()[1]),), np.arange(2)
     )
 assert outputs.devices() == {jax.devices()[1]}
