@@ -37,7 +37,7 @@ ASKED = {"torch": "the learning rate is a function"}
 
 
 def schedule_free():
-    """Its optimizer built before training: Keras's `fit` on TensorFlow builds it inside of a tf.function, where the copy
+    """Its optimizer built before training: Keras's `fit` on TensorFlow builds it in a tf.function, where the copy
     of the weights goes wrong."""
     model = learning(lambda: optimizers.ScheduleFreeAdamW(0.01, warmup_steps=3))()
     model.optimizer.build(model.trainable_variables)
