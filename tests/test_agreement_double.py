@@ -37,3 +37,14 @@ def test_a_model_that_casts_to_float32_gets_float64():
     expected = [THIRD, float(np.float16(THIRD)), 0, int(np.float32(THIRD).view(np.int32))]
     for found in python(CODE, UNIDL_BACKEND=BACKEND, UNIDL_DEVICE="cpu").splitlines():
         assert json.loads(found) == [[[value]] for value in expected]
+
+
+def test_the_kernels_are_sound_in_float64_as_well():
+    """The oracle computes with them; without its mends it would call each sound average on PyTorch wrong."""
+    code = f"""
+from unidl.agreement.worker import _load
+_load({BACKEND!r}, float64=True)
+from unidl_{BACKEND} import kernel_checks, kernels
+print(kernel_checks.disagreement(kernels.REPLACEMENTS.in_use))
+"""
+    assert python(code, UNIDL_BACKEND=BACKEND, UNIDL_DEVICE="cpu") == "None"

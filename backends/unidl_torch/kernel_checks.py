@@ -119,19 +119,23 @@ def _choices(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
 
 
 def _of_layers(case: Case) -> Callable[..., list[torch.Tensor]]:
-    """What computes the outputs of layers, their gradients and what the layers keep."""
+    """What computes the outputs of layers, their gradients and what the layers keep, in the type that the layers
+    compute in: whoever verifies a model has float64 for every float32."""
+    given = [_typed_as(case.layers[0].compute_dtype, one) for one in (case.inputs, *case.states)]
     with torch.no_grad():
-        case.outputs(case.inputs, case.states)
+        case.outputs(given[0], given[1:])
     variables = [variable for layer in case.layers for variable in layer.variables]
     start = [
-        numbers(variable.shape, 1 + 0.1 * place) if variable.value.is_floating_point() else variable.value.clone()
+        _typed_as(variable.dtype, numbers(variable.shape, 1 + 0.1 * place))
+        if variable.value.is_floating_point()
+        else variable.value.clone()
         for place, variable in enumerate(variables)
     ]
 
     def compute(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
         for place, (variable, value) in enumerate(zip(variables, start, strict=True)):
             variable.value.data = laid_out(value, layout, place)
-        inputs, *states = (laid_out(one, layout, place + 1) for place, one in enumerate((case.inputs, *case.states)))
+        inputs, *states = (laid_out(one, layout, place + 1) for place, one in enumerate(given))
         weights = [variable.value for variable in variables if variable.trainable]
         sought = [tensor.requires_grad_() for tensor in (inputs, *states, *weights) if tensor.is_floating_point()]
         with torch.enable_grad():
@@ -143,6 +147,10 @@ def _of_layers(case: Case) -> Callable[..., list[torch.Tensor]]:
         return [outputs.detach(), *gradients, *kept, predicted]
 
     return compute
+
+
+def _typed_as(dtype: str, tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
 
 
 def _of_optimizer(make: Callable[[], Any]) -> Callable[..., list[torch.Tensor]]:
