@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import names, positive_number, positive_whole
+from unidl.precision import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +78,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         dest="precisions",
         type=names,
         metavar="NAMES",
-        help="of float32, tf32, mixed_bfloat16 and mixed_float16, with commas (default: UNIDL_PRECISION, then float32)",
+        help=f"of {', '.join(NAMES)}, with commas (default: UNIDL_PRECISION, then float32)",
     )
     parser.add_argument(
         "--batch-size",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from unidl.paths import as_path
+from unidl.precision import NAMES
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -72,7 +73,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         metavar="NAME",
-        help="auto, float32, tf32, mixed_bfloat16 or mixed_float16 (default: UNIDL_PRECISION, then float32)",
+        help=f"auto, {', '.join(NAMES)}, or one of a plugin (default: UNIDL_PRECISION, then float32)",
     )
 
 

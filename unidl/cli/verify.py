@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import names, positive_whole
+from unidl.precision import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ def register(subparsers: options.Subparsers) -> None:
         type=names,
         default=["float32"],
         metavar="NAMES",
-        help="of float32, tf32, mixed_bfloat16 and mixed_float16, with commas (default: float32)",
+        help=f"of {', '.join(NAMES)}, with commas (default: float32)",
     )
     parser.add_argument(
         "--by",

@@ -170,10 +170,10 @@ def _for_this_device(architecture: Architecture, path: Path) -> Architecture:
     name = architecture.arguments.get("precision")
     if name is None or name == "auto":
         return architecture
-    if name not in precision.NAMES:
+    if name not in precision.names():
         raise _damaged(path, f"there is no precision {name!r}")
     device = devices.resolve().device
-    why_not = precision.why_not_on(name, device)
+    why_not = precision.why_not_on(precision.named(name), device)
     if why_not is None:
         return architecture
     notice(f"{path} was built in {name!r} and is loaded in 'float32': {why_not}")
