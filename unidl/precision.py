@@ -74,7 +74,7 @@ TABLE = (
         loss_tolerance=2e-2,
         least_capability=(5, 3),
         why_not_train=(
-            "the squares of gradients that an optimizer such as Adam keeps become 0 in float16, and its steps far too "
+            "the squares of gradients that an optimizer such as Adam keeps become 0 in float16, and its steps too "
             "large or NaN; use 'mixed_float16', which keeps weights and optimizer in float32, or 'mixed_bfloat16'"
         ),
     ),
@@ -158,9 +158,9 @@ def require_training(row: Precision, optimizer: Any = None) -> None:
     # Numbers below 1 lie half as far apart as those above.
     if beta is not None and 1 - beta <= row.variable_roundoff / 2:
         raise PrecisionError(
-            f"Cannot train in precision {row.name!r} with {type(optimizer).__name__}: its beta_2={beta:g} is rounded to "
-            f"1 in {row.variable_dtype}, so that no step changes a weight. Use an optimizer without it, such as "
-            f"keras.optimizers.SGD, or a precision that keeps weights in float32, such as 'mixed_{row.compute_dtype}'."
+            f"Cannot train in precision {row.name!r} with {type(optimizer).__name__}: its beta_2={beta:g} is rounded "
+            f"to 1 in {row.variable_dtype}, so that no step changes a weight. Use an optimizer without it, such as "
+            "keras.optimizers.SGD, or a precision that keeps weights in float32, such as 'mixed_bfloat16'."
         )
     if row.training_note is not None:
         notice(f"precision {row.name}: {row.training_note}")

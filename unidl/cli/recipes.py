@@ -34,7 +34,7 @@ OWN = Recipe(None, epochs=10, batch_size=32, learning_rate=None, schedule=None)
 
 def configuration_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was asked for, with the recipe where nothing was."""
-    from unidl.data.load import NAMES
+    from unidl.data.load import names as data_names
 
     configuration = {"model": arguments.model, **asdict(RECIPES.get(arguments.model, OWN))}
     for name in ("data", "epochs", "batch_size", "learning_rate", "schedule"):
@@ -63,7 +63,7 @@ def configuration_of(arguments: argparse.Namespace) -> dict[str, Any]:
     if configuration["data"] is None:
         raise UsageError(f"On what data? `unidl train {arguments.model}` needs --data: it is no model of unidl.")
     path = Path(configuration["data"])
-    if configuration["data"] not in NAMES and path.exists():
+    if configuration["data"] not in data_names() and path.exists():
         configuration["data"] = str(path.resolve())  # `unidl evaluate` may run in another directory
     return configuration
 
