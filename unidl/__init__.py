@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from unidl.data import Dataset, Split, load_data
     from unidl.errors import UnidlError
     from unidl.generation import generate_text
-    from unidl.models import build_cnn, build_lstm, build_transfer, unfreeze  # noqa: F401 - for editors
+    from unidl.models import (  # noqa: F401 - for editors
+        build_cnn,
+        build_lstm,
+        build_text_classifier,
+        build_transfer,
+        build_transformer,
+        unfreeze,
+    )
     from unidl.registry import backends, use
     from unidl.saving import load_model, load_weights, save_keras
     from unidl.training import Trainer

@@ -279,7 +279,9 @@ def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Name
     from unidl.models.records import record_of
 
     follow = f"evaluate {out}"
-    if data.kind == "text":
+    if data.kind == "text" and data.class_names:
+        follow = f'predict {out} "how to split a string into words"'
+    elif data.kind == "text":
         follow = f'generate {out} --prompt "the value of"'
     elif data.kind == "images":
         follow = f"predict {out} image.png"

@@ -18,6 +18,7 @@ from unidl.data.digits import load_digits
 from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
+from unidl.data.topics import load_python_topics
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
 from unidl.shortening import shortened, shown
@@ -25,7 +26,7 @@ from unidl.shortening import shortened, shown
 _TEXT = ("test_fraction", "vocabulary_size", "vocabulary", "sequence_length")
 _IMAGES = ("test_fraction", "image_size", "channels")
 
-NAMES = ("digits", "python-docs", *SOURCES)
+NAMES = ("digits", "python-docs", "python-topics", *SOURCES)
 _PATHS = (
     f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a .npz file with the arrays x and "
     f"y or x_train, y_train, x_test and y_test, and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
@@ -60,10 +61,10 @@ def load_data(
 
     seed: which rows are held out, where rows are drawn; the default is the same split everywhere. None leaves
     an option to the data set: test_fraction 0.2 (text: the last 0.1), digits at 28 x 28 x 1, other images as
-    they are, vocabulary_size 1000, sequence_length 20. image_size is (height, width). vocabulary: the words
-    of a model that is already trained, so that its tokens keep their meaning; without it they are counted
-    anew. Raises `UsageError` for an option that means nothing for this data set, `DataError` for data that is
-    missing, damaged or too little.
+    they are, vocabulary_size 1000, sequence_length 20 (python-topics: 64). image_size is (height, width).
+    vocabulary: the words of a model that is already trained, so that its tokens keep their meaning; without it
+    they are counted anew. Raises `UsageError` for an option that means nothing for this data set, `DataError`
+    for data that is missing, damaged or too little.
     """
     _check_counts(seed=seed)
     loader = _find(name, int(seed))
@@ -92,6 +93,8 @@ def _find(name: str | Path, seed: int) -> _Loader:
         return _Loader("images", partial(load_digits, seed), _IMAGES)
     if name == "python-docs":
         return _Loader("text", load_python_docs, _TEXT)
+    if name == "python-topics":
+        return _Loader("text with classes", load_python_topics, _TEXT)
     if name in SOURCES:
         return _Loader("images with a split of their own", partial(load_keras_images, str(name)), _IMAGES[1:])
     path = as_path(name)

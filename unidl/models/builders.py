@@ -22,6 +22,8 @@ OURS = {
     "cnn": "unidl.models.cnn:CNN",
     "lstm": "unidl.models.lstm:LSTM",
     "transfer": "unidl.models.transfer:TRANSFER",
+    "transformer": "unidl.models.transformer:TRANSFORMER",
+    "text-classifier": "unidl.models.transformer:TEXT_CLASSIFIER",
 }
 """Where the values are. None is imported before it is asked for."""
 
