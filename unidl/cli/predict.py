@@ -27,7 +27,7 @@ def register(subparsers: options.Subparsers) -> None:
         summary="Print the likeliest classes of images, or of texts.",
         example="""unidl predict runs/cnn a.png b.png
             unidl predict runs/cnn *.png --top 3 --json
-            unidl predict runs/text-classifier "how to split a string into words"""",
+            unidl predict runs/text-classifier 'how to split a string'""",
         run=run,
     )
     parser.add_argument(
@@ -82,9 +82,10 @@ def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[An
     from unidl.data.images import load_images
     from unidl.data.value_range import UNIT, in_range
     from unidl.models.records import record_of
+    from unidl.paths import as_path
 
     height, width, channels = _image_shape(trainer.model, arguments.run_directory)
-    paths = [options.path(word) for word in arguments.inputs]
+    paths = [as_path(word) for word in arguments.inputs]
     images = load_images(paths, image_size=(height, width), channels=channels)
     value_range = record_of(trainer.model).value_range
     return trainer.predict(in_range(images, UNIT, value_range, f"the model in {arguments.run_directory}"))
