@@ -268,7 +268,7 @@ class Task:
     """A training that the comparison gives to a hand-written reference: the same model, weights and data as ours."""
 
     model: str
-    """Which model: "cnn", "lstm", "gru", "resnet", "transfer"; `unidl.compare.workloads` says what each is."""
+    """Which model: the name of a workload, as `unidl compare --models` takes it."""
     weights: Mapping[str, np.ndarray[Any, Any]]
     """The initial weights by the path of their layer and their name, as in "conv_1/kernel", in Keras's layouts."""
     data: Batches

@@ -13,6 +13,8 @@ whoever asks for it is told which one it is and why.
 
 from __future__ import annotations
 
+import sys
+from functools import cache
 from importlib import metadata
 from importlib.metadata import EntryPoint
 from typing import TypeVar
@@ -26,10 +28,7 @@ T = TypeVar("T")
 def found(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of a group by name, without importing what they name. Where two have the same name, the
     first on the import path is taken, as Python does for modules."""
-    entries: dict[str, EntryPoint] = {}
-    for entry in metadata.entry_points(group=group):
-        entries.setdefault(entry.name, entry)
-    return entries
+    return dict(_on_path(group, tuple(sys.path)))
 
 
 def load(group: str, name: str, kind: type[T], *, error: type[UnidlError] = UsageError) -> T:
@@ -59,6 +58,15 @@ def load_all(group: str, kind: type[T]) -> tuple[dict[str, T], dict[str, str]]:
         else:
             values[name] = value
     return values, broken
+
+
+@cache
+def _on_path(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """The entry points as the distributions on this path have them: to read those of all takes some milliseconds."""
+    entries: dict[str, EntryPoint] = {}
+    for entry in metadata.entry_points(group=group):
+        entries.setdefault(entry.name, entry)
+    return entries
 
 
 def _value(entry: EntryPoint, kind: type[T]) -> tuple[T | None, str]:

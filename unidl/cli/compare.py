@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import names, positive_number, positive_whole
+from unidl.models import builders
 from unidl.precision import NAMES
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         "--models",
         type=names,
         metavar="NAMES",
-        help="of cnn, lstm, gru, resnet and transfer, with commas (default: cnn,lstm,transfer)",
+        help=f"of {', '.join(builders.names())}, gru and resnet, with commas (default: cnn,lstm,transfer)",
     )
     parser.add_argument("--backends", type=names, metavar="NAMES", help="with commas (default: all installed)")
     options.add_device(parser)

@@ -62,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def test_results(trainer: Trainer, test: Split) -> dict[str, float]:
-    """Return the test metrics; for text with the perplexity, exp of the mean crossentropy a word."""
+    """Return the test metrics; for text without classes with the perplexity, exp of the mean crossentropy a word."""
     results = trainer.evaluate(test)
-    if test.vocabulary:
+    if test.vocabulary and not test.class_names:
         try:
             results["perplexity"] = math.exp(results["loss"])
         except OverflowError:

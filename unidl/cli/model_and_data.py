@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.cli.own_model import own_model_and_data
-from unidl.cli.recipes import RECIPES
 from unidl.errors import DataError, ModelError, UsageError
 from unidl.model_function import model_function
+from unidl.models import builders
 
 if TYPE_CHECKING:
     import keras
 
     from unidl.data import Dataset, Split
+    from unidl.models import Builder
 
 VALIDATION_FRACTION = 0.1
 """Of the training rows, held out to decide when to stop early: the test rows must not decide anything."""
@@ -22,14 +24,7 @@ VALIDATION_FRACTION = 0.1
 APPLICATION_SIDE = 224
 """Height and width at which most networks of keras.applications were trained."""
 
-ONLY_FOR = {
-    "base": ("transfer",),
-    "trust": ("transfer",),
-    "weights": ("transfer",),
-    "precompute_frozen": ("transfer",),
-    "image_size": ("cnn", "transfer"),
-    "dropout": ("cnn", "lstm", "transfer"),
-}
+FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout")
 """The options that mean something for some models only."""
 
 FOR_OWN = ("precompute_frozen", "image_size")
@@ -38,11 +33,12 @@ FOR_OWN = ("precompute_frozen", "image_size")
 
 def refuse_idle_options(arguments: argparse.Namespace) -> None:
     """Raise `UsageError` for an option that would do nothing."""
-    for name, models in ONLY_FOR.items():
-        own = arguments.model not in RECIPES
-        if own and (name in FOR_OWN or (name == "trust" and model_function(arguments.model) is None)):
+    builder = builders.find(arguments.model)
+    for name in FOR_SOME:
+        if builder is None and (name in FOR_OWN or (name == "trust" and model_function(arguments.model) is None)):
             continue
-        if getattr(arguments, name) not in (None, False, 0.0) and arguments.model not in models:
+        if getattr(arguments, name) not in (None, False, 0.0) and not (builder is not None and builder.takes(name)):
+            models = [model for model in builders.OURS if builders.builder(model).takes(name)]
             raise UsageError(
                 f"Cannot use --{name.replace('_', '-')} with `unidl train {arguments.model}`: it is for "
                 f"{' and '.join(f'`unidl train {model}`' for model in models)}. Leave it out."
@@ -54,27 +50,46 @@ def model_and_data(arguments: argparse.Namespace, configuration: dict[str, Any])
 
     Raises `UsageError` or `DataError` if they do not go together.
     """
-    from unidl import build_cnn, build_lstm, load_data
+    from unidl import load_data
 
-    data_name = configuration["data"]
-    if arguments.model not in RECIPES:
+    builder = builders.find(arguments.model)
+    if builder is None:
         return own_model_and_data(arguments, configuration, _square(arguments.image_size))
-    settings = {"dropout": arguments.dropout, "seed": arguments.seed}
-    if arguments.model == "transfer":
-        return _transfer(arguments, data_name, settings)
-    if arguments.model == "lstm":
-        data = load_data(data_name)
-        _require_kind(data, "text", arguments.model)
-        return build_lstm(len(data.vocabulary), data.train.x.shape[1], **settings), data
-    data = load_data(data_name, image_size=_square(arguments.image_size))
-    _require_kind(data, "images", arguments.model)
-    return build_cnn(data.train.x.shape[1:], class_count(data), **settings), data
+    settings = {name: getattr(arguments, name) for name in ("dropout", "seed") if name in builder.arguments}
+    if builder.base is not None:
+        return _on_a_base(builder, arguments, configuration["data"], settings)
+    data = load_data(configuration["data"], image_size=_square(arguments.image_size))
+    _require_suitable(data, builder)
+    return builder.build(**facts(data, builder.from_data), **settings), data
+
+
+def facts(data: Dataset, names: Collection[str]) -> dict[str, Any]:
+    """What data says of the arguments that a model needs. names: those that it has to say.
+
+    Raises `DataError` if it cannot say one of them.
+    """
+    rows = data.train.x.shape[1:]
+    found: dict[str, Any] = {"input_shape": rows}
+    if data.vocabulary:
+        found["vocabulary_size"] = len(data.vocabulary)
+    if len(rows):
+        found |= {"sequence_length": rows[0], "features": rows[-1]}
+    if "targets" in names:
+        found["targets"] = 1 if data.train.y.ndim == 1 else data.train.y.shape[-1]
+    if "classes" in names:
+        found["classes"] = class_count(data)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise DataError(f"'{data.name}' does not say the {missing[0]} that the model needs: it is {data.kind}.")
+    return {name: found[name] for name in names}
 
 
 def class_count(data: Dataset) -> int:
-    """How many classes a model needs: one a name, or up to the highest label. Raises `DataError` if it has none."""
-    if data.class_names:
-        return len(data.class_names)
+    """How many classes a model needs: one a name, one a word that may come next, or up to the highest label.
+
+    Raises `DataError` if the data has none."""
+    if data.class_names or data.vocabulary:
+        return len(data.class_names or data.vocabulary)
     y = data.train.y
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise DataError(
@@ -98,12 +113,14 @@ def training_and_validation(data: Dataset, *, early_stopping: bool, seed: int) -
     return take(data.train, order[held_out:]), take(data.train, order[:held_out])
 
 
-def _transfer(arguments: argparse.Namespace, data_name: str, settings: dict[str, Any]) -> tuple[keras.Model, Dataset]:
-    from unidl import build_transfer, load_data, load_model
+def _on_a_base(
+    builder: Builder, arguments: argparse.Namespace, data_name: str, settings: dict[str, Any]
+) -> tuple[keras.Model, Dataset]:
+    from unidl import load_data, load_model
     from unidl.data.value_range import dataset_in_range
     from unidl.models.records import record_of
 
-    base: Any = arguments.base or "VGG16"
+    base: Any = arguments.base or builder.base
     size = _square(arguments.image_size)
     if Path(base).is_dir() or base.endswith(".keras"):
         base = load_model(base, trust=arguments.trust)
@@ -117,11 +134,11 @@ def _transfer(arguments: argparse.Namespace, data_name: str, settings: dict[str,
         height, width = size or (APPLICATION_SIDE, APPLICATION_SIDE)
         shape = (height, width, 3)
     data = load_data(data_name, image_size=shape[:2], channels=shape[2])
-    _require_kind(data, "images", arguments.model)
+    _require_suitable(data, builder)
     if not isinstance(base, str):
         data = dataset_in_range(data, record_of(base).value_range, f"the base {arguments.base}")
     weights = {None: "imagenet", "none": None}.get(arguments.weights, arguments.weights)
-    return build_transfer(base, shape, class_count(data), weights=weights, **settings), data
+    return builder.build(base, shape, class_count(data), weights=weights, **settings), data
 
 
 def _image_shape(base: keras.Model, name: str) -> tuple[int, int, int]:
@@ -135,7 +152,11 @@ def _square(side: int | None) -> tuple[int, int] | None:
     return (side, side) if side else None
 
 
-def _require_kind(data: Dataset, kind: str, model: str) -> None:
+def _require_suitable(data: Dataset, builder: Builder) -> None:
+    """Raise `DataError` if the rows are not what a model with this task learns from."""
+    kind = "labelled text" if data.kind == "text" and data.class_names else data.kind
+    needed = {"image classifier": "images", "text classifier": "labelled text", "language model": "text"}
+    wanted = needed.get(builder.task, kind)
     images = data.kind == "images" or (data.kind == "arrays" and data.train.x.ndim == 4)
-    if data.kind != kind and not (kind == "images" and images):
-        raise DataError(f"`unidl train {model}` needs {kind}, and '{data.name}' is {data.kind}.")
+    if kind != wanted and not (wanted == "images" and images):
+        raise DataError(f"`unidl train {builder.name}` needs {wanted}, and '{data.name}' is {kind}.")

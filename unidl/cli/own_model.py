@@ -133,7 +133,7 @@ def _arguments(function: ModelFunction, wanted: Mapping[str, bool], data: Datase
 
     given: dict[str, Any] = {"input_shape": data.train.x.shape[1:], "seed": seed}
     if data.vocabulary:
-        given |= {"vocabulary_size": len(data.vocabulary), "classes": len(data.vocabulary)}
+        given |= {"vocabulary_size": len(data.vocabulary), "classes": class_count(data)}
         given["sequence_length"] = data.train.x.shape[1]
     elif "classes" in wanted and (wanted["classes"] or _has_classes(data)):
         given["classes"] = class_count(data)
@@ -175,7 +175,7 @@ def as_classifier(model: keras.Model, data: Dataset) -> dict[str, Any]:
     outputs = getattr(model, "output_shape", None)
     from unidl.cli.model_and_data import class_count
 
-    classes = len(data.vocabulary) or class_count(data)
+    classes = class_count(data)
     if isinstance(outputs, tuple) and outputs[-1] is not None and outputs[-1] < classes:
         raise ModelError(
             f"The model '{model.name}' is not compiled, and has {outputs[-1]} outputs for the {classes} classes of "

@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unidl.errors import UsageError
 from unidl.model_function import model_function
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a model is trained with, where the command line says nothing; the same on every backend."""
-
-    data: str | None
-    epochs: int
-    batch_size: int
-    learning_rate: float | None
-    schedule: str | None
-
-
-RECIPES = {
-    "cnn": Recipe("digits", epochs=10, batch_size=64, learning_rate=3e-3, schedule="cosine"),
-    "lstm": Recipe("python-docs", epochs=2, batch_size=128, learning_rate=4e-3, schedule="cosine"),
-    "transfer": Recipe("digits", epochs=10, batch_size=32, learning_rate=1e-3, schedule="cosine"),
-}
-
-OWN = Recipe(None, epochs=10, batch_size=32, learning_rate=None, schedule=None)
-"""For a model of somebody's own: what is None stays as it is compiled."""
+from unidl.models import builders
 
 
 def configuration_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was asked for, with the recipe where nothing was."""
     from unidl.data.load import names as data_names
+    from unidl.models.builder import OWN
 
-    configuration = {"model": arguments.model, **asdict(RECIPES.get(arguments.model, OWN))}
+    builder = builders.find(arguments.model)
+    configuration = {"model": arguments.model, **asdict(OWN if builder is None else builder.recipe)}
     for name in ("data", "epochs", "batch_size", "learning_rate", "schedule"):
         given = getattr(arguments, name)
         if given is not None:
@@ -52,16 +34,16 @@ def configuration_of(arguments: argparse.Namespace) -> dict[str, Any]:
         "save_every_steps",
     ):
         configuration[name] = getattr(arguments, name)
-    if arguments.model == "transfer":
+    if builder is not None and builder.base is not None:
         configuration |= {
-            "base": _resolved(arguments.base or "VGG16"),
+            "base": _resolved(arguments.base or builder.base),
             "weights": _resolved(arguments.weights or "imagenet"),
             "precompute_frozen": bool(arguments.precompute_frozen),
         }
-    if arguments.model not in RECIPES:
+    if builder is None:
         configuration |= _own(arguments)
     if configuration["data"] is None:
-        raise UsageError(f"On what data? `unidl train {arguments.model}` needs --data: it is no model of unidl.")
+        raise UsageError(f"On what data? `unidl train {arguments.model}` needs --data: it has no recipe that says it.")
     path = Path(configuration["data"])
     if configuration["data"] not in data_names() and path.exists():
         configuration["data"] = str(path.resolve())  # `unidl evaluate` may run in another directory

@@ -1,4 +1,4 @@
-"""`unidl train`: one of the three models, or your own, on bundled data or your own."""
+"""`unidl train`: a model of a builder, or your own, on bundled data or your own."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
 from unidl.cli.numbers import fraction, positive_number, positive_whole
-from unidl.cli.recipes import RECIPES, configuration_of
+from unidl.cli.recipes import configuration_of
 from unidl.errors import DataError, UsageError
 from unidl.model_function import model_function
+from unidl.models import builders
 
 if TYPE_CHECKING:
     import keras
@@ -59,14 +60,14 @@ def register(subparsers: options.Subparsers) -> None:
         nargs="?",
         type=_model,
         metavar="MODEL",
-        help=f"{', '.join(RECIPES)}; a function that gives a model, as model.py:build; or a saved model",
+        help=f"{', '.join(builders.names())}; a function that gives a model, as model.py:build; or a saved model",
     )
     parser.add_argument(
         "--data",
         type=options.name_or_path,
         metavar="NAME",
         help="digits, python-docs, mnist, ...; a text, an .npz, a folder of class folders "
-        "(default: digits; python-docs for lstm; none for a model of your own)",
+        "(default: what the recipe of the model says; none for a model of your own)",
     )
     _add_training(parser)
     _add_transfer(parser)
@@ -148,8 +149,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _resume(arguments)
     if arguments.model is None:
         raise UsageError(
-            f"Which model? One of {', '.join(RECIPES)}; model.py:build of your own; or --resume and the directory of a "
-            "run."
+            f"Which model? One of {', '.join(builders.names())}; model.py:build of your own; or --resume and the "
+            "directory of a run."
         )
     refuse_idle_options(arguments)
     return _train(arguments, arguments.out or _place(arguments.model), configuration_of(arguments))
@@ -159,17 +160,18 @@ def _model(word: str) -> str:
     """A model on the command line."""
     word = options.name_or_path(word)
     path = Path(word)
-    if word in RECIPES or model_function(word) is not None or path.is_dir() or path.suffix == ".keras":
+    if word in builders.names() or model_function(word) is not None or path.is_dir() or path.suffix == ".keras":
         return word
     raise argparse.ArgumentTypeError(
-        f"{word!r} is neither one of {', '.join(RECIPES)}, nor a function such as model.py:build, nor a saved model"
+        f"{word!r} is neither one of {', '.join(builders.names())}, nor a function such as model.py:build, nor a "
+        "saved model"
     )
 
 
 def _place(model: str) -> Path:
     """Where a run is kept if nobody says."""
     function = model_function(model)
-    if model not in RECIPES and function is None:
+    if model not in builders.names() and function is None:
         raise UsageError(f"Where is what becomes of {model} to be kept? Pass --out: it is not to replace {model}.")
     return Path("runs") / (model if function is None else function.file.stem)
 
@@ -246,7 +248,7 @@ def _trainer(model: keras.Model, data: Dataset, rows: int, configuration: dict[s
 
     # Counted in batches, as Keras does, also where several of them make one step.
     batches = configuration["epochs"] * math.ceil(rows / configuration["batch_size"])
-    if configuration["model"] not in RECIPES:
+    if configuration["model"] not in builders.names():
         told = compiled_by_options(model, data, configuration, batches)
         return Trainer(model, seed=configuration["seed"], **told)
     rate: Any = configuration["learning_rate"]
@@ -277,7 +279,9 @@ def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Name
     from unidl.models.records import record_of
 
     follow = f"evaluate {out}"
-    if data.kind == "text":
+    if data.kind == "text" and data.class_names:
+        follow = f'predict {out} "how to split a string into words"'
+    elif data.kind == "text":
         follow = f'generate {out} --prompt "the value of"'
     elif data.kind == "images":
         follow = f"predict {out} image.png"

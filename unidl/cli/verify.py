@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import names, positive_whole
+from unidl.models import builders
 from unidl.precision import NAMES
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def register(subparsers: options.Subparsers) -> None:
         nargs="+",
         type=options.name_or_path,
         metavar="MODEL",
-        help="cnn, lstm or transfer; the directory of a saved run; or a function that gives a model, as model.py:build",
+        help=f"{', '.join(builders.names())}; the directory of a saved run; or a function that gives a model, as "
+        "model.py:build",
     )
     parser.add_argument("--backends", type=names, metavar="NAMES", help="with commas (default: all installed)")
     parser.add_argument(

@@ -30,10 +30,9 @@ def requested(
     Raises `UsageError`, `BackendError` or `DeviceError` for a word that is not known, naming those that are, and
     `PrecisionError` for a precision that nothing is trained in.
     """
-    known_models = [one.name for one in workloads.WORKLOADS]
     chosen_backends = registry.requested(backends)
     return cells(
-        models=registry.known_names("model", models or workloads.DEFAULT, known_models),
+        models=registry.known_names("model", models or workloads.DEFAULT, workloads.names()),
         backends=chosen_backends,
         device=resolve_device(device, chosen_backends),
         precisions=_trainable(precisions or (_default_precision(),)),

@@ -19,6 +19,7 @@ from unidl.data.digits import load_digits
 from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
+from unidl.data.topics import load_python_topics
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
 from unidl.shortening import shortened, shown
@@ -54,6 +55,7 @@ class Loader:
 LOADERS = {
     "digits": Loader("images", load_digits, _IMAGES, seeded=True),
     "python-docs": Loader("text", load_python_docs, _TEXT),
+    "python-topics": Loader("text with classes", load_python_topics, _TEXT),
     **{
         name: Loader("images with a split of their own", partial(load_keras_images, name), _IMAGES[1:])
         for name in SOURCES
@@ -82,10 +84,10 @@ def load_data(
 
     seed: which rows are held out, where rows are drawn; the default is the same split everywhere. None leaves
     an option to the data set: test_fraction 0.2 (text: the last 0.1), digits at 28 x 28 x 1, other images as
-    they are, vocabulary_size 1000, sequence_length 20. image_size is (height, width). vocabulary: the words
-    of a model that is already trained, so that its tokens keep their meaning; without it they are counted
-    anew. Raises `UsageError` for an option that means nothing for this data set, `DataError` for data that is
-    missing, damaged or too little.
+    they are, vocabulary_size 1000, sequence_length 20 (python-topics: 64). image_size is (height, width).
+    vocabulary: the words of a model that is already trained, so that its tokens keep their meaning; without it
+    they are counted anew. Raises `UsageError` for an option that means nothing for this data set, `DataError`
+    for data that is missing, damaged or too little.
     """
     _check_counts(seed=seed)
     loader = _find(name)
