@@ -24,7 +24,9 @@ APPLICATION_SIDE = 224
 """Height and width at which most networks of keras.applications were trained."""
 
 
-def model_and_data(configuration: RunConfiguration, *, trust: bool = False) -> tuple[keras.Model, Dataset, Given | None]:
+def model_and_data(
+    configuration: RunConfiguration, *, trust: bool = False
+) -> tuple[keras.Model, Dataset, Given | None]:
     """Load the data and build the model for it; return both, and what a function of somebody's own was called with.
 
     trust: load a model in Keras's own words as well. Raises `UsageError` or `DataError` if they do not go together.
