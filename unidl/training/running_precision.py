@@ -46,6 +46,12 @@ def precision_of(model: keras.Model, request: str | None, device: Device) -> Pre
     return precision.FLOAT32
 
 
+def require_training(model: keras.Model, row: Precision) -> None:
+    """Raise `PrecisionError` if weights of a built model that are to learn cannot in this precision."""
+    if any(str(variable.dtype) == row.variable_dtype for variable in model.trainable_variables):
+        precision.require_training(row, model.optimizer)
+
+
 def _built_in(model: keras.Model, words: list[str]) -> Precision | None:
     """The precision that fixes the types of a model's layers, the one that somebody named first; None if it is a matter
     of the device."""

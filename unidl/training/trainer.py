@@ -13,7 +13,6 @@ from unidl.backend import Device, TrainLoop, Trains, Tree
 from unidl.data.dataset import Split, as_split
 from unidl.errors import BackendError
 from unidl.paths import as_path
-from unidl.precision import require_training
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
 from unidl.training.busy import using
 from unidl.training.checking import checked, checked_for_training
@@ -28,7 +27,7 @@ from unidl.training.host_memory import keep_freed_memory
 from unidl.training.non_finite import require_finite_loss, require_finite_outputs
 from unidl.training.order import Shuffle, batches_of
 from unidl.training.progress import Progress, Style, format_metrics, make_progress
-from unidl.training.running_precision import precision_of
+from unidl.training.running_precision import precision_of, require_training
 from unidl.training.runs import build_for, new_run
 from unidl.training.settings import FitSettings, fit_arguments
 from unidl.training.telling import Callbacks
@@ -268,7 +267,6 @@ class Trainer:
         saving: Saving | None,
     ) -> keras.callbacks.History:
         """Train on data that has been checked."""
-        require_training(self.precision, self.model.optimizer)
         self.settings = settings
         run = new_run(
             self.model,
@@ -281,6 +279,7 @@ class Trainer:
             front=self._ready_front,
             look=lambda: self._compiled_in.look(),
         )
+        require_training(self.model, self.precision)
         try:
             return run.run(title(self, self._framework))
         finally:
