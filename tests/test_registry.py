@@ -14,6 +14,7 @@ from unidl import registry
 from unidl.agreement.request import requested as verification
 from unidl.compare.request import requested as comparison
 from unidl.errors import BackendError, UsageError
+from unidl.machine.versions import version_of
 
 UNDER_TEST = os.environ["UNIDL_BACKEND"]
 OURS = ["jax", "torch", "tensorflow"]
@@ -228,8 +229,8 @@ def test_a_framework_may_come_by_a_distribution_of_any_name():
 
 
 def test_the_version_of_a_distribution_of_another_name_is_found():
-    assert registry.version_of("pytest", ("a-distribution-that-is-not-there",)) == pytest.__version__
-    assert registry.version_of("no_such_module", ()) == "unknown"
+    assert version_of("pytest", ("a-distribution-that-is-not-there",)) == pytest.__version__
+    assert version_of("no_such_module", ()) == "unknown"
 
 
 @pytest.fixture

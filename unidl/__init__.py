@@ -10,8 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from unidl.keras_import import listen
-
-__version__ = "0.1.0"
+from unidl.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from unidl import (  # noqa: F401 - attributes of this module, as `__getattr__` gives them

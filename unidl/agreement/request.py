@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from unidl import precision, registry
 from unidl.agreement.certificate import Setting
-from unidl.doctor.nvidia import gpus
 from unidl.errors import UsageError
+from unidl.machine.nvidia import gpus
 
 IMPLEMENTATIONS = ("unidl", "keras")
 

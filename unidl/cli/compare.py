@@ -133,9 +133,10 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _choose(arguments: argparse.Namespace) -> int:
     import json
 
-    from unidl.compare.choosing import ROUNDS, SECONDS, cache_file, decide, keep
+    from unidl.compare.choosing import ROUNDS, SECONDS, keep
     from unidl.compare.measure import Plan
     from unidl.errors import UsageError
+    from unidl.fastest import cache_file, decide
 
     groups = _groups(arguments, against=(), features=False)
     if len({group.model for group in groups}) < len(groups):

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-import unidl
+from unidl import registry
 from unidl.compare.cells import Cell, Group
 from unidl.compare.progress import Progress
 from unidl.compare.results import Measurement, Round, Run
 from unidl.compare.workloads import workload
-from unidl.environment import environment
+from unidl.machine.environment import environment
+from unidl.version import __version__
 from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
 SETTLE_SECONDS = 0.2
@@ -72,8 +73,8 @@ def measure(
     """
     backends = list(dict.fromkeys(cell.backend for members in groups.values() for cell in members))
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    surroundings = environment(backends)
-    run = Run(created, unidl.__version__, plan.rounds, plan.seconds, surroundings, ())
+    surroundings = environment(registry.versions(backends))
+    run = Run(created, __version__, plan.rounds, plan.seconds, surroundings, ())
     progress.start(sum(_expected(members, plan) for members in groups.values()))
     try:
         for members in groups.values():

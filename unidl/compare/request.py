@@ -11,8 +11,8 @@ from unidl.compare import workloads
 from unidl.compare.cells import Cell, Group, cells
 from unidl.devices import ALLOWED
 from unidl.doctor.frameworks import ask
-from unidl.doctor.nvidia import gpus
 from unidl.errors import DeviceError
+from unidl.machine.nvidia import gpus
 
 
 def requested(

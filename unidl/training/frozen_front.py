@@ -15,8 +15,8 @@ import numpy as np
 from unidl.backend import TrainLoop
 from unidl.data.dataset import Split
 from unidl.data.trees import leaves, map_leaves
-from unidl.doctor.memory import memory
 from unidl.errors import DataError, ModelError
+from unidl.machine.memory import memory
 from unidl.training.compiling import compile_like, same
 from unidl.training.evaluating import predicted
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl import __version__
 from unidl.errors import SavedModelError, UsageError
 from unidl.saving.directories import location, read_directory, write_directory
 from unidl.saving.saved import model_files
 from unidl.saving.strict_json import LONGEST, read_json
+from unidl.version import __version__
 
 if TYPE_CHECKING:
     from unidl.training.trainer import Trainer
