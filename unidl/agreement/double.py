@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from unidl.models.layer_paths import walk
+from unidl.layer_paths import walk
 
 if TYPE_CHECKING:
     import keras

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 
-from unidl.models.layer_paths import stem, walk
+from unidl.layer_paths import stem, walk
 
 See = Callable[["Place", Any, Any, Any], Any]
 """Is given a place, the layer or operation there, its inputs and one output, and returns what goes on from there."""

@@ -14,7 +14,7 @@ import numpy as np
 from unidl.backend import Backend, Batches, Device, Native, Precision, Task
 from unidl.compare.workloads import LEARNING_RATE
 from unidl.errors import BackendError
-from unidl.models.layer_paths import named_weights
+from unidl.layer_paths import named_weights
 from unidl.training import Trainer
 from unidl.training.order import epoch_order
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import ModelError
-from unidl.models.layer_paths import named_weights, walk
+from unidl.layer_paths import named_weights, walk
 from unidl.random import stream
 
 if TYPE_CHECKING:
