@@ -13,6 +13,7 @@ import numpy as np
 from unidl.errors import ModelError
 from unidl.layer_paths import named_weights, walk
 from unidl.random import stream
+from unidl.standing_in import standing_in
 
 if TYPE_CHECKING:
     import keras
@@ -62,23 +63,16 @@ def drawn_later() -> Iterator[None]:
     import keras
 
     with building:
-        drawing: dict[Any, Callable[..., Any]] = {
-            kind: kind.__call__
-            for kind in (
-                keras.initializers.RandomNormal,
-                keras.initializers.TruncatedNormal,
-                keras.initializers.RandomUniform,
-                keras.initializers.VarianceScaling,
-                keras.initializers.Orthogonal,
-            )
-        }
-        for kind, draw in drawing.items():
-            kind.__call__ = _placeholder_for(draw, threading.get_ident())
-        try:
+        drawing: tuple[Any, ...] = (
+            keras.initializers.RandomNormal,
+            keras.initializers.TruncatedNormal,
+            keras.initializers.RandomUniform,
+            keras.initializers.VarianceScaling,
+            keras.initializers.Orthogonal,
+        )
+        thread = threading.get_ident()
+        with standing_in(*((kind, "__call__", _placeholder_for(kind.__call__, thread)) for kind in drawing)):
             yield
-        finally:
-            for kind, draw in drawing.items():
-                kind.__call__ = draw
 
 
 def _placeholder_for(draw: Callable[..., Any], thread: int) -> Callable[..., Any]:
