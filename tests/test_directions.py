@@ -15,7 +15,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
         "numbers": ("random", "statistics"),
         "Keras": ("keras_import", "layer_paths", "model_reading"),
     },
-    {"files": ("reports",), "functions": ("model_function",)},
+    {"files": ("reports", "whole_files"), "functions": ("model_function",)},
     {"machine": ("machine",), "seam": ("backend", "kernels", "model_state")},
     {"choice": ("devices", "fastest", "precision", "registry")},
     {"data": ("data",), "layers": ("layers",), "workers": ("workers",), "testing": ("testing",)},
