@@ -11,7 +11,7 @@ from imports import ADAPTERS, FRAMEWORKS, ROOT, circles, files, graph, imports, 
 
 FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {
-        "words": ("errors", "notices", "paths", "shortening", "tables", "standing_in", "version"),
+        "words": ("errors", "notices", "out_of_memory", "paths", "shortening", "tables", "standing_in", "version"),
         "numbers": ("random", "statistics"),
         "Keras": ("keras_import", "layer_paths", "model_reading"),
     },
