@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from unidl import precision, registry
 from unidl.agreement.certificate import Setting
+from unidl.devices import kind_and_index
 from unidl.errors import UsageError
 from unidl.machine.nvidia import gpus
 
@@ -27,7 +27,7 @@ def requested(
     chosen = registry.known_names("precision", precisions, precision.NAMES)
     places = list(dict.fromkeys(devices or (["cpu", "gpu"] if gpus().found else ["cpu"])))
     for place in places:
-        if re.fullmatch(r"(cpu|gpu)(:\d+)?", place) is None:
+        if kind_and_index(place) is None:
             raise UsageError(f"Cannot verify on device {place!r}. Known: cpu, gpu, or one by number such as gpu:1.")
     return [
         Setting(backend, place, one, implementation)
