@@ -11,8 +11,8 @@ import pytest
 
 import unidl
 from unidl import registry
-from unidl.agreement.request import requested as verification
-from unidl.compare.request import requested as comparison
+from unidl.agreement.request import requested_settings as verification
+from unidl.compare.request import requested_groups as comparison
 from unidl.errors import BackendError, UsageError
 from unidl.machine.versions import version_of
 
@@ -296,5 +296,5 @@ def test_who_asks_for_several_is_told_the_same(ask, monkeypatch):
 
 
 def test_who_asks_for_several_gets_each_once():
-    assert registry.requested(["torch", "jax", "torch"]) == ["torch", "jax"]
-    assert UNDER_TEST in registry.requested()
+    assert registry.requested_backends(["torch", "jax", "torch"]) == ["torch", "jax"]
+    assert UNDER_TEST in registry.requested_backends()

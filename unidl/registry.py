@@ -94,7 +94,7 @@ def backends() -> list[BackendStatus]:
     return rows
 
 
-def requested(names: Sequence[str] | None = None) -> list[str]:
+def requested_backends(names: Sequence[str] | None = None) -> list[str]:
     """Return the backends that somebody asks for by name, each once; None means all that are installed.
 
     Raises `BackendError` if no framework is installed, and `UsageError` for a name that is not known.

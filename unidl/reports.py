@@ -9,7 +9,7 @@ from unidl.errors import UnidlError, UsageError
 from unidl.whole_files import replacing
 
 
-def require_writable(folder: Path) -> None:
+def require_report_folder(folder: Path) -> None:
     """Make the folder. Raises `UsageError` if nothing could be written to it: asked before minutes of work."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

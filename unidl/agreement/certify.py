@@ -124,7 +124,7 @@ class _Verification:
     def _ranked(self) -> list[str]:
         """The installed backends, asked for or not: the best oracle first."""
         rank = {name: place for place, name in enumerate(ORACLES)}
-        return sorted(registry.requested(), key=lambda name: rank.get(name, len(rank)))
+        return sorted(registry.requested_backends(), key=lambda name: rank.get(name, len(rank)))
 
     def _first_oracle(
         self, precisions: Sequence[str]

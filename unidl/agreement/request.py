@@ -13,7 +13,7 @@ from unidl.machine.nvidia import gpus
 IMPLEMENTATIONS = ("unidl", "keras")
 
 
-def requested(
+def requested_settings(
     backends: Sequence[str] | None,
     devices: Sequence[str] | None,
     precisions: Sequence[str],
@@ -31,7 +31,7 @@ def requested(
             raise UsageError(f"Cannot verify on device {place!r}. Known: cpu, gpu, or one by number such as gpu:1.")
     return [
         Setting(backend, place, one, implementation)
-        for backend in registry.requested(backends)
+        for backend in registry.requested_backends(backends)
         for place in places
         for one in chosen
         for implementation in registry.known_names("implementation", implementations, IMPLEMENTATIONS)

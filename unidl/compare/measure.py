@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from unidl import registry
 from unidl.compare.cells import Cell, Group
-from unidl.compare.progress import Progress
+from unidl.compare.progress import ComparisonProgress
 from unidl.compare.results import Measurement, Round, Run
 from unidl.compare.workloads import workload
 from unidl.machine.environment import environment
@@ -63,7 +63,7 @@ def launch_worker() -> WorkerProcess:
 def measure(
     groups: Groups,
     plan: Plan,
-    progress: Progress,
+    progress: ComparisonProgress,
     launch: Launch = launch_worker,
     keep: Callable[[Run], None] | None = None,
 ) -> Run:
@@ -126,7 +126,7 @@ def _measure_group(runners: list[_Runner], plan: Plan) -> tuple[list[Measurement
 class _Runner:
     """One cell on its way: its process, what it has answered, and why it failed."""
 
-    def __init__(self, cell: Cell, plan: Plan, progress: Progress, launch: Launch) -> None:
+    def __init__(self, cell: Cell, plan: Plan, progress: ComparisonProgress, launch: Launch) -> None:
         self._cell = cell
         self._plan = plan
         self._progress = progress

@@ -14,7 +14,7 @@ from unidl.errors import DeviceError
 from unidl.machine.nvidia import gpus
 
 
-def requested(
+def requested_groups(
     *,
     models: Sequence[str] | None,
     backends: Sequence[str] | None,
@@ -29,7 +29,7 @@ def requested(
     Raises `UsageError`, `BackendError` or `DeviceError` for a word that is not known, naming those that are.
     """
     known_models = [one.name for one in workloads.WORKLOADS]
-    chosen_backends = registry.requested(backends)
+    chosen_backends = registry.requested_backends(backends)
     return cells(
         models=registry.known_names("model", models or workloads.DEFAULT, known_models),
         backends=chosen_backends,

@@ -92,7 +92,7 @@ def _initializer(layer: keras.layers.Layer, weight: keras.Variable) -> Any:
     import keras
     from keras.initializers import GlorotUniform, TruncatedNormal, VarianceScaling
 
-    from unidl.models.draws import RANDOM
+    from unidl.models.initializers import RANDOM
 
     # Two layers of Keras 3.15.1 write the initializer of a weight where nothing but their code can see it.
     hidden = {
@@ -135,7 +135,7 @@ def _with_einsum_axes(initializer: Any, equation: str) -> Any:
 def _values(
     initializer: Any, layer: keras.layers.Layer, weight: keras.Variable, generator: np.random.Generator
 ) -> np.ndarray[Any, Any]:
-    from unidl.models.draws import draw
+    from unidl.models.initializers import draw
 
     values = draw(initializer, weight.shape, generator)
     # The forget gate begins open, as in Keras: Jozefowicz et al. 2015, "An empirical exploration of RNNs".
@@ -149,7 +149,7 @@ def _begins_constant(layer: keras.layers.Layer, weight: keras.Variable) -> bool:
     """Whether a weight without a random initializer is the same everywhere. A lone number could be drawn."""
     import keras
 
-    from unidl.models.draws import CONSTANT
+    from unidl.models.initializers import CONSTANT
 
     if isinstance(_attribute(layer, weight.name), CONSTANT) or "float" not in weight.dtype:
         return True

@@ -34,7 +34,7 @@ LOSS_SCALE = 2.0**8
 Step: TypeAlias = Callable[[], float]
 
 
-class Trial:
+class ModelRuns:
     """The runs of one compiled model. Layers that draw from Keras's own stream do as in inference, since that stream is
     another one on each backend; `silenced` has their paths."""
 
