@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidl.cli.own_model import own_model_and_data
 from unidl.cli.recipes import RECIPES
+from unidl.data.classes import class_count
 from unidl.errors import DataError, ModelError, UsageError
 from unidl.model_function import model_function
 
@@ -69,19 +70,6 @@ def model_and_data(arguments: argparse.Namespace, configuration: dict[str, Any])
     data = load_data(data_name, image_size=_square(arguments.image_size))
     _require_kind(data, "images", arguments.model)
     return build_cnn(data.train.x.shape[1:], class_count(data), **settings), data
-
-
-def class_count(data: Dataset) -> int:
-    """How many classes a model needs: one a name, or up to the highest label. Raises `DataError` if it has none."""
-    if data.class_names:
-        return len(data.class_names)
-    y = data.train.y
-    if y.ndim != 1 or y.dtype.kind not in "iu":
-        raise DataError(
-            f"'{data.name}' has no labels for a classifier: y must be whole numbers of shape (rows,), and is {y.dtype} "
-            f"of shape {y.shape}."
-        )
-    return max(int(y.max()), int(data.test.y.max())) + 1
 
 
 def training_and_validation(data: Dataset, *, early_stopping: bool, seed: int) -> tuple[Split, Split]:

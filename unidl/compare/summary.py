@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from unidl.compare import statistics
+from unidl import statistics
 from unidl.compare.cells import OURS, Group
 from unidl.compare.results import Measurement, Run
-from unidl.compare.statistics import Interval
+from unidl.statistics import Interval
 
 TOLERANCE = {"float32": 1e-3, "tf32": 1e-2, "mixed_bfloat16": 5e-2, "mixed_float16": 2e-2}
 """By how much of itself the loss of a first step may differ. float32 sums in another order in each implementation, and

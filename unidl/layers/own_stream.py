@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from unidl.errors import ModelError
-from unidl.models.layer_paths import walk
+from unidl.layer_paths import walk
 from unidl.random import derived_seed
 
 

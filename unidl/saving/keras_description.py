@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.errors import SavedModelError
-from unidl.models.layer_paths import walk
+from unidl.layer_paths import walk
 from unidl.saving.keras_names import refuse_names, without_compilation
 
 if TYPE_CHECKING:

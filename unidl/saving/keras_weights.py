@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import SavedModelError
-from unidl.models.layer_paths import walk
+from unidl.layer_paths import walk
 from unidl.paths import as_path
 from unidl.saving.keras_description import first_line
 from unidl.saving.keras_h5 import stored_weights

@@ -26,7 +26,8 @@ from unidl.training.given import TrainingData, one_split, size_of_batches, train
 from unidl.training.host_memory import keep_freed_memory
 from unidl.training.non_finite import require_finite_loss, require_finite_outputs
 from unidl.training.order import Shuffle, batches_of
-from unidl.training.progress import Progress, Style, format_metrics, make_progress
+from unidl.training.progress import Progress, format_metrics
+from unidl.training.progress_styles import Style, make_progress
 from unidl.training.running_precision import precision_of
 from unidl.training.runs import build_for, new_run
 from unidl.training.settings import FitSettings, fit_arguments
@@ -256,7 +257,9 @@ class Trainer:
 
     def describe(self) -> dict[str, Any]:
         """Return what somebody needs to know to repeat this training, as JSON values."""
-        return description(self)
+        return description(
+            self.backend, self.placement, precision=self.precision.name, seed=self.seed, settings=self.settings
+        )
 
     def _run(
         self,
@@ -280,7 +283,7 @@ class Trainer:
             look=lambda: self._compiled_in.look(),
         )
         try:
-            return run.run(title(self, self._framework))
+            return run.run(title(self.model, self._framework, self.placement, self.precision.name))
         finally:
             self.history = dict(self.model.history.history)
             self.interrupted, self.signal = run.interrupted, run.signal
