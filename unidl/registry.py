@@ -7,9 +7,8 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 
-from unidl import keras_import
+from unidl import keras_import, plugins
 from unidl.backend import Adapter, Backend
 from unidl.errors import BackendError, UnidlError, UsageError
 from unidl.machine.versions import version_of
@@ -194,18 +193,8 @@ def prepare_keras() -> None:
 
 def _scan() -> tuple[dict[str, Adapter], dict[str, str]]:
     """The adapters by name, and why the others that are registered cannot be loaded."""
-    found: dict[str, Adapter] = {}
-    broken: dict[str, str] = {}
-    for entry in metadata.entry_points(group=GROUP):
-        try:
-            adapter = entry.load()
-        except Exception as error:  # noqa: BLE001 - a stranger's code; what it raises is told where it is asked for
-            broken[entry.name] = f"its adapter {entry.value} cannot be loaded: {type(error).__name__}: {error}"
-            continue
-        if isinstance(adapter, Adapter):
-            found[adapter.name] = adapter
-        else:
-            broken[entry.name] = f"{entry.value} is no unidl.backend.Adapter (see backends/README.md)"
+    loaded, broken = plugins.load_all(GROUP, Adapter)
+    found = {adapter.name: adapter for adapter in loaded.values()}
     if not found:
         raise BackendError(
             "No backend is registered: unidl is on the import path but not installed. Run pip install -e . first."

@@ -29,7 +29,7 @@ from unidl.training.compiling import ensure_compiled
 UNKNOWN_LOSS = "mean_squared_error"
 """Of a model of somebody's that was not compiled."""
 LOSS_SCALE = 2.0**8
-"""Of mixed_float16. With Keras's 2**15 the first steps may overflow, and are left out while the scale shrinks."""
+"""Of scaled losses. With Keras's 2**15 the first steps may overflow, and are left out while the scale shrinks."""
 
 Step: TypeAlias = Callable[[], float]
 

@@ -13,6 +13,7 @@ from unidl.backend import Device, TrainLoop, Trains, Tree
 from unidl.data.dataset import Split, as_split
 from unidl.errors import BackendError
 from unidl.paths import as_path
+from unidl.precision import require_training
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
 from unidl.training.busy import using
 from unidl.training.checking import checked, checked_for_training
@@ -270,6 +271,7 @@ class Trainer:
         saving: Saving | None,
     ) -> keras.callbacks.History:
         """Train on data that has been checked."""
+        require_training(self.precision, self.model.optimizer)
         self.settings = settings
         run = new_run(
             self.model,
