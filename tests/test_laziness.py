@@ -21,6 +21,8 @@ from unidl.cli import main as cli
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = {"jax", "jaxlib", "torch", "tensorflow"}
 HEAVY = {*FRAMEWORKS, "keras", "sklearn", "matplotlib", "PIL", "rich", "scipy"}
+SEAM = ("backend", "errors", "kernels", "keras_internals", "model_state", "replacements")
+"""The modules of the core that an adapter may import."""
 ADAPTERS = sorted(path.name for path in (ROOT / "backends").glob("unidl_*") if path.is_dir())
 HELPS = [["--help"], *([name, "--help"] for name in cli.COMMANDS)]
 
@@ -116,7 +118,7 @@ def forbidden(source: str, package: str) -> list[str]:
     if top == "unidl":
         return [module for module in found if within(module, {*FRAMEWORKS, *ADAPTERS})]
     core = [module for module in found if module.partition(".")[0].startswith("unidl")]
-    allowed = {top, "unidl.backend", "unidl.errors", "unidl.kernels", "unidl.model_state"}
+    allowed = {top, *(f"unidl.{name}" for name in SEAM)}
     return [module for module in core if not within(module, allowed)]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from unidl import precision
 from unidl.backend import Device, Precision
 from unidl.errors import PrecisionError
+from unidl.keras_internals import all_layers
 from unidl.models.records import record_of
 from unidl.notices import notice
 
@@ -24,7 +25,7 @@ def precision_of(model: keras.Model, request: str | None, device: Device) -> Pre
 
     Raises `PrecisionError` if the device cannot, or the request contradicts the layers.
     """
-    policies = {layer.dtype_policy.name for layer in model._flatten_layers()}
+    policies = {layer.dtype_policy.name for layer in all_layers(model)}
     built = next((name for name in MIXED if name in policies), None)
     if built is not None:
         if request not in (None, "auto", built):
