@@ -1,12 +1,12 @@
 """The seam: what an adapter implements, and the values that cross it. How to write one: `backends/README.md`.
 
-An adapter imports this module, `unidl.kernels`, `unidl.model_state` and `unidl.errors`, nothing else of the core; the
-core imports no framework.
+An adapter imports this module, `unidl.kernels`, `unidl.replacements`, `unidl.keras_internals`, `unidl.model_state` and
+`unidl.errors`, nothing else of the core; the core imports no framework.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -253,6 +253,23 @@ class Trains(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class KernelOff:
+    """A kernel of an adapter that stays off with this Keras, and why."""
+
+    name: str
+    why: str
+    corrects: str | None = None
+    """The numbers that stay wrong without it, for a kernel that corrects some of Keras's; None for a faster one."""
+
+    def __str__(self) -> str:
+        if self.corrects is None:
+            return f"no kernel for {self.name}: {self.why}"
+        return (
+            f"the correction of {self.name} cannot be applied ({self.why}); Keras's own numbers stay: {self.corrects}"
+        )
+
+
 @runtime_checkable
 class Kernels(Protocol):
     """The role of an adapter whose loop computes with kernels of its own in place of some of Keras's."""
@@ -260,6 +277,11 @@ class Kernels(Protocol):
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
         """Inside it Keras computes on `device` as it does in the adapter's loop; where its kernels are not for this
         Keras or this device, that is as it always does."""
+        ...
+
+    def kernels_off(self, device: Device) -> Sequence[KernelOff]:
+        """Return the kernels for `device` that stay off with this Keras, each with the reason. The first call may check
+        them, which takes seconds."""
         ...
 
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unidl.errors import DataError, ModelError, UsageError
 from unidl.data.classes import class_count
+from unidl.errors import DataError, ModelError, UsageError
 from unidl.runs.own_model import own_model_and_data
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ APPLICATION_SIDE = 224
 """Height and width at which most networks of keras.applications were trained."""
 
 
-def model_and_data(configuration: RunConfiguration, *, trust: bool = False) -> tuple[keras.Model, Dataset, Given | None]:
+def model_and_data(
+    configuration: RunConfiguration, *, trust: bool = False
+) -> tuple[keras.Model, Dataset, Given | None]:
     """Load the data and build the model for it; return both, and what a function of somebody's own was called with.
 
     trust: load a model in Keras's own words as well. Raises `UsageError` or `DataError` if they do not go together.

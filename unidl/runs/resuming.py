@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("unidl")
 
+
 def checkpoint_folder(run: Path) -> Path:
     """Where the checkpoints of a run are: beside its directory, which appears only when the run is whole."""
     if run.name in ("", ".."):  # such as "."
