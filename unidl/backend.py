@@ -1,24 +1,21 @@
 """The seam: what an adapter implements, and the values that cross it. How to write one: `backends/README.md`.
 
-An adapter imports this module, `unidl.kernels`, `unidl.model_state` and `unidl.errors`, nothing else of the core; the
-core imports no framework.
+An adapter imports this module, `unidl.kernels`, `unidl.replacements`, `unidl.keras_internals`, `unidl.model_state` and
+`unidl.errors`, nothing else of the core; the core imports no framework.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from unidl.errors import BackendError
-from unidl.precision import Precision as Precision
+from unidl.precision_row import Precision as Precision
 
 if TYPE_CHECKING:
     import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
     import numpy as np
-
-T = TypeVar("T")
 
 Tree = Any
 """A nest of dicts, lists and tuples with arrays at its leaves, as Keras uses for inputs and outputs."""
@@ -199,6 +196,23 @@ class Trains(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class KernelOff:
+    """A kernel of an adapter that stays off with this Keras, and why."""
+
+    name: str
+    why: str
+    corrects: str | None = None
+    """The numbers that stay wrong without it, for a kernel that corrects some of Keras's; None for a faster one."""
+
+    def __str__(self) -> str:
+        if self.corrects is None:
+            return f"no kernel for {self.name}: {self.why}"
+        return (
+            f"the correction of {self.name} cannot be applied ({self.why}); Keras's own numbers stay: {self.corrects}"
+        )
+
+
 @runtime_checkable
 class Kernels(Protocol):
     """The role of an adapter whose loop computes with kernels of its own in place of some of Keras's."""
@@ -206,6 +220,11 @@ class Kernels(Protocol):
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
         """Inside it Keras computes on `device` as it does in the adapter's loop; where its kernels are not for this
         Keras or this device, that is as it always does."""
+        ...
+
+    def kernels_off(self, device: Device) -> Sequence[KernelOff]:
+        """Return the kernels for `device` that stay off with this Keras, each with the reason. The first call may check
+        them, which takes seconds."""
         ...
 
 
@@ -223,24 +242,6 @@ class Task:
     """Adam's, constant."""
     device: Device
     precision: Precision
-
-    def dtype_in(self, framework: str, dtypes: Mapping[str, T]) -> T:
-        """Return the type in which a reference that knows no loss scaling and keeps its weights in float32 computes.
-
-        dtypes: a framework's own types by the names that `Precision.compute_dtype` has. Raises `BackendError` for a
-        precision that asks for something else, which a reference would otherwise compute in float32 without a word.
-        """
-        wanted = self.precision
-        why_not = None
-        if wanted.compute_dtype not in dtypes:
-            why_not = f"it computes in {', '.join(dtypes)}, not in {wanted.compute_dtype}"
-        elif wanted.loss_scaling:
-            why_not = "it scales no losses"
-        elif wanted.variable_dtype != "float32":
-            why_not = f"its weights are float32, not {wanted.variable_dtype}"
-        if why_not is not None:
-            raise BackendError(f"There is no reference in {wanted.name} in {framework}: {why_not}.")
-        return dtypes[wanted.compute_dtype]
 
 
 class Reference(Protocol):

@@ -5,7 +5,7 @@
 | `unidl.backends` | `unidl.backend.Adapter` | a backend |
 | `unidl.models` | `unidl.models.Builder` | a builder of models |
 | `unidl.data` | `unidl.data.Loader` | a data set |
-| `unidl.precisions` | `unidl.precision.Precision` | a precision |
+| `unidl.precisions` | `unidl.precision_row.Precision` | a precision |
 
 Nothing is imported until a plugin is asked for by its name. A plugin that cannot be loaded leaves the others alone, and
 whoever asks for it is told which one it is and why.

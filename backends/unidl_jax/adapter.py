@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from typing import Any
@@ -11,9 +12,9 @@ import jax
 import jaxlib.version
 import keras
 
-from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
-from unidl_jax.kernels import kernels
+from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
 from unidl_jax.loop import JaxLoop
+from unidl_jax.replacing import kernels, kernels_off
 
 
 class JaxBackend:
@@ -57,6 +58,9 @@ class JaxBackend:
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
         return kernels(self.native(device))
+
+    def kernels_off(self, device: Device) -> Sequence[KernelOff]:
+        return kernels_off(self.native(device))
 
     def reference(self, task: Task) -> Reference:
         from unidl_jax.native import JaxReference

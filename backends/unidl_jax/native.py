@@ -30,7 +30,7 @@ class JaxReference:
         self._device = device
         self._logits, frozen = MODELS[task.model]
         self._rate = task.learning_rate
-        self._dtype = task.dtype_in("JAX", {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
+        self._dtype = task.precision.dtype_in("JAX", {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
         weights = {name: np.asarray(value) for name, value in task.weights.items()}
         fixed = (*frozen, *(name for name in weights if name.endswith(("moving_mean", "moving_variance"))))
         learning = {name: value for name, value in weights.items() if not name.startswith(fixed)}

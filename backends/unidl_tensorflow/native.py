@@ -25,7 +25,7 @@ class TensorFlowReference:
         self._device = device.id
         self._logits, frozen = MODELS[task.model]
         self._rate = task.learning_rate
-        self._dtype = task.dtype_in("TensorFlow", {"float32": tf.float32, "bfloat16": tf.bfloat16})
+        self._dtype = task.precision.dtype_in("TensorFlow", {"float32": tf.float32, "bfloat16": tf.bfloat16})
         with tf.device(self._device):
             self._weights = {name: tf.Variable(tf.constant(value)) for name, value in task.weights.items()}
             fixed = (*frozen, *(name for name in task.weights if name.endswith(("moving_mean", "moving_variance"))))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import keras
 import torch
 
-from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
-from unidl_torch.kernels import REPLACEMENTS
+from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
 from unidl_torch.loop import TorchLoop
+from unidl_torch.replacing import kernels, kernels_off
 
 
 class TorchBackend:
@@ -71,7 +71,10 @@ class TorchBackend:
         return TorchLoop(model, self.native(device), steps)
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
-        return REPLACEMENTS.where_sound()
+        return kernels()
+
+    def kernels_off(self, device: Device) -> Sequence[KernelOff]:
+        return kernels_off()
 
     def reference(self, task: Task) -> Reference:
         from unidl_torch.native import TorchReference

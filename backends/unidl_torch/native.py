@@ -24,7 +24,7 @@ class TorchReference:
         if task.model not in MODULES:
             raise BackendError(f"There is no reference of '{task.model}' in PyTorch. There is: {', '.join(MODULES)}.")
         self._device = device
-        self._dtype = task.dtype_in("PyTorch", {"float32": torch.float32, "bfloat16": torch.bfloat16})
+        self._dtype = task.precision.dtype_in("PyTorch", {"float32": torch.float32, "bfloat16": torch.bfloat16})
         # Channels last is the faster layout of convolutions, on the CPU and in Tensor Cores.
         module: Any = MODULES[task.model](task.weights)
         self._module = module.to(device, memory_format=torch.channels_last)

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 
 from unidl.agreement.files import Bounds, Quantity, Values, deviations
+from unidl.agreement.model_runs import ModelRuns
 from unidl.agreement.normalizing import normalization_noise
 from unidl.agreement.start import Start
 from unidl.agreement.tolerance import COVERAGE, SAMPLES, amplitude, positions, step_terms, terms
-from unidl.agreement.trial import Trial
 from unidl.agreement.watching import Place
 from unidl.backend import Precision
 from unidl.errors import ModelError
@@ -26,12 +26,12 @@ ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 
 
 class Oracle:
-    """The values of a trial in a process that computes in float64, and the bounds around them."""
+    """The values of a model in a process that computes in float64, and the bounds around them."""
 
-    def __init__(self, model: keras.Model, start: Start, trial: Trial) -> None:
+    def __init__(self, model: keras.Model, start: Start, runs: ModelRuns) -> None:
         self._model = model
         self._start = start
-        self._trial = trial
+        self._runs = runs
         self._sums: dict[str, float] = {}
         self._positions: dict[str, float] = {}
 
@@ -42,7 +42,7 @@ class Oracle:
 
     def values(self) -> Values:
         """Return what the model gives, undisturbed."""
-        values = self._trial.values(self._trial.eagerly, self._measure)
+        values = self._runs.values(self._runs.eagerly, self._measure)
         for name, value in values.items():
             if not np.isfinite(value).all():
                 raise ModelError(
@@ -71,7 +71,7 @@ class Oracle:
         disturb = _Disturbance(precision, sample)
         weights = {name: disturb.weight(name, value) for name, value in self._start.weights.items()}
         rate = disturb.rate(self._model.optimizer)
-        return self._trial.values(self._trial.eagerly, disturb.output, weights=weights, rate_factor=rate)
+        return self._runs.values(self._runs.eagerly, disturb.output, weights=weights, rate_factor=rate)
 
     def _measure(self, place: Place, operation: Any, inputs: Any, value: Any) -> Any:
         """Note how long the sums of a layer are, and leave its output as it is."""

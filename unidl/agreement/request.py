@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from unidl import precision, registry
 from unidl.agreement.certificate import Setting
-from unidl.doctor.nvidia import gpus
+from unidl.devices import kind_and_index
 from unidl.errors import UsageError
+from unidl.machine.nvidia import gpus
 
 IMPLEMENTATIONS = ("unidl", "keras")
 
 
-def requested(
+def requested_settings(
     backends: Sequence[str] | None,
     devices: Sequence[str] | None,
     precisions: Sequence[str],
@@ -31,11 +31,11 @@ def requested(
         precision.require_training(row)  # a verification takes steps of the optimizer
     places = list(dict.fromkeys(devices or (["cpu", "gpu"] if gpus().found else ["cpu"])))
     for place in places:
-        if re.fullmatch(r"(cpu|gpu)(:\d+)?", place) is None:
+        if kind_and_index(place) is None:
             raise UsageError(f"Cannot verify on device {place!r}. Known: cpu, gpu, or one by number such as gpu:1.")
     return [
         Setting(backend, place, one, implementation)
-        for backend in registry.requested(backends)
+        for backend in registry.requested_backends(backends)
         for place in places
         for one in chosen
         for implementation in registry.known_names("implementation", implementations, IMPLEMENTATIONS)

@@ -83,10 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Verify and report. Exit code 0 only if all agree, 10 if something does not."""
     from unidl.agreement.output import write
     from unidl.notices import notice
-    from unidl.reports import require_writable
+    from unidl.reports import require_report_folder
 
     if arguments.out is not None:
-        require_writable(arguments.out)
+        require_report_folder(arguments.out)
     certificates, failures = _verified(arguments)
     _report(certificates, arguments)
     if arguments.out is not None and certificates:
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _verified(arguments: argparse.Namespace) -> tuple[list[Certificate], list[UnidlError]]:
     """The certificates, and why there are none of the other subjects."""
     from unidl.agreement.certify import Verifier
-    from unidl.agreement.request import requested
+    from unidl.agreement.request import requested_settings
     from unidl.agreement.subject import Subject
     from unidl.errors import UnidlError
     from unidl.notices import notice
@@ -114,7 +114,7 @@ def _verified(arguments: argparse.Namespace) -> tuple[list[Certificate], list[Un
     ]
     for subject in subjects:
         subject.require_there()
-    settings = requested(arguments.backends, arguments.devices, arguments.precisions, arguments.by)
+    settings = requested_settings(arguments.backends, arguments.devices, arguments.precisions, arguments.by)
     certificates: list[Certificate] = []
     failures: list[UnidlError] = []
     with Verifier(notice) as verifier:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from unidl.compare import statistics
+from unidl import statistics
 from unidl.compare.cells import OURS, Group
 from unidl.compare.results import Measurement, Run
-from unidl.compare.statistics import Interval
 from unidl.precision import named
+from unidl.statistics import Interval
 
 FASTEST_NATIVE = "fastest native"
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unidl.data.classes import class_count
 from unidl.errors import DataError, ModelError, UsageError
 from unidl.runs.own_model import own_model_and_data
 
@@ -64,21 +65,6 @@ def facts(data: Dataset, names: Collection[str]) -> dict[str, Any]:
     if missing:
         raise DataError(f"'{data.name}' does not say the {missing[0]} that the model needs: it is {data.kind}.")
     return {name: found[name] for name in names}
-
-
-def class_count(data: Dataset) -> int:
-    """How many classes a model needs: one a name, one a word that may come next, or up to the highest label.
-
-    Raises `DataError` if the data has none."""
-    if data.class_names or data.vocabulary:
-        return len(data.class_names or data.vocabulary)
-    y = data.train.y
-    if y.ndim != 1 or y.dtype.kind not in "iu":
-        raise DataError(
-            f"'{data.name}' has no labels for a classifier: y must be whole numbers of shape (rows,), and is {y.dtype} "
-            f"of shape {y.shape}."
-        )
-    return max(int(y.max()), int(data.test.y.max())) + 1
 
 
 def training_and_validation(data: Dataset, *, early_stopping: bool, seed: int) -> tuple[Split, Split]:

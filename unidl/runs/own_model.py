@@ -127,7 +127,7 @@ def _require_known(function: ModelFunction, wanted: Mapping[str, bool]) -> None:
 
 
 def _arguments(function: ModelFunction, wanted: Mapping[str, bool], data: Dataset, seed: int) -> dict[str, Any]:
-    from unidl.runs.model_and_data import class_count
+    from unidl.data.classes import class_count
 
     given: dict[str, Any] = {"input_shape": data.train.x.shape[1:], "seed": seed}
     if data.vocabulary:
@@ -171,7 +171,7 @@ def as_classifier(model: keras.Model, data: Dataset) -> dict[str, Any]:
             "told: call model.compile in the function that gives it."
         )
     outputs = getattr(model, "output_shape", None)
-    from unidl.runs.model_and_data import class_count
+    from unidl.data.classes import class_count
 
     classes = class_count(data)
     if isinstance(outputs, tuple) and outputs[-1] is not None and outputs[-1] < classes:

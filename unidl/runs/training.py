@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from unidl.data import Dataset, Split
     from unidl.training import Trainer
-    from unidl.training.progress import Style
+    from unidl.training.progress_styles import Style
 
 log = logging.getLogger("unidl")
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from unidl import devices, precision, registry
 from unidl.errors import BackendError, DeviceError, ModelError, PrecisionError, SavedModelError
+from unidl.layer_paths import walk
 from unidl.models import build, builders, set_trainable_state, trainable_state
 from unidl.models.bases import unstored_head
 from unidl.models.budget import at_most
 from unidl.models.initial_weights import drawn_later
-from unidl.models.layer_paths import walk
 from unidl.models.rebuilding import size
 from unidl.models.records import Architecture, note, record_of
 from unidl.notices import notice

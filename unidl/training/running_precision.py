@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from unidl import precision
 from unidl.backend import Device, Precision
 from unidl.errors import PrecisionError
+from unidl.keras_internals import all_layers
 from unidl.models.records import record_of
 from unidl.notices import notice
 
@@ -55,7 +56,7 @@ def require_training(model: keras.Model, row: Precision) -> None:
 def _built_in(model: keras.Model, words: list[str]) -> Precision | None:
     """The precision that fixes the types of a model's layers, the one that somebody named first; None if it is a matter
     of the device."""
-    policies = {layer.dtype_policy.name for layer in model._flatten_layers()} - {precision.FLOAT32.dtype_policy}
+    policies = {layer.dtype_policy.name for layer in all_layers(model)} - {precision.FLOAT32.dtype_policy}
     if not policies:
         return None
     rows = (*(precision.named(word) for word in words), *precision.TABLE)
