@@ -13,9 +13,9 @@ import pytest
 from training import differ, pictures, points, small_cnn, weights_of
 
 from unidl import Trainer, devices, precision
-from unidl.agreement.request import requested as verification
+from unidl.agreement.request import requested_settings as verification
 from unidl.backend import Batches, Task
-from unidl.compare.request import requested as comparison
+from unidl.compare.request import requested_groups as comparison
 from unidl.errors import BackendError, PrecisionError
 from unidl.precision import named
 

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Precision:
-    """What is computed in which type, and all that anybody has to know of that: a row of the table in `unidl.precision`.
+    """What is computed in which type, and all that is to be known of it: a row of the table in `unidl.precision`.
 
     Losses, metrics and the final softmax of unidl's builders are float32 in all of them.
     """
