@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unidl.backend import Batches
+from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split, as_split, take
 from unidl.data.trees import is_nest
 from unidl.errors import DataError, UsageError
@@ -17,10 +18,13 @@ from unidl.errors import DataError, UsageError
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What one `Trainer.fit` learns from, and what it is validated on."""
+    """What one `Trainer.fit` learns from, and what it is validated on; and of each, once it is checked, the first row
+    that holds NaN or infinity."""
 
     training: Split
     validation: Split | None = None
+    not_finite: NonFinite | None = None
+    validation_not_finite: NonFinite | None = None
 
 
 def training_data(

@@ -87,8 +87,8 @@ def _tried(
 
     size, held_out = settings.batch_size, data.validation
     if held_out is not None:
-        tried(model, ready, held_out, "validation data", settings.validation_batch_size or size)
-    return tried(model, ready, data.training, "training data", size)
+        tried(model, ready, held_out, data.validation_not_finite, settings.validation_batch_size or size)
+    return tried(model, ready, data.training, data.not_finite, size)
 
 
 def build_for(model: keras.Model, data: Split, batch_size: int) -> None:
