@@ -78,6 +78,12 @@ def one_split(data: Any, y: Any, sample_weight: Any, x: Any) -> Split:
     return Split(data, y, sample_weight)
 
 
+def inputs(x: Any) -> Split:
+    """Return the rows to predict for: x alone, whatever labels and weights came with it."""
+    split = as_split(x)
+    return split if split.y is None and split.sample_weight is None else Split(split.x)
+
+
 def size_of_batches(argument: int | None, rows: int, steps: int | None, otherwise: int) -> int:
     """Return how many rows a batch has; where only the number of steps is given, so many that they take all rows."""
     if argument:

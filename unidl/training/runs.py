@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,8 @@ from unidl.models.records import note
 from unidl.training.checkpoint import Saving
 from unidl.training.compiling import require_trainable, tell_of_foreign_draws
 from unidl.training.fitting import Fit
-from unidl.training.frozen_front import FrozenFront
 from unidl.training.given import TrainingData
+from unidl.training.loops import Loops
 from unidl.training.non_finite import tried
 from unidl.training.progress import Progress
 from unidl.training.settings import FitSettings
@@ -34,14 +33,9 @@ def new_run(
     progress: Progress,
     *,
     saving: Saving | None,
-    loop: Callable[[], TrainLoop],
-    front: Callable[[], FrozenFront],
-    look: Callable[[], None],
+    loops: Loops,
 ) -> Fit:
-    """Return the run that is asked for: of the model, or of what is behind its frozen front, on what that gives.
-
-    loop, front: give those of the model as it is compiled now. look: tells what its steps do not follow.
-    """
+    """Return the run that is asked for: of the model, or of what is behind its frozen front, on what that gives."""
     train, held_out, trained = data.training, data.validation, model
     if saving is not None:
         saving = replace(saving, data=fingerprint(training=train, validation=held_out))
@@ -49,9 +43,9 @@ def new_run(
     if train.class_names or train.vocabulary:
         note(model, class_names=train.class_names, vocabulary=train.vocabulary)
     tell_of_foreign_draws(model)
-    unsure = _tried(model, data, settings, loop)
+    unsure = _tried(model, data, settings, loops)
     if settings.precompute_frozen:
-        frozen = front()
+        frozen = loops.of_front()
         rows = len(train) + len(held_out or ())
         progress.message(f"{model.name}: computes what its frozen layers give for {rows:,} rows, once")
         train = frozen.features(train, settings.batch_size)
@@ -60,7 +54,7 @@ def new_run(
         resumes = saving is not None and saving.resume
         callbacks = callbacks + ([frozen.guard()] if callbacks or resumes else [])
     build_for(trained, train, settings.batch_size)
-    used = front().loop if settings.precompute_frozen else loop()
+    used = loops.of_front().loop if settings.precompute_frozen else loops.of_model()
     return Fit(
         model,
         used,
@@ -72,18 +66,16 @@ def new_run(
         saving=saving,
         trained=trained,
         unsure=unsure,
-        look=look,
+        look=loops.look,
     )
 
 
-def _tried(
-    model: keras.Model, data: TrainingData, settings: FitSettings, loop: Callable[[], TrainLoop]
-) -> NonFinite | None:
+def _tried(model: keras.Model, data: TrainingData, settings: FitSettings, loops: Loops) -> NonFinite | None:
     """A row of the training data that is not finite, if there is one that the model can learn from."""
 
     def ready() -> TrainLoop:
         build_for(model, data.training, settings.batch_size)
-        return loop()
+        return loops.of_model()
 
     size, held_out = settings.batch_size, data.validation
     if held_out is not None:

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unidl import devices, registry
 from unidl.backend import Device, TrainLoop, Trains, Tree
-from unidl.data.dataset import Split, as_split
 from unidl.errors import BackendError
 from unidl.paths import as_path
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
 from unidl.training.busy import using
 from unidl.training.checking import checked, checked_for_training
 from unidl.training.checkpoint import KEEP, Saving
-from unidl.training.compiled_in import CompiledIn
-from unidl.training.compiling import ensure_compiled, same, signature
+from unidl.training.compiling import ensure_compiled
 from unidl.training.describing import description, title
 from unidl.training.evaluating import evaluated, predicted
-from unidl.training.frozen_front import FrozenFront
-from unidl.training.given import TrainingData, one_split, size_of_batches, training_data
+from unidl.training.given import TrainingData, inputs, one_split, size_of_batches, training_data
 from unidl.training.host_memory import keep_freed_memory
+from unidl.training.loops import Loops
 from unidl.training.non_finite import require_finite_loss, require_finite_outputs
 from unidl.training.order import Shuffle, batches_of
 from unidl.training.progress import Progress, format_metrics
@@ -85,9 +83,7 @@ class Trainer:
             keep_freed_memory()
         with self._context():
             ensure_compiled(model, optimizer, loss, metrics)
-        self._loop: TrainLoop | None = None
-        self._front: FrozenFront | None = None
-        self._signature: tuple[Any, ...] = ()
+        self._loops = Loops(self.backend, model, self.device)
 
     @property
     def device(self) -> Device:
@@ -236,7 +232,7 @@ class Trainer:
         steps = optional_whole("steps", steps)
         size = optional_whole("batch_size", batch_size)
         with using(self.model, "predict"), self._context():
-            split = Split(as_split(x).x)
+            split = inputs(x)
             size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
             split = checked(self.model, split, "input", step="predict_step", batch_size=size)
             told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
@@ -278,9 +274,7 @@ class Trainer:
             callbacks,
             reporter,
             saving=saving,
-            loop=self._ready_loop,
-            front=self._ready_front,
-            look=lambda: self._compiled_in.look(),
+            loops=self._loops,
         )
         try:
             return run.run(title(self.model, self._framework, self.placement, self.precision.name))
@@ -296,25 +290,7 @@ class Trainer:
 
     def _ready_loop(self) -> TrainLoop:
         """The loop for the model as it is compiled now."""
-        current = signature(self.model)
-        if self._loop is None or not same(current, self._signature):
-            self._loop = self._compiled_loop(self.model)
-            self._compiled_in = CompiledIn(self.model, self._loop)
-            self._front = None
-            self._signature = current
-        return self._loop
-
-    def _compiled_loop(self, model: keras.Model) -> TrainLoop:
-        if not isinstance(self.backend, Trains):
-            raise BackendError(f"Backend '{self.backend.name}' cannot train.")
-        return self.backend.compile_loop(model, device=self.device)
-
-    def _ready_front(self) -> FrozenFront:
-        """The frozen front of the model as it is compiled now."""
-        self._ready_loop()
-        if self._front is None:
-            self._front = FrozenFront(self.model, self._compiled_loop)
-        return self._front
+        return self._loops.of_model()
 
     @cached_property
     def _framework(self) -> str:
