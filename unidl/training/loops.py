@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from unidl import roles
 from unidl.backend import Device, TrainLoop, Trains
+from unidl.errors import BackendError
 from unidl.training.compiled_in import CompiledIn
 from unidl.training.compiling import same, signature
 from unidl.training.frozen_front import FrozenFront
@@ -44,4 +46,8 @@ class Loops:
         self._compiled_in.look()
 
     def _compiled(self, model: keras.Model) -> TrainLoop:
-        return self._backend.compile_loop(model, device=self._device)
+        loop = self._backend.compile_loop(model, device=self._device)
+        why_not = roles.why_not_as(loop, TrainLoop)
+        if why_not is not None:
+            raise BackendError(f"Cannot train on the loop that compile_loop of the adapter gives: {why_not}.")
+        return loop
