@@ -118,7 +118,7 @@ def test_a_cell_that_cannot_be_is_a_row_and_the_exit_code_tells():
 @pytest.mark.parametrize(
     ("words", "allowed"),
     [
-        (("--models", "cnnn"), [one.name for one in workloads.WORKLOADS]),
+        (("--models", "cnnn"), workloads.names()),
         (("--backends", "pytorch"), ["jax", "torch", "tensorflow"]),
         (("--precision", "float64"), NAMES),
         (("--against", "numpy"), ["native", "keras"]),
@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_measuring(tmp_path: Path
 
 def test_the_help_names_every_model_and_precision():
     text = " ".join(unidl("compare", "--help").out.split())
-    for name in [*(one.name for one in workloads.WORKLOADS), *NAMES, ",".join(workloads.DEFAULT)]:
+    for name in [*workloads.names(), *NAMES, ",".join(workloads.DEFAULT)]:
         assert name in text
 
 

@@ -265,7 +265,7 @@ def test_a_strangers_adapter_is_listed_after_ours(stranger):
 
 def test_a_broken_adapter_says_why_and_leaves_the_others_alone(stranger, tmp_path):
     for source, why in (
-        ("ADAPTER = 3", "no unidl.backend.Adapter"),
+        ("ADAPTER = 3", "must be a unidl.backend.Adapter, and is a int"),
         ("import no_such_module", "no_such_module"),
     ):
         (tmp_path / "unidl_stranger.py").write_text(source + "\n")

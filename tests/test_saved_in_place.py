@@ -14,9 +14,9 @@ from disk import killed_writing
 
 from unidl.cli import options
 from unidl.cli.main import COMMANDS, build_parser
-from unidl.cli.resuming import checkpoint_folder
 from unidl.errors import SavedModelError, UsageError
 from unidl.paths import as_path
+from unidl.runs.resuming import checkpoint_folder
 from unidl.saving.directories import MANIFEST, read_directory, require_writable, write_directory
 
 OLD = {"weights": b"old weights", "run": b"{}"}

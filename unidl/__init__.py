@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidl.keras_import import listen
 from unidl.model_reading import models_are_read_by
+from unidl.models import builders as _builders
 from unidl.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -33,7 +34,14 @@ if TYPE_CHECKING:
     from unidl.data import Dataset, Split, load_data
     from unidl.errors import UnidlError
     from unidl.generation import generate_text
-    from unidl.models import build_cnn, build_lstm, build_transfer, unfreeze
+    from unidl.models import (  # noqa: F401 - for editors
+        build_cnn,
+        build_lstm,
+        build_text_classifier,
+        build_transfer,
+        build_transformer,
+        unfreeze,
+    )
     from unidl.registry import backends, use
     from unidl.saving import load_model, load_weights, save_keras
     from unidl.training import Trainer
@@ -44,9 +52,6 @@ _HOME = {
     "Trainer": "unidl.training",
     "UnidlError": "unidl.errors",
     "backends": "unidl.registry",
-    "build_cnn": "unidl.models",
-    "build_lstm": "unidl.models",
-    "build_transfer": "unidl.models",
     "generate_text": "unidl.generation",
     "load_data": "unidl.data",
     "load_model": "unidl.saving",
@@ -54,6 +59,7 @@ _HOME = {
     "save_keras": "unidl.saving",
     "unfreeze": "unidl.models",
     "use": "unidl.registry",
+    **_builders.functions(),
 }
 
 _MODULES = frozenset(
@@ -70,9 +76,6 @@ __all__ = [
     "Trainer",
     "UnidlError",
     "backends",
-    "build_cnn",
-    "build_lstm",
-    "build_transfer",
     "generate_text",
     "load_data",
     "load_model",
@@ -81,6 +84,7 @@ __all__ = [
     "unfreeze",
     "use",
 ]
+__all__ += _builders.functions()  # pyright: ignore[reportUnsupportedDunderAll] - a new model is one line, there
 
 
 def __getattr__(name: str) -> Any:

@@ -7,9 +7,8 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 
-from unidl import keras_import, roles
+from unidl import keras_import, plugins, roles
 from unidl.backend import Adapter, Backend
 from unidl.errors import BackendError, UnidlError, UsageError
 from unidl.machine.versions import version_of
@@ -201,18 +200,8 @@ def prepare_keras() -> None:
 
 def _scan() -> tuple[dict[str, Adapter], dict[str, str]]:
     """The adapters by name, and why the others that are registered cannot be loaded."""
-    found: dict[str, Adapter] = {}
-    broken: dict[str, str] = {}
-    for entry in metadata.entry_points(group=GROUP):
-        try:
-            adapter = entry.load()
-        except Exception as error:  # noqa: BLE001 - a stranger's code; what it raises is told where it is asked for
-            broken[entry.name] = f"its adapter {entry.value} cannot be loaded: {type(error).__name__}: {error}"
-            continue
-        if isinstance(adapter, Adapter):
-            found[adapter.name] = adapter
-        else:
-            broken[entry.name] = f"{entry.value} is no unidl.backend.Adapter (see backends/README.md)"
+    loaded, broken = plugins.load_all(GROUP, Adapter)
+    found = {adapter.name: adapter for adapter in loaded.values()}
     if not found:
         raise BackendError(
             "No backend is registered: unidl is on the import path but not installed. Run pip install -e . first."
@@ -259,9 +248,10 @@ def _nothing_installed() -> BackendError:
 
 def _plugin(adapter: Adapter) -> str:
     """The entry point that an adapter comes from, and its distribution."""
-    for entry in metadata.entry_points(group=GROUP, name=adapter.name):
-        return entry.value if entry.dist is None else f"{entry.dist.name} {entry.dist.version} ({entry.value})"
-    return adapter.module
+    entry = plugins.found(GROUP).get(adapter.name)
+    if entry is None:
+        return adapter.module
+    return entry.value if entry.dist is None else f"{entry.dist.name} {entry.dist.version} ({entry.value})"
 
 
 def _conflict(wanted: str, running: str) -> str:

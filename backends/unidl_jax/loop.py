@@ -13,9 +13,10 @@ from jax.extend.core import jaxprs_in_params
 
 from unidl.backend import Chunk, Tree
 from unidl.errors import TrainingError
+from unidl.keras_internals import all_layers
 from unidl.model_state import build
 from unidl_jax.data import DeviceData, gathered
-from unidl_jax.kernels import kernels
+from unidl_jax.replacing import kernels
 
 STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
@@ -252,7 +253,7 @@ def _why_not_jitted(model: Any) -> str | None:
         return "the model was compiled with run_eagerly=True"
     if model.jit_compile:
         return None
-    refused = [layer for layer in model._flatten_layers() if not layer.supports_jit]
+    refused = [layer for layer in all_layers(model) if not layer.supports_jit]
     held = [layer for layer in refused if not isinstance(layer, LACKS_XLA_ON_TENSORFLOW)]
     if held:
         return f"Keras says that the layer '{held[0].name}' cannot be compiled"

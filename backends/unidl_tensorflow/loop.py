@@ -14,8 +14,9 @@ import tensorflow as tf
 from unidl.backend import Batches, Chunk, Device, Tree
 from unidl.kernels import noticing
 from unidl.model_state import build
-from unidl_tensorflow.kernels import kernels
+from unidl_tensorflow.keras_internals import native
 from unidl_tensorflow.placing import place
+from unidl_tensorflow.replacing import kernels
 
 STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
@@ -162,7 +163,7 @@ class TensorFlowLoop:
         """Bring the model to the device, and return the scope in which to compute there."""
         if not self._settled:
             place(self._model, self._device)
-            variables = [variable._value for variable in self._model.variables]
+            variables = [native(variable) for variable in self._model.variables]
             if any(new is not old for new, old in zip(variables, self._traced, strict=False)):
                 # What was traced holds on to the variables of then, and another loop has moved the model since.
                 self._make_functions()

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import keras
 import torch
-from keras.src.layers.convolutional.base_conv import BaseConv
-from keras.src.layers.normalization.batch_normalization import BatchNormalization
 
 from unidl.kernels import normalizes_plainly
+from unidl_torch.keras_internals import (
+    CONVOLUTION,
+    NORMALIZATION,
+    TRANSPOSED_INPUTS,
+    convolves_plainly,
+    same_padding,
+)
 
-keras_nn = sys.modules["keras.src.backend.torch.nn"]
-
-_transpose_spatial_inputs = keras_nn._transpose_spatial_inputs
-_convolution_call = BaseConv.call
-_normalization_call = BatchNormalization.call
+_transpose_spatial_inputs, _convolution_call, _normalization_call = (
+    place.original for place in (TRANSPOSED_INPUTS, CONVOLUTION, NORMALIZATION)
+)
 
 
-def transpose_spatial_inputs(inputs: torch.Tensor) -> torch.Tensor:
-    """View channels-last images as channels-first ones. Keras copies them first (keras issue 23279, mended after
-    3.15.1); (batch, height, width, channels) in memory is PyTorch's own channels-last format."""
-    if inputs.dtype == torch.float64:
-        return _transpose_spatial_inputs(inputs)  # some gradients in it are refused in another layout than Keras's
+def transpose_spatial_inputs(inputs: torch.Tensor, **options: Any) -> torch.Tensor:
+    """View channels-last images as channels-first ones. Keras copies them first (keras issue 23279, corrected for
+    convolutions after 3.15.1, which `options` then ask for); (batch, height, width, channels) in memory is PyTorch's
+    own channels-last format."""
+    if options or inputs.dtype == torch.float64:
+        # Some gradients of float64 are refused in another layout than Keras's.
+        return _transpose_spatial_inputs(inputs, **options)
     if inputs.ndim == 4:
         return inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     if inputs.ndim == 5:
@@ -51,7 +55,7 @@ def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
         and self.use_bias
         and self.data_format == "channels_last"
         and self.padding in ("valid", "same")
-        and type(self).convolution_op is BaseConv.convolution_op
+        and convolves_plainly(self)
     )
     # With LoRA the kernel is no variable, but what comes of three.
     weights = plain_values(inputs, self.kernel, self.bias) if suits else None
@@ -63,9 +67,7 @@ def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
     images = inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     padding: Any = (0, 0)
     if self.padding == "same":
-        images, padding = keras_nn._apply_same_padding(
-            images, kernel.shape[2:], self.strides, "channels_last", "conv", self.dilation_rate
-        )
+        images, padding = same_padding(images, kernel.shape[2:], self.strides, self.dilation_rate)
         padding = tuple(padding) if isinstance(padding, list | tuple) else (padding, padding)
     relu = self.activation is keras.activations.relu
     groups = images.shape[1] // kernel.shape[1]
@@ -124,10 +126,3 @@ def normalization_call(self: Any, inputs: Any, training: bool | None = None, mas
 
 def _statistics(layer: Any) -> tuple[Any, ...]:
     return layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance
-
-
-REPLACEMENTS = (
-    (keras_nn, "_transpose_spatial_inputs", transpose_spatial_inputs),
-    (BaseConv, "call", convolution_call),
-    (BatchNormalization, "call", normalization_call),
-)

@@ -6,16 +6,13 @@ from typing import Any
 
 import keras
 import torch
-from keras.src import backend as keras_backend
 
-from unidl.kernels import looked_up, noticed
+from unidl.kernels import looked_up
+from unidl_torch.keras_internals import GRU, LSTM, MASKED_GRU, MASKED_LSTM
 from unidl_torch.kernels_images import plain_values
 from unidl_torch.recurrent_loops import GruLoop, LstmLoop
 
-_lstm = keras_backend.lstm
-_gru = keras_backend.gru
-_lstm_inner_loop = keras.layers.LSTM.inner_loop
-_gru_inner_loop = keras.layers.GRU.inner_loop
+_lstm, _gru, _lstm_inner_loop, _gru_inner_loop = (place.original for place in (LSTM, GRU, MASKED_LSTM, MASKED_GRU))
 
 SPLIT = 32768
 """From so many elements on, PyTorch splits an element-wise operation among the cores (at::internal::GRAIN_SIZE): below,
@@ -202,12 +199,3 @@ def _plain_states(*states: Any) -> list[torch.Tensor] | None:
         for tensor in tensors
     )
     return tensors if suits else None
-
-
-REPLACEMENTS = (
-    (keras.layers.LSTM, "inner_loop", lstm_inner_loop),
-    (keras.layers.GRU, "inner_loop", gru_inner_loop),
-    (keras_backend, "lstm", lstm),
-    (keras_backend, "gru", gru),
-    (keras.layers.Embedding, "call", noticed(keras.layers.Embedding.call)),
-)

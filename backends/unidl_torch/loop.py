@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from unidl.backend import Batches, Chunk, Tree
+from unidl.keras_internals import rate_of
 from unidl.kernels import noticing
 from unidl.model_state import PythonValues, build
-from unidl_torch.kernels import REPLACEMENTS
+from unidl_torch.replacing import kernels
 from unidl_torch.traced import Leaves, nested, test_step, train_step
 from unidl_torch.tracing import Step
 
@@ -73,7 +74,7 @@ class TorchLoop:
         form, batches = self._batches(chunk)
         if self._plain:
             return TorchLogs([self._model.train_step(nested(form, leaves)) for leaves in batches][-1])
-        with noticing(not _is_own(self._model, "compute_loss")), REPLACEMENTS.where_sound():
+        with noticing(not _is_own(self._model, "compute_loss")), kernels():
             self._train.take(form, batches, self._python_values())
         self.why_not_compiled = self._train.why_not_traced
         return self._metrics()
@@ -84,7 +85,7 @@ class TorchLoop:
         if self._plain or _is_own(self._model, "test_step"):
             with torch.no_grad():
                 return TorchLogs([self._model.test_step(nested(form, leaves)) for leaves in batches][-1])
-        with REPLACEMENTS.where_sound():
+        with kernels():
             self._test.take(form, batches, self._python_values())
         return self._metrics()
 
@@ -96,7 +97,7 @@ class TorchLoop:
             with torch.no_grad():
                 outputs = [self._model.predict_step(nested(form, leaves)) for leaves in batches]
         else:
-            with noticing(not _is_own(self._model, "predict_step")), REPLACEMENTS.where_sound():
+            with noticing(not _is_own(self._model, "predict_step")), kernels():
                 outputs = self._predict.take(form, batches, self._python_values())
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
@@ -225,7 +226,7 @@ def _why_plain(model: Any) -> str | None:
         return "the model was compiled with run_eagerly=True"
     if model.jit_compile:
         return "jit_compile=True is not followed: torch.compile breaks off at the backward pass inside Keras's step"
-    rate = getattr(model.optimizer, "_learning_rate", None)
+    rate = rate_of(model.optimizer)
     if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
         return "the learning rate is a function, which is to be asked in each step"
     for name in ("train_step", "compute_metrics", "get_metrics_result"):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 
+from unidl.keras_internals import mask_of, set_mask
 from unidl.layer_paths import stem, walk
 from unidl.standing_in import standing_in
 
@@ -97,6 +97,6 @@ def _replaced(outputs: Any, see: Callable[[int, Any], Any]) -> Any:
     if all(one is other for one, other in zip(new, leaves, strict=True)):
         return outputs
     for one, other in zip(new, leaves, strict=True):
-        if one is not other and get_keras_mask(other) is not None:
-            set_keras_mask(one, get_keras_mask(other))
+        if one is not other and mask_of(other) is not None:
+            set_mask(one, mask_of(other))
     return keras.tree.pack_sequence_as(outputs, new)

@@ -58,6 +58,7 @@ class Worker:
     def _oracle(self, command: Command) -> Answer:
         """Compute the values in float64, and the bounds around them for each precision."""
         _, model, device = self._model(command)
+        from unidl import precision as precisions
         from unidl.agreement.files import write
         from unidl.agreement.model_runs import ModelRuns, adapter_kernels
         from unidl.agreement.oracle import Oracle
@@ -69,7 +70,7 @@ class Worker:
             values = oracle.values()
             write(Path(command["out"]), values)
             for precision, path in command["bounds"].items():
-                write(Path(path), oracle.bounds(values, precision))
+                write(Path(path), oracle.bounds(values, precisions.named(precision)))
         return {"layers": _layers(model, oracle), "silenced": runs.silenced}
 
     def _check(self, command: Command) -> Answer:
@@ -86,12 +87,14 @@ class Worker:
     def _trial(self, command: Command) -> Answer:
         """Compute the values as a person would who trains with this implementation, on a device in a precision."""
         _, model, device = self._model(command)
+        from unidl import precision as precisions
         from unidl.agreement.files import write
         from unidl.agreement.model_runs import ModelRuns, adapter_kernels
         from unidl.training.running_precision import precision_of
 
         backend = self._ready()
         chosen = precision_of(model, command["precision"], device)
+        precisions.require_training(chosen, model.optimizer)
         with backend.on(device), backend.precision(chosen):
             runs = ModelRuns(model, _read(command), command["steps"])
             if command["implementation"] == "keras":

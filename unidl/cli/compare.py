@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import names, positive_number, positive_whole
+from unidl.models import builders
+from unidl.precision import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +69,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         "--models",
         type=names,
         metavar="NAMES",
-        help="of cnn, lstm, gru, resnet and transfer, with commas (default: cnn,lstm,transfer)",
+        help=f"of {', '.join(builders.names())}, gru and resnet, with commas (default: cnn,lstm,transfer)",
     )
     parser.add_argument("--backends", type=names, metavar="NAMES", help="with commas (default: all installed)")
     options.add_device(parser)
@@ -77,7 +79,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         dest="precisions",
         type=names,
         metavar="NAMES",
-        help="of float32, tf32, mixed_bfloat16 and mixed_float16, with commas (default: UNIDL_PRECISION, then float32)",
+        help=f"of {', '.join(NAMES)}, with commas (default: UNIDL_PRECISION, then float32)",
     )
     parser.add_argument(
         "--batch-size",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import names, positive_whole
+from unidl.models import builders
+from unidl.precision import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +38,8 @@ def register(subparsers: options.Subparsers) -> None:
         nargs="+",
         type=options.name_or_path,
         metavar="MODEL",
-        help="cnn, lstm or transfer; the directory of a saved run; or a function that gives a model, as model.py:build",
+        help=f"{', '.join(builders.names())}; the directory of a saved run; or a function that gives a model, as "
+        "model.py:build",
     )
     parser.add_argument("--backends", type=names, metavar="NAMES", help="with commas (default: all installed)")
     parser.add_argument(
@@ -49,7 +52,7 @@ def register(subparsers: options.Subparsers) -> None:
         type=names,
         default=["float32"],
         metavar="NAMES",
-        help="of float32, tf32, mixed_bfloat16 and mixed_float16, with commas (default: float32)",
+        help=f"of {', '.join(NAMES)}, with commas (default: float32)",
     )
     parser.add_argument(
         "--by",

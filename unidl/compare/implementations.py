@@ -136,9 +136,9 @@ class ByKeras(ByFit):
         self._model = conditions.model
         settings = KERAS_SETTINGS.get(conditions.backend.name, {})
         with conditions.context():
-            # `compile` itself adds the loss scaling of mixed_float16 only if the whole model has that policy.
+            # `compile` itself adds the loss scaling that float16 needs only if the whole model has that policy.
             optimizer: Any = keras.optimizers.Adam(LEARNING_RATE)
-            if conditions.precision.name == "mixed_float16":
+            if conditions.precision.loss_scaling:
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             self._model.compile(optimizer=optimizer, loss=LOSS, **settings)
 

@@ -7,9 +7,11 @@ from unidl.errors import DataError
 
 
 def class_count(data: Dataset) -> int:
-    """How many classes a model needs: one a name, or up to the highest label. Raises `DataError` if it has none."""
-    if data.class_names:
-        return len(data.class_names)
+    """How many classes a model needs: one a name, one a word that may come next, or up to the highest label.
+
+    Raises `DataError` if the data has none."""
+    if data.class_names or data.vocabulary:
+        return len(data.class_names or data.vocabulary)
     y = data.train.y
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise DataError(

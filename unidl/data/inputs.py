@@ -11,6 +11,7 @@ from unidl.backend import Tree
 from unidl.data.rows import Reading, is_whole
 from unidl.data.trees import is_nest, named_leaves, stacking
 from unidl.errors import DataError
+from unidl.keras_internals import calls_of
 from unidl.shortening import listed
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def token_limits(model: Any) -> dict[int, tuple[str, int]]:
 
 def _fed_by(layer: keras.Layer, place: int, inputs: list[Any]) -> Iterator[int]:
     """The positions of `inputs` that reach the layer's own input number `place`, in any of its calls."""
-    for node in getattr(layer, "_inbound_nodes", ()):
+    for node in calls_of(layer):
         fed = node.input_tensors[place : place + 1]
         yield from (position for position, tensor in enumerate(inputs) if any(tensor is one for one in fed))
 

@@ -81,7 +81,8 @@ def ask(name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Answer:
         return Answer(why_not=f"loading it failed: {error}")
     finally:
         worker.close()
-    return Answer(**found | {"devices": tuple(_device(**row) for row in found.get("devices", ()))})
+    found["devices"] = tuple(_device(**row) for row in found.get("devices", ()))
+    return Answer(**found)
 
 
 def _device(compute_capability: list[int] | None, **fields: Any) -> Device:

@@ -9,6 +9,16 @@ import numpy as np
 
 from unidl.data.trees import leaves, map_leaves
 from unidl.errors import ModelError
+from unidl.keras_internals import (
+    all_layers,
+    functional_of,
+    inputs_of,
+    nodes_of,
+    outputs_of,
+    seed_generators,
+    statistics_of,
+    symbolic_mask,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -20,19 +30,18 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     Raises `ModelError` if the model is none, or its first layers learn or draw at random.
     """
     import keras
-    from keras.src.models.functional import Functional  # the class of what keras.Model(inputs, outputs) gives
 
-    functional = getattr(model, "_functional", None) if type(model) is keras.Sequential else model
+    functional = functional_of(model)
     base: Any = keras.Model
     own = [name for name in ("train_step", "compute_loss") if getattr(type(model), name) is not getattr(base, name)]
     if own:
         raise _cannot(model, f"it has a {own[0]} of its own")
-    if type(functional) is not Functional:
+    if functional is None:
         raise _cannot(model, f"it is a {type(model).__name__}, and only a functional model can be cut")
     known = {id(tensor) for tensor in functional.inputs}
     behind: list[Any] = []
     why: str | None = None
-    for node in _nodes(functional):
+    for node in nodes_of(functional):
         reason = _why_changing(node.operation) if all(id(given) in known for given in node.input_tensors) else ""
         if reason is None:
             known.update(id(output) for output in node.outputs)
@@ -42,20 +51,14 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     edge = {id(tensor): tensor for tensor in _read_by(behind, functional) if id(tensor) in known}
     if all(id(tensor) in {id(given) for given in functional.inputs} for tensor in edge.values()):
         raise _cannot(model, why or "it has no layer")
-    if any(getattr(tensor, "_keras_mask", None) is not None for tensor in edge.values()):
+    if any(symbolic_mask(tensor) is not None for tensor in edge.values()):
         raise _cannot(model, "the outputs of its frozen layers carry a mask")
-    front = keras.Model(functional._inputs_struct, _alone(list(edge.values())), name=f"{model.name}_front")
+    front = keras.Model(inputs_of(functional), _alone(list(edge.values())), name=f"{model.name}_front")
     _require_same_when_training(model, front)
     rest = _replayed(model.name, functional, list(edge.values()), behind)
     if list(map(id, rest.trainable_variables)) != list(map(id, model.trainable_variables)):
         raise _cannot(model, "its layers that learn come in another order than its graph has")
     return front, rest
-
-
-def _nodes(functional: Any) -> Iterator[Any]:
-    """The calls of layers and operations, each behind what it reads."""
-    for depth in sorted(functional._nodes_by_depth, reverse=True):
-        yield from (node for node in functional._nodes_by_depth[depth] if not node.is_input)
 
 
 def _read_by(nodes: list[Any], functional: Any) -> Iterator[Any]:
@@ -72,12 +75,12 @@ def _why_changing(operation: Any) -> str | None:
         return None
     if operation.trainable_variables:
         return f"its layer '{operation.name}' learns"
-    for layer in operation._flatten_layers():
-        if layer._seed_generators:
+    for layer in all_layers(operation):
+        if seed_generators(layer):
             return f"its layer '{layer.name}' draws at random"
         if layer.activity_regularizer is not None:
             return f"its layer '{layer.name}' adds to the loss"
-        if layer.trainable and layer._non_trainable_variables and not isinstance(layer, keras.layers.Normalization):
+        if layer.trainable and statistics_of(layer) and not isinstance(layer, keras.layers.Normalization):
             return f"its layer '{layer.name}' is not frozen and keeps statistics"
     return None
 
@@ -86,10 +89,10 @@ def _require_same_when_training(model: keras.Model, front: keras.Model) -> None:
     """Look at what layers of a stranger give: Keras's own differ in nothing but what `_why_changing` asks."""
     import keras
 
-    if all(type(layer).__module__.startswith("keras.") for layer in front._flatten_layers()):
+    if all(type(layer).__module__.startswith("keras.") for layer in all_layers(front)):
         return
     row = keras.tree.map_structure(
-        lambda given: np.ones([size or 1 for size in given.shape], given.dtype), front._inputs_struct
+        lambda given: np.ones([size or 1 for size in given.shape], given.dtype), inputs_of(front)
     )
     results = [leaves(map_leaves(keras.ops.convert_to_numpy, front(row, training=mode))) for mode in (False, True)]
     if front.losses:
@@ -108,7 +111,7 @@ def _replayed(name: str, functional: Any, edge: list[Any], nodes: list[Any]) -> 
         arguments, named = node.arguments.fill_in(tensors)
         results = keras.tree.flatten(node.operation(*arguments, **named))
         tensors |= {id(old): new for old, new in zip(node.outputs, results, strict=True)}
-    outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], functional._outputs_struct)
+    outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], outputs_of(functional))
     return keras.Model(_alone(inputs), outputs, name=name)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from unidl import roles
-from unidl.backend import Backend, Batches, Chunk, Device, Logs, Native, Precision, Reference, Task, TrainLoop, Trains
+from unidl import precision, roles
+from unidl.backend import Backend, Batches, Chunk, Device, Logs, Native, Reference, Task, TrainLoop, Trains
 from unidl.errors import BackendError
 from unidl.layer_paths import named_weights
 from unidl.testing.expecting import expect
@@ -63,7 +63,7 @@ class RolesOfAdapter:
             generator.uniform(size=(8, 28, 28, 1)).astype(np.float32), generator.integers(10, size=8).astype(np.int32)
         )
         weights = {path: np.array(ops.convert_to_numpy(weight)) for path, weight in named_weights(model).items()}
-        task = Task("cnn", weights, data, 1e-3, self._device, Precision("float32"))
+        task = Task("cnn", weights, data, 1e-3, self._device, precision.FLOAT32)
         reference = backend.reference(task)
         expect(roles.why_not_as(reference, Reference) is None, str(roles.why_not_as(reference, Reference)))
         expected = np.asarray(ops.convert_to_numpy(model(data.x, training=False)))
@@ -81,7 +81,7 @@ class RolesOfAdapter:
             self._skip(backend, "Native")
             return
         case = LinearCase(steps=1, batch=4)
-        task = Task("a model of nobody's", {}, case.data, 1e-3, self._device, Precision("float32"))
+        task = Task("a model of nobody's", {}, case.data, 1e-3, self._device, precision.FLOAT32)
         try:
             backend.reference(task)
         except BackendError:

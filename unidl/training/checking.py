@@ -13,6 +13,7 @@ from unidl.data.rows import Reading
 from unidl.data.trees import map_leaves
 from unidl.data.whole_numbers import ask_whole_numbers
 from unidl.errors import ModelError
+from unidl.keras_internals import all_layers
 from unidl.notices import uncoloured
 from unidl.training.given import TrainingData
 from unidl.training.settings import FitSettings
@@ -78,7 +79,7 @@ def has_own(model: keras.Model, method: str) -> bool:
 
 
 def _is_built(model: keras.Model) -> bool:
-    return all(layer.built for layer in model._flatten_layers())
+    return all(layer.built for layer in all_layers(model))
 
 
 def _lacks_call(model: keras.Model) -> bool:
@@ -110,7 +111,7 @@ def _try_to_make_weights(model: keras.Model, split: Split, batch_size: int) -> N
 
 def _call(model: keras.Model, split: Split, batch_size: int) -> None:
     # Layers with a state from batch to batch are made for the size of a batch, and forget this call.
-    stateful = [layer for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
+    stateful = [layer for layer in all_layers(model) if getattr(layer, "stateful", False)]
     rows = take(split, slice(0, batch_size if stateful else 1)).x
     model(map_leaves(computed, rows), training=False)
     for layer in stateful:

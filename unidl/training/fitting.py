@@ -14,6 +14,7 @@ from unidl.backend import Chunk, Logs, TrainLoop
 from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split
 from unidl.errors import DataError, TrainingError
+from unidl.keras_internals import first_epoch_of, forget_first_epoch
 from unidl.notices import notice
 from unidl.out_of_memory import is_out_of_memory
 from unidl.training.checkpoint import Saving, Tracked
@@ -117,11 +118,11 @@ class Fit:
         """Train all epochs; return why the run is over before its end, if it is."""
         model = self._model
         model.stop_training = False
-        model._initial_epoch = None
+        forget_first_epoch(model)
         self._callbacks.tell("on_train_begin")
         why: str | None = None
         # Keras's BackupAndRestore says here where to go on.
-        first, stopped = model._initial_epoch or self._settings.initial_epoch, False
+        first, stopped = first_epoch_of(model) or self._settings.initial_epoch, False
         if self._saver is not None:
             position = self._saver.go_on(self._progress)
             if position is not None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from unidl import devices, registry
 from unidl.backend import Device, TrainLoop, Trains, Tree
 from unidl.errors import BackendError
+from unidl.keras_internals import metrics_in_order
 from unidl.paths import as_path
+from unidl.precision import require_training
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
 from unidl.training.busy import using
 from unidl.training.checking import checked, checked_for_training
@@ -213,7 +215,7 @@ class Trainer:
             require_finite_loss(metrics, split, "test data")
             told.tell("on_test_end", metrics)
         reporter.message(f"{self.model.name}: {format_metrics(metrics)}")
-        return metrics if return_dict is not False else self.model._flatten_metrics_in_order(metrics)
+        return metrics if return_dict is not False else metrics_in_order(self.model, metrics)
 
     def predict(
         self,
@@ -266,6 +268,7 @@ class Trainer:
         saving: Saving | None,
     ) -> keras.callbacks.History:
         """Train on data that has been checked."""
+        require_training(self.precision, self.model.optimizer)
         self.settings = settings
         run = new_run(
             self.model,
