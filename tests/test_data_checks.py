@@ -178,8 +178,7 @@ def test_an_ignored_class_may_lie_outside(keras):
 def test_other_losses_take_other_targets(keras):
     model = compiled(keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]), "mse")
     check_fits(model, Split(np.ones((2, 4)), [-7.5, 300.0]), for_training=True)
-    with pytest.raises(DataError, match="y is inf in row 1"):
-        check_fits(model, Split(np.ones((2, 4)), [0, np.inf]), for_training=True)
+    assert first_non_finite(Split(np.ones((2, 4)), [0, np.inf])).message.startswith("y is inf in row 1 of the data. ")
 
 
 def test_a_label_for_each_step(tagger):
@@ -277,8 +276,7 @@ def test_each_part_of_a_model_with_several(two_by_two):
     with pytest.raises(DataError, match=r"Label 4 in row 7 of y\[0\] of the data"):
         check_fits(two_by_two, Split([numbers, tokens], [changed(kinds, 7, 4), sizes]), for_training=True)
     bad = {"words": tokens, "numbers": changed(numbers, (0, 0), np.nan)}
-    with pytest.raises(DataError, match=r"x\['numbers'\] is nan in row 0"):
-        check_fits(two_by_two, Split(bad), for_training=False)
+    assert first_non_finite(Split(bad)).message.startswith("x['numbers'] is nan in row 0 of the data. ")
 
 
 def test_losses_by_name_reach_their_outputs(two_by_two):

@@ -242,7 +242,8 @@ def stranger(tmp_path: Path) -> dict[str, str]:
     (information / "entry_points.txt").write_text("[unidl.backends]\nstranger = unidl_stranger:ADAPTER\n")
     source = Path(__file__).parent / "stranger" / "unidl_stranger.py"
     (tmp_path / source.name).write_text(source.read_text())
-    return {"PYTHONPATH": str(tmp_path), "STRANGER_RUNS_ON": UNDER_TEST, "UNIDL_BACKEND": "stranger"}
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return {"PYTHONPATH": path, "STRANGER_RUNS_ON": UNDER_TEST, "UNIDL_BACKEND": "stranger"}
 
 
 def test_a_strangers_adapter_passes_the_suite_with_no_change_in_the_core(stranger, tmp_path):

@@ -79,8 +79,8 @@ class NestedCase:
         data = {name: case.data for name, case in self.cases.items()}
         # In another order than the model's, since the keys and not the places decide.
         self.data = Batches({name: data[name].x for name in ("two", "one")}, {name: data[name].y for name in data})
-        inputs = {name: keras.Input((3,), name=f"rows_{name}") for name in data}
-        outputs = {name: keras.layers.Dense(2, name=name)(inputs[name]) for name in data}
+        inputs = {name: keras.Input((3,), name=name) for name in data}
+        outputs = {name: keras.layers.Dense(2, name=f"dense_{name}")(inputs[name]) for name in data}
         self.model = keras.Model(inputs, outputs)
         for name, case in self.cases.items():
             self._dense(name).set_weights(case.weights())
@@ -106,13 +106,13 @@ class NestedCase:
             found[name] = [kernel, bias]
         return found
 
+    def loss(self, rows: Any) -> float:
+        """The loss of the model on `rows` before it has learned: the sum of both."""
+        return sum(case.loss(*case.weights(), rows) for case in self.cases.values())
+
     def outputs(self, rows: Any) -> Tree:
         """What the model gives for `rows` before it has learned."""
         return {name: case.outputs(*case.weights(), rows) for name, case in self.cases.items()}
 
     def _dense(self, name: str) -> Any:
-        import keras
-
-        return next(
-            layer for layer in self.model.layers if isinstance(layer, keras.layers.Dense) and layer.name == name
-        )
+        return self.model.get_layer(f"dense_{name}")

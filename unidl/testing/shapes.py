@@ -26,10 +26,10 @@ class ShapesOfData:
         expect(set(outputs) == set(expected), f"a model with outputs {list(expected)} gives {list(outputs)}")
         for name, values in expected.items():
             expect_close(outputs[name], values)
+        expect_loss(loop.test(Chunk(case.data, case.rows[:1])), case.loss(case.rows[0]))
         after = case.expected()
-        logs = loop.run(Chunk(case.data, case.rows)).read()
+        loop.run(Chunk(case.data, case.rows))
         loop.commit()
-        expect({"loss", "one_loss", "two_loss"} <= set(logs), f"the logs of two outputs hold only {list(logs)}")
         for name, weights in case.weights().items():
             for found, value in zip(weights, after[name], strict=True):
                 expect_close(found, value)
