@@ -17,7 +17,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     },
     {"files": ("cache", "reports", "whole_files"), "functions": ("model_function",), "plugins": ("plugins",)},
     {"machine": ("machine",)},
-    {"seam": ("backend", "kernels", "model_state", "replacements", "roles")},
+    {"seam": ("backend", "kernels", "logs", "model_state", "replacements", "roles")},
     {"choice": ("devices", "fastest", "precision", "registry")},
     {"data": ("data",), "layers": ("layers",), "workers": ("workers",)},
     {"models": ("models",)},
@@ -35,7 +35,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
 imports from those on lower floors alone. "__init__" is the package itself, whose names those above it use as anybody
 does."""
 
-SEAM = ("backend", "errors", "kernels", "keras_internals", "model_state", "replacements")
+SEAM = ("backend", "errors", "kernels", "keras_internals", "logs", "model_state", "replacements")
 """The modules of the core that an adapter may import."""
 
 ROOMS = {name: room for floor in FLOORS for room, names in floor.items() for name in names}
