@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any, TypeAlias
 
 from unidl import statistics
+from unidl.cache import cache_folder
 from unidl.errors import BackendError
 from unidl.machine.nvidia import gpus
 from unidl.machine.processor import processor
@@ -112,8 +113,8 @@ def chosen(model: str | None, versions: Versions) -> Decision:
 
 
 def cache_file() -> Path:
-    """Where it is kept, as the XDG Base Directory Specification says."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unidl" / "comparison.json"
+    """Where it is kept."""
+    return cache_folder() / "comparison.json"
 
 
 def machine_key(device: str, versions: Versions) -> str:
