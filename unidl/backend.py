@@ -243,6 +243,11 @@ class Kernels(Protocol):
         ...
 
 
+def kernels_off(backend: Backend, device: Device) -> Sequence[KernelOff]:
+    """Return the kernels of a backend for `device` that stay off; none, if it has no such role."""
+    return backend.kernels_off(device) if isinstance(backend, Kernels) else ()
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """A training that the comparison gives to a hand-written reference: the same model, weights and data as ours."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import unidl
 from unidl import registry
+from unidl.cache import cache_folder
 from unidl.compare import statistics
 from unidl.compare.results import Run
 from unidl.compare.statistics import Interval
@@ -126,8 +127,8 @@ def chosen(model: str | None = None) -> Decision:
 
 
 def cache_file() -> Path:
-    """Where it is kept, as the XDG Base Directory Specification says."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unidl" / "comparison.json"
+    """Where it is kept."""
+    return cache_folder() / "comparison.json"
 
 
 def machine_key(device: str) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 from unidl import registry
 from unidl.backend import Device
 
-TIMEOUT_SECONDS = 120
-"""TensorFlow from a cold disk takes half a minute; what takes four times that is stuck."""
+TIMEOUT_SECONDS = 240
+"""TensorFlow from a cold disk takes half a minute, and so does the first check of the kernels on a busy machine; what
+takes four times that is stuck."""
 
 log = logging.getLogger("unidl")
 
@@ -36,6 +37,8 @@ class Answer:
     device_reason: str | None = None
     precision: str | None = None
     precision_reason: str | None = None
+    kernels_off: tuple[str, ...] = ()
+    """Sentences on the kernels that stay off with this Keras."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def ask(name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Answer:
         if not answer.is_file():
             return Answer(why_not=_death(exit_code, output.read_text(encoding="utf-8", errors="replace")))
         found = json.loads(answer.read_text(encoding="utf-8"))
-    return Answer(**found | {"devices": tuple(_device(**row) for row in found.get("devices", ()))})
+    found["devices"] = tuple(_device(**row) for row in found.get("devices", ()))
+    return Answer(**found | {"kernels_off": tuple(found.get("kernels_off", ()))})
 
 
 def _device(compute_capability: list[int] | None, **fields: Any) -> Device:

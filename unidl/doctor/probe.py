@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unidl import devices, precision, registry
-from unidl.backend import Device
+from unidl.backend import Device, kernels_off
 from unidl.errors import UnidlError
 
 
@@ -36,6 +36,7 @@ def answer(name: str) -> dict[str, Any]:
         "device_reason": placement.reason,
         "precision": precision.resolve("auto", placement.device).name,
         "precision_reason": _capability(placement.device),
+        "kernels_off": [str(one) for one in kernels_off(backend, placement.device)],
     }
 
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from unidl.backend import kernels_off
+
 if TYPE_CHECKING:
     from unidl.training.trainer import Trainer
 
@@ -30,5 +32,6 @@ def description(trainer: Trainer) -> dict[str, Any]:
         "device_reason": trainer.placement.reason,
         "precision": trainer.precision.name,
         "seed": trainer.seed,
+        "kernels_off": [asdict(one) for one in kernels_off(trainer.backend, trainer.device)],
         "fit": asdict(trainer.settings) if trainer.settings is not None else None,
     }
