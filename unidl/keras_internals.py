@@ -240,6 +240,11 @@ def set_schedule(optimizer: Any, schedule: Any) -> None:
     optimizer._learning_rate = schedule
 
 
+def place_of(optimizer: Any, variable: Any) -> int:
+    """Return which of an optimizer's slots belong to a variable. Needed: its public variables are one flat list."""
+    return optimizer._get_variable_index(variable)
+
+
 def variables_of(optimizer: Any) -> Any:
     """Return the weights that an optimizer has its state for; None if it does not tell. Without it: an optimizer is
     taken to fit the model, and Keras complains where it does not."""

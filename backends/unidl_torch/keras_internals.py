@@ -123,11 +123,6 @@ def convolves_plainly(layer: Any) -> bool:
     return type(layer).convolution_op is CONVOLUTION.owner.convolution_op
 
 
-def place_of(optimizer: Any, variable: Any) -> int:
-    """Return which of an optimizer's slots belong to a variable."""
-    return optimizer._get_variable_index(variable)
-
-
 def slots_of(optimizer: Any) -> list[list[Any]]:
     """Return Adam's momenta, velocities, and with amsgrad their largest so far."""
     hats = [optimizer._velocity_hats] if optimizer.amsgrad else []
