@@ -75,8 +75,9 @@ class Verifier:
             self._processes[key] = WorkerProcess(python_module("unidl.agreement.worker"))
         try:
             return self._processes[key].ask({"backend": backend, "float64": float64, **command}, LIMIT_SECONDS)
-        except WorkerError:
-            self._processes.pop(key).close()
+        except WorkerError as error:
+            if not error.goes_on:
+                self._processes.pop(key).close()
             raise
 
 

@@ -27,12 +27,14 @@ STOP_SECONDS = 5.0
 class WorkerError(UnidlError):
     """A worker died, answered with an error, or gave no answer in time; the message says which.
 
-    exit_code: that of the error it answered with, if that is one of unidl's.
+    exit_code: that of the error it answered with, if that is one of unidl's. goes_on: whether the worker answers
+    further commands: it refused this one with an error of unidl's.
     """
 
-    def __init__(self, message: str, exit_code: int = UnidlError.exit_code) -> None:
+    def __init__(self, message: str, exit_code: int = UnidlError.exit_code, *, goes_on: bool = False) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.goes_on = goes_on
 
 
 def python_module(name: str) -> tuple[str, ...]:
@@ -61,7 +63,8 @@ class WorkerProcess:
         self._reader.start()
 
     def ask(self, command: Mapping[str, Any], limit_seconds: float) -> dict[str, Any]:
-        """Send one command and return its answer. Raises `WorkerError`; then the process is gone or must go."""
+        """Send one command and return its answer. Raises `WorkerError`; unless that says that the worker goes on, the
+        process is gone or must go."""
         try:
             _pipe(self._process.stdin).write(json.dumps(command) + "\n")
             _pipe(self._process.stdin).flush()
@@ -77,7 +80,7 @@ class WorkerProcess:
         except json.JSONDecodeError:
             raise WorkerError(f"its answer cannot be read: {shortened(line)}") from None
         if "error" in answer:
-            raise WorkerError(in_words(answer["error"]), answer.get("exit_code", UnidlError.exit_code))
+            raise WorkerError(in_words(answer["error"]), answer["exit_code"], goes_on=answer["refused"])
         return answer
 
     def close(self) -> None:
