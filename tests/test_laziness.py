@@ -21,7 +21,7 @@ from unidl.cli import main as cli
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = {"jax", "jaxlib", "torch", "tensorflow"}
 HEAVY = {*FRAMEWORKS, "keras", "sklearn", "matplotlib", "PIL", "rich", "scipy"}
-SEAM = ("backend", "errors", "kernels", "keras_internals", "model_state", "replacements")
+SEAM = ("backend", "errors", "kernels", "keras_internals", "keras_places", "model_state", "replacements")
 """The modules of the core that an adapter may import."""
 ADAPTERS = sorted(path.name for path in (ROOT / "backends").glob("unidl_*") if path.is_dir())
 HELPS = [["--help"], *([name, "--help"] for name in cli.COMMANDS)]

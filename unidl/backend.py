@@ -1,7 +1,7 @@
 """The seam: what an adapter implements, and the values that cross it. How to write one: `backends/README.md`.
 
-An adapter imports this module, `unidl.kernels`, `unidl.replacements`, `unidl.keras_internals`, `unidl.model_state` and
-`unidl.errors`, nothing else of the core; the core imports no framework.
+An adapter imports this module, `unidl.kernels`, `unidl.replacements`, `unidl.keras_internals`, `unidl.keras_places`,
+`unidl.model_state` and `unidl.errors`, nothing else of the core; the core imports no framework.
 """
 
 from __future__ import annotations

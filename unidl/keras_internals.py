@@ -8,47 +8,11 @@ name each, for what their framework alone needs.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """Where Keras keeps one of its functions, for a kernel to stand in. owner: the module or class that has it, None
-    where this Keras has no such thing; original: the function as it was when this was looked up."""
-
-    name: str
-    owner: Any
-    attribute: str
-    original: Any
-
-
-@functools.cache
-def module(*names: str) -> Any:
-    """Return the first of these modules that this Keras has; None if it has none of them."""
-    for name in names:
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    return None
-
-
-def place(attribute: str, *owners: str) -> Place:
-    """Look up an attribute in the first owner that has it: a module, as "keras.src.backend", or a class in one, as
-    "keras.layers:LSTM". Several, since Keras 3.16 moves the functions of a backend to other modules."""
-    for path in owners:
-        name, _, inside = path.partition(":")
-        owner = module(name)
-        owner = getattr(owner, inside, None) if inside else owner
-        if hasattr(owner, attribute):
-            return Place(f"{path.replace(':', '.')}.{attribute}", owner, attribute, getattr(owner, attribute))
-    return Place(f"{owners[0].replace(':', '.')}.{attribute}", None, attribute, None)
-
+from unidl.keras_places import module
 
 # What belongs to a tensor.
 
@@ -68,18 +32,13 @@ def set_tensor_attribute(tensor: Any, name: str, value: Any) -> None:
         table.set_tensor_attr(tensor, name, value)
 
 
-def mask_of(tensor: Any) -> Any:
-    """Return the mask that Keras carries with a tensor, or None. Needed to look at the layers behind a mask."""
-    from keras.src.backend.common.masking import get_keras_mask
+def carry_mask(old: Any, new: Any) -> None:
+    """Give a tensor that takes the place of another one the mask of that. Needed to look at layers behind a mask."""
+    from keras.src.backend.common import masking
 
-    return get_keras_mask(tensor)
-
-
-def set_mask(tensor: Any, mask: Any) -> None:
-    """Carry a mask over to a tensor that takes the place of another one. Needed as `mask_of` is."""
-    from keras.src.backend.common.masking import set_keras_mask
-
-    set_keras_mask(tensor, mask)
+    mask = masking.get_keras_mask(old)
+    if mask is not None:
+        masking.set_keras_mask(new, mask)
 
 
 def symbolic_mask(tensor: Any) -> Any:
@@ -255,22 +214,13 @@ def variables_of(optimizer: Any) -> Any:
 
 
 @contextmanager
-def shared_objects() -> Iterator[None]:
-    """Inside it objects that layers share are described once, as in `Model.save`. Needed: a description without it
-    would build shared layers twice."""
-    from keras.src.saving.serialization_lib import ObjectSharingScope
+def describing() -> Iterator[None]:
+    """Inside it objects that layers share are described, and built, once, as in `Model.save`; and Keras refuses
+    descriptions that bring code of their own. Needed: shared layers would be built twice; and
+    `enable_unsafe_deserialization` goes before the public argument."""
+    from keras.src.saving import serialization_lib
 
-    with ObjectSharingScope():
-        yield
-
-
-@contextmanager
-def safe_mode() -> Iterator[None]:
-    """Inside it Keras refuses descriptions that bring code of their own. Needed: `enable_unsafe_deserialization` goes
-    before the public argument."""
-    from keras.src.saving.serialization_lib import SafeModeScope
-
-    with SafeModeScope(True):
+    with serialization_lib.SafeModeScope(True), serialization_lib.ObjectSharingScope():
         yield
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from unidl.keras_internals import module, place, place_of
+from unidl.keras_internals import place_of
+from unidl.keras_places import module, place
 
 _NN = ("keras.src.backend.tensorflow.nn", "keras.src.backend.tensorflow.ops.nn")
 _RECURRENT = ("keras.src.backend", "keras.src.backend.tensorflow.rnn")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from unidl.keras_internals import module, place
+from unidl.keras_places import module, place
 
 _NN = ("keras.src.backend.torch.nn", "keras.src.backend.torch.ops.nn")
 _CORE = ("keras.src.backend.torch.core", "keras.src.backend.torch.ops.core")
