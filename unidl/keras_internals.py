@@ -42,8 +42,7 @@ def carry_mask(old: Any, new: Any) -> None:
 
 
 def symbolic_mask(tensor: Any) -> Any:
-    """Return the mask of a tensor of a functional model; None also if Keras keeps it elsewhere, where cutting the model
-    could lose a mask, which the comparison of the two halves with the whole would show."""
+    """Return the mask of a tensor of a functional model, or None. Without it: a model with a mask may be cut."""
     return getattr(tensor, "_keras_mask", None)
 
 
@@ -73,8 +72,8 @@ def takes_training(layer: Any) -> bool:
 
 
 def calls_of(layer: Any) -> Iterable[Any]:
-    """Return the nodes of a functional model in which a layer is called. Without it: none, and the limits of tokens are
-    known for those models alone whose inputs are read by an Embedding directly."""
+    """Return the nodes of a functional model in which a layer is called. Without it: none, and tokens are not checked
+    against the size of an Embedding."""
     return getattr(layer, "_inbound_nodes", ())
 
 
@@ -154,7 +153,7 @@ def forget_first_epoch(model: Any) -> None:
 
 
 MODEL_HISTORY = ("history", "_initial_epoch")
-"""Attributes that `fit` adds to a model. Bookkeeping: a loop does not look at changes of them."""
+"""Attributes that `fit` adds to a model, and whose changes a loop does not look at."""
 
 PART_BOOKKEEPING = frozenset({"built", "_lock", "_variables", "_trainable_variables", "_trainable_variables_indices"})
 """Attributes of metrics and optimizers that Keras changes itself. Without one of them: the steps of a model are traced
@@ -249,8 +248,7 @@ def read_weights(model: Any, file: Any, visited: set[int]) -> list[Exception]:
     return [error for _, error in errors.values()]
 
 
-# What a verification changes, so that Keras computes in float64. All needed: no setting of Keras's reaches a layer that
-# asks for float32 by name.
+# What a verification changes, so that Keras computes in float64. All needed: no setting reaches a layer's "float32".
 
 
 def policy_module() -> Any:
@@ -288,18 +286,17 @@ def shortened_types() -> dict[str, str]:
 
 @contextmanager
 def uncounted_names() -> Iterator[None]:
-    """Inside it layers may be made without changing the names that Keras will give to later ones, "dense_1" after
-    "dense": weights begin with values that follow from those names. Without it: names count on."""
+    """Inside it layers may be made without changing the names of later ones, "dense_1" after "dense", from which initial
+    weights follow. Without it: names count on."""
     state = module("keras.src.backend.common.global_state")
     if state is None:
         yield
         return
-    before = state.get_global_attribute("object_name_uids")
-    kept = None if before is None else dict(before)
+    kept = dict(state.get_global_attribute("object_name_uids") or {})
     try:
         yield
     finally:
         now = state.get_global_attribute("object_name_uids")
         if now is not None:
             now.clear()
-            now.update(kept or {})
+            now.update(kept)

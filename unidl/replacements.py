@@ -178,10 +178,7 @@ class Replacements:
         """What must be the same for an outcome to hold. The times say that one version was put in place of another
         build of it."""
         sources = [*Path(str(_file_of(self._package))).parent.glob("*.py")]
-        sources += [
-            Path(str(_file_of(name)))
-            for name in ("unidl.kernels", "unidl.keras_internals", "unidl.keras_places", __name__)
-        ]
+        sources += [Path(str(_file_of(f"unidl.{name}"))) for name in SHARED]
         digest = sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
         parts = [f"unidl {unidl.__version__} {digest[:16]}", f"Python {platform.python_version()}"]
         for name in self._modules:
