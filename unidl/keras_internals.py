@@ -163,7 +163,7 @@ FREEZES = "_trainable"
 """The attribute behind `Layer.trainable`, which counts as a value that somebody changes."""
 
 INNER_MODULES = ("keras.src.utils", "keras.src.trainers", "keras.src.backend", "keras.src.ops")
-"""Modules whose objects hold bookkeeping and compiled programs. Without one of them: steps are traced more often."""
+"""Modules whose objects hold bookkeeping. Without one of them: steps are traced more often."""
 
 CALLBACK_STATE = {
     "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
@@ -286,17 +286,14 @@ def shortened_types() -> dict[str, str]:
 
 @contextmanager
 def uncounted_names() -> Iterator[None]:
-    """Inside it layers may be made without changing the names of later ones, "dense_1" after "dense", from which initial
-    weights follow. Without it: names count on."""
+    """Inside it layers may be made without changing the names of later ones, "dense_1" after "dense", from which their
+    initial weights follow. Without it: names count on."""
     state = module("keras.src.backend.common.global_state")
-    if state is None:
-        yield
-        return
-    kept = dict(state.get_global_attribute("object_name_uids") or {})
+    kept = dict(state.get_global_attribute("object_name_uids") or {}) if state else {}
     try:
         yield
     finally:
-        now = state.get_global_attribute("object_name_uids")
+        now = state.get_global_attribute("object_name_uids") if state else None
         if now is not None:
             now.clear()
             now.update(kept)
