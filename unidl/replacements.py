@@ -30,7 +30,8 @@ from unidl.doctor.processor import processor
 from unidl.keras_internals import uncounted_names
 from unidl.keras_places import Place
 from unidl.kernels import noticing
-from unidl.notices import notice
+from unidl.notices import notice, uncoloured
+from unidl.shortening import shortened
 
 log = logging.getLogger("unidl")
 
@@ -136,8 +137,8 @@ class Replacements:
 
     def _kept_or_checked(self, mode: str) -> Mapping[str, str | None]:
         path, key = cache_folder() / f"{self._package}.json", f"{self._versions()}; {mode}"
-        kept = read_kept(path).get(key)
-        known = kept if _is_outcome(kept) else {}
+        kept: Any = read_kept(path).get(key)
+        known: Mapping[str, str | None] = kept if _is_outcome(kept) else {}
         outcome = self.checked(known)
         # What may be of this process alone is found out anew in each one: what somebody has put in place of a function
         # of Keras, and what a check raises.
@@ -171,7 +172,7 @@ class Replacements:
         try:
             why = one.check(lambda: self.in_use([*others, watched]))
         except Exception as error:  # noqa: BLE001 - another Keras or framework may raise anything; the reason is kept
-            return f"{UNCHECKED}: {type(error).__name__}: {error}"
+            return f"{UNCHECKED}: {type(error).__name__}: {shortened(uncoloured(str(error)))}"
         return why or (None if calls else f"this Keras does not call {one.place.name} where it did")
 
     def _versions(self) -> str:
@@ -215,7 +216,8 @@ def loaded(module: str) -> Replacements:
     try:
         return import_module(module).REPLACEMENTS
     except Exception as error:  # noqa: BLE001 - another Keras or framework may raise anything; the reason is kept
-        why = f"{module} cannot be imported with Keras {keras.__version__}: {type(error).__name__}: {error}"
+        said = f"{type(error).__name__}: {shortened(error)}"
+        why = f"{module} cannot be imported with Keras {keras.__version__}: {said}"
     return Replacements((), package=module.partition(".")[0], why_none=why)
 
 

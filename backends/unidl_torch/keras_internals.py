@@ -113,11 +113,6 @@ def transposed_outputs(images: Any) -> Any:
     return nn._transpose_spatial_outputs(images)
 
 
-def same_padding(images: Any, sizes: Any, strides: Any, dilation: Any) -> Any:
-    """Pad images for a convolution with padding="same", and return them and what is left to pad."""
-    return nn._apply_same_padding(images, sizes, strides, "channels_last", "conv", dilation)
-
-
 def convolves_plainly(layer: Any) -> bool:
     """Whether a convolution computes as Keras's own do: a subclass may do something else."""
     return type(layer).convolution_op is CONVOLUTION.owner.convolution_op

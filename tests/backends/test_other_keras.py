@@ -30,8 +30,8 @@ from unidl import Trainer, build_cnn, registry
 backend = registry.current()
 """
 ANSWER = """
-trainer = Trainer(build_cnn((12, 12, 1), 3))
-x = np.linspace(0, 1, 8 * 144, dtype=np.float32).reshape(8, 12, 12, 1)
+trainer = Trainer(build_cnn((18, 18, 1), 3))
+x = np.linspace(0, 1, 8 * 324, dtype=np.float32).reshape(8, 18, 18, 1)
 trainer.fit(x, np.arange(8) % 3, batch_size=4, progress="quiet")
 off = trainer.describe()["kernels_off"]
 loop = trainer._ready_loop()
