@@ -11,6 +11,7 @@ import logging
 import platform
 import sys
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -155,7 +156,8 @@ class Replacements:
         """Check each kernel now that is not known, and return why it stays off."""
         outcome: dict[str, str | None] = {}
         sound: list[Replacement] = []
-        with uncounted_names(), noticing(True):
+        with uncounted_names(), noticing(True), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Keras about the small models of the checks
             for one in self.entries:
                 why = one.why_other
                 if why is None:

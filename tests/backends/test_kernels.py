@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 
@@ -97,6 +98,12 @@ def test_one_that_keras_does_not_call_is_off():
     first, second = REPLACEMENTS.entries[:2]
     found = Replacements([replace(first, check=second.check)], package=f"unidl_{NAME}").checked()
     assert "does not call" in str(found[first.name])
+
+
+def test_keras_still_has_wrong_what_is_corrected():
+    """Without it a correction could be left out, and nobody would be warned; where Keras is right it is to go."""
+    for one in REPLACEMENTS.entries:
+        assert (one.check(nullcontext) is not None) == (one.corrects is not None), one.name
 
 
 def test_they_are_gone_after_training():

@@ -167,7 +167,9 @@ class _Runner:
         if interrupted and not self._rounds:
             self._failure = self._failure or INTERRUPTED
         # JSON knows no tuples.
-        fields = self._fields | {name: tuple(self._fields.get(name, ())) for name in ("losses", "kernels_off")}
+        fields: dict[str, Any] = self._fields | {
+            name: tuple(self._fields.get(name, ())) for name in ("losses", "kernels_off")
+        }
         return Measurement(self._cell, self._failure, self._why_incomplete, tuple(self._rounds), **fields)
 
     def _say(self, command: str, what: str) -> None:
