@@ -25,7 +25,7 @@ UNDER_TEST = os.environ["UNIDL_BACKEND"]
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("UNIDL_CACHE_DIR", str(tmp_path))
 
 
 def speeds(resolution: float | None = 1.02, **rates: float) -> Speeds:

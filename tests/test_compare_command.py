@@ -155,7 +155,7 @@ def test_the_help_names_every_model_and_precision():
 
 
 def test_choose_keeps_what_auto_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("UNIDL_CACHE_DIR", str(tmp_path))
     answer = unidl("compare", "--choose", "--models", "cnn", *SMALL)
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"UNIDL_BACKEND=auto takes {UNDER_TEST}: the only one that could be measured on cnn")

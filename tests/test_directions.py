@@ -13,7 +13,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {
         "words": ("errors", "notices", "out_of_memory", "paths", "shortening", "tables", "standing_in", "version"),
         "numbers": ("random", "statistics"),
-        "Keras": ("keras_import", "keras_internals", "layer_paths", "model_reading"),
+        "Keras": ("keras_import", "keras_internals", "keras_places", "layer_paths", "model_reading"),
     },
     {
         "files": ("cache", "reports", "whole_files"),
@@ -40,7 +40,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
 imports from those on lower floors alone. "__init__" is the package itself, whose names those above it use as anybody
 does."""
 
-SEAM = ("backend", "errors", "kernels", "keras_internals", "logs", "model_state", "replacements")
+SEAM = ("backend", "errors", "kernels", "keras_internals", "keras_places", "logs", "model_state", "replacements")
 """The modules of the core that an adapter may import."""
 
 ROOMS = {name: room for floor in FLOORS for room, names in floor.items() for name in names}

@@ -1,7 +1,7 @@
 """The seam: what an adapter implements, and the values that cross it. How to write one: `backends/README.md`.
 
-An adapter imports this module, `unidl.errors`, `unidl.kernels`, `unidl.keras_internals`, `unidl.logs`,
-`unidl.model_state` and `unidl.replacements`, nothing else of the core; the core imports no framework.
+An adapter imports this module, `unidl.errors`, `unidl.kernels`, `unidl.keras_internals`, `unidl.keras_places`,
+`unidl.logs`, `unidl.model_state` and `unidl.replacements`, nothing else of the core; the core imports no framework.
 """
 
 from __future__ import annotations
@@ -226,6 +226,11 @@ class Kernels(Protocol):
         """Return the kernels for `device` that stay off with this Keras, each with the reason. The first call may check
         them, which takes seconds."""
         ...
+
+
+def kernels_off(backend: Backend, device: Device) -> Sequence[KernelOff]:
+    """Return the kernels of a backend for `device` that stay off; none, if it has no such role."""
+    return backend.kernels_off(device) if isinstance(backend, Kernels) else ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,47 +8,11 @@ name each, for what their framework alone needs.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """Where Keras keeps one of its functions, for a kernel to stand in. owner: the module or class that has it, None
-    where this Keras has no such thing; original: the function as it was when this was looked up."""
-
-    name: str
-    owner: Any
-    attribute: str
-    original: Any
-
-
-@functools.cache
-def module(*names: str) -> Any:
-    """Return the first of these modules that this Keras has; None if it has none of them."""
-    for name in names:
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    return None
-
-
-def place(attribute: str, *owners: str) -> Place:
-    """Look up an attribute in the first owner that has it: a module, as "keras.src.backend", or a class in one, as
-    "keras.layers:LSTM". Several, since Keras 3.16 moves the functions of a backend to other modules."""
-    for path in owners:
-        name, _, inside = path.partition(":")
-        owner = module(name)
-        owner = getattr(owner, inside, None) if inside else owner
-        if hasattr(owner, attribute):
-            return Place(f"{path.replace(':', '.')}.{attribute}", owner, attribute, getattr(owner, attribute))
-    return Place(f"{owners[0].replace(':', '.')}.{attribute}", None, attribute, None)
-
+from unidl.keras_places import module
 
 # What belongs to a tensor.
 
@@ -68,23 +32,17 @@ def set_tensor_attribute(tensor: Any, name: str, value: Any) -> None:
         table.set_tensor_attr(tensor, name, value)
 
 
-def mask_of(tensor: Any) -> Any:
-    """Return the mask that Keras carries with a tensor, or None. Needed to look at the layers behind a mask."""
-    from keras.src.backend.common.masking import get_keras_mask
+def carry_mask(old: Any, new: Any) -> None:
+    """Give a tensor that takes the place of another one the mask of that. Needed to look at layers behind a mask."""
+    from keras.src.backend.common import masking
 
-    return get_keras_mask(tensor)
-
-
-def set_mask(tensor: Any, mask: Any) -> None:
-    """Carry a mask over to a tensor that takes the place of another one. Needed as `mask_of` is."""
-    from keras.src.backend.common.masking import set_keras_mask
-
-    set_keras_mask(tensor, mask)
+    mask = masking.get_keras_mask(old)
+    if mask is not None:
+        masking.set_keras_mask(new, mask)
 
 
 def symbolic_mask(tensor: Any) -> Any:
-    """Return the mask of a tensor of a functional model; None also if Keras keeps it elsewhere, where cutting the model
-    could lose a mask, which the comparison of the two halves with the whole would show."""
+    """Return the mask of a tensor of a functional model, or None. Without it: a model with a mask may be cut."""
     return getattr(tensor, "_keras_mask", None)
 
 
@@ -114,8 +72,8 @@ def takes_training(layer: Any) -> bool:
 
 
 def calls_of(layer: Any) -> Iterable[Any]:
-    """Return the nodes of a functional model in which a layer is called. Without it: none, and the limits of tokens are
-    known for those models alone whose inputs are read by an Embedding directly."""
+    """Return the nodes of a functional model in which a layer is called. Without it: none, and tokens are not checked
+    against the size of an Embedding."""
     return getattr(layer, "_inbound_nodes", ())
 
 
@@ -195,7 +153,7 @@ def forget_first_epoch(model: Any) -> None:
 
 
 MODEL_HISTORY = ("history", "_initial_epoch")
-"""Attributes that `fit` adds to a model. Bookkeeping: a loop does not look at changes of them."""
+"""Attributes that `fit` adds to a model, and whose changes a loop does not look at."""
 
 PART_BOOKKEEPING = frozenset({"built", "_lock", "_variables", "_trainable_variables", "_trainable_variables_indices"})
 """Attributes of metrics and optimizers that Keras changes itself. Without one of them: the steps of a model are traced
@@ -205,7 +163,7 @@ FREEZES = "_trainable"
 """The attribute behind `Layer.trainable`, which counts as a value that somebody changes."""
 
 INNER_MODULES = ("keras.src.utils", "keras.src.trainers", "keras.src.backend", "keras.src.ops")
-"""Modules whose objects hold bookkeeping and compiled programs. Without one of them: steps are traced more often."""
+"""Modules whose objects hold bookkeeping. Without one of them: steps are traced more often."""
 
 CALLBACK_STATE = {
     "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
@@ -240,6 +198,11 @@ def set_schedule(optimizer: Any, schedule: Any) -> None:
     optimizer._learning_rate = schedule
 
 
+def place_of(optimizer: Any, variable: Any) -> int:
+    """Return which of an optimizer's slots belong to a variable. Needed: its public variables are one flat list."""
+    return optimizer._get_variable_index(variable)
+
+
 def variables_of(optimizer: Any) -> Any:
     """Return the weights that an optimizer has its state for; None if it does not tell. Without it: an optimizer is
     taken to fit the model, and Keras complains where it does not."""
@@ -250,22 +213,13 @@ def variables_of(optimizer: Any) -> Any:
 
 
 @contextmanager
-def shared_objects() -> Iterator[None]:
-    """Inside it objects that layers share are described once, as in `Model.save`. Needed: a description without it
-    would build shared layers twice."""
-    from keras.src.saving.serialization_lib import ObjectSharingScope
+def describing() -> Iterator[None]:
+    """Inside it objects that layers share are described, and built, once, as in `Model.save`; and Keras refuses
+    descriptions that bring code of their own. Needed: shared layers would be built twice; and
+    `enable_unsafe_deserialization` goes before the public argument."""
+    from keras.src.saving import serialization_lib
 
-    with ObjectSharingScope():
-        yield
-
-
-@contextmanager
-def safe_mode() -> Iterator[None]:
-    """Inside it Keras refuses descriptions that bring code of their own. Needed: `enable_unsafe_deserialization` goes
-    before the public argument."""
-    from keras.src.saving.serialization_lib import SafeModeScope
-
-    with SafeModeScope(True):
+    with serialization_lib.SafeModeScope(True), serialization_lib.ObjectSharingScope():
         yield
 
 
@@ -294,8 +248,7 @@ def read_weights(model: Any, file: Any, visited: set[int]) -> list[Exception]:
     return [error for _, error in errors.values()]
 
 
-# What a verification changes, so that Keras computes in float64. All needed: no setting of Keras's reaches a layer that
-# asks for float32 by name.
+# What a verification changes, so that Keras computes in float64. All needed: no setting reaches a layer's "float32".
 
 
 def policy_module() -> Any:
@@ -333,18 +286,14 @@ def shortened_types() -> dict[str, str]:
 
 @contextmanager
 def uncounted_names() -> Iterator[None]:
-    """Inside it layers may be made without changing the names that Keras will give to later ones, "dense_1" after
-    "dense": weights begin with values that follow from those names. Without it: names count on."""
+    """Inside it layers may be made without changing the names of later ones, "dense_1" after "dense", from which their
+    initial weights follow. Without it: names count on."""
     state = module("keras.src.backend.common.global_state")
-    if state is None:
-        yield
-        return
-    before = state.get_global_attribute("object_name_uids")
-    kept = None if before is None else dict(before)
+    kept = dict(state.get_global_attribute("object_name_uids") or {}) if state else {}
     try:
         yield
     finally:
-        now = state.get_global_attribute("object_name_uids")
+        now = state.get_global_attribute("object_name_uids") if state else None
         if now is not None:
             now.clear()
-            now.update(kept or {})
+            now.update(kept)

@@ -11,6 +11,7 @@ import logging
 import platform
 import sys
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,16 +19,19 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
 from unidl.backend import KernelOff
 from unidl.cache import cache_folder, keep, read_kept
-from unidl.keras_internals import Place, uncounted_names
+from unidl.keras_internals import uncounted_names
+from unidl.keras_places import Place
 from unidl.kernels import noticing
 from unidl.machine.processor import processor
-from unidl.notices import notice
+from unidl.notices import notice, uncoloured
+from unidl.shortening import shortened
 from unidl.version import __version__
 
 log = logging.getLogger("unidl")
@@ -35,8 +39,14 @@ log = logging.getLogger("unidl")
 InUse = Callable[[], AbstractContextManager[None]]
 """What a check computes inside of, to compute with the kernel."""
 
+SHARED = ("kernels", "keras_internals", "keras_places", "replacements")
+"""The modules of the core that an outcome depends on."""
+
 MOST_KEPT = 16
 """Sets of versions whose outcomes stay in the cache."""
+
+UNCHECKED = "it cannot be checked here"
+"""How the reason begins where a check has raised an error."""
 
 NOT_NEEDED = "Keras computes this rightly by itself"
 """Of a kernel that would correct numbers; nobody needs to know that it is off."""
@@ -128,24 +138,33 @@ class Replacements:
 
     def _kept_or_checked(self, mode: str) -> Mapping[str, str | None]:
         path, key = cache_folder() / f"{self._package}.json", f"{self._versions()}; {mode}"
-        known = read_kept(path).get(key)
-        if _is_outcome(known, self.entries):
-            # What somebody has done to Keras in this process is seen anew in each one, since that costs nothing.
-            return {one.name: one.why_other or known[one.name] for one in self.entries}
-        outcome = self.checked()
-        keep(path, key, outcome, most=MOST_KEPT)
+        kept: Any = read_kept(path).get(key)
+        known: Mapping[str, str | None] = kept if _is_outcome(kept) else {}
+        outcome = self.checked(known)
+        # What may be of this process alone is found out anew in each one: what somebody has put in place of a function
+        # of Keras, and what a check raises.
+        lasting = {
+            one.name: why
+            for one in self.entries
+            if one.why_other is None and not str(why := outcome[one.name]).startswith(UNCHECKED)
+        }
+        if lasting != known:
+            keep(path, key, lasting, most=MOST_KEPT)
         return outcome
 
-    def checked(self) -> dict[str, str | None]:
-        """Check each kernel now, and return why it stays off."""
+    def checked(self, known: Mapping[str, str | None] = MappingProxyType({})) -> dict[str, str | None]:
+        """Check each kernel now that is not known, and return why it stays off."""
         outcome: dict[str, str | None] = {}
         sound: list[Replacement] = []
-        with uncounted_names(), noticing(True):
+        with uncounted_names(), noticing(True), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Keras about the small models of the checks
             for one in self.entries:
-                why = one.why_other or self._disagreement(one, sound)
+                why = one.why_other
+                if why is None:
+                    why = known[one.name] if one.name in known else self._disagreement(one, sound)
                 if why is None:
                     sound.append(one)
-                elif one.corrects and _is_right(one):
+                elif one.corrects and why != NOT_NEEDED and _is_right(one):
                     why = NOT_NEEDED
                 outcome[one.name] = why
         return outcome
@@ -155,14 +174,14 @@ class Replacements:
         try:
             why = one.check(lambda: self.in_use([*others, watched]))
         except Exception as error:  # noqa: BLE001 - another Keras or framework may raise anything; the reason is kept
-            return f"it cannot be checked here: {type(error).__name__}: {error}"
+            return f"{UNCHECKED}: {type(error).__name__}: {shortened(uncoloured(str(error)))}"
         return why or (None if calls else f"this Keras does not call {one.place.name} where it did")
 
     def _versions(self) -> str:
         """What must be the same for an outcome to hold. The times say that one version was put in place of another
         build of it."""
         sources = [*Path(str(_file_of(self._package))).parent.glob("*.py")]
-        sources += [Path(str(_file_of(name))) for name in ("unidl.kernels", "unidl.keras_internals", __name__)]
+        sources += [Path(str(_file_of(f"unidl.{name}"))) for name in SHARED]
         digest = sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
         parts = [f"unidl {__version__} {digest[:16]}", f"Python {platform.python_version()}"]
         for name in self._modules:
@@ -199,7 +218,8 @@ def loaded(module: str) -> Replacements:
     try:
         return import_module(module).REPLACEMENTS
     except Exception as error:  # noqa: BLE001 - another Keras or framework may raise anything; the reason is kept
-        why = f"{module} cannot be imported with Keras {keras.__version__}: {type(error).__name__}: {error}"
+        said = f"{type(error).__name__}: {shortened(error)}"
+        why = f"{module} cannot be imported with Keras {keras.__version__}: {said}"
     return Replacements((), package=module.partition(".")[0], why_none=why)
 
 
@@ -229,11 +249,9 @@ def _is_right(one: Replacement) -> bool:
         return False
 
 
-def _is_outcome(kept: Any, entries: Sequence[Replacement]) -> bool:
-    """Whether what the cache holds is what `checked` gives."""
-    if not isinstance(kept, dict) or set(kept) != {one.name for one in entries}:
-        return False
-    return all(why is None or isinstance(why, str) for why in kept.values())
+def _is_outcome(kept: Any) -> bool:
+    """Whether what the cache holds is of the form that `checked` gives."""
+    return isinstance(kept, dict) and all(why is None or isinstance(why, str) for why in kept.values())
 
 
 def _watched(one: Replacement) -> tuple[Replacement, list[str]]:

@@ -6,7 +6,7 @@ Without one of them its kernel stays off, and says so; all else goes on. Keras 3
 
 from __future__ import annotations
 
-from unidl.keras_internals import module, place
+from unidl.keras_places import module, place
 
 _NN = ("keras.src.backend.jax.nn", "keras.src.backend.jax.ops.nn")
 _RECURRENT = ("keras.src.backend", "keras.src.backend.jax.rnn")

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from unidl.keras_internals import module, place
+from unidl.keras_internals import place_of
+from unidl.keras_places import module, place
 
 _NN = ("keras.src.backend.tensorflow.nn", "keras.src.backend.tensorflow.ops.nn")
 _RECURRENT = ("keras.src.backend", "keras.src.backend.tensorflow.rnn")
@@ -49,8 +50,8 @@ def is_channels_last(data_format: str | None) -> bool:
 
 def slots_of(optimizer: Any, variable: Any) -> tuple[Any, Any]:
     """Return Adam's momentum and velocity of a variable. Without them: the check of Adam fails, and it stays off."""
-    place = optimizer._get_variable_index(variable)
-    return optimizer._momentums[place], optimizer._velocities[place]
+    number = place_of(optimizer, variable)
+    return optimizer._momentums[number], optimizer._velocities[number]
 
 
 def native(variable: Any) -> Any:

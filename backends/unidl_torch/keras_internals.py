@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from unidl.keras_internals import module, place
+from unidl.keras_places import module, place
 
 _NN = ("keras.src.backend.torch.nn", "keras.src.backend.torch.ops.nn")
 _CORE = ("keras.src.backend.torch.core", "keras.src.backend.torch.ops.core")
@@ -113,19 +113,9 @@ def transposed_outputs(images: Any) -> Any:
     return nn._transpose_spatial_outputs(images)
 
 
-def same_padding(images: Any, sizes: Any, strides: Any, dilation: Any) -> Any:
-    """Pad images for a convolution with padding="same", and return them and what is left to pad."""
-    return nn._apply_same_padding(images, sizes, strides, "channels_last", "conv", dilation)
-
-
 def convolves_plainly(layer: Any) -> bool:
     """Whether a convolution computes as Keras's own do: a subclass may do something else."""
     return type(layer).convolution_op is CONVOLUTION.owner.convolution_op
-
-
-def place_of(optimizer: Any, variable: Any) -> int:
-    """Return which of an optimizer's slots belong to a variable."""
-    return optimizer._get_variable_index(variable)
 
 
 def slots_of(optimizer: Any) -> list[list[Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import torch
+from torch.nn import functional
 
 from unidl.kernels import normalizes_plainly
 from unidl_torch.keras_internals import (
@@ -13,7 +15,6 @@ from unidl_torch.keras_internals import (
     NORMALIZATION,
     TRANSPOSED_INPUTS,
     convolves_plainly,
-    same_padding,
 )
 
 _transpose_spatial_inputs, _convolution_call, _normalization_call = (
@@ -48,6 +49,17 @@ def plain_values(inputs: Any, *weights: Any, anywhere: bool = False) -> list[tor
     return None if torch.is_autocast_enabled(inputs.device.type) else values
 
 
+def same_padding(sizes: Sequence[int], windows: Sequence[int], steps: Sequence[int]) -> list[int]:
+    """How much padding="same" adds to each axis, in all."""
+    axes = zip(sizes, windows, steps, strict=True)
+    return [max((-(-size // step) - 1) * step + window - size, 0) for size, window, step in axes]
+
+
+def both_sides(amounts: Sequence[int]) -> list[int]:
+    """The same, as PyTorch's `pad` wants it: the last axis first, and the odd one behind."""
+    return [side for amount in reversed(amounts) for side in (amount // 2, amount - amount // 2)]
+
+
 def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
     """Conv2D.call with bias and ReLU inside oneDNN's convolution. inputs: (batch, height, width, channels)."""
     suits = (
@@ -65,10 +77,14 @@ def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
     kernel = weights[0].permute(3, 2, 0, 1).clone(memory_format=torch.channels_last)
     bias = weights[1].clone(memory_format=torch.contiguous_format)
     images = inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    padding: Any = (0, 0)
+    padding = (0, 0)
     if self.padding == "same":
-        images, padding = same_padding(images, kernel.shape[2:], self.strides, self.dilation_rate)
-        padding = tuple(padding) if isinstance(padding, list | tuple) else (padding, padding)
+        reach = [step * (side - 1) + 1 for step, side in zip(self.dilation_rate, kernel.shape[2:], strict=True)]
+        amounts = same_padding(images.shape[2:], reach, self.strides)
+        if any(amount % 2 for amount in amounts):
+            images = functional.pad(images, both_sides(amounts))
+        else:
+            padding = tuple(amount // 2 for amount in amounts)
     relu = self.activation is keras.activations.relu
     groups = images.shape[1] // kernel.shape[1]
     outputs = _Convolution.apply(

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from unidl_torch.keras_internals import AVERAGE_POOLING, transposed_inputs, transposed_outputs
+from unidl_torch.kernels_images import both_sides, same_padding
 
 _average_pool = AVERAGE_POOLING.original
 _AVERAGES = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
@@ -26,13 +27,10 @@ def average_pool(
     sizes = inputs.shape[1:-1] if last else inputs.shape[2:]
     pool = _tuple(pool_size, rank)
     steps = pool if strides is None else _tuple(strides, rank)
-    amounts = [
-        max((-(-size // step) - 1) * step + window - size, 0)
-        for size, window, step in zip(sizes, pool, steps, strict=True)
-    ]
+    amounts = same_padding(sizes, pool, steps)
     if padding != "same" or not any(amount % 2 for amount in amounts):
         return _average_pool(inputs, pool_size, strides, padding, data_format)
-    sides = [side for amount in reversed(amounts) for side in (amount // 2, amount - amount // 2)]
+    sides = both_sides(amounts)
     images = transposed_inputs(inputs) if last else inputs
     inside = functional.pad(torch.ones_like(images[:1, :1]), sides)
     average = _AVERAGES[rank]

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import torch
 
-from unidl_torch.keras_internals import ADAM, CORE_OF_NADAM, place_of, slots_of
+from unidl.keras_internals import place_of
+from unidl_torch.keras_internals import ADAM, CORE_OF_NADAM, slots_of
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 fused: Any = torch  # which does not annotate the kernels of its own optimizers

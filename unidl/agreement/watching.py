@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from unidl.keras_internals import mask_of, set_mask
+from unidl.keras_internals import carry_mask
 from unidl.layer_paths import stem, walk
 from unidl.standing_in import standing_in
 
@@ -97,6 +97,6 @@ def _replaced(outputs: Any, see: Callable[[int, Any], Any]) -> Any:
     if all(one is other for one, other in zip(new, leaves, strict=True)):
         return outputs
     for one, other in zip(new, leaves, strict=True):
-        if one is not other and mask_of(other) is not None:
-            set_mask(one, mask_of(other))
+        if one is not other:
+            carry_mask(other, one)
     return keras.tree.pack_sequence_as(outputs, new)

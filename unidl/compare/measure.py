@@ -167,9 +167,11 @@ class _Runner:
         """What there is; after Ctrl-C a cell without a round was not measured."""
         if interrupted and not self._rounds:
             self._failure = self._failure or INTERRUPTED
-        losses = tuple(self._fields.pop("losses", ()))
-        rounds = tuple(self._rounds)
-        return Measurement(self._cell, self._failure, self._why_incomplete, rounds, losses=losses, **self._fields)
+        # JSON knows no tuples.
+        fields: dict[str, Any] = self._fields | {
+            name: tuple(self._fields.get(name, ())) for name in ("losses", "kernels_off")
+        }
+        return Measurement(self._cell, self._failure, self._why_incomplete, tuple(self._rounds), **fields)
 
     def _say(self, command: str, what: str) -> None:
         if self._process is not None or command == "prepare":

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unidl import devices, precision, registry
+from unidl.backend import kernels_off
 from unidl.compare.energy import EnergyMeter, energy_meter
 from unidl.compare.flops import training_flops
 from unidl.compare.implementations import Conditions, Implementation, make
@@ -43,6 +44,8 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
     # With features computed once, what a sample costs depends on the number of epochs.
     flops = training_flops(model) if command["implementation"] != "unidl-features" else None
 
+    ours = command["implementation"].startswith("unidl")
+    off = kernels_off(backend, device) if ours else ()  # now, since the first check of a machine takes seconds
     started = time.perf_counter()
     implementation = make(command["implementation"], conditions)
     losses = implementation.first_steps([slice(0, batch_size)])
@@ -64,6 +67,7 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
         "first_step_seconds": first_step_seconds,
         "ready_seconds": first_step_seconds + max(0.0, first_epoch_seconds - epoch_seconds),
         "flops_per_sample": flops,
+        "kernels_off": [str(one) for one in off],
     }
 
 

@@ -10,8 +10,9 @@ from unidl import registry
 from unidl.backend import Device
 from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
-TIMEOUT_SECONDS = 120
-"""TensorFlow from a cold disk takes half a minute; what takes four times that is stuck."""
+TIMEOUT_SECONDS = 240
+"""TensorFlow from a cold disk takes half a minute, and so does the first check of the kernels on a busy machine; what
+takes four times that is stuck."""
 
 log = logging.getLogger("unidl")
 
@@ -31,6 +32,8 @@ class Answer:
     device_reason: str | None = None
     precision: str | None = None
     precision_reason: str | None = None
+    kernels_off: tuple[str, ...] = ()
+    """Sentences on the kernels that stay off with this Keras."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def ask(name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Answer:
     finally:
         worker.close()
     found["devices"] = tuple(_device(**row) for row in found.get("devices", ()))
-    return Answer(**found)
+    return Answer(**found | {"kernels_off": tuple(found.get("kernels_off", ()))})
 
 
 def _device(compute_capability: list[int] | None, **fields: Any) -> Device:

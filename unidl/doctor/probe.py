@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from unidl import devices, precision, registry
-from unidl.backend import Device
+from unidl.backend import Device, kernels_off
 from unidl.errors import UnidlError
 from unidl.workers.serving import Answer, Command, serve
 
@@ -33,6 +33,7 @@ def described(name: str) -> dict[str, Any]:
         "device_reason": placement.reason,
         "precision": precision.resolve("auto", placement.device).name,
         "precision_reason": _capability(placement.device),
+        "kernels_off": [str(one) for one in kernels_off(backend, placement.device)],
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.errors import SavedModelError
-from unidl.keras_internals import all_layers, safe_mode, shared_objects
+from unidl.keras_internals import all_layers, describing
 from unidl.layer_paths import walk
 from unidl.saving.keras_names import refuse_names, without_compilation
 
@@ -31,7 +31,7 @@ def keras_description(model: keras.Model) -> dict[str, Any]:
     if why_not is not None:
         raise SavedModelError(f"Cannot save the model '{model.name}': {why_not}")
     try:
-        with _uncompiled(model), shared_objects():
+        with _uncompiled(model), describing():
             description: Any = keras.saving.serialize_keras_object(model)
         text = json.dumps(description)
     except Exception as error:  # whatever the get_config of a class of a stranger raises
@@ -63,7 +63,7 @@ def from_keras_description(
     try:
         model_only = without_compilation(dict(description))
         refuse_names(model_only)
-        with safe_mode(), shared_objects():
+        with describing():
             model: Any = keras.saving.deserialize_keras_object(
                 model_only, custom_objects=dict(custom_objects or {}), safe_mode=True
             )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl import devices, precision, registry
-from unidl.backend import Adapter, Backend, Batches, Chunk, TrainLoop, Trains
+from unidl.backend import Adapter, Backend, Batches, Chunk, KernelOff, Kernels, TrainLoop, Trains
 from unidl.testing.expecting import FLOAT32_TOLERANCE, expect, expect_loss
 from unidl.testing.linear import LEARNING_RATE, LinearCase
 from unidl.testing.roles import RolesOfAdapter
@@ -76,6 +76,23 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
             inside = self._product(factor)
         np.testing.assert_allclose(inside, expected, rtol=FLOAT32_TOLERANCE)
         np.testing.assert_allclose(self._product(factor), expected, rtol=FLOAT32_TOLERANCE)
+
+    def test_kernels_are_in_use_or_say_why_not(self) -> None:
+        """A kernel that is off without a word trains at another speed than the README says, or to other numbers."""
+        import pytest
+
+        backend = self._backend()
+        if not isinstance(backend, Kernels):
+            pytest.skip(f"{backend.name} has no role Kernels")
+        for device in backend.devices().found:
+            for off in backend.kernels_off(device):
+                expect(isinstance(off, KernelOff), f"kernels_off of {device.id} gives a {type(off).__name__}")
+                expect(bool(off.name and off.why), f"it does not say which kernel is off, or why: {off!r}")
+        values = np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3)
+        expected = self._product(values.T @ values)
+        with backend.kernels(self._device), backend.kernels(self._device):
+            np.testing.assert_allclose(self._product(values.T @ values), expected, rtol=FLOAT32_TOLERANCE)
+        np.testing.assert_allclose(self._product(values.T @ values), expected, rtol=FLOAT32_TOLERANCE)
 
     def test_memory_is_known_or_none(self) -> None:
         """A comparison prints these as bytes."""

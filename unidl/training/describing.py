@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from unidl.backend import Backend
+from unidl.backend import Backend, kernels_off
 from unidl.devices import Placement
 from unidl.training.settings import FitSettings
 
@@ -36,5 +36,6 @@ def description(
         "device_reason": placement.reason,
         "precision": precision,
         "seed": seed,
+        "kernels_off": [asdict(one) for one in kernels_off(backend, placement.device)],
         "fit": asdict(settings) if settings is not None else None,
     }
