@@ -77,7 +77,7 @@ def _loaded(entry: EntryPoint) -> Builder:
 
 
 def _broken(entry: EntryPoint, what: str) -> ModelError:
-    plugin = entry.dist.name if entry.dist is not None else "a distribution without a name"
+    plugin = _plugin(entry)
     return ModelError(
         f"Cannot use the builder {entry.name!r} of the plugin {plugin}: {entry.value} {what}.\n"
         f"Repair the plugin, or remove it: pip uninstall {plugin}."
@@ -91,6 +91,19 @@ def _plugins() -> dict[str, EntryPoint]:
 @cache
 def _plugins_on(path: Sequence[str]) -> dict[str, EntryPoint]:
     """The entry points by name, as the distributions on this path have them; no plugin replaces a builder of ours."""
+    import logging
     from importlib import metadata
 
-    return {entry.name: entry for entry in metadata.entry_points(group=GROUP) if entry.name not in OURS}
+    found: dict[str, EntryPoint] = {}
+    for entry in metadata.entry_points(group=GROUP):
+        if entry.name not in OURS:
+            found[entry.name] = entry
+            continue
+        logging.getLogger("unidl").warning(
+            "the builder %r of the plugin %s is left out: unidl has one of this name", entry.name, _plugin(entry)
+        )
+    return found
+
+
+def _plugin(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else "a distribution without a name"
