@@ -32,11 +32,12 @@ class LinearCase:
         self.model.compile(optimizer=keras.optimizers.SGD(LEARNING_RATE), loss="mean_squared_error")
         self._start = self.weights()
 
-    def weights(self) -> list[np.ndarray[Any, Any]]:
+    def weights(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Kernel (3, 2) and bias (2,) of the Keras model."""
         from keras import ops
 
-        return [np.array(ops.convert_to_numpy(variable.value)) for variable in self.model.weights]
+        kernel, bias = (np.array(ops.convert_to_numpy(variable.value)) for variable in self.model.weights)
+        return kernel, bias
 
     def expected(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[float]]:
         """Kernel and bias after all steps, and the loss before each."""
