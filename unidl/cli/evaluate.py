@@ -82,6 +82,7 @@ def describe_metrics(results: dict[str, float]) -> str:
 def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     """The data that was asked for, in the form the model takes and with the meaning it has for the model."""
     from unidl import load_data
+    from unidl.data.load import takes_options
     from unidl.data.value_range import dataset_in_range
     from unidl.errors import DataError, UsageError
     from unidl.models.records import record_of
@@ -90,7 +91,7 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     record = record_of(model)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
-            data = load_data(name, **_form(model, record.vocabulary))
+            data = load_data(name, **(_form(model, record.vocabulary) if takes_options(name) else {}))
     except UsageError as error:
         what = "text" if record.vocabulary else f"images of {_size(model)}"
         raise DataError(

@@ -115,6 +115,11 @@ def load_data(
     return data
 
 
+def takes_options(name: str | Path) -> bool:
+    """Whether a data set can be loaded in several forms; that of a plugin may have only its own."""
+    return bool(_find(name).options)
+
+
 def _find(name: str | Path) -> Loader:
     if isinstance(name, str):  # Path("digits") is a folder, and "digits" the data set
         if name in LOADERS:
