@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 import pytest
 
 os.environ.setdefault("UNIDL_BACKEND", "jax")
 os.environ.setdefault("UNIDL_DEVICE", "cpu")
+if "UNIDL_CACHE_DIR" not in os.environ:
+    # What this machine has kept is not what is tested; the processes of one run of the tests share one folder.
+    os.environ["UNIDL_CACHE_DIR"] = tempfile.mkdtemp(prefix="unidl-tests-")
+    atexit.register(shutil.rmtree, os.environ["UNIDL_CACHE_DIR"], ignore_errors=True)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Two processes with a thread a core each spend their time waiting for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

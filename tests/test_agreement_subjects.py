@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from unidl import registry
+from unidl.agreement import certify
 from unidl.agreement.certificate import Setting
 from unidl.agreement.certify import Verifier
 from unidl.agreement.subject import Subject
@@ -82,3 +83,12 @@ def test_a_precision_that_is_not_that_of_the_layers_is_no_agreement(verifier):
     assert "were built in 'mixed_bfloat16'" in str(trial.failure)
     assert not certificate(verifier, "half_precision").agrees
     assert certificate(verifier, "half_precision", "mixed_bfloat16").agrees
+
+
+def test_a_worker_goes_on_after_a_model_that_it_refuses(verifier, monkeypatch):
+    """Else each refused subject costs the start of every framework anew."""
+    with pytest.raises(WorkerError):
+        certificate(verifier, "frozen")
+    monkeypatch.setattr(certify, "WorkerProcess", None)  # no further one can be started
+    with pytest.raises(WorkerError, match="no weight of it learns"):
+        certificate(verifier, "frozen")

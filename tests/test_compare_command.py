@@ -17,8 +17,9 @@ from command_line import Answer, unidl
 from comparisons import run_of
 from PIL import Image
 
+from unidl import fastest, registry
 from unidl.cli import compare as command
-from unidl.compare import choosing, workloads
+from unidl.compare import workloads
 from unidl.compare.results import read, write
 from unidl.compare.summary import summarize
 from unidl.precision import NAMES
@@ -154,12 +155,12 @@ def test_the_help_names_every_model_and_precision():
 
 
 def test_choose_keeps_what_auto_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("UNIDL_CACHE_DIR", str(tmp_path))
     answer = unidl("compare", "--choose", "--models", "cnn", *SMALL)
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"UNIDL_BACKEND=auto takes {UNDER_TEST}: the only one that could be measured on cnn")
     monkeypatch.setenv("UNIDL_DEVICE", "cpu")
-    assert choosing.chosen("cnn").backend == UNDER_TEST
+    assert fastest.chosen("cnn", registry.versions(list(registry.adapters()))).backend == UNDER_TEST
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT")

@@ -4,6 +4,7 @@ is empty."""
 from __future__ import annotations
 
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from rich.console import Console
 from unidl.compare.chart import chart
 from unidl.compare.markdown import markdown
 from unidl.compare.report import draw
-from unidl.compare.results import Measurement, Run
+from unidl.compare.results import Measurement, Run, from_json, to_json
 from unidl.compare.summary import FASTEST_NATIVE, Row, summarize
 
 ALL = {"jax unidl": 2000.0, "jax keras": 900.0, "jax native": 1000.0, "torch unidl": 1004.0, "torch native": 1500.0}
@@ -39,6 +40,16 @@ def test_ratios_are_to_the_same_backend_and_to_the_fastest_native():
     assert ratios == pytest.approx({"native": 2.0, "keras": 2000 / 900, FASTEST_NATIVE: 2000 / 1500}, rel=0.02)
     assert rows["torch native"].ratios == {}
     assert rows["torch unidl"].ratios["native"].interval.median == pytest.approx(1004 / 1500, rel=0.02)
+
+
+def test_kernels_that_are_off_are_told_beside_the_row():
+    """Else a slower Keras reads like a slower library."""
+    off = "no kernel for LSTM: this Keras has no keras.src.backend.lstm"
+    row = measured(cell("torch unidl"), [1000.0] * 7, kernels_off=(off,))
+    run = run_of({"jax unidl": 1000.0}, row)
+    assert from_json(json.loads(json.dumps(to_json([run])))) == (run,)
+    for text in (drawn(run), markdown([run])):
+        assert f"torch unidl: {off}" in " ".join(text.split())
 
 
 def test_the_fastest_is_bold_only_if_it_is_told_apart_from_all_others():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from unidl import testing
+from unidl.backend import Kernels
 
 
 class TestConformance(testing.BackendConformance):
@@ -34,6 +35,10 @@ def test_the_suite_fails_on_a_wrong_answer(backend, monkeypatch):
         suite.test_logs_are_means_since_the_reset()
     with pytest.raises(AssertionError):
         suite.test_a_smaller_last_batch_trains()
+    monkeypatch.setattr(type(backend), "kernels_off", lambda *_: ["off"], raising=False)
+    if isinstance(backend, Kernels):
+        with pytest.raises(AssertionError, match="kernels_off of cpu:0 gives a str"):
+            suite.test_kernels_are_in_use_or_say_why_not()
     suite.teardown_method()
     Wrong.backend_name = "none such"
     with pytest.raises(AssertionError, match="UNIDL_BACKEND=none such"):

@@ -8,13 +8,13 @@ from dataclasses import replace
 from rich.console import Console
 
 from unidl.backend import Device
-from unidl.cli.doctor import draw
+from unidl.cli.doctor import _sees, draw
 from unidl.doctor.advice import advise
 from unidl.doctor.frameworks import Answer, Framework
-from unidl.doctor.memory import Container, Memory
-from unidl.doctor.nvidia import Gpu, Gpus, parse
-from unidl.doctor.processor import Processor
 from unidl.doctor.survey import Automatic, Choice, Python, Survey, automatic, relevant
+from unidl.machine.memory import Container, Memory
+from unidl.machine.nvidia import Gpu, Gpus, parse
+from unidl.machine.processor import Processor
 
 
 def framework(name: str, **changes: object) -> Framework:
@@ -114,6 +114,13 @@ def test_advice_for_a_backend_that_does_not_load():
 def test_advice_for_a_misspelled_backend():
     (line,) = advise((framework("torch"),), NO_GPU, {"UNIDL_BACKEND": "pytorch"}, None)
     assert line.startswith("UNIDL_BACKEND='pytorch' names no known backend; known are 'torch'.")
+
+
+def test_kernels_that_are_off_are_told_beside_the_backend():
+    """Else a person who has updated Keras finds out by a training that takes three times as long."""
+    off = ("no kernel for LSTM: this Keras has no keras.src.backend.lstm",)
+    row = framework("jax")
+    assert _sees(replace(row, answer=replace(row.answer, kernels_off=off)))[-1] == off[0]
 
 
 def test_the_drawing_tells_everything_at_80_columns():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from unidl.errors import ModelError
+from unidl.layer_paths import named_weights
 from unidl.models import Architecture, base_of, build, build_cnn, build_lstm, build_transfer, builders, record_of
-from unidl.models.layer_paths import named_weights
 
 pytestmark = pytest.mark.usefixtures("backend")
 

@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from unidl.keras_import import listen
+from unidl.model_reading import models_are_read_by
 from unidl.models import builders as _builders
-
-__version__ = "0.1.0"
+from unidl.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from unidl import (  # noqa: F401 - attributes of this module, as `__getattr__` gives them
@@ -101,4 +101,18 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_MODULES})
 
 
-listen()
+def _prepare_keras() -> None:
+    from unidl import registry
+
+    registry.prepare_keras()
+
+
+def _load_model(path: str) -> Any:
+    from unidl.saving import load_model
+
+    return load_model(path)
+
+
+# Rooms that stand low ask for what stands above them: only the package itself knows both.
+listen(_prepare_keras)
+models_are_read_by(_load_model)

@@ -1,25 +1,24 @@
 """The seam: what an adapter implements, and the values that cross it. How to write one: `backends/README.md`.
 
-An adapter imports this module, `unidl.kernels`, `unidl.model_state` and `unidl.errors`, nothing else of the core; the
-core imports no framework.
+An adapter imports this module, `unidl.errors`, `unidl.kernels`, `unidl.keras_internals`, `unidl.keras_places`,
+`unidl.logs`, `unidl.model_state` and `unidl.replacements`, nothing else of the core; the core imports no framework.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
+from unidl.precision_row import Precision as Precision
 
 if TYPE_CHECKING:
     import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
+    import numpy as np
 
 Tree = Any
 """A nest of dicts, lists and tuples with arrays at its leaves, as Keras uses for inputs and outputs."""
-
-PrecisionName = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
 
 
 @dataclass(frozen=True)
@@ -46,23 +45,6 @@ class Devices:
 
     found: tuple[Device, ...]
     cpu_only: str | None = None
-
-
-@dataclass(frozen=True)
-class Precision:
-    """What is computed in which type. Variables, losses, metrics and the final softmax are float32 in all of them."""
-
-    name: PrecisionName
-
-    @property
-    def dtype_policy(self) -> str:
-        """The Keras dtype policy of the layers; tf32 has float32 tensors and differs only inside matrix products."""
-        return "float32" if self.name == "tf32" else self.name
-
-    @property
-    def tf32(self) -> bool:
-        """Whether float32 matrix products may round their factors to 10 bits of mantissa."""
-        return self.name != "float32"
 
 
 @dataclass(frozen=True)
@@ -114,6 +96,8 @@ class Chunk:
         """For data too large for a device: what to gather on the host for at most `steps` batches at a time, as row
         numbers, and where each batch then finds its rows (steps, batch), int32. The row numbers are as many each time,
         so that a compiled program sees one shape."""
+        import numpy as np
+
         for first in range(0, len(self.rows), steps):
             rows = self.rows[first : first + steps]
             needed = rows.reshape(-1)
@@ -189,7 +173,8 @@ class Backend(Protocol):
         ...
 
     def precision(self, policy: Precision) -> AbstractContextManager[Any]:
-        """Inside it float32 matrix products and convolutions are true float32, or TF32 if `policy.tf32`."""
+        """Inside it float32 matrix products and convolutions are computed as `policy.products` says: true float32, or
+        TF32. Raises `BackendError` for an arithmetic that this framework does not have; `policy.products_in` does."""
         ...
 
     def synchronise(self, tree: Tree) -> None:
@@ -211,6 +196,23 @@ class Trains(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class KernelOff:
+    """A kernel of an adapter that stays off with this Keras, and why."""
+
+    name: str
+    why: str
+    corrects: str | None = None
+    """The numbers that stay wrong without it, for a kernel that corrects some of Keras's; None for a faster one."""
+
+    def __str__(self) -> str:
+        if self.corrects is None:
+            return f"no kernel for {self.name}: {self.why}"
+        return (
+            f"the correction of {self.name} cannot be applied ({self.why}); Keras's own numbers stay: {self.corrects}"
+        )
+
+
 @runtime_checkable
 class Kernels(Protocol):
     """The role of an adapter whose loop computes with kernels of its own in place of some of Keras's."""
@@ -219,6 +221,16 @@ class Kernels(Protocol):
         """Inside it Keras computes on `device` as it does in the adapter's loop; where its kernels are not for this
         Keras or this device, that is as it always does."""
         ...
+
+    def kernels_off(self, device: Device) -> Sequence[KernelOff]:
+        """Return the kernels for `device` that stay off with this Keras, each with the reason. The first call may check
+        them, which takes seconds."""
+        ...
+
+
+def kernels_off(backend: Backend, device: Device) -> Sequence[KernelOff]:
+    """Return the kernels of a backend for `device` that stay off; none, if it has no such role."""
+    return backend.kernels_off(device) if isinstance(backend, Kernels) else ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from unidl.data.text import PADDING
+from unidl.keras_internals import all_layers
 from unidl.models import builders
 from unidl.models.records import note, record_of
 
@@ -131,5 +132,5 @@ def _masks(model: keras.Model) -> bool:
 
     return any(
         isinstance(layer, keras.layers.Masking) or (isinstance(layer, keras.layers.Embedding) and layer.mask_zero)
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
     )

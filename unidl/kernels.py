@@ -1,4 +1,4 @@
-"""What the kernels of all adapters need: to stand in for functions of Keras for a while, and to know where they suit.
+"""What the kernels of all adapters need: to know where they suit, and to tell one another what they have computed.
 
 Imports Keras: import it only where a backend is already in use.
 """
@@ -7,87 +7,28 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
-import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
-from keras.src.backend.common.tensor_attributes import (  # pyright: ignore[reportMissingTypeStubs]
-    get_tensor_attr,
-    set_tensor_attr,
-)
+
+from unidl.keras_internals import set_tensor_attribute, tensor_attribute
 
 LOOKUP = "_unidl_lookup"
 """What a tensor that was looked up says of that."""
 
 
-class Replacements:
-    """Functions of Keras that an adapter's kernels stand in for, while at least one thread needs them.
-
-    entries: (owner, name, value): the module or class, its attribute, and what stands there meanwhile. keras: how
-    the versions of Keras begin whose functions these are. disagreement: compares the kernels, in use inside what it is
-    given, with Keras's own, and says what differs. checked: modules and their versions for which the test suite
-    does that, so that no process needs to.
-    """
-
-    def __init__(
-        self,
-        entries: Sequence[tuple[Any, str, Any]],
-        *,
-        keras: str,
-        disagreement: Callable[[Callable[[], AbstractContextManager[None]]], str | None],
-        checked: Mapping[str, str] | None = None,
-    ) -> None:
-        self.entries = tuple(entries)
-        self._keras = keras
-        self._disagreement = disagreement
-        self._checked = checked
-        self._lock = threading.Lock()
-        self._users = 0
-        self._originals: list[Any] = []
-
-    @functools.cached_property
-    def why_not(self) -> str | None:
-        """Why Keras keeps its own functions; None if it does not."""
-        if not keras.__version__.startswith(self._keras):
-            return f"they stand in for functions of Keras {self._keras}x, and this is {keras.__version__}"
-        if self._checked and all(_version(name) == version for name, version in self._checked.items()):
-            return None
-        try:
-            with noticing(True):
-                return self._disagreement(self.in_use)
-        except Exception as error:  # noqa: BLE001 - another release of a framework may raise anything; the reason is kept
-            return f"they cannot be checked here: {type(error).__name__}: {error}"
-
-    def where_sound(self) -> AbstractContextManager[None]:
-        """`in_use`, if they are for this Keras and give what it gives; else Keras computes as it is."""
-        return self.in_use() if self.why_not is None else nullcontext()
-
-    @contextmanager
-    def in_use(self) -> Generator[None]:
-        """Inside it the functions are replaced; they come back when the last one leaves."""
-        with self._lock:
-            if self._users == 0:
-                self._originals = [getattr(owner, name) for owner, name, _ in self.entries]
-                for owner, name, function in self.entries:
-                    setattr(owner, name, function)
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0:
-                    for (owner, name, _), original in zip(self.entries, self._originals, strict=True):
-                        setattr(owner, name, original)
-
-
-def _version(module: str) -> str | None:
-    """What a module that is imported says: which distribution brought it has many answers, as tensorflow-cpu is one."""
-    return getattr(sys.modules.get(module), "__version__", None)
+def recurs_plainly(mask: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
+    """Whether an LSTM or a GRU computes as Keras makes it if nobody says otherwise: what the frameworks have kernels
+    for."""
+    return (
+        mask is None
+        and not unroll
+        and activation is keras.activations.tanh
+        and recurrent_activation is keras.activations.sigmoid
+    )
 
 
 def normalizes_plainly(layer: Any, inputs: Any, training: Any, mask: Any) -> bool:
@@ -127,7 +68,7 @@ def noticing(wanted: bool) -> Generator[None]:
 def notice(tensor: Any, attribute: str, value: Any) -> None:
     """Write on what a layer gives how it was computed, for the layer that reads it."""
     if _noticing.get():
-        set_tensor_attr(tensor, attribute, value)
+        set_tensor_attribute(tensor, attribute, value)
 
 
 def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -138,12 +79,12 @@ def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """
 
     @functools.wraps(call)
-    def embedding_call(self_: Any, inputs: Any) -> Any:
-        rows = call(self_, inputs)
-        plain = not self_.lora_enabled and self_.quantization_mode is None
-        if plain and isinstance(self_.embeddings, keras.Variable) and self_.compute_dtype == self_.variable_dtype:
+    def embedding_call(self: Any, inputs: Any) -> Any:
+        rows = call(self, inputs)
+        plain = not self.lora_enabled and self.quantization_mode is None
+        if plain and isinstance(self.embeddings, keras.Variable) and self.compute_dtype == self.variable_dtype:
             # The table as it is now: whoever multiplies it may be in another scope of Keras's.
-            notice(rows, LOOKUP, (self_.embeddings.value, inputs, writes(rows), writes(inputs)))
+            notice(rows, LOOKUP, (self.embeddings.value, inputs, writes(rows), writes(inputs)))
         return rows
 
     return embedding_call
@@ -152,7 +93,7 @@ def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 def looked_up(rows: Any) -> tuple[Any, Any] | None:
     """The table (vocabulary, features) and the row numbers (batch, time) that `rows` (batch, time, features) were
     looked up with; None if they were not, or if a product with the table saves nothing."""
-    lookup = get_tensor_attr(rows, LOOKUP)
+    lookup = tensor_attribute(rows, LOOKUP)
     if lookup is None:
         return None
     table, tokens, *before = lookup

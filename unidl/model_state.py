@@ -16,15 +16,13 @@ import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 import numpy as np
 
 from unidl.backend import Tree
+from unidl.keras_internals import FREEZES, INNER_MODULES, MODEL_HISTORY, PART_BOOKKEEPING, all_layers, create_variables
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 MOST_MEMBERS = 64
 """A longer list is data, not a setting."""
 MOST_BYTES = 4096
 """A larger array, likewise: it counts by its identity."""
-
-_BOOKKEEPING = frozenset({"built", "_lock", "_variables", "_trainable_variables", "_trainable_variables_indices"})
-"""Attributes of metrics and optimizers that Keras changes itself, as TensorFlow does those that begin with "_self_"."""
 
 
 class _Held(NamedTuple):
@@ -82,7 +80,7 @@ class PythonValues:
         held: list[_Held] = []
         sizes: list[tuple[dict[str, Any], int]] = []
         for name, part in _parts(self._model):
-            skipped = _of_keras(isinstance(part, keras.Model)) if isinstance(part, keras.Layer) else _BOOKKEEPING
+            skipped = _of_keras(isinstance(part, keras.Model)) if isinstance(part, keras.Layer) else PART_BOOKKEEPING
             owner: Any = vars(part)
             sizes.append((owner, len(owner)))
             for attribute, value in owner.items():
@@ -100,11 +98,11 @@ def build(model: Any, batch: Tree) -> None:
     own = type(model).train_step is not base.train_step
     if not own or type(model).call is not base.call:
         try:
-            model._symbolic_build(data_batch=batch)
+            create_variables(model, batch)
         except Exception:
             if not own:
                 raise
-    layers: list[Any] = model._flatten_layers(include_self=False)
+    layers: list[Any] = all_layers(model, include_self=False)
     if own and model.optimizer is not None and not model.optimizer.built and all(layer.built for layer in layers):
         model.optimizer.build(model.trainable_variables)
 
@@ -132,7 +130,7 @@ def _parts(model: keras.Model) -> Iterator[tuple[str, Any]]:
 
 
 def _kinds_and_parts(model: Any) -> Iterator[tuple[str, Any]]:
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         yield "layer", layer
     if model.compiled:
         for loss in keras.tree.flatten(model.loss):
@@ -183,7 +181,7 @@ _LISTED_ELSEWHERE = (
 )
 """What is compared in its own place, is used before training only, or is code."""
 
-_INNER = ("keras.src.utils", "keras.src.trainers", "keras.src.backend", "keras.src.ops", "torch", "jax", "tensorflow")
+_INNER = (*INNER_MODULES, "torch", "jax", "tensorflow")
 """Modules whose objects hold bookkeeping and compiled programs."""
 
 
@@ -196,5 +194,5 @@ def _of_keras(whole_model: bool) -> frozenset[str]:
         model = keras.Model(inputs, inputs, name="any_model")
         model.compile(optimizer="sgd", loss="mse")
         names |= set(vars(model)) | set(vars(keras.Sequential([inputs], name="any_sequential")))
-        names |= {"history", "_initial_epoch"}
-    return frozenset(names - {"_trainable"})
+        names |= {*MODEL_HISTORY}
+    return frozenset(names - {FREEZES})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from typing import Any
@@ -11,9 +12,9 @@ import jax
 import jaxlib.version
 import keras
 
-from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
-from unidl_jax.kernels import kernels
+from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
 from unidl_jax.loop import JaxLoop
+from unidl_jax.replacing import kernels, kernels_off
 
 
 class JaxBackend:
@@ -40,9 +41,10 @@ class JaxBackend:
 
     def precision(self, policy: Precision) -> AbstractContextManager[Any]:
         # JAX's own default is TF32 where the GPU has it, for convolutions as well.
-        if policy.name == "float32":
-            return jax.default_matmul_precision("highest")
-        return jax.default_matmul_precision("tensorfloat32") if policy.name == "tf32" else nullcontext()
+        products = policy.products_in("JAX", {"float32": "highest", "tf32": "tensorfloat32"})
+        if policy.tf32 and policy.compute_dtype != "float32":
+            return nullcontext()  # the default, since the word counts for products of shorter types as well
+        return jax.default_matmul_precision(products)
 
     def synchronise(self, tree: Tree) -> None:
         jax.block_until_ready(tree)
@@ -56,6 +58,9 @@ class JaxBackend:
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
         return kernels(self.native(device))
+
+    def kernels_off(self, device: Device) -> Sequence[KernelOff]:
+        return kernels_off(self.native(device))
 
     def reference(self, task: Task) -> Reference:
         from unidl_jax.native import JaxReference

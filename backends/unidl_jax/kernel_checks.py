@@ -1,10 +1,9 @@
-"""Whether the kernels give what Keras's own give here: the same small operations, computed both ways."""
+"""Whether a kernel gives what Keras gives here: the same small operations, values and gradients, computed both ways."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,63 +11,86 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from unidl.replacements import InUse
+
 TOLERANCE = 1e-4
 """Largest difference, as a share of the largest value: float32 sums of some hundred products, in another order."""
 
-
-def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | None:
-    """Say which kernel computes something else than Keras, or return None. Draws no random number of anybody's."""
-    with jax.default_device(jax.devices("cpu")[0]):
-        layers = [*_recurrent(), _embedding()]
-        shapes = [(2, 7, 6, 2), (3, 3, 2, 4), (2, 5, 3)]
-        shapes += [weight.shape for layer in layers for weight in layer.trainable_variables]
-        values = [jnp.asarray(np.sin(np.arange(math.prod(shape)) + 1).reshape(shape), jnp.float32) for shape in shapes]
-
-        def results() -> Any:
-            # A function of its own each time, since JAX would find the trace of the first one again.
-            def compute(values: Any) -> Any:
-                return _sum(layers, *values)
-
-            return jax.jit(jax.value_and_grad(compute, has_aux=True))(values)
-
-        expected = results()
-        with kernels():
-            found = results()
-    for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
-        if not np.abs(one - other).max() <= TOLERANCE * np.abs(one).max():
-            return "a kernel gives other values than Keras here"
-    return None
+ops: Any = keras.ops  # whose annotations allow for results that are no arrays
+IMAGES = (2, 7, 6, 2)
 
 
-def _recurrent() -> list[Any]:
-    """Layers that begin without drawing."""
-    options: Any = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "seed": 0, "dtype": "float32"}
-    layers: list[Any] = [
-        keras.layers.LSTM(4, return_sequences=True, name="check_lstm", **options),
-        keras.layers.GRU(4, go_backwards=True, name="check_gru", **options),
-    ]
-    for layer in layers:
-        layer.build((2, 5, 3))
-    return layers
+def convolution(in_use: InUse) -> str | None:
+    """Compare a plain convolution, and one with strides and padding."""
+
+    def compute(images: Any, filters: Any) -> list[Any]:
+        strided = ops.conv(images, filters, strides=2, padding="same", data_format="channels_last")
+        return [ops.conv(images, filters, data_format="channels_last"), strided]
+
+    return _disagreement(in_use, compute, [IMAGES, (3, 3, 2, 4)])
+
+
+def max_pooling(in_use: InUse) -> str | None:
+    """Compare pooling of windows that do not overlap."""
+    return _disagreement(in_use, lambda images: [ops.max_pool(images, 2, 2, data_format="channels_last")], [IMAGES])
+
+
+def embedding(in_use: InUse) -> str | None:
+    """Compare the rows that are looked up, and the gradient of their table."""
+    return _disagreement(in_use, lambda table: [_looked_up(_embedding(), table)], [(5, 3)])
+
+
+def lstm(in_use: InUse) -> str | None:
+    """Compare an LSTM on numbers, and behind an Embedding."""
+    return _recurrent(in_use, lambda **options: keras.layers.LSTM(4, return_sequences=True, **options))
+
+
+def gru(in_use: InUse) -> str | None:
+    """Compare a GRU that reads backwards, on numbers, and behind an Embedding."""
+    return _recurrent(in_use, lambda **options: keras.layers.GRU(4, go_backwards=True, **options))
+
+
+def _recurrent(in_use: InUse, make: Callable[..., Any]) -> str | None:
+    # Layers that begin without drawing.
+    layer = make(kernel_initializer="zeros", recurrent_initializer="zeros", seed=0, dtype="float32", name="check")
+    layer.build((2, 5, 3))
+    embedding = _embedding()
+    seeds = [variable.value for variable in layer.non_trainable_variables]
+
+    def compute(steps: Any, table: Any, *weights: Any) -> list[Any]:
+        vectors = _looked_up(embedding, table)
+        return [layer.stateless_call(list(weights), seeds, given)[0] for given in (steps, vectors)]
+
+    return _disagreement(in_use, compute, [(2, 5, 3), (5, 3), *(one.shape for one in layer.trainable_variables)])
 
 
 def _embedding() -> Any:
-    layer: Any = keras.layers.Embedding(5, 3, embeddings_initializer="zeros", dtype="float32", name="check_embedding")
+    layer: Any = keras.layers.Embedding(5, 3, embeddings_initializer="zeros", dtype="float32", name="check")
     layer.build((2, 5))
     return layer
 
 
-def _sum(layers: list[Any], images: Any, filters: Any, steps: Any, *weights: Any) -> Any:
-    """A number that depends on everything that the kernels compute, and the parts that it is made of."""
-    ops: Any = keras.ops
-    convolved = ops.conv(images, filters, data_format="channels_last")
-    parts = [
-        ops.conv(images, filters, strides=2, padding="same", data_format="channels_last"),
-        ops.max_pool(convolved, 2, 2, data_format="channels_last"),
-    ]
-    *recurrent, embedding = layers
-    vectors = embedding.stateless_call([weights[6]], [], jnp.arange(10).reshape(2, 5) % 5)[0]
-    for layer, own in zip(recurrent, (weights[:3], weights[3:6]), strict=True):
-        seeds = [variable.value for variable in layer.non_trainable_variables]
-        parts += [layer.stateless_call(list(own), seeds, given)[0] for given in (steps, vectors)]
-    return sum(jnp.sum(part * part) for part in parts), parts
+def _looked_up(embedding: Any, table: Any) -> Any:
+    return embedding.stateless_call([table], [], jnp.arange(10).reshape(2, 5) % 5)[0]
+
+
+def _disagreement(in_use: InUse, compute: Callable[..., list[Any]], shapes: Sequence[tuple[int, ...]]) -> str | None:
+    """Say whether what `compute` makes of values of these shapes, or its gradients, differ with the kernel."""
+    with jax.default_device(jax.devices("cpu")[0]):
+        values = [jnp.asarray(np.sin(np.arange(math.prod(shape)) + 1).reshape(shape), jnp.float32) for shape in shapes]
+
+        def results() -> Any:
+            # A function of its own each time, since JAX would find the trace of the first one again.
+            def loss(values: Any) -> Any:
+                parts = compute(*values)
+                return sum(jnp.sum(part * part) for part in parts), parts
+
+            return jax.jit(jax.value_and_grad(loss, has_aux=True))(values)
+
+        expected = results()
+        with in_use():
+            found = results()
+    for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        if not np.abs(one - other).max() <= TOLERANCE * np.abs(one).max():
+            return "it gives other values than Keras here"
+    return None

@@ -1,29 +1,23 @@
 """What Keras lacks on JAX: kernels that compute the same numbers faster, in place of Keras's while our loop traces.
 
-Each replaces one function of Keras 3.15 on the CPU, and only if it gives the same values and gradients:
-`REPLACEMENTS.why_not` says why none is in use.
+Each replaces one function of Keras on the CPU, and only if it gives the same values and gradients there:
+`REPLACEMENTS.off` says which stay off, and why. Import it through `unidl_jax.replacing`.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
-from keras.src import backend as keras_backend
-from keras.src.backend.jax import nn as keras_nn
 
-from unidl.kernels import Replacements, looked_up, noticed
+from unidl.kernels import looked_up, noticed, recurs_plainly
+from unidl.replacements import Replacement, Replacements
 from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
+from unidl_jax.keras_internals import CONVOLUTION, EMBEDDING, GRU, LSTM, MAX_POOLING, is_channels_last
 
 ops: Any = keras.ops  # whose annotations allow for results that are no arrays
-
-
-def kernels(device: Any) -> AbstractContextManager[None]:
-    """Inside it Keras traces with these kernels, where they suit and `device` is a CPU; else with its own."""
-    return REPLACEMENTS.where_sound() if device.platform == "cpu" else nullcontext()
 
 
 def conv(
@@ -38,7 +32,7 @@ def conv(
     weights = ops.convert_to_tensor(kernel)
     suits = (
         getattr(inputs, "ndim", 0) == 4
-        and keras_backend.standardize_data_format(data_format) == "channels_last"
+        and is_channels_last(data_format)
         and dilation_rate in (1, (1, 1), [1, 1])
         and inputs.dtype == weights.dtype == jnp.float32
         and inputs.shape[-1] == weights.shape[2]
@@ -65,7 +59,7 @@ def max_pool(
         and len(size) == 2
         and steps == size
         and padding == "valid"
-        and keras_backend.standardize_data_format(data_format) == "channels_last"
+        and is_channels_last(data_format)
         and jnp.issubdtype(inputs.dtype, jnp.floating)
         and inputs.shape[1] >= size[0]
         and inputs.shape[2] >= size[1]
@@ -109,32 +103,25 @@ def gru(
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
 
 
-_conv = keras_nn.conv
-_max_pool = keras_nn.max_pool
-_lstm = keras_backend.lstm
-_gru = keras_backend.gru
+_conv, _max_pool, _lstm, _gru = (place.original for place in (CONVOLUTION, MAX_POOLING, LSTM, GRU))
 
 REPLACEMENTS = Replacements(
     [
-        (keras_nn, "conv", conv),
-        (keras_nn, "max_pool", max_pool),
-        (keras_backend, "lstm", lstm),
-        (keras_backend, "gru", gru),
-        (keras.layers.Embedding, "call", noticed(keras.layers.Embedding.call)),
+        Replacement("convolution", CONVOLUTION, conv, kernel_checks.convolution),
+        Replacement("max-pooling", MAX_POOLING, max_pool, kernel_checks.max_pooling),
+        Replacement("Embedding", EMBEDDING, noticed(EMBEDDING.original), kernel_checks.embedding),
+        Replacement("LSTM", LSTM, lstm, kernel_checks.lstm),
+        Replacement("GRU", GRU, gru, kernel_checks.gru),
     ],
-    keras="3.15.",
-    disagreement=kernel_checks.disagreement,
-    checked={"keras": "3.15.1", "jax": "0.10.2"},  # elsewhere the check takes 3 s in each process
+    package="unidl_jax",
+    modules=("jax", "jaxlib"),
 )
 
 
 def _suits_fused(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
     return (
-        mask is None
+        recurs_plainly(mask, activation, recurrent_activation, unroll)
         and bias is not None
-        and not unroll
-        and activation is keras.activations.tanh
-        and recurrent_activation is keras.activations.sigmoid
         and isinstance(inputs, jax.Array)
         and inputs.dtype == jnp.float32
     )

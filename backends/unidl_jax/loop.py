@@ -13,9 +13,11 @@ from jax.extend.core import jaxprs_in_params
 
 from unidl.backend import Chunk, Tree
 from unidl.errors import TrainingError
+from unidl.keras_internals import all_layers
+from unidl.logs import plain_logs
 from unidl.model_state import build
 from unidl_jax.data import DeviceData, gathered
-from unidl_jax.kernels import kernels
+from unidl_jax.replacing import kernels
 
 STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
@@ -42,7 +44,7 @@ class JaxLogs:
         self._values = values
 
     def read(self) -> dict[str, Any]:
-        return _plain(jax.device_get(self._values))
+        return plain_logs(jax.device_get(self._values), np.asarray)
 
 
 class JaxLoop:
@@ -252,7 +254,7 @@ def _why_not_jitted(model: Any) -> str | None:
         return "the model was compiled with run_eagerly=True"
     if model.jit_compile:
         return None
-    refused = [layer for layer in model._flatten_layers() if not layer.supports_jit]
+    refused = [layer for layer in all_layers(model) if not layer.supports_jit]
     held = [layer for layer in refused if not isinstance(layer, LACKS_XLA_ON_TENSORFLOW)]
     if held:
         return f"Keras says that the layer '{held[0].name}' cannot be compiled"
@@ -268,17 +270,6 @@ def _numpy(array: jax.Array) -> np.ndarray[Any, Any]:
     # Outputs are the same on every backend, and NumPy itself has no bfloat16.
     values = np.asarray(array)
     return values.astype(np.float32) if array.dtype == jnp.bfloat16 else values
-
-
-def _plain(logs: dict[str, Any]) -> dict[str, Any]:
-    """Floats, and arrays where a metric has several values, as Keras's History holds them."""
-    plain: dict[str, Any] = {}
-    for name, value in logs.items():
-        if isinstance(value, dict):
-            plain |= _plain(value)
-        else:
-            plain[name] = float(value) if np.ndim(value) == 0 else np.asarray(value)
-    return plain
 
 
 def _cause(error: Exception) -> str:

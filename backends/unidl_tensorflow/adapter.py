@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
-from unidl_tensorflow.kernels import kernels
+from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
 from unidl_tensorflow.loop import TensorFlowLoop
+from unidl_tensorflow.replacing import kernels, kernels_off
 
 
 class TensorFlowBackend:
@@ -33,8 +33,9 @@ class TensorFlowBackend:
 
     @contextmanager
     def precision(self, policy: Precision) -> Iterator[None]:
+        tf32 = policy.products_in("TensorFlow", {"float32": False, "tf32": True})
         before = tf.config.experimental.tensor_float_32_execution_enabled()
-        tf.config.experimental.enable_tensor_float_32_execution(policy.tf32)
+        tf.config.experimental.enable_tensor_float_32_execution(tf32)
         try:
             yield
         finally:
@@ -59,6 +60,9 @@ class TensorFlowBackend:
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
         return kernels(device)
+
+    def kernels_off(self, device: Device) -> Sequence[KernelOff]:
+        return kernels_off(device)
 
     def reference(self, task: Task) -> Reference:
         from unidl_tensorflow.native import TensorFlowReference

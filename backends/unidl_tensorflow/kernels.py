@@ -1,25 +1,23 @@
 """What Keras lacks on TensorFlow: kernels that compute the same numbers faster, in place of its own while our loop
-traces.
+traces; and one that computes the right ones.
 
-Each replaces one function of Keras 3.15, and only if it gives the same values and gradients:
-`REPLACEMENTS.why_not` says why none is in use.
+Each replaces one function of Keras, and only if it gives the same values and gradients here: `REPLACEMENTS.off` says
+which stay off, and why. Import it through `unidl_tensorflow.replacing`.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src import backend as keras_backend
-from keras.src.optimizers import adam as keras_adam
-from keras.src.optimizers.base_optimizer import BaseOptimizer
 
-from unidl.backend import Device
-from unidl.kernels import Replacements, looked_up, noticed
-from unidl_tensorflow import kernel_checks, kernels_images, kernels_recurrent
+from unidl.kernels import looked_up, noticed, recurs_plainly
+from unidl.replacements import Replacement, Replacements
+from unidl_tensorflow import keras_internals as places
+from unidl_tensorflow import kernel_checks as checks
+from unidl_tensorflow import kernels_images, kernels_recurrent
 from unidl_tensorflow.kernels_images import tensor_of
 from unidl_tensorflow.kernels_recurrent import Given, LookedUp, Projected
 
@@ -31,11 +29,6 @@ ROWS_A_CORE = 16
 """Rows below which a core is not worth a part of the batch for itself."""
 MOST_CHAINED = 400
 """Time steps in all parts of a batch together."""
-
-
-def kernels(device: Device) -> AbstractContextManager[None]:
-    """Inside it Keras traces with these kernels, where they suit and `device` is a CPU; else with its own."""
-    return REPLACEMENTS.where_sound() if device.kind == "cpu" else nullcontext()
 
 
 def lstm(
@@ -59,13 +52,13 @@ def lstm(
 def gru(
     inputs: Any, initial_state: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any, activation: Any,
     recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False, unroll: bool = False,
-    reset_after: bool = True,
+    time_major: bool = False, reset_after: bool = True,
 ) -> Any:  # fmt: skip
     """A GRU with reset_after, without mask and with the usual activations. inputs: (batch, time, features)."""
-    if not reset_after or not _suits(inputs, mask, bias, activation, recurrent_activation, unroll):
+    if time_major or not reset_after or not _suits(inputs, mask, bias, activation, recurrent_activation, unroll):
         return _gru(
             inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
-            return_sequences, go_backwards, unroll, reset_after,
+            return_sequences, go_backwards, unroll, time_major, reset_after,
         )  # fmt: skip
     of_inputs, of_hidden = tf.unstack(tensor_of(bias))
     given = _given(inputs, kernel, of_inputs, go_backwards)
@@ -76,15 +69,16 @@ def gru(
 
 def adam(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
     """Keras's Adam, which is that of TensorFlow's own kernel to the place of epsilon."""
-    if self.amsgrad or not isinstance(variable, tf.Variable) or variable.dtype != tf.float32:
+    plain = isinstance(variable, tf.Variable) and variable.dtype == tf.float32 and isinstance(gradient, tf.Tensor)
+    if self.amsgrad or not plain:
         _update_step(self, gradient, variable, learning_rate)
         return
-    place = self._get_variable_index(variable)
+    momentum, velocity = places.slots_of(self, variable)
     step = tf.cast(ops.convert_to_tensor(self.iterations) + 1, tf.float32)
     tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
-        m=self._momentums[place].value.handle,
-        v=self._velocities[place].value.handle,
+        m=momentum.value.handle,
+        v=velocity.value.handle,
         beta1_power=tf.pow(tf.constant(self.beta_1, tf.float32), step),
         beta2_power=tf.pow(tf.constant(self.beta_2, tf.float32), step),
         lr=tf.cast(learning_rate, tf.float32),
@@ -95,41 +89,47 @@ def adam(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
     )
 
 
-def filter_empty_gradients(self: Any, grads: Any, variables: Any) -> Any:
+def filter_empty_gradients(self: Any, grads: Any, vars: Any) -> Any:
     """The gradients of embeddings with the rows of a repeated token added up, as an optimizer needs them. Keras 3.15.1
     hands them on as they came, and squares those of one token apart: embeddings then learn at another rate than on
     JAX and PyTorch."""
     dense = [tf.convert_to_tensor(grad) if isinstance(grad, tf.IndexedSlices) else grad for grad in grads]
-    return _filter_empty_gradients(self, dense, variables)
+    return _filter_empty_gradients(self, dense, vars)
 
 
-_filter_empty_gradients = BaseOptimizer._filter_empty_gradients
-_lstm = keras_backend.lstm
-_gru = keras_backend.gru
-_update_step = keras_adam.Adam.update_step
+_filter_empty_gradients, _lstm, _gru, _update_step = (
+    place.original for place in (places.FILTERED_GRADIENTS, places.LSTM, places.GRU, places.ADAM)
+)
 
 REPLACEMENTS = Replacements(
     [
-        *kernels_images.REPLACEMENTS,
-        (keras_backend, "lstm", lstm),
-        (keras_backend, "gru", gru),
-        (keras.layers.Embedding, "call", noticed(keras.layers.Embedding.call)),
-        (keras_adam.Adam, "update_step", adam),
-        (BaseOptimizer, "_filter_empty_gradients", filter_empty_gradients),
+        Replacement("convolution", places.CONVOLUTION, kernels_images.convolution_call, checks.convolution),
+        Replacement("max-pooling", places.MAX_POOLING, kernels_images.max_pool, checks.max_pooling),
+        Replacement(
+            "BatchNormalization", places.NORMALIZATION, kernels_images.normalization_call, checks.normalization
+        ),
+        Replacement("Embedding", places.EMBEDDING, noticed(places.EMBEDDING.original), checks.embedding),
+        Replacement("LSTM", places.LSTM, lstm, checks.lstm),
+        Replacement("GRU", places.GRU, gru, checks.gru),
+        Replacement(
+            "repeated tokens",
+            places.FILTERED_GRADIENTS,
+            filter_empty_gradients,
+            checks.repeated_tokens,
+            corrects="an optimizer such as Adam squares the gradients of a repeated token apart, so that embeddings "
+            "learn at another rate than on JAX and PyTorch",
+        ),
+        Replacement("Adam", places.ADAM, adam, checks.adam),
     ],
-    keras="3.15.",
-    disagreement=kernel_checks.disagreement,
-    checked={"keras": "3.15.1", "tensorflow": "2.21.0"},
+    package="unidl_tensorflow",
+    modules=("tensorflow",),
 )
 
 
 def _suits(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
     return (
-        mask is None
+        recurs_plainly(mask, activation, recurrent_activation, unroll)
         and bias is not None
-        and not unroll
-        and activation is keras.activations.tanh
-        and recurrent_activation is keras.activations.sigmoid
         and isinstance(inputs, tf.Tensor)
         and inputs.dtype == tf.float32
         and (inputs.shape[1] or MOST_STEPS + 1) <= MOST_STEPS

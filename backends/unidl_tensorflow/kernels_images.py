@@ -6,22 +6,19 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src import backend as keras_backend
-from keras.src.backend.common.tensor_attributes import get_tensor_attr
-from keras.src.backend.tensorflow import nn as keras_nn
-from keras.src.layers.convolutional.base_conv import BaseConv
-from keras.src.layers.normalization.batch_normalization import BatchNormalization
 
+from unidl.keras_internals import tensor_attribute
 from unidl.kernels import normalizes_plainly, notice
+from unidl_tensorflow.keras_internals import CONVOLUTION, MAX_POOLING, NORMALIZATION, is_channels_last
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 
 PRODUCTS = "_unidl_products"
 """What the outputs of a convolution say of themselves: its products, before bias and ReLU, and the bias."""
 
-_convolution_call = BaseConv.call
-_max_pool = keras_nn.max_pool
-_normalization_call = BatchNormalization.call
+_convolution_call, _max_pool, _normalization_call = (
+    place.original for place in (CONVOLUTION, MAX_POOLING, NORMALIZATION)
+)
 
 
 def convolution_call(self: Any, inputs: Any) -> Any:
@@ -47,8 +44,8 @@ def max_pool(
 ) -> Any:
     """The largest values of windows; of a convolution's outputs before it adds its bias and bends them. Neither changes
     which is the largest, so that the numbers are the same, from fewer values."""
-    known = get_tensor_attr(inputs, PRODUCTS)
-    if known is None or keras_backend.standardize_data_format(data_format) != "channels_last":
+    known = tensor_attribute(inputs, PRODUCTS)
+    if known is None or not is_channels_last(data_format):
         return _max_pool(inputs, pool_size, strides, padding, data_format)
     products, bias = known
     return tf.nn.relu(tf.nn.bias_add(_max_pool(products, pool_size, strides, padding, data_format), bias))
@@ -74,10 +71,3 @@ def normalization_call(self: Any, inputs: Any, training: bool | None = None, mas
 def tensor_of(weight: Any) -> tf.Tensor:
     """A weight of Keras as TensorFlow's own tensor."""
     return tf.convert_to_tensor(ops.convert_to_tensor(weight))
-
-
-REPLACEMENTS = (
-    (BaseConv, "call", convolution_call),
-    (keras_nn, "max_pool", max_pool),
-    (BatchNormalization, "call", normalization_call),
-)

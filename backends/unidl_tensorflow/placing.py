@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from unidl.backend import Device
+from unidl_tensorflow.keras_internals import move, native, remember_variables
 
 
 def place(model: keras.Model, device: Device) -> None:
@@ -15,12 +16,12 @@ def place(model: keras.Model, device: Device) -> None:
     optimizer = model.optimizer.variables if model.optimizer is not None else []
     ending = f":{device.id}".upper()
     variables = [*model.variables, *optimizer, *model.metrics_variables]
-    away = [variable for variable in variables if not variable._value.device.upper().endswith(ending)]
+    away = [variable for variable in variables if not native(variable).device.upper().endswith(ending)]
     if not away:
         return
     with tf.device(device.id):
         for variable in away:
-            variable._initialize(tf.identity(variable._value))
+            move(variable)
     if model.optimizer is not None:
         _remember(model.optimizer)
     # Keras's own functions were traced with the variables that are gone.
@@ -28,12 +29,9 @@ def place(model: keras.Model, device: Device) -> None:
 
 
 def _remember(optimizer: Any) -> None:
-    """Let an optimizer find its state again: it looks for it by a number that TensorFlow gives each variable."""
+    """Let an optimizer, and those inside it, find their state again."""
     if hasattr(optimizer, "inner_optimizer"):
         _remember(optimizer.inner_optimizer)
     for member in getattr(optimizer, "optimizers", ()):
         _remember(member)
-    if getattr(optimizer, "built", False) and hasattr(optimizer, "_trainable_variables_indices"):
-        optimizer._trainable_variables_indices = {
-            optimizer._var_key(variable): index for index, variable in enumerate(optimizer._trainable_variables)
-        }
+    remember_variables(optimizer)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import keras
 import torch
 
-from unidl.backend import Device, Devices, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
-from unidl_torch.kernels import REPLACEMENTS
+from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
 from unidl_torch.loop import TorchLoop
+from unidl_torch.replacing import kernels, kernels_off
 
 
 class TorchBackend:
@@ -43,10 +43,11 @@ class TorchBackend:
         on_gpu = (cuda.matmul, cudnn.conv, cudnn.rnn)
         on_cpu = (mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
         switches = (*on_gpu, *on_cpu)
+        products = policy.products_in("PyTorch", {"float32": "ieee", "tf32": "tf32"})
         before = [switch.fp32_precision for switch in switches]
         try:
             for switch in on_gpu:
-                switch.fp32_precision = "tf32" if policy.tf32 else "ieee"
+                switch.fp32_precision = products
             for switch in on_cpu:
                 switch.fp32_precision = "ieee"
             yield
@@ -70,7 +71,10 @@ class TorchBackend:
         return TorchLoop(model, self.native(device), steps)
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
-        return REPLACEMENTS.where_sound()
+        return kernels()
+
+    def kernels_off(self, device: Device) -> Sequence[KernelOff]:
+        return kernels_off()
 
     def reference(self, task: Task) -> Reference:
         from unidl_torch.native import TorchReference

@@ -1,16 +1,17 @@
-"""Whether the kernels give what Keras's own give here: each computed both ways, on tensors that lie in memory in all
+"""Whether a kernel gives what Keras's own function gives here: computed both ways, on tensors that lie in memory in all
 the ways in which those of a training do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import torch
 
-from unidl_torch.kernel_cases import Case, image_cases, numbers, recurrent_cases
+from unidl.replacements import InUse
+from unidl_torch.kernel_cases import Case, numbers
 
 TOLERANCE = 1e-4
 """Largest difference, as a share of the largest value: float32 sums of some hundred products, in another order."""
@@ -61,18 +62,47 @@ def laid_out(tensor: torch.Tensor, layout: int, place: int = 0) -> torch.Tensor:
     return kind(tensor.detach())
 
 
-def disagreement(kernels: Callable[[], AbstractContextManager[None]]) -> str | None:
-    """Say which kernel computes something else than Keras, or return None. Draws no random number of anybody's."""
-    with keras.device("cpu"):
-        for name, compute in _computations():
-            expected = compute(0, by_keras=True)
-            for layout in range(len(LAYOUTS)):
-                with kernels():
-                    found = compute(layout, by_keras=False)
-                if not all(_near(one, other) for one, other in zip(expected, found, strict=True)):
-                    where = f", where its tensors lie in memory in another order ({layout})" if layout else ""
-                    return f"the kernel for {name} gives other values than Keras here{where}"
-    return None
+Compute = Callable[..., list[torch.Tensor]]
+"""Computes on tensors of a layout, by what Keras has wrong in its right form or not."""
+
+Check = Callable[[InUse], str | None]
+
+
+def of_layers(cases: Callable[[], Iterable[Case]]) -> Check:
+    """Return the check of layers: outputs, gradients, and what the layers keep."""
+    return _check(lambda: ((case.name, _of_layers(case)) for case in cases()))
+
+
+def of_operation(operation: Callable[[Callable[[torch.Tensor], torch.Tensor]], Any]) -> Check:
+    """Return the check of an operation of Keras's, which is given what puts its tensors elsewhere in memory."""
+
+    def compute(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
+        del by_keras
+        places = itertools.count()
+        return [operation(lambda tensor: laid_out(tensor, layout, next(places)))]
+
+    return _check(lambda: [(operation.__name__, compute)])
+
+
+def of_optimizers(made: Iterable[Callable[[], Any]]) -> Check:
+    """Return the check of optimizers, by a few steps of each."""
+    return _check(lambda: (("some steps", _of_optimizer(make)) for make in made))
+
+
+def _check(computations: Callable[[], Iterable[tuple[str, Compute]]]) -> Check:
+    def check(in_use: InUse) -> str | None:
+        with keras.device("cpu"):
+            for name, compute in computations():
+                expected = compute(0, by_keras=True)
+                for layout in range(len(LAYOUTS)):
+                    with in_use():
+                        found = compute(layout, by_keras=False)
+                    if not all(_near(one, other) for one, other in zip(expected, found, strict=True)):
+                        where = f", where its tensors lie in memory in another order ({layout})" if layout else ""
+                        return f"it gives other values than Keras here: {name}{where}"
+        return None
+
+    return check
 
 
 def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -80,45 +110,7 @@ def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and bool(apart <= TOLERANCE * one.abs().max() + 1e-7)
 
 
-def _computations() -> Iterator[tuple[str, Callable[..., list[torch.Tensor]]]]:
-    """What each kernel is for, and what computes with it: on tensors of a layout, with Keras's own or not."""
-    for case in (*image_cases(), *recurrent_cases()):
-        yield case.name, _of_layers(case)
-    yield "draws from a seed", _draws
-    yield "choices by values", _choices
-    optimizers: Any = keras.optimizers
-    yield "Adam", _of_optimizer(lambda: optimizers.Adam(0.01))
-    yield "Adam with amsgrad", _of_optimizer(lambda: optimizers.Adam(0.01, amsgrad=True))
-    yield "Adadelta", _of_optimizer(lambda: optimizers.Adadelta(0.5))
-    yield "Nadam", _of_optimizer(lambda: optimizers.Nadam(0.01))
-    yield "SGD", _of_optimizer(lambda: optimizers.SGD(0.01))
-    yield "SGD with momentum", _of_optimizer(lambda: optimizers.SGD(0.01, momentum=0.9))
-    yield "SGD with Nesterov's momentum", _of_optimizer(lambda: optimizers.SGD(0.01, momentum=0.9, nesterov=True))
-
-
-def _draws(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
-    """What Keras's generators give, twice each: numbers that do not lie in memory yet."""
-    del layout, by_keras
-    seed, draw = keras.random.SeedGenerator(1), keras.random
-    shares = numbers((2, 3))
-    drawn: list[Any] = []
-    for _ in range(2):
-        drawn += [draw.uniform((2, 3), -1.0, 2.0, seed=seed), draw.normal((2, 3), 1.0, 2.0, seed=seed)]
-        drawn += [draw.randint((2, 3), 0, 1000, seed=seed), draw.categorical(shares, 16, seed=seed)]
-    return [values.float() for values in drawn]
-
-
-def _choices(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
-    """What Keras's operations give that look at values."""
-    del by_keras
-    ops: Any = keras.ops
-    classes, values = laid_out(torch.tensor([[0, 2], [3, -1]]), layout), laid_out(numbers((3, 2)), layout, 1)
-    places = laid_out(torch.tensor([[0], [2], [0]]), layout, 2)
-    chosen = ops.cond(values.sum() > 0, lambda: values + 1.0, lambda: values)
-    return [ops.one_hot(classes, 4), ops.scatter(places, values, (4, 2)), chosen]
-
-
-def _of_layers(case: Case) -> Callable[..., list[torch.Tensor]]:
+def _of_layers(case: Case) -> Compute:
     """What computes the outputs of layers, their gradients and what the layers keep, in the type that the layers
     compute in: whoever verifies a model has float64 for every float32."""
     given = [_typed_as(case.layers[0].compute_dtype, one) for one in (case.inputs, *case.states)]
@@ -153,7 +145,7 @@ def _typed_as(dtype: str, tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
 
 
-def _of_optimizer(make: Callable[[], Any]) -> Callable[..., list[torch.Tensor]]:
+def _of_optimizer(make: Callable[[], Any]) -> Compute:
     """What takes three steps of an optimizer; two of its variables are parts of one tensor."""
     shapes = ((3, 4), (2, 3, 2), (5,), ())
 

@@ -1,85 +1,104 @@
-"""What Keras lacks on PyTorch: kernels that compute the same numbers faster, in place of Keras's while our loop runs.
+"""What Keras lacks on PyTorch: kernels that compute the same numbers faster, in place of Keras's while our loop runs;
+and a few that compute the right ones.
 
-Each replaces one function of Keras 3.15, and only if it gives the same values and gradients here:
-`REPLACEMENTS.why_not` says why none is in use.
+Each replaces one function of Keras, and only if it gives the same values and gradients here: `REPLACEMENTS.off` says
+which stay off, and why. Import it through `unidl_torch.replacing`.
 """
 
 from __future__ import annotations
 
-import math
-import sys
-from typing import Any
+from collections.abc import Iterator
 
 import keras
-import torch
-from keras.src.backend.common.tensor_attributes import get_tensor_attr
-from torch.nn import functional
 
-from unidl.kernels import Replacements, notice, writes
+from unidl.kernels import noticed
+from unidl.replacements import Replacement, Replacements
 from unidl_torch import (
-    kernel_checks,
+    keras_internals as places,
+)
+from unidl_torch import (
+    kernel_cases as cases,
+)
+from unidl_torch import (
     kernels_images,
+    kernels_losses,
     kernels_mends,
     kernels_optimizers,
     kernels_random,
     kernels_recurrent,
     kernels_values,
 )
-
-keras_nn = sys.modules["keras.src.backend.torch.nn"]
-
-
-LOGITS = "_unidl_logits"
-"""What the outputs of a softmax say of themselves: its inputs, its axis, and how often somebody had written to them."""
+from unidl_torch.kernel_checks import of_layers, of_operation, of_optimizers
 
 
-def softmax(x: Any, axis: int = -1) -> Any:
-    """Keras's softmax, whose outputs `sparse_categorical_crossentropy` knows."""
-    outputs = _softmax(x, axis)
-    logits: Any = keras.ops.convert_to_tensor(x)
-    if isinstance(axis, int) and isinstance(outputs, torch.Tensor) and logits.shape == outputs.shape:
-        notice(outputs, LOGITS, (logits, axis % max(1, outputs.ndim), writes(logits), writes(outputs)))
-    return outputs
+def _images() -> Iterator[Replacement]:
+    yield Replacement(
+        "channels-last images",
+        places.TRANSPOSED_INPUTS,
+        kernels_images.transpose_spatial_inputs,
+        of_layers(cases.transposed),
+    )
+    yield Replacement("convolution", places.CONVOLUTION, kernels_images.convolution_call, of_layers(cases.convolution))
+    yield Replacement(
+        "BatchNormalization", places.NORMALIZATION, kernels_images.normalization_call, of_layers(cases.normalization)
+    )
+    yield Replacement(
+        "average pooling",
+        places.AVERAGE_POOLING,
+        kernels_mends.average_pool,
+        of_layers(cases.average_pooling),
+        corrects='averages of windows that padding="same" pads on one side count the padding',
+    )
+    yield Replacement(
+        "bicubic resizing",
+        places.FUNCTIONAL_OF_IMAGES,
+        kernels_mends.Functional(),
+        of_layers(cases.bicubic),
+        corrects="bicubic resizing without antialiasing is off by up to a fifth of the range of the values",
+    )
 
 
-def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
-    """The crossentropy from what a softmax was given, in one kernel; with the limits that Keras puts on probabilities,
-    and no gradient beyond them. Keras itself marks the outputs of a sigmoid, and of a softmax over another axis, as
-    those of this one."""
-    logits = _logits(output)
-    if from_logits or logits is None or axis not in (-1, 1) or logits.ndim != 2 or getattr(target, "ndim", 0) != 1:
-        return _sparse_categorical_crossentropy(target, output, from_logits, axis)
-    scores = logits if logits.dtype == torch.float64 else logits.float()
-    losses = functional.cross_entropy(scores, target.long(), reduction="none")
-    epsilon = keras.config.epsilon()
-    return losses.clamp(-math.log1p(-epsilon), -math.log(epsilon)).to(output.dtype)
+def _losses() -> Iterator[Replacement]:
+    yield Replacement("softmax", places.SOFTMAX, kernels_losses.softmax, of_layers(cases.softmax))
+    yield Replacement(
+        "crossentropy",
+        places.CROSSENTROPY,
+        kernels_losses.sparse_categorical_crossentropy,
+        of_layers(cases.crossentropy),
+    )
+    yield Replacement("one_hot", places.ONE_HOT, kernels_values.one_hot, of_operation(cases.one_hot))
+    yield Replacement("cond", places.COND, kernels_values.cond, of_operation(cases.cond))
+    yield Replacement("scatter", places.SCATTER, kernels_values.scatter, of_operation(cases.scatter))
 
 
-def _logits(outputs: Any) -> Any:
-    """What the softmax over the last axis was given; None where the outputs are not its own, or no longer."""
-    known = get_tensor_attr(outputs, LOGITS)
-    if known is None:
-        return None
-    logits, axis, *before = known
-    same = None not in before and before == [writes(logits), writes(outputs)]
-    same = same and outputs.requires_grad == logits.requires_grad and not outputs._backward_hooks
-    return logits if same and axis == outputs.ndim - 1 else None
+def _draws() -> Iterator[Replacement]:
+    yield Replacement("dropout", places.DROPOUT, kernels_random.dropout, of_layers(cases.dropout))
+    yield Replacement("uniform", places.UNIFORM, kernels_random.uniform, of_operation(cases.uniform))
+    yield Replacement("normal", places.NORMAL, kernels_random.normal, of_operation(cases.normal))
+    yield Replacement("randint", places.RANDINT, kernels_random.randint, of_operation(cases.randint))
+    yield Replacement("categorical", places.CATEGORICAL, kernels_random.categorical, of_operation(cases.categorical))
 
 
-_softmax = keras_nn.softmax
-_sparse_categorical_crossentropy = keras_nn.sparse_categorical_crossentropy
+def _recurrent() -> Iterator[Replacement]:
+    lstm, gru = keras.layers.LSTM, keras.layers.GRU
+    yield Replacement("Embedding", places.EMBEDDING, noticed(places.EMBEDDING.original), of_layers(cases.embedding))
+    yield Replacement("LSTM", places.LSTM, kernels_recurrent.lstm, of_layers(lambda: cases.recurrent(lstm)))
+    yield Replacement("GRU", places.GRU, kernels_recurrent.gru, of_layers(lambda: cases.recurrent(gru)))
+    yield Replacement(
+        "masked LSTM", places.MASKED_LSTM, kernels_recurrent.lstm_inner_loop, of_layers(lambda: cases.masked(lstm))
+    )
+    yield Replacement(
+        "masked GRU", places.MASKED_GRU, kernels_recurrent.gru_inner_loop, of_layers(lambda: cases.masked(gru))
+    )
+
+
+def _optimizers() -> Iterator[Replacement]:
+    yield Replacement("Adam", places.ADAM, kernels_optimizers.adam, of_optimizers(cases.ADAM))
+    yield Replacement("SGD", places.SGD, kernels_optimizers.sgd, of_optimizers(cases.SGD))
+    yield Replacement("Nadam", places.CORE_OF_NADAM, kernels_optimizers.Core(), of_optimizers(cases.NADAM))
+    yield Replacement("Adadelta", places.TORCH_OF_ADADELTA, kernels_values.Torch(), of_optimizers(cases.ADADELTA))
+
 
 REPLACEMENTS = Replacements(
-    [
-        *kernels_images.REPLACEMENTS,
-        *kernels_mends.REPLACEMENTS,
-        *kernels_optimizers.REPLACEMENTS,
-        *kernels_random.REPLACEMENTS,
-        *kernels_recurrent.REPLACEMENTS,
-        *kernels_values.REPLACEMENTS,
-        (keras_nn, "softmax", softmax),
-        (keras_nn, "sparse_categorical_crossentropy", sparse_categorical_crossentropy),
-    ],
-    keras="3.15.",
-    disagreement=kernel_checks.disagreement,
+    [*_images(), *_losses(), *_draws(), *_recurrent(), *_optimizers()], package="unidl_torch", modules=("torch",)
 )

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import torch
-from keras.src.layers.convolutional.base_conv import BaseConv
-from keras.src.layers.normalization.batch_normalization import BatchNormalization
+from torch.nn import functional
 
 from unidl.kernels import normalizes_plainly
+from unidl_torch.keras_internals import (
+    CONVOLUTION,
+    NORMALIZATION,
+    TRANSPOSED_INPUTS,
+    convolves_plainly,
+)
 
-keras_nn = sys.modules["keras.src.backend.torch.nn"]
-
-_transpose_spatial_inputs = keras_nn._transpose_spatial_inputs
-_convolution_call = BaseConv.call
-_normalization_call = BatchNormalization.call
+_transpose_spatial_inputs, _convolution_call, _normalization_call = (
+    place.original for place in (TRANSPOSED_INPUTS, CONVOLUTION, NORMALIZATION)
+)
 
 
-def transpose_spatial_inputs(inputs: torch.Tensor) -> torch.Tensor:
-    """View channels-last images as channels-first ones. Keras copies them first (keras issue 23279, mended after
-    3.15.1); (batch, height, width, channels) in memory is PyTorch's own channels-last format."""
-    if inputs.dtype == torch.float64:
-        return _transpose_spatial_inputs(inputs)  # some gradients in it are refused in another layout than Keras's
+def transpose_spatial_inputs(inputs: torch.Tensor, **options: Any) -> torch.Tensor:
+    """View channels-last images as channels-first ones. Keras copies them first (keras issue 23279, corrected for
+    convolutions after 3.15.1, which `options` then ask for); (batch, height, width, channels) in memory is PyTorch's
+    own channels-last format."""
+    if options or inputs.dtype == torch.float64:
+        # Some gradients of float64 are refused in another layout than Keras's.
+        return _transpose_spatial_inputs(inputs, **options)
     if inputs.ndim == 4:
         return inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     if inputs.ndim == 5:
@@ -44,6 +49,17 @@ def plain_values(inputs: Any, *weights: Any, anywhere: bool = False) -> list[tor
     return None if torch.is_autocast_enabled(inputs.device.type) else values
 
 
+def same_padding(sizes: Sequence[int], windows: Sequence[int], steps: Sequence[int]) -> list[int]:
+    """How much padding="same" adds to each axis, in all."""
+    axes = zip(sizes, windows, steps, strict=True)
+    return [max((-(-size // step) - 1) * step + window - size, 0) for size, window, step in axes]
+
+
+def both_sides(amounts: Sequence[int]) -> list[int]:
+    """The same, as PyTorch's `pad` wants it: the last axis first, and the odd one behind."""
+    return [side for amount in reversed(amounts) for side in (amount // 2, amount - amount // 2)]
+
+
 def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
     """Conv2D.call with bias and ReLU inside oneDNN's convolution. inputs: (batch, height, width, channels)."""
     suits = (
@@ -51,7 +67,7 @@ def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
         and self.use_bias
         and self.data_format == "channels_last"
         and self.padding in ("valid", "same")
-        and type(self).convolution_op is BaseConv.convolution_op
+        and convolves_plainly(self)
     )
     # With LoRA the kernel is no variable, but what comes of three.
     weights = plain_values(inputs, self.kernel, self.bias) if suits else None
@@ -61,12 +77,14 @@ def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
     kernel = weights[0].permute(3, 2, 0, 1).clone(memory_format=torch.channels_last)
     bias = weights[1].clone(memory_format=torch.contiguous_format)
     images = inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    padding: Any = (0, 0)
+    padding = (0, 0)
     if self.padding == "same":
-        images, padding = keras_nn._apply_same_padding(
-            images, kernel.shape[2:], self.strides, "channels_last", "conv", self.dilation_rate
-        )
-        padding = tuple(padding) if isinstance(padding, list | tuple) else (padding, padding)
+        reach = [step * (side - 1) + 1 for step, side in zip(self.dilation_rate, kernel.shape[2:], strict=True)]
+        amounts = same_padding(images.shape[2:], reach, self.strides)
+        if any(amount % 2 for amount in amounts):
+            images = functional.pad(images, both_sides(amounts))
+        else:
+            padding = tuple(amount // 2 for amount in amounts)
     relu = self.activation is keras.activations.relu
     groups = images.shape[1] // kernel.shape[1]
     outputs = _Convolution.apply(
@@ -124,10 +142,3 @@ def normalization_call(self: Any, inputs: Any, training: bool | None = None, mas
 
 def _statistics(layer: Any) -> tuple[Any, ...]:
     return layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance
-
-
-REPLACEMENTS = (
-    (keras_nn, "_transpose_spatial_inputs", transpose_spatial_inputs),
-    (BaseConv, "call", convolution_call),
-    (BatchNormalization, "call", normalization_call),
-)

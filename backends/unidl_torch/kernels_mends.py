@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import keras
@@ -10,10 +9,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-keras_nn = sys.modules["keras.src.backend.torch.nn"]
-keras_image = sys.modules["keras.src.backend.torch.image"]
+from unidl_torch.keras_internals import AVERAGE_POOLING, transposed_inputs, transposed_outputs
+from unidl_torch.kernels_images import both_sides, same_padding
 
-_average_pool = keras_nn.average_pool
+_average_pool = AVERAGE_POOLING.original
 _AVERAGES = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 
 
@@ -28,21 +27,18 @@ def average_pool(
     sizes = inputs.shape[1:-1] if last else inputs.shape[2:]
     pool = _tuple(pool_size, rank)
     steps = pool if strides is None else _tuple(strides, rank)
-    amounts = [
-        max((-(-size // step) - 1) * step + window - size, 0)
-        for size, window, step in zip(sizes, pool, steps, strict=True)
-    ]
+    amounts = same_padding(sizes, pool, steps)
     if padding != "same" or not any(amount % 2 for amount in amounts):
         return _average_pool(inputs, pool_size, strides, padding, data_format)
-    sides = [side for amount in reversed(amounts) for side in (amount // 2, amount - amount // 2)]
-    images = keras_nn._transpose_spatial_inputs(inputs) if last else inputs
+    sides = both_sides(amounts)
+    images = transposed_inputs(inputs) if last else inputs
     inside = functional.pad(torch.ones_like(images[:1, :1]), sides)
     average = _AVERAGES[rank]
     outputs = average(functional.pad(images, sides), pool, steps) / average(inside, pool, steps)
-    return keras_nn._transpose_spatial_outputs(outputs) if last else outputs
+    return transposed_outputs(outputs) if last else outputs
 
 
-class _Functional:
+class Functional:
     """`torch.nn.functional` as Keras's image operations see it, with another bicubic interpolation."""
 
     def __getattr__(self, name: str) -> Any:
@@ -72,9 +68,3 @@ def _cubic(wanted: int, given: int, like: torch.Tensor) -> torch.Tensor:
 
 def _tuple(value: Any, rank: int) -> tuple[int, ...]:
     return (value,) * rank if isinstance(value, int) else tuple(value)
-
-
-REPLACEMENTS = (
-    (keras_nn, "average_pool", average_pool),
-    (keras_image, "F", _Functional()),
-)

@@ -9,23 +9,22 @@ from typing import Any
 
 import keras
 import torch
-from keras.src.backend.torch import core as keras_core
-from keras.src.backend.torch.optimizers import torch_nadam, torch_sgd
-from keras.src.backend.torch.optimizers.torch_adam import Adam as KerasAdam
+
+from unidl.keras_internals import place_of
+from unidl_torch.keras_internals import ADAM, CORE_OF_NADAM, slots_of
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 fused: Any = torch  # which does not annotate the kernels of its own optimizers
 
-_parallel_update_step = KerasAdam._parallel_update_step
+_parallel_update_step = ADAM.original
 
 
 def adam(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], learning_rate: Any) -> None:
     """Keras's Adam in PyTorch's fused kernel. Keras adds epsilon before it corrects the bias, PyTorch after: so the
     kernel is told that the bias is long gone, and the learning rate carries the correction."""
-    places = [self._get_variable_index(variable) for variable in variables]
-    slots = [self._momentums, self._velocities, *([self._velocity_hats] if self.amsgrad else [])]
+    places = [place_of(self, variable) for variable in variables]
     values = [variable.value for variable in variables]
-    moments = [[slot[place].value for place in places] for slot in slots]
+    moments = [[slot[place].value for place in places] for slot in slots_of(self)]
     if not all(_is_plain(tensor) for tensors in (values, grads, *moments) for tensor in tensors):
         _parallel_update_step(self, grads, variables, learning_rate)
         return
@@ -113,7 +112,7 @@ def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lear
     if self.momentum == 0:
         fused._foreach_add_(values, steps)
         return
-    speeds = [self.momentums[self._get_variable_index(variable)].value for variable in variables]
+    speeds = [self.momentums[place_of(self, variable)].value for variable in variables]
     fused._foreach_mul_(speeds, self.momentum)
     fused._foreach_add_(speeds, steps)
     if self.nesterov:
@@ -123,20 +122,13 @@ def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lear
         fused._foreach_add_(values, speeds)
 
 
-class _Core:
+class Core:
     """Keras's operations as its Nadam sees them, which makes a number of a product of its momenta in each step: here it
     stays a tensor, so that a trace computes it anew."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(keras_core, name)
+        return getattr(CORE_OF_NADAM.original, name)
 
     @staticmethod
     def convert_to_numpy(value: torch.Tensor) -> torch.Tensor:
         return value
-
-
-REPLACEMENTS = (
-    (torch_nadam, "core", _Core()),
-    (KerasAdam, "_parallel_update_step", adam),
-    (torch_sgd.SGD, "_parallel_update_step", sgd),
-)

@@ -5,28 +5,39 @@ Keras makes a number of Python's of each seed, which a trace would keep from the
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import torch
-from keras.src.random.seed_generator import draw_seed
 
-# The package says `random` of another module, too.
-keras_random = sys.modules["keras.src.backend.torch.random"]
+from unidl_torch.keras_internals import (
+    CATEGORICAL,
+    DROPOUT,
+    NORMAL,
+    RANDINT,
+    UNIFORM,
+    draw_seed,
+    is_unseeded,
+)
+from unidl_torch.keras_internals import (
+    noise_shape as shape_of_noise,
+)
+from unidl_torch.keras_internals import (
+    random as keras_random,
+)
 
-_dropout, _uniform, _normal = keras_random.dropout, keras_random.uniform, keras_random.normal
-_randint, _categorical = keras_random.randint, keras_random.categorical
+_dropout, _uniform, _normal, _randint, _categorical = (
+    place.original for place in (DROPOUT, UNIFORM, NORMAL, RANDINT, CATEGORICAL)
+)
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
     """Keras's dropout. With a seed the masks are those of Keras; without one PyTorch draws them from its global stream,
     of which Keras's `fit` takes two numbers more for the loader of each epoch: the masks are then others than in `fit`.
     """
-    shape = keras_random._get_concrete_noise_shape(inputs, noise_shape)
-    unseeded = seed is None or getattr(seed, "_initial_seed", seed) is None
-    if rate in (0.0, 1.0) or (unseeded and noise_shape is None) or inputs.device.type == "meta":
+    shape = shape_of_noise(inputs, noise_shape)
+    if rate in (0.0, 1.0) or (is_unseeded(seed) and noise_shape is None) or inputs.device.type == "meta":
         return _dropout(inputs, rate, noise_shape, seed)
     mask = keep_mask(draw_seed(seed), shape, 1.0 - rate, str(inputs.device))
     return torch.where(torch.broadcast_to(mask, inputs.shape), inputs / (1.0 - rate), torch.zeros_like(inputs))
@@ -107,6 +118,3 @@ def _generator(seed: torch.Tensor, device: str) -> torch.Generator:
 
 def _type(name: Any) -> torch.dtype:
     return keras_random.to_torch_dtype(name)
-
-
-REPLACEMENTS = tuple((keras_random, one.__name__, one) for one in (dropout, uniform, normal, randint, categorical))

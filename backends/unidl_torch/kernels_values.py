@@ -7,17 +7,16 @@ from typing import Any
 
 import keras
 import torch
-from keras.src.backend.torch import core as keras_core
-from keras.src.backend.torch import nn as keras_nn
-from keras.src.backend.torch.optimizers import torch_adadelta
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from unidl_torch.graphs import written_by
+from unidl_torch.keras_internals import COND, ONE_HOT, SCATTER
+from unidl_torch.keras_internals import core as keras_core
 from unidl_torch.traced import UntraceableError, is_computed
 
 fused: Any = torch  # which does not annotate its operations on lists
 
-_cond, _one_hot, _scatter = keras_core.cond, keras_nn.one_hot, keras_core.scatter
+_cond, _one_hot, _scatter = COND.original, ONE_HOT.original, SCATTER.original
 
 
 def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
@@ -61,7 +60,7 @@ def scatter(indices: Any, values: Any, shape: Any) -> Any:
     return sums.index_put(tuple(places.reshape(-1, axes).long().unbind(1)), rows, accumulate=True)
 
 
-class _Torch:
+class Torch:
     """PyTorch as Keras's Adadelta sees it, whose learning rate stays a tensor."""
 
     def __getattr__(self, name: str) -> Any:
@@ -72,11 +71,3 @@ class _Torch:
         if isinstance(alpha, torch.Tensor):
             others, alpha = fused._foreach_mul(others, alpha), 1
         fused._foreach_add_(values, others, alpha=alpha)
-
-
-REPLACEMENTS = (
-    (keras_core, "cond", cond),
-    (keras_core, "scatter", scatter),
-    (keras_nn, "one_hot", one_hot),
-    (torch_adadelta, "torch", _Torch()),
-)

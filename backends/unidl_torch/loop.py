@@ -16,9 +16,11 @@ import numpy as np
 import torch
 
 from unidl.backend import Batches, Chunk, Tree
+from unidl.keras_internals import rate_of
 from unidl.kernels import noticing
+from unidl.logs import plain_logs
 from unidl.model_state import PythonValues, build
-from unidl_torch.kernels import REPLACEMENTS
+from unidl_torch.replacing import kernels
 from unidl_torch.traced import Leaves, nested, test_step, train_step
 from unidl_torch.tracing import Step
 
@@ -48,7 +50,7 @@ class TorchLogs:
         self._values: Any = keras.tree.map_structure(_copied, values)
 
     def read(self) -> dict[str, Any]:
-        return _plain(self._values)
+        return plain_logs(self._values, _as_array)
 
 
 class TorchLoop:
@@ -73,7 +75,7 @@ class TorchLoop:
         form, batches = self._batches(chunk)
         if self._plain:
             return TorchLogs([self._model.train_step(nested(form, leaves)) for leaves in batches][-1])
-        with noticing(not _is_own(self._model, "compute_loss")), REPLACEMENTS.where_sound():
+        with noticing(not _is_own(self._model, "compute_loss")), kernels():
             self._train.take(form, batches, self._python_values())
         self.why_not_compiled = self._train.why_not_traced
         return self._metrics()
@@ -84,7 +86,7 @@ class TorchLoop:
         if self._plain or _is_own(self._model, "test_step"):
             with torch.no_grad():
                 return TorchLogs([self._model.test_step(nested(form, leaves)) for leaves in batches][-1])
-        with REPLACEMENTS.where_sound():
+        with kernels():
             self._test.take(form, batches, self._python_values())
         return self._metrics()
 
@@ -96,7 +98,7 @@ class TorchLoop:
             with torch.no_grad():
                 outputs = [self._model.predict_step(nested(form, leaves)) for leaves in batches]
         else:
-            with noticing(not _is_own(self._model, "predict_step")), REPLACEMENTS.where_sound():
+            with noticing(not _is_own(self._model, "predict_step")), kernels():
                 outputs = self._predict.take(form, batches, self._python_values())
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
@@ -225,7 +227,7 @@ def _why_plain(model: Any) -> str | None:
         return "the model was compiled with run_eagerly=True"
     if model.jit_compile:
         return "jit_compile=True is not followed: torch.compile breaks off at the backward pass inside Keras's step"
-    rate = getattr(model.optimizer, "_learning_rate", None)
+    rate = rate_of(model.optimizer)
     if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
         return "the learning rate is a function, which is to be asked in each step"
     for name in ("train_step", "compute_metrics", "get_metrics_result"):
@@ -254,13 +256,5 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
 
 
-def _plain(logs: dict[str, Any]) -> dict[str, Any]:
-    """Floats, and arrays where a metric has several values, as Keras's History holds them."""
-    plain: dict[str, Any] = {}
-    for name, value in logs.items():
-        if isinstance(value, dict):
-            plain |= _plain(value)
-        else:
-            array = _numpy(value) if isinstance(value, torch.Tensor) else np.asarray(value)
-            plain[name] = float(array) if array.ndim == 0 else array
-    return plain
+def _as_array(value: Any) -> np.ndarray[Any, Any]:
+    return _numpy(value) if isinstance(value, torch.Tensor) else np.asarray(value)

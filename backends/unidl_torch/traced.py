@@ -9,12 +9,12 @@ from typing import Any
 
 import keras
 import torch
-from keras.src.trainers.data_adapters import data_adapter_utils
 from torch._guards import TracingContext, tracing
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, make_fx
 
 from unidl.backend import Tree
+from unidl.keras_internals import compute_loss, takes_training, track_loss
 from unidl_torch.graphs import Constants, drop_detached, pool_before_relu
 
 Leaves = list[torch.Tensor]
@@ -233,7 +233,7 @@ def nested(form: Tree, leaves: Leaves) -> Tree:
 def train_step(model: Any, batch: Tree) -> None:
     """What Keras's TorchTrainer.train_step computes, without the `grad` of a module's parameters and the results of the
     metrics, which are asked for once a chunk."""
-    x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(batch)
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     weights = model.trainable_variables
     learning = [variable.value.requires_grad_() for variable in weights]
     with torch.enable_grad():
@@ -247,16 +247,16 @@ def train_step(model: Any, batch: Tree) -> None:
 
 def test_step(model: Any, batch: Tree) -> None:
     """What Keras's TorchTrainer.test_step computes, without the results of the metrics."""
-    x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(batch)
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     y_pred, _ = _outputs_and_loss(model, x, y, sample_weight, training=False)
     model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
 def _outputs_and_loss(model: Any, x: Tree, y: Tree, sample_weight: Tree, *, training: bool) -> tuple[Tree, Any]:
     """The outputs, and the loss, which the tracker of the losses has counted."""
-    y_pred = model(x, training=training) if model._call_has_training_arg else model(x)
-    loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
-    model._loss_tracker.update_state(loss.detach(), sample_weight=leaves_of(x)[0].shape[0])
+    y_pred = model(x, training=training) if takes_training(model) else model(x)
+    loss = compute_loss(model, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+    track_loss(model, loss.detach(), leaves_of(x)[0].shape[0])
     return y_pred, loss
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from contextlib import nullcontext
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -12,16 +15,22 @@ from unidl import Trainer, build_lstm, registry
 NAME = registry.current().name
 keras = import_module("keras")  # only now, since the backend decides on which framework it runs
 kernels = import_module(f"unidl_{NAME}.kernels")
-checks = import_module(f"unidl_{NAME}.kernel_checks")
+Replacements = import_module("unidl.replacements").Replacements
 
 
-def test_they_give_what_keras_gives():
-    assert checks.disagreement(kernels.REPLACEMENTS.in_use) is None
+REPLACEMENTS = kernels.REPLACEMENTS
+NAMES = [one.name for one in REPLACEMENTS.entries]
 
 
-def entries():
-    """What each kernel stands in for, by name."""
-    return {f"{owner.__name__.split('.')[-1]}.{key}": (owner, key) for owner, key, _ in kernels.REPLACEMENTS.entries}
+def test_each_of_them_gives_what_keras_gives():
+    assert REPLACEMENTS.checked() == dict.fromkeys(NAMES)
+
+
+def test_a_check_leaves_the_names_of_later_layers_alone():
+    """Weights begin with values that follow from those names: a process that checks would train another model."""
+    keras.utils.clear_session()
+    REPLACEMENTS.checked()
+    assert [keras.layers.Conv2D(1, 1).name for _ in range(2)] == ["conv2d", "conv2d_1"]
 
 
 def slightly(values):
@@ -50,6 +59,7 @@ def wrong(right):
             variable.assign(1.01 * variable)
         return None
 
+    vars(kernel)["__signature__"] = inspect.signature(right, follow_wrapped=False)
     return kernel
 
 
@@ -68,44 +78,48 @@ class WrongModule:
         return wrong(getattr(self._right, name))
 
 
-@pytest.mark.parametrize("name", entries())
-def test_a_wrong_one_is_found(name, monkeypatch):
+@pytest.mark.parametrize("one", REPLACEMENTS.entries, ids=lambda one: one.name)
+def test_a_wrong_one_is_found_by_its_own_check(one):
     """Each kernel there is: one that nothing compares would train another model without a word."""
-    place = entries()[name]
-    others = tuple(
-        (owner, key, wrong(value) if (owner, key) == place else value)
-        for owner, key, value in kernels.REPLACEMENTS.entries
-    )
-    monkeypatch.setattr(kernels.REPLACEMENTS, "entries", others)
-    assert "gives other values than Keras" in str(checks.disagreement(kernels.REPLACEMENTS.in_use))
+    before = REPLACEMENTS.entries[: REPLACEMENTS.entries.index(one)]
+    planted = [*before, replace(one, kernel=wrong(one.kernel))]
+    assert "gives other values than Keras" in str(one.check(lambda: REPLACEMENTS.in_use(planted)))
 
 
-def test_another_keras_keeps_its_own(monkeypatch):
-    """What they stand in for may mean something else there."""
-    here = kernels.REPLACEMENTS
-    vars(here).pop("why_not", None)
-    try:
-        monkeypatch.setattr(keras, "__version__", "3.99.0")
-        assert "3.99.0" in here.why_not
-    finally:
-        vars(here).pop("why_not", None)
-    monkeypatch.undo()
-    assert here.why_not is None
+def test_beside_a_wrong_one_the_others_stay_on():
+    first, second = REPLACEMENTS.entries[:2]
+    found = Replacements([replace(first, kernel=wrong(first.kernel)), second], package=f"unidl_{NAME}").checked()
+    assert "gives other values than Keras" in str(found[first.name])
+    assert found[second.name] is None
+
+
+def test_one_that_keras_does_not_call_is_off():
+    """Its numbers would agree, and it would be said to be in use."""
+    first, second = REPLACEMENTS.entries[:2]
+    found = Replacements([replace(first, check=second.check)], package=f"unidl_{NAME}").checked()
+    assert "does not call" in str(found[first.name])
+
+
+def test_keras_still_has_wrong_what_is_corrected():
+    """Without it a correction could be left out, and nobody would be warned; where Keras is right it is to go."""
+    for one in REPLACEMENTS.entries:
+        assert (one.check(nullcontext) is not None) == (one.corrects is not None), one.name
 
 
 def test_they_are_gone_after_training():
     """Keras's own `fit`, a second model and other libraries see Keras as it is."""
-    before = [getattr(owner, key) for owner, key, _ in kernels.REPLACEMENTS.entries]
+    places = [(one.place.owner, one.place.attribute) for one in REPLACEMENTS.entries]
+    before = [getattr(owner, key) for owner, key in places]
     model = build_lstm(vocabulary_size=5, sequence_length=3, units=2, embedding_size=2)
     Trainer(model).fit((np.ones((6, 3), np.int32), np.ones(6, np.int32)), batch_size=2, progress="quiet")
-    assert [getattr(owner, key) for owner, key, _ in kernels.REPLACEMENTS.entries] == before
+    assert [getattr(owner, key) for owner, key in places] == before
 
 
 def test_the_last_of_two_threads_puts_keras_back():
     """Put back by the first, the second would leave its own behind for ever."""
-    places = [(owner, key) for owner, key, _ in kernels.REPLACEMENTS.entries]
+    places = [(one.place.owner, one.place.attribute) for one in REPLACEMENTS.entries]
     before = [getattr(owner, key) for owner, key in places]
-    first, second = kernels.REPLACEMENTS.in_use(), kernels.REPLACEMENTS.in_use()
+    first, second = REPLACEMENTS.in_use(), REPLACEMENTS.in_use()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)

@@ -7,7 +7,9 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from unidl.models.layer_paths import walk
+from unidl.keras_internals import numpy_module, operation_module, policy_module, shortened_types, view_class
+from unidl.layer_paths import walk
+from unidl.standing_in import put
 
 if TYPE_CHECKING:
     import keras
@@ -25,9 +27,8 @@ def compute_in_float64() -> None:
     well, which no setting of Keras's can do.
     """
     import keras
-    from keras.src import dtype_policies, ops
-    from keras.src.backend.common import dtypes
 
+    dtype_policies, ops = policy_module(), operation_module()
     find = dtype_policies.get
     make_input = keras.layers.InputLayer.__init__
 
@@ -40,23 +41,21 @@ def compute_in_float64() -> None:
         make_input(self, *positional, dtype="float64" if str(dtype) in FLOATS else dtype, **options)
 
     # Keras makes float32 of a product of two float64 everywhere but on TensorFlow, and in the softmax of attention.
-    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
-    ops.dot_product_attention = attention
+    shortened_types()["float64"] = "float64"
+    put((ops, "dot_product_attention", attention))
     _cast_to_float64()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
-    dtype_policies.get = policy
-    keras.layers.InputLayer.__init__ = make_input_in_float64
+    put((dtype_policies, "get", policy), (keras.layers.InputLayer, "__init__", make_input_in_float64))
 
 
 def _cast_to_float64() -> None:
     """Make float64 of what is cast to float32, in Keras and by a model itself. What is cast to a shorter type is
     rounded in every precision, so it is here as well."""
     import keras
-    from keras.src import backend, ops
-    from keras.src.ops.numpy import View
 
-    cast_tensor, view_tensor, viewed = ops.cast, backend.numpy.view, View.compute_output_spec
+    ops, numpy_of_backend, view_operation = operation_module(), numpy_module(), view_class()
+    cast_tensor, view_tensor, viewed = ops.cast, numpy_of_backend.view, view_operation.compute_output_spec
 
     def cast(x: Any, dtype: Any) -> Any:
         dtype = "float64" if keras.backend.standardize_dtype(dtype) == "float32" else dtype
@@ -70,13 +69,9 @@ def _cast_to_float64() -> None:
     def view_spec(self: Any, x: Any) -> Any:
         return viewed(self, keras.KerasTensor(x.shape, "float32") if _is_float64(x) else x)
 
-    ops.cast = keras.ops.cast = cast
-    for name in MAKERS:
-        made = _made_in_float64(getattr(ops, name))
-        setattr(ops, name, made)
-        setattr(keras.ops, name, made)
-    backend.numpy.view = view
-    View.compute_output_spec = view_spec
+    casting = {"cast": cast} | {name: _made_in_float64(getattr(ops, name)) for name in MAKERS}
+    put(*((owner, name, value) for name, value in casting.items() for owner in (ops, keras.ops)))
+    put((numpy_of_backend, "view", view), (view_operation, "compute_output_spec", view_spec))
 
 
 def _made_in_float64(make: Callable[..., Any]) -> Callable[..., Any]:

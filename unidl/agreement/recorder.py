@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from unidl.keras_internals import place_of
+
 
 class Recorder(keras.optimizers.Optimizer):
     """An optimizer that changes no weight and keeps the last gradient of each."""
@@ -21,7 +23,7 @@ class Recorder(keras.optimizers.Optimizer):
         self.gradients = [self.add_variable_from_reference(variable, "gradient") for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        kept: Any = self.gradients[self._get_variable_index(variable)]
+        kept: Any = self.gradients[place_of(self, variable)]
         # Added, since TensorFlow hands on the gradients of a token that comes twice in a batch one by one.
         self.assign(kept, keras.ops.zeros(kept.shape, dtype=kept.dtype))
         self.assign_add(kept, gradient)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 
-from unidl.models.layer_paths import stem, walk
+from unidl.keras_internals import carry_mask
+from unidl.layer_paths import stem, walk
+from unidl.standing_in import standing_in
 
 See = Callable[["Place", Any, Any, Any], Any]
 """Is given a place, the layer or operation there, its inputs and one output, and returns what goes on from there."""
@@ -84,13 +85,9 @@ def watched(model: keras.Model, see: See) -> Iterator[None]:
 
         return call
 
-    for owner, original in zip(owners, originals, strict=True):
-        owner.__call__ = seen(original)
-    try:
+    pairs = zip(owners, originals, strict=True)
+    with standing_in(*((owner, "__call__", seen(original)) for owner, original in pairs)):
         yield
-    finally:
-        for owner, original in zip(owners, originals, strict=True):
-            owner.__call__ = original
 
 
 def _replaced(outputs: Any, see: Callable[[int, Any], Any]) -> Any:
@@ -100,6 +97,6 @@ def _replaced(outputs: Any, see: Callable[[int, Any], Any]) -> Any:
     if all(one is other for one, other in zip(new, leaves, strict=True)):
         return outputs
     for one, other in zip(new, leaves, strict=True):
-        if one is not other and get_keras_mask(other) is not None:
-            set_keras_mask(one, get_keras_mask(other))
+        if one is not other:
+            carry_mask(other, one)
     return keras.tree.pack_sequence_as(outputs, new)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from unidl.backend import Device
     from unidl.doctor.frameworks import Framework
-    from unidl.doctor.nvidia import Gpu
     from unidl.doctor.survey import Choice, Survey
+    from unidl.machine.nvidia import Gpu
 
 
 def register(subparsers: options.Subparsers) -> None:
@@ -99,8 +99,10 @@ def _sees(row: Framework) -> list[str]:
         return ["not installed"]
     if answer.why_not is not None:
         return [answer.why_not]
-    devices = [_device(device) for device in answer.devices]
-    return [*devices, f"no GPU: {answer.why_no_gpu}"] if answer.why_no_gpu else devices
+    lines = [_device(device) for device in answer.devices]
+    if answer.why_no_gpu:
+        lines.append(f"no GPU: {answer.why_no_gpu}")
+    return [*lines, *answer.kernels_off]
 
 
 def _device(device: Device) -> str:

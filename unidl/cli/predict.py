@@ -51,8 +51,8 @@ def register(subparsers: options.Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load, predict, print one line an image or a text."""
     from unidl import Trainer
-    from unidl.cli.own_model import load_run
     from unidl.models.records import record_of
+    from unidl.runs.own_model import load_run
 
     model = load_run(arguments.run_directory, trust=arguments.trust)
     if record_of(model).architecture is None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unidl.models.layer_paths import walk
+from unidl.layer_paths import walk
 
 if TYPE_CHECKING:
     import keras

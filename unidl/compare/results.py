@@ -60,6 +60,8 @@ class Measurement:
     latency_p99_seconds: float | None = None
     peak_flops_per_second: float | None = None
     """Of a large matrix product in this precision."""
+    kernels_off: tuple[str, ...] = ()
+    """Sentences on our kernels that stayed off with this Keras."""
 
     @property
     def rates(self) -> list[float]:
@@ -123,5 +125,12 @@ def _run(measurements: list[dict[str, Any]], **fields: Any) -> Run:
     return Run(measurements=tuple(_measurement(**row) for row in measurements), **fields)
 
 
-def _measurement(cell: dict[str, Any], rounds: list[dict[str, Any]], losses: list[float], **fields: Any) -> Measurement:
-    return Measurement(Cell(**cell), rounds=tuple(Round(**one) for one in rounds), losses=tuple(losses), **fields)
+def _measurement(
+    cell: dict[str, Any],
+    rounds: list[dict[str, Any]],
+    losses: list[float],
+    kernels_off: Sequence[str] = (),
+    **fields: Any,
+) -> Measurement:
+    made = tuple(Round(**one) for one in rounds)
+    return Measurement(Cell(**cell), rounds=made, losses=tuple(losses), kernels_off=tuple(kernels_off), **fields)

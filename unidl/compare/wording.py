@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from unidl.compare.results import Run
-from unidl.compare.statistics import ROUNDS_TO_CLAIM, Interval
 from unidl.compare.summary import FASTEST_NATIVE, Row, Summary
-from unidl.environment import machine
+from unidl.machine.environment import machine
+from unidl.statistics import ROUNDS_TO_CLAIM, Interval
 from unidl.tables import Table
 
 LEGEND = (
@@ -52,6 +52,7 @@ def remarks(summary: Summary) -> list[str]:
     """What a reader must know beside the numbers: reasons of failed rows, and what can be told apart at all."""
     lines = [f"{row.measurement.cell.title}: failed: {row.measurement.failure}" for row in summary.rows if _failed(row)]
     lines += [f"{row.measurement.cell.title}: {row.why_not_compared}" for row in summary.rows if row.why_not_compared]
+    lines += [f"{row.measurement.cell.title}: {why}" for row in summary.rows for why in row.measurement.kernels_off]
     incomplete = [row.measurement for row in summary.rows if row.measurement.why_incomplete]
     lines += [f"{one.cell.title}: incomplete: {one.why_incomplete}" for one in incomplete]
     if summary.twins is None or summary.resolution is None:

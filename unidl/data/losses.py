@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from unidl.keras_internals import loss_options
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -67,7 +69,7 @@ def known_loss(loss: Any, labels: np.ndarray, output: Any) -> KnownLoss | None:
     if isinstance(loss, keras.losses.Loss):
         if (type(loss).call, type(loss).__call__) != _plain_calls():
             return None  # a class with a computation of its own
-        options = getattr(loss, "_fn_kwargs", {})
+        options = loss_options(loss)
         loss = getattr(loss, "fn", None)
     name = getattr(loss, "__name__", "")
     if name not in TARGETS or loss is not getattr(keras.losses, name, None):

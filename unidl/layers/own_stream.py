@@ -8,7 +8,8 @@ from typing import Any
 import keras
 
 from unidl.errors import ModelError
-from unidl.models.layer_paths import walk
+from unidl.keras_internals import seed_generators
+from unidl.layer_paths import walk
 from unidl.random import derived_seed
 
 
@@ -37,13 +38,13 @@ class OwnStream:
         super().__init__(*args, **kwargs)
         if seed is None:
             layer.seed = derived_seed(0, "layer", layer.name)
-            for generator in layer._seed_generators:
+            for generator in seed_generators(layer):
                 generator.state.assign([layer.seed, 0])
 
 
 def foreign_draws(model: keras.Model) -> list[str]:
     """Return the paths of the layers that draw from Keras's own stream in training, another one on each backend."""
-    return [path for path, layer in walk(model) if layer._seed_generators and _is_noisy(layer)]
+    return [path for path, layer in walk(model) if seed_generators(layer) and _is_noisy(layer)]
 
 
 def _is_noisy(layer: Any) -> bool:

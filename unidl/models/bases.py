@@ -72,7 +72,7 @@ def from_architecture(architecture: Architecture, precision: str | None, origina
     told = {"precision": precision, "dropout": 0.0}
     arguments = {**architecture.arguments, **{name: told[name] for name in told if name in builder.arguments}}
     # A file has no weights for the head: as small as can be, it takes no memory before it is cut off.
-    head = builder.smallest_head(architecture.arguments) if original is None else {}
+    head = dict(builder.smallest_head(architecture.arguments)) if original is None else dict[str, Any]()
     model = build(replace(architecture, arguments=arguments | head))
     if original is not None:
         for weight, source in zip(model.weights, original.weights, strict=True):

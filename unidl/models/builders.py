@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from unidl import plugins
 from unidl.errors import ModelError
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from unidl.models.builder import Builder
 
 GROUP = "unidl.models"
@@ -30,7 +26,7 @@ OURS = {
 
 def names() -> list[str]:
     """Return the names of all builders: ours first, then those of plugins. Imports none of them."""
-    return [*OURS, *_plugins()]
+    return [*OURS, *(name for name in plugins.found(GROUP) if name not in OURS)]
 
 
 def builder(name: Any) -> Builder:
@@ -41,13 +37,20 @@ def builder(name: Any) -> Builder:
     if isinstance(name, str) and name in OURS:
         module, _, attribute = OURS[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
-    entry = _plugins().get(name) if isinstance(name, str) else None
-    if entry is None:
+    if not isinstance(name, str) or name not in plugins.found(GROUP):
         raise ModelError(
             f"Cannot build the model: unknown builder {name!r}. Known builders: {', '.join(map(repr, names()))}.\n"
             "A plugin that brings it may not be installed here, or the model may come from another version of unidl."
         )
-    return _loaded(entry)
+    from unidl.models.builder import Builder
+
+    found = plugins.load(GROUP, name, Builder, error=ModelError)
+    if found.name != name:
+        raise ModelError(
+            f"Cannot use the builder {name!r}: the plugin of this name in the group {GROUP} gives a builder that calls "
+            f"itself {found.name!r}. Give both the same name."
+        )
+    return found
 
 
 def find(name: Any) -> Builder | None:
@@ -58,52 +61,3 @@ def find(name: Any) -> Builder | None:
 def functions() -> dict[str, str]:
     """Return the names of our public functions, each with the module that it is in."""
     return {f"build_{name.replace('-', '_')}": place.partition(":")[0] for name, place in OURS.items()}
-
-
-def _loaded(entry: EntryPoint) -> Builder:
-    from unidl.models.builder import Builder
-
-    try:
-        found = entry.load()
-    except Exception as error:
-        raise _broken(entry, f"cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(found, Builder):
-        raise _broken(entry, f"is a {type(found).__name__}, not a unidl.models.Builder")
-    if found.name != entry.name:
-        raise _broken(
-            entry, f"is a builder named {found.name!r}, and its entry point {entry.name!r}: they must be equal"
-        )
-    return found
-
-
-def _broken(entry: EntryPoint, what: str) -> ModelError:
-    plugin = _plugin(entry)
-    return ModelError(
-        f"Cannot use the builder {entry.name!r} of the plugin {plugin}: {entry.value} {what}.\n"
-        f"Repair the plugin, or remove it: pip uninstall {plugin}."
-    )
-
-
-def _plugins() -> dict[str, EntryPoint]:
-    return _plugins_on(tuple(sys.path))
-
-
-@cache
-def _plugins_on(path: Sequence[str]) -> dict[str, EntryPoint]:
-    """The entry points by name, as the distributions on this path have them; no plugin replaces a builder of ours."""
-    import logging
-    from importlib import metadata
-
-    found: dict[str, EntryPoint] = {}
-    for entry in metadata.entry_points(group=GROUP):
-        if entry.name not in OURS:
-            found[entry.name] = entry
-            continue
-        logging.getLogger("unidl").warning(
-            "the builder %r of the plugin %s is left out: unidl has one of this name", entry.name, _plugin(entry)
-        )
-    return found
-
-
-def _plugin(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist is not None else "a distribution without a name"

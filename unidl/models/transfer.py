@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unidl.model_reading import read_model
 from unidl.models import bases, made_up, records
 from unidl.models.arguments import Arguments
 from unidl.models.builder import Builder, Given, Recipe, Workload
@@ -167,9 +168,7 @@ def _find(
     name = os.fspath(base)
     # A record never names a directory, so that a file cannot make us read another one.
     if load and name not in bases.applications() and as_path(name).is_dir():
-        from unidl.saving import load_model
-
-        return bases.from_model(load_model(name), precision)
+        return bases.from_model(read_model(name), precision)
     return bases.from_application(name, shape or bases.DEFAULT_SHAPE, weights, policy, asked, load=load)
 
 

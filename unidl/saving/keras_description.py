@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.errors import SavedModelError
-from unidl.models.layer_paths import walk
+from unidl.keras_internals import all_layers, describing
+from unidl.layer_paths import walk
 from unidl.saving.keras_names import refuse_names, without_compilation
 
 if TYPE_CHECKING:
@@ -25,13 +26,12 @@ def keras_description(model: keras.Model) -> dict[str, Any]:
     Raises `SavedModelError` if there is none, or the model could not be built again from it and its weights.
     """
     import keras
-    from keras.src.saving.serialization_lib import ObjectSharingScope  # what Keras's own saving uses; not public
 
     why_not = _why_not_from_weights(model)
     if why_not is not None:
         raise SavedModelError(f"Cannot save the model '{model.name}': {why_not}")
     try:
-        with _uncompiled(model), ObjectSharingScope():
+        with _uncompiled(model), describing():
             description: Any = keras.saving.serialize_keras_object(model)
         text = json.dumps(description)
     except Exception as error:  # whatever the get_config of a class of a stranger raises
@@ -57,15 +57,13 @@ def from_keras_description(
     path: of the file that says so, for errors. Raises `SavedModelError`.
     """
     import keras
-    from keras.src.saving.serialization_lib import ObjectSharingScope, SafeModeScope
 
     import unidl.layers  # noqa: F401 - registers the layers of unidl, which a stranger's model may hold
 
     try:
         model_only = without_compilation(dict(description))
         refuse_names(model_only)
-        # The scope, since `keras.config.enable_unsafe_deserialization` goes before the argument.
-        with SafeModeScope(True), ObjectSharingScope():
+        with describing():
             model: Any = keras.saving.deserialize_keras_object(
                 model_only, custom_objects=dict(custom_objects or {}), safe_mode=True
             )
@@ -92,7 +90,7 @@ def _why_not_from_weights(model: keras.Model) -> str | None:
             )
         if not isinstance(layer, keras.Model) or not _is_of_keras(layer):
             continue  # what a class of its own shares, it will share again
-        for child in layer._flatten_layers(include_self=False, recursive=False):
+        for child in all_layers(layer, include_self=False, recursive=False):
             other = parents.setdefault(id(child), layer)
             if other is not layer and not isinstance(child, keras.layers.InputLayer):
                 return (

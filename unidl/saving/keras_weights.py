@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import SavedModelError
-from unidl.models.layer_paths import walk
+from unidl.keras_internals import read_weights, write_weights
+from unidl.layer_paths import walk
 from unidl.paths import as_path
 from unidl.saving.keras_description import first_line
 from unidl.saving.keras_h5 import stored_weights
@@ -89,12 +90,8 @@ def assign_keras_weights(model: keras.Model, content: bytes, path: Path) -> None
 
 def keras_weights(model: keras.Model) -> bytes:
     """Return a `.weights.h5` file of the model, without what it is trained with."""
-    from keras.src.saving import saving_lib  # what Model.save_weights uses, which writes to a path only; not public
-
     file = io.BytesIO()
-    store: Any = saving_lib.H5IOStore(file, mode="w")
-    saving_lib._save_state(model, store, None, "", visited_saveables=_of_training(model))
-    store.close()
+    write_weights(model, file, _of_training(model))
     return file.getvalue()
 
 
@@ -110,22 +107,10 @@ def _assign(model: keras.Model, content: bytes, path: Path) -> None:
 
 def _read_state(model: keras.Model, content: bytes) -> None:
     """Let Keras read a file as `Model.load_weights` does. Raises the first error that a layer raises."""
-    from keras.src.saving import saving_lib
-
-    errors: dict[int, tuple[Any, Exception]] = {}
-    store: Any = saving_lib.H5IOStore(io.BytesIO(content), mode="r")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of names that are missing: they have been compared
-            saving_lib._load_state(
-                *(model, store, None, ""),
-                visited_saveables=_of_training(model),
-                failed_saveables=set[int](),
-                error_msgs=errors,
-            )
-    finally:
-        store.close()
-    for _, error in errors.values():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of names that are missing: they have been compared
+        errors = read_weights(model, io.BytesIO(content), _of_training(model))
+    for error in errors:
         raise error
 
 

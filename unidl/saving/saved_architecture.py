@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from unidl import devices, precision, registry
 from unidl.errors import BackendError, DeviceError, ModelError, PrecisionError, SavedModelError
+from unidl.layer_paths import walk
 from unidl.models import build, builders, set_trainable_state, trainable_state
 from unidl.models.bases import unstored_head
 from unidl.models.budget import at_most
 from unidl.models.initial_weights import drawn_later
-from unidl.models.layer_paths import walk
 from unidl.models.rebuilding import size
 from unidl.models.records import Architecture, note, record_of
 from unidl.notices import notice
@@ -176,10 +176,10 @@ def _for_this_device(architecture: Architecture, path: Path) -> Architecture:
     name = architecture.arguments.get("precision")
     if name is None or name == "auto":
         return architecture
-    if name not in precision.NAMES:
-        raise _damaged(path, f"there is no precision {name!r}")
+    if name not in precision.names():
+        raise _damaged(path, f"there is no precision {name!r}, unless by a plugin that is not installed here")
     device = devices.resolve().device
-    why_not = precision.why_not_on(name, device)
+    why_not = precision.why_not_on(precision.named(name), device)
     if why_not is None:
         return architecture
     notice(f"{path} was built in {name!r} and is loaded in 'float32': {why_not}")

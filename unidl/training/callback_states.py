@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import UsageError
+from unidl.keras_internals import CALLBACK_STATE
 
 if TYPE_CHECKING:
     import keras
-
-REMEMBERED = {
-    "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
-    "ReduceLROnPlateau": ("wait", "cooldown_counter", "best"),
-    "SwapEMAWeights": ("_ema_weights_in_model",),
-    "ModelCheckpoint": ("best", "_batches_seen_since_last_saving", "_last_batch_seen"),
-}
-"""The attributes that Keras 3.15's own callbacks change while they run."""
 
 
 def callback_states(
@@ -128,8 +121,8 @@ def _remembered(callback: Any) -> dict[str, Any] | None:
     if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict"):
         return dict(callback.state_dict())
     for kind in type(callback).__mro__:
-        if kind.__name__ in REMEMBERED and getattr(keras.callbacks, kind.__name__, None) is kind:
-            return {name: getattr(callback, name) for name in REMEMBERED[kind.__name__] if hasattr(callback, name)}
+        if kind.__name__ in CALLBACK_STATE and getattr(keras.callbacks, kind.__name__, None) is kind:
+            return {name: getattr(callback, name) for name in CALLBACK_STATE[kind.__name__] if hasattr(callback, name)}
     return None
 
 

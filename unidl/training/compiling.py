@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from unidl.errors import ModelError
+from unidl.keras_internals import all_layers, compile_arguments, compiled_parts, variables_of
 from unidl.models.records import record_of
 from unidl.notices import notice
+from unidl.precision import scales_loss
 
 if TYPE_CHECKING:
     import keras
@@ -86,9 +88,8 @@ def tell_of_foreign_draws(model: keras.Model) -> None:
 
 def signature(model: keras.Model) -> tuple[Any, ...]:
     """What a compiled loop depends on: compiling, freezing or unfreezing changes it. Compare with `same`."""
-    # Keras makes a new loss tracker in every `compile`. The objects themselves, since an id can be used again.
-    compiled = (model.optimizer, model._compile_loss, model._compile_metrics, model._loss_tracker)
-    return (*compiled, model.run_eagerly, model.jit_compile, *model.trainable_variables)
+    # The objects themselves, since an id can be used again.
+    return (*compiled_parts(model), model.run_eagerly, model.jit_compile, *model.trainable_variables)
 
 
 def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -100,7 +101,7 @@ def _compiled_with(model: keras.Model, *, with_loss: bool) -> dict[str, Any]:
     """The arguments of the last `compile`, as the objects that were given; loss weights belong to their loss."""
     if not model.compiled:
         return {}
-    before = dict(model._compile_config.config)
+    before = compile_arguments(model)
     kept = {name: before.get(name) for name in KEPT if with_loss or name != "loss_weights"}
     return kept | {"optimizer": model.optimizer} | ({"loss": model.loss} if with_loss else {})
 
@@ -138,17 +139,17 @@ def _needs_new_optimizer(model: keras.Model) -> bool:
 def _lacks_loss_scaling(model: keras.Model, optimizer: Any) -> bool:
     """Whether gradients in float16 would vanish.
 
-    Keras looks at the policy of the model alone, not at its layers'; where that is mixed_float16, an optimizer without
-    scaling was asked for by `compile(auto_scale_loss=False)`.
+    Keras looks at the policy of the model alone, not at its layers'; where that asks for scaling, an optimizer without
+    it was asked for by `compile(auto_scale_loss=False)`.
     """
     import keras
 
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or model.dtype_policy.name == "mixed_float16":
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or scales_loss(model.dtype_policy.name):
         return False
-    return any(layer.dtype_policy.name == "mixed_float16" for layer in model._flatten_layers())
+    return any(scales_loss(layer.dtype_policy.name) for layer in all_layers(model))
 
 
 def _fits(optimizer: Any, variables: Sequence[Any]) -> bool:
     """Whether an optimizer has its state for exactly these variables, or none yet."""
-    made_for = getattr(optimizer, "_trainable_variables", None)
+    made_for = variables_of(optimizer)
     return not getattr(optimizer, "built", False) or made_for is None or same(made_for, variables)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal as signals
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +14,13 @@ from unidl.backend import Chunk, Logs, TrainLoop
 from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split
 from unidl.errors import DataError, TrainingError
+from unidl.keras_internals import first_epoch_of, forget_first_epoch
 from unidl.notices import notice
+from unidl.out_of_memory import is_out_of_memory
 from unidl.training.checkpoint import Saving, Tracked
 from unidl.training.evaluating import evaluated, loss_first
 from unidl.training.forgotten import Forgotten
+from unidl.training.given import TrainingData
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.order import Epochs, Rows, chunks
 from unidl.training.pace import Pace
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
     import keras
 
 
-OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|RESOURCE_EXHAUSTED|not enough memory", re.IGNORECASE)
-
-
 class Fit:
     """One call of `Trainer.fit`."""
 
@@ -41,8 +40,7 @@ class Fit:
         self,
         model: keras.Model,
         loop: TrainLoop,
-        train: Split,
-        validation: Split | None,
+        data: TrainingData,
         settings: FitSettings,
         callbacks: Sequence[keras.callbacks.Callback],
         progress: Progress,
@@ -57,11 +55,13 @@ class Fit:
         self._model = model
         self._interrupt = Interrupt(terminates=saving is not None)
         self._loop = UninterruptedLoop(loop, self._interrupt)
-        self._train = train
-        self._validation = validation
+        self._train = data.training
+        self._validation = data.validation
         self._settings = settings
         self._progress = progress
-        self._rows = Epochs(len(train), settings.batch_size, settings.seed, settings.shuffle, settings.steps_per_epoch)
+        self._rows = Epochs(
+            len(data.training), settings.batch_size, settings.seed, settings.shuffle, settings.steps_per_epoch
+        )
         self._callbacks = Callbacks(
             callbacks,
             model,
@@ -106,7 +106,7 @@ class Fit:
                 finally:
                     self._loop.commit()
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 told = self._out_of_memory()
                 why = str(told).splitlines()[0]
                 raise told from error
@@ -120,11 +120,11 @@ class Fit:
         """Train all epochs; return why the run is over before its end, if it is."""
         model = self._model
         model.stop_training = False
-        model._initial_epoch = None
+        forget_first_epoch(model)
         self._callbacks.tell("on_train_begin")
         why: str | None = None
         # Keras's BackupAndRestore says here where to go on.
-        first, stopped = model._initial_epoch or self._settings.initial_epoch, False
+        first, stopped = first_epoch_of(model) or self._settings.initial_epoch, False
         if self._saver is not None:
             position = self._saver.go_on(self._progress)
             if position is not None:
@@ -277,8 +277,3 @@ class Fit:
 def _is_finite(metrics: Metrics) -> bool:
     """Whether the loss is a number."""
     return bool(np.all(np.isfinite(metrics.get("loss", 0.0))))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Each framework has errors of its own for it, and says so in words."""
-    return isinstance(error, MemoryError) or OUT_OF_MEMORY.search(f"{type(error).__name__}: {error}") is not None

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl.training.callback_states import REMEMBERED
+from unidl.keras_internals import CALLBACK_OWN, CALLBACK_STATE
 
 if TYPE_CHECKING:
     import keras
-
-OF_KERAS = ("_model", "params")
-"""What Keras sets in each callback."""
 
 LOOKED_INTO = 256
 """Members of a list, and bytes of an array in KiB, up to which a change inside is seen; beyond that, their number."""
@@ -51,7 +48,10 @@ def _is_unknown(callback: Any) -> bool:
 
 
 def _attributes(callback: Any) -> dict[str, Any]:
-    known = {*OF_KERAS, *(name for kind in type(callback).__mro__ for name in REMEMBERED.get(kind.__name__, ()))}
+    known = {
+        *CALLBACK_OWN,
+        *(name for kind in type(callback).__mro__ for name in CALLBACK_STATE.get(kind.__name__, ())),
+    }
     return {name: _trace(value) for name, value in vars(callback).items() if name not in known}
 
 

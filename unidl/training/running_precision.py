@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unidl import precision
 from unidl.backend import Device, Precision
 from unidl.errors import PrecisionError
+from unidl.keras_internals import all_layers
 from unidl.models.records import record_of
 from unidl.notices import notice
 
 if TYPE_CHECKING:
     import keras
-
-MIXED = ("mixed_bfloat16", "mixed_float16")
 
 
 def precision_of(model: keras.Model, request: str | None, device: Device) -> Precision:
@@ -24,21 +25,21 @@ def precision_of(model: keras.Model, request: str | None, device: Device) -> Pre
 
     Raises `PrecisionError` if the device cannot, or the request contradicts the layers.
     """
-    policies = {layer.dtype_policy.name for layer in model._flatten_layers()}
-    built = next((name for name in MIXED if name in policies), None)
+    architecture = record_of(model).architecture
+    recorded = architecture.arguments.get("precision") if architecture is not None else None
+    asked = os.environ.get("UNIDL_PRECISION")  # what a builder was given that was given nothing
+    built = _built_in(model, [request, recorded, asked if asked in precision.names() else None])
     if built is not None:
-        if request not in (None, "auto", built):
+        if request not in (None, "auto", built.name):
             raise PrecisionError(
-                f"Cannot use precision={request!r}: the layers of this model were built in {built!r}.\n"
+                f"Cannot use precision={request!r}: the layers of this model were built in {built.name!r}.\n"
                 f"Build the model again with precision={request!r}."
             )
-        return precision.resolve(built, device)
+        return precision.resolve(built.name, device)
     if request == "auto":
-        return Precision("float32")
-    architecture = record_of(model).architecture
-    asked = request or (architecture.arguments.get("precision") if architecture is not None else None)
-    chosen = precision.resolve(asked, device)
-    if chosen.name not in MIXED:
+        return precision.FLOAT32
+    chosen = precision.resolve(request or recorded, device)
+    if chosen.dtype_policy == precision.FLOAT32.dtype_policy:
         return chosen
     if request is not None:
         raise PrecisionError(
@@ -46,4 +47,20 @@ def precision_of(model: keras.Model, request: str | None, device: Device) -> Pre
             f"Build the model with precision={chosen.name!r}."
         )
     notice(f"precision float32: the layers of '{model.name}' were built in it, before {chosen.name} was asked for")
-    return Precision("float32")
+    return precision.FLOAT32
+
+
+def require_training(model: keras.Model, row: Precision) -> None:
+    """Raise `PrecisionError` if weights of a built model that are to learn cannot in this precision."""
+    if any(str(variable.dtype) == row.variable_dtype for variable in model.trainable_variables):
+        precision.require_training(row, model.optimizer)
+
+
+def _built_in(model: keras.Model, words: Sequence[str | None]) -> Precision | None:
+    """The precision that fixes the types of a model's layers, the one that somebody named first; None if it is a matter
+    of the device."""
+    policies = {layer.dtype_policy.name for layer in all_layers(model)} - {precision.FLOAT32.dtype_policy}
+    if not policies:
+        return None
+    rows = (*(precision.named(word) for word in words if word not in (None, "auto")), *precision.TABLE)
+    return next((row for row in rows if row.dtype_policy in policies), None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from unidl.errors import TrainingError
+from unidl.keras_internals import compiled_parts
 
 if TYPE_CHECKING:
     import keras
@@ -44,7 +45,7 @@ class Callbacks:
         self._list = keras.callbacks.CallbackList(
             self._given, add_history=history, model=model, epochs=epochs, steps=steps, verbose=0
         )
-        self._compiled = _compiled(model)
+        self._compiled = compiled_parts(model)
         if not follows_trainable:
             self._learning = [(weight, weight.trainable) for weight in model.weights]
 
@@ -60,7 +61,7 @@ class Callbacks:
         getattr(self._list, hook)(*arguments)
         if hook in LAST:
             return
-        if any(new is not old for new, old in zip(_compiled(self._model), self._compiled, strict=True)):
+        if any(new is not old for new, old in zip(compiled_parts(self._model), self._compiled, strict=True)):
             raise self._cannot(hook, "compiled the model anew, or gave it another optimizer")
         if any(weight.trainable != trainable for weight, trainable in self._learning):
             raise self._cannot(hook, "froze or unfroze a layer, which counts from the next compile on")
@@ -86,11 +87,6 @@ def looks_at_batches(callback: keras.callbacks.Callback, phase: Phase) -> bool:
     if phase == "train":
         hooks += ["on_batch_begin", "on_batch_end"]
     return any(getattr(getattr(callback, hook), "__func__", None) is not getattr(plain, hook) for hook in hooks)
-
-
-def _compiled(model: keras.Model) -> tuple[Any, ...]:
-    """What every `compile` replaces."""
-    return model.optimizer, model._compile_loss, model._compile_metrics, model._loss_tracker
 
 
 def _is_of_keras(callback: Any) -> bool:

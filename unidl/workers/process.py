@@ -15,11 +15,10 @@ from contextlib import suppress
 from typing import IO, Any
 
 from unidl.errors import UnidlError
+from unidl.out_of_memory import says_out_of_memory
 
 CHOICES = ("UNIDL_BACKEND", "UNIDL_DEVICE", "UNIDL_PRECISION", "KERAS_BACKEND")
 """Variables of the parent that must not choose for a worker."""
-OUT_OF_MEMORY = ("out of memory", "outofmemory", "resource_exhausted", "resourceexhausted", "unable to allocate")
-"""How CUDA, PyTorch, XLA, TensorFlow and NumPy say it."""
 REASON_LENGTH = 300
 STOP_SECONDS = 5.0
 
@@ -27,12 +26,14 @@ STOP_SECONDS = 5.0
 class WorkerError(UnidlError):
     """A worker died, answered with an error, or gave no answer in time; the message says which.
 
-    exit_code: that of the error it answered with, if that is one of unidl's.
+    exit_code: that of the error it answered with, if that is one of unidl's. goes_on: whether the worker answers
+    further commands: it refused this one with an error of unidl's.
     """
 
-    def __init__(self, message: str, exit_code: int = UnidlError.exit_code) -> None:
+    def __init__(self, message: str, exit_code: int = UnidlError.exit_code, *, goes_on: bool = False) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.goes_on = goes_on
 
 
 def python_module(name: str) -> tuple[str, ...]:
@@ -61,7 +62,8 @@ class WorkerProcess:
         self._reader.start()
 
     def ask(self, command: Mapping[str, Any], limit_seconds: float) -> dict[str, Any]:
-        """Send one command and return its answer. Raises `WorkerError`; then the process is gone or must go."""
+        """Send one command and return its answer. Raises `WorkerError`; unless that says that the worker goes on, the
+        process is gone or must go."""
         try:
             _pipe(self._process.stdin).write(json.dumps(command) + "\n")
             _pipe(self._process.stdin).flush()
@@ -77,7 +79,7 @@ class WorkerProcess:
         except json.JSONDecodeError:
             raise WorkerError(f"its answer cannot be read: {shortened(line)}") from None
         if "error" in answer:
-            raise WorkerError(in_words(answer["error"]), answer.get("exit_code", UnidlError.exit_code))
+            raise WorkerError(in_words(answer["error"]), answer["exit_code"], goes_on=answer["refused"])
         return answer
 
     def close(self) -> None:
@@ -111,7 +113,7 @@ class WorkerProcess:
 def in_words(error: str) -> str:
     """Return an error in one short line, with the running out of memory said in plain words."""
     short = shortened(error)
-    if any(words in error.lower() for words in OUT_OF_MEMORY):
+    if says_out_of_memory(error):
         return f"out of memory: {short}"
     return short
 

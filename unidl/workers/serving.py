@@ -39,8 +39,9 @@ def serve(answer: Callable[[Command], Answer]) -> None:
 
 def _told(error: Exception) -> Answer:
     """An error as the parent reads it."""
+    refused = isinstance(error, UnidlError)
     exit_code = error.exit_code if isinstance(error, UnidlError) else UnidlError.exit_code
-    return {"error": uncoloured(f"{type(error).__name__}: {error}"), "exit_code": exit_code}
+    return {"error": uncoloured(f"{type(error).__name__}: {error}"), "exit_code": exit_code, "refused": refused}
 
 
 def _listen(lines: queue.SimpleQueue[str]) -> None:

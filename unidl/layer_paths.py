@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from unidl.keras_internals import all_layers
+
 if TYPE_CHECKING:
     import keras
 
@@ -40,8 +42,7 @@ def _walk(layer: keras.layers.Layer, path: str, seen: set[int]) -> Iterator[tupl
     seen.add(id(layer))
     yield path, layer
     counts: Counter[str] = Counter()
-    # Keras has no public way to the layers inside a layer that is no model, such as the cell of an LSTM.
-    for child in layer._flatten_layers(include_self=False, recursive=False):
+    for child in all_layers(layer, include_self=False, recursive=False):
         if id(child) in seen:
             continue
         name, automatic = stem(child)

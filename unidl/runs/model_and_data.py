@@ -1,22 +1,22 @@
-"""The model and the data that `unidl train` was asked for, each made to fit the other."""
+"""The model and the data of a run, each made to fit the other."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unidl.cli.own_model import own_model_and_data
+from unidl.data.classes import class_count
 from unidl.errors import DataError, ModelError, UsageError
-from unidl.model_function import model_function
-from unidl.models import builders
+from unidl.runs.own_model import own_model_and_data
 
 if TYPE_CHECKING:
     import keras
 
     from unidl.data import Dataset, Split
     from unidl.models import Builder
+    from unidl.runs.configuration import RunConfiguration
+    from unidl.runs.own_model import Given
 
 VALIDATION_FRACTION = 0.1
 """Of the training rows, held out to decide when to stop early: the test rows must not decide anything."""
@@ -24,43 +24,26 @@ VALIDATION_FRACTION = 0.1
 APPLICATION_SIDE = 224
 """Height and width at which most networks of keras.applications were trained."""
 
-FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout")
-"""The options that mean something for some models only."""
 
-FOR_OWN = ("precompute_frozen", "image_size")
-"""Those of them that mean something for a model of somebody's own."""
+def model_and_data(
+    configuration: RunConfiguration, *, trust: bool = False
+) -> tuple[keras.Model, Dataset, Given | None]:
+    """Load the data and build the model for it; return both, and what a function of somebody's own was called with.
 
-
-def refuse_idle_options(arguments: argparse.Namespace) -> None:
-    """Raise `UsageError` for an option that would do nothing."""
-    builder = builders.find(arguments.model)
-    for name in FOR_SOME:
-        if builder is None and (name in FOR_OWN or (name == "trust" and model_function(arguments.model) is None)):
-            continue
-        if getattr(arguments, name) not in (None, False, 0.0) and not (builder is not None and builder.takes(name)):
-            models = [model for model in builders.OURS if builders.builder(model).takes(name)]
-            raise UsageError(
-                f"Cannot use --{name.replace('_', '-')} with `unidl train {arguments.model}`: it is for "
-                f"{' and '.join(f'`unidl train {model}`' for model in models)}. Leave it out."
-            )
-
-
-def model_and_data(arguments: argparse.Namespace, configuration: dict[str, Any]) -> tuple[keras.Model, Dataset]:
-    """Load the data and build the model for it. configuration: of the run.
-
-    Raises `UsageError` or `DataError` if they do not go together.
+    trust: load a model in Keras's own words as well. Raises `UsageError` or `DataError` if they do not go together.
     """
     from unidl import load_data
 
-    builder = builders.find(arguments.model)
+    builder = configuration.builder
+    size = _square(configuration.image_size)
     if builder is None:
-        return own_model_and_data(arguments, configuration, _square(arguments.image_size))
-    settings = {name: getattr(arguments, name) for name in ("dropout", "seed") if name in builder.arguments}
+        return own_model_and_data(configuration, size, trust=trust)
+    settings = {name: getattr(configuration, name) for name in ("dropout", "seed") if name in builder.arguments}
     if builder.base is not None:
-        return _on_a_base(builder, arguments, configuration["data"], settings)
-    data = load_data(configuration["data"], image_size=_square(arguments.image_size))
+        return *_on_a_base(builder, configuration, settings, trust=trust), None
+    data = load_data(configuration.data, image_size=size)
     _require_suitable(data, builder)
-    return builder.build(**facts(data, builder.from_data), **settings), data
+    return builder.build(**facts(data, builder.from_data), **settings), data, None
 
 
 def facts(data: Dataset, names: Collection[str]) -> dict[str, Any]:
@@ -84,21 +67,6 @@ def facts(data: Dataset, names: Collection[str]) -> dict[str, Any]:
     return {name: found[name] for name in names}
 
 
-def class_count(data: Dataset) -> int:
-    """How many classes a model needs: one a name, one a word that may come next, or up to the highest label.
-
-    Raises `DataError` if the data has none."""
-    if data.class_names or data.vocabulary:
-        return len(data.class_names or data.vocabulary)
-    y = data.train.y
-    if y.ndim != 1 or y.dtype.kind not in "iu":
-        raise DataError(
-            f"'{data.name}' has no labels for a classifier: y must be whole numbers of shape (rows,), and is {y.dtype} "
-            f"of shape {y.shape}."
-        )
-    return max(int(y.max()), int(data.test.y.max())) + 1
-
-
 def training_and_validation(data: Dataset, *, early_stopping: bool, seed: int) -> tuple[Split, Split]:
     """The rows to train on and the rows shown after each epoch: the test rows if nothing is decided by them."""
     if not early_stopping:
@@ -114,30 +82,31 @@ def training_and_validation(data: Dataset, *, early_stopping: bool, seed: int) -
 
 
 def _on_a_base(
-    builder: Builder, arguments: argparse.Namespace, data_name: str, settings: dict[str, Any]
+    builder: Builder, configuration: RunConfiguration, settings: dict[str, Any], *, trust: bool
 ) -> tuple[keras.Model, Dataset]:
     from unidl import load_data, load_model
     from unidl.data.value_range import dataset_in_range
     from unidl.models.records import record_of
 
-    base: Any = arguments.base or builder.base
-    size = _square(arguments.image_size)
-    if Path(base).is_dir() or base.endswith(".keras"):
-        base = load_model(base, trust=arguments.trust)
-        shape = _image_shape(base, arguments.base)
+    name = str(configuration.base)
+    base: Any = name
+    size = _square(configuration.image_size)
+    if Path(name).is_dir() or name.endswith(".keras"):
+        base = load_model(name, trust=trust)
+        shape = _image_shape(base, name)
         if size not in (None, shape[:2]):
             raise UsageError(
-                f"Cannot use --image-size {arguments.image_size}: {arguments.base} takes images of {shape[0]} x "
+                f"Cannot use --image-size {configuration.image_size}: {name} takes images of {shape[0]} x "
                 f"{shape[1]} (height x width). Leave it out."
             )
     else:
         height, width = size or (APPLICATION_SIDE, APPLICATION_SIDE)
         shape = (height, width, 3)
-    data = load_data(data_name, image_size=shape[:2], channels=shape[2])
+    data = load_data(configuration.data, image_size=shape[:2], channels=shape[2])
     _require_suitable(data, builder)
     if not isinstance(base, str):
-        data = dataset_in_range(data, record_of(base).value_range, f"the base {arguments.base}")
-    weights = {None: "imagenet", "none": None}.get(arguments.weights, arguments.weights)
+        data = dataset_in_range(data, record_of(base).value_range, f"the base {name}")
+    weights = None if configuration.weights == "none" else configuration.weights
     return builder.build(base, shape, class_count(data), weights=weights, **settings), data
 
 

@@ -1,0 +1,189 @@
+"""With another Keras than the one that the kernels were written for: what agrees stays on, the rest is off and says so.
+
+Without this a person who updates Keras trains at a third of the speed, or cannot train at all, and is not told why.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from processes import python
+
+from unidl import registry
+
+NAME = registry.choice()[0].name
+NN = {"jax": "keras.src.backend.jax.nn", "torch": "keras.src.backend.torch.nn"}.get(
+    NAME, "keras.src.backend.tensorflow.nn"
+)
+FUNCTION = {"jax": "max_pool", "torch": "softmax", "tensorflow": "max_pool"}[NAME]
+KERNEL = {"max_pool": "max-pooling", "softmax": "softmax"}[FUNCTION]
+
+TRAIN = """
+import json, logging, sys
+import numpy as np
+said = []
+logging.getLogger("unidl").addHandler(type("Kept", (logging.Handler,), {"emit": lambda _, r: said.append(
+    [r.levelname, r.getMessage()])})())
+logging.getLogger("unidl").setLevel("INFO")
+from unidl import Trainer, build_cnn, registry
+backend = registry.current()
+"""
+ANSWER = """
+trainer = Trainer(build_cnn((18, 18, 1), 3))
+x = np.linspace(0, 1, 8 * 324, dtype=np.float32).reshape(8, 18, 18, 1)
+trainer.fit(x, np.arange(8) % 3, batch_size=4, progress="quiet")
+off = trainer.describe()["kernels_off"]
+loop = trainer._ready_loop()
+print(json.dumps({"off": {one["name"]: one["why"] for one in off}, "corrects": [one["corrects"] for one in off],
+    "said": [words for words in said if "Keras " in words[1]], "loss": trainer.history["loss"],
+    "why": trainer.why_not_compiled, "steps": loop.steps_per_dispatch}))
+"""
+
+
+def trained(change: str, **environment: str | None):
+    """What a process says of a training after a change to Keras."""
+    code = f"{TRAIN}\nimport keras\n{change}\n{ANSWER}"
+    return json.loads(python(code, UNIDL_BACKEND=NAME, UNIDL_DEVICE="cpu", **environment).splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def as_installed():
+    return trained("")
+
+
+def test_with_the_keras_that_is_installed_all_are_on(as_installed):
+    assert as_installed["off"] == {}
+    assert as_installed["said"] == []
+
+
+def test_a_version_alone_turns_none_off(as_installed):
+    """The same steps a dispatch, and the same numbers."""
+    found = trained("keras.__version__ = '3.16.0'")
+    assert found == as_installed
+
+
+MOVED = f"""
+import importlib.abc
+class Moved(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {NN!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Moved())
+kept = sys.modules.pop({NN!r})
+"""
+
+
+def test_with_a_private_module_moved_away_it_trains_and_says_what_is_off(as_installed):
+    found = trained(MOVED)
+    assert KERNEL in found["off"]
+    assert all(f"this Keras has no {NN}." in why for name, why in found["off"].items() if name != "convolution")
+    assert "Embedding" not in found["off"]
+    assert found["loss"] == pytest.approx(as_installed["loss"], rel=1e-4)
+    told = [text for level, text in found["said"] if level == "INFO"]
+    assert any(KERNEL in text and "which is slower" in text for text in told)
+
+
+def test_a_correction_that_cannot_be_applied_is_a_warning():
+    """Its numbers stay wrong; a kernel that is merely faster is not worth one."""
+    moved = {
+        "jax": "",  # none is needed there
+        "torch": MOVED,
+        "tensorflow": "from keras.src.optimizers.base_optimizer import BaseOptimizer as base\n"
+        "right = base._filter_empty_gradients\n"
+        "base._filter_empty_gradients = lambda self, grads, vars, more=None: right(self, grads, vars)",
+    }[NAME]
+    found = trained(moved)
+    warned = [text for level, text in found["said"] if level == "WARNING"]
+    name = {"jax": None, "torch": "average pooling", "tensorflow": "repeated tokens"}[NAME]
+    assert [text for text in warned if f"the correction of {name} cannot be applied" in text] == (
+        warned if name else []
+    )
+    assert bool(warned) == (name is not None)
+
+
+def test_a_function_with_other_arguments_is_left_to_keras(as_installed):
+    change = f"""
+module = sys.modules[{NN!r}]
+right = module.{FUNCTION}
+def changed(*arguments, scale=None, **options):
+    return right(*arguments, **options)
+module.{FUNCTION} = changed
+"""
+    found = trained(change)
+    assert list(found["off"]) == [KERNEL]
+    assert "takes other arguments here: (*arguments, scale=None, **options)" in found["off"][KERNEL]
+    assert found["loss"] == pytest.approx(as_installed["loss"], rel=1e-4)
+
+
+def test_a_function_that_computes_something_else_is_left_to_keras():
+    change = f"""
+import functools
+module = sys.modules[{NN!r}]
+right = module.{FUNCTION}
+@functools.wraps(right)
+def changed(*arguments, **options):
+    return 1.5 * right(*arguments, **options)
+module.{FUNCTION} = changed
+from unidl.replacements import loaded
+entries = loaded("unidl_{NAME}.kernels")
+print(json.dumps(entries.checked()))
+"""
+    found = json.loads(
+        python(f"{TRAIN}\nimport keras\n{change}", UNIDL_BACKEND=NAME, UNIDL_DEVICE="cpu").splitlines()[-1]
+    )
+    assert found["Embedding"] is None
+    assert found["LSTM"] is None
+
+
+COUNTING = f"""
+from unidl.replacements import Replacements, loaded
+check = Replacements._disagreement
+def counted(self, one, others):
+    print("checked")
+    return check(self, one, others)
+Replacements._disagreement = counted
+kernels = loaded("unidl_{NAME}.kernels")
+print(json.dumps(kernels.why_not()))
+"""
+
+
+def outcome(folder, change: str = ""):
+    """How many kernels a process checked, and what it found."""
+    code = f"{TRAIN}\nimport keras\n{change}\n{COUNTING}"
+    said = python(code, UNIDL_BACKEND=NAME, UNIDL_DEVICE="cpu", UNIDL_CACHE_DIR=str(folder)).splitlines()
+    return said.count("checked"), json.loads(said[-1])
+
+
+def test_a_second_process_does_not_check(tmp_path):
+    """The first one takes seconds for it."""
+    count, found = outcome(tmp_path)
+    assert count == len(found)
+    assert outcome(tmp_path) == (0, found)
+    [file] = tmp_path.iterdir()
+    content = json.loads(file.read_text())
+    [key] = content["kept"]
+    assert all(part in key for part in ("unidl ", "Python ", f"{NAME} ", "keras ", "numpy "))
+    content["kept"][key][KERNEL] = "somebody planted this"
+    file.write_text(json.dumps(content))
+    count, found = outcome(tmp_path)
+    assert (count, found[KERNEL]) == (0, "somebody planted this")
+    del content["kept"][key][KERNEL]
+    file.write_text(json.dumps(content))
+    assert outcome(tmp_path) == (1, dict.fromkeys(found))
+    file.write_text("{" + json.dumps(content))
+    assert outcome(tmp_path) == (len(found), dict.fromkeys(found))
+
+
+def test_another_version_and_another_floating_type_are_checked_anew(tmp_path):
+    assert outcome(tmp_path)[0] > 0
+    assert outcome(tmp_path, "keras.__version__ = '3.16.0'")[0] > 0
+    assert outcome(tmp_path, "keras.config.set_floatx('float64')")[0] > 0
+    assert outcome(tmp_path)[0] == 0
+
+
+def test_where_nothing_can_be_kept_it_works_all_the_same(tmp_path):
+    folder = tmp_path / "file"
+    folder.write_text("no folder")
+    count, found = outcome(folder)
+    assert count == len(found)

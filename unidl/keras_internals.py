@@ -1,0 +1,299 @@
+"""Every name of Keras that Keras does not promise to keep, reached here and nowhere else in the core.
+
+Each entry says why it is needed and what happens without it. "Needed": without it unidl cannot work with that Keras,
+and the `AttributeError` or `ImportError` names what is missing. Nothing private is looked up when this module is
+imported, nor is Keras, so a Keras that has moved one thing breaks that thing alone. The adapters have a module of this
+name each, for what their framework alone needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from unidl.keras_places import module
+
+# What belongs to a tensor.
+
+
+def tensor_attribute(tensor: Any, name: str) -> Any:
+    """Read what `set_tensor_attribute` wrote; None if nothing. JAX's arrays take no attributes, and Keras keeps a table
+    of its own for them, by which it carries masks. Without it: a layer does not see how its inputs were computed, and
+    takes the plain way."""
+    table = module("keras.src.backend.common.tensor_attributes")
+    return None if table is None else table.get_tensor_attr(tensor, name)
+
+
+def set_tensor_attribute(tensor: Any, name: str, value: Any) -> None:
+    """Write something on a tensor for a later layer to read; see `tensor_attribute`."""
+    table = module("keras.src.backend.common.tensor_attributes")
+    if table is not None:
+        table.set_tensor_attr(tensor, name, value)
+
+
+def carry_mask(old: Any, new: Any) -> None:
+    """Give a tensor that takes the place of another one the mask of that. Needed to look at layers behind a mask."""
+    from keras.src.backend.common import masking
+
+    mask = masking.get_keras_mask(old)
+    if mask is not None:
+        masking.set_keras_mask(new, mask)
+
+
+def symbolic_mask(tensor: Any) -> Any:
+    """Return the mask of a tensor of a functional model, or None. Without it: a model with a mask may be cut."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+# What belongs to a layer.
+
+
+def all_layers(layer: Any, *, include_self: bool = True, recursive: bool = True) -> list[Any]:
+    """Return a layer or model and the layers inside it. Needed: `Model.layers` leaves out what is inside a layer that
+    is not a model, such as the cell of an LSTM."""
+    return list(layer._flatten_layers(include_self=include_self, recursive=recursive))
+
+
+def seed_generators(layer: Any) -> Sequence[Any]:
+    """Return the generators that a layer draws from. Needed: nothing else tells that a layer draws at random."""
+    return layer._seed_generators
+
+
+def statistics_of(layer: Any) -> Sequence[Any]:
+    """Return the layer's own variables that no gradient changes, without those of layers inside it. Needed: the public
+    list mixes both."""
+    return layer._non_trainable_variables
+
+
+def takes_training(layer: Any) -> bool:
+    """Whether `call` has an argument `training`. Needed: to pass it to a layer without one is an error."""
+    return bool(layer._call_has_training_arg)
+
+
+def calls_of(layer: Any) -> Iterable[Any]:
+    """Return the nodes of a functional model in which a layer is called. Without it: none, and tokens are not checked
+    against the size of an Embedding."""
+    return getattr(layer, "_inbound_nodes", ())
+
+
+# What belongs to a functional model.
+
+
+def functional_of(model: Any) -> Any:
+    """Return the functional model that a Sequential is built as, or the model itself if it is functional; else None.
+    Needed to cut a model: `keras.Model(inputs, outputs)` is of a class that has no public name."""
+    import keras
+    from keras.src.models.functional import Functional
+
+    found = getattr(model, "_functional", None) if type(model) is keras.Sequential else model
+    return found if type(found) is Functional else None
+
+
+def inputs_of(functional: Any) -> Any:
+    """Return the inputs as they are nested. Needed: `inputs` is a flat list."""
+    return functional._inputs_struct
+
+
+def outputs_of(functional: Any) -> Any:
+    """Return the outputs as they are nested. Needed: `outputs` is a flat list."""
+    return functional._outputs_struct
+
+
+def nodes_of(functional: Any) -> Iterator[Any]:
+    """Yield the calls of layers and operations, each behind what it reads. Needed: there is no public list."""
+    for depth in sorted(functional._nodes_by_depth, reverse=True):
+        yield from (node for node in functional._nodes_by_depth[depth] if not node.is_input)
+
+
+# What `compile` and `fit` leave in a model.
+
+
+def compiled_parts(model: Any) -> tuple[Any, ...]:
+    """Return the optimizer and what else every `compile` makes anew, to see that somebody has compiled a model. Needed:
+    Keras tells nobody that a model was compiled."""
+    return model.optimizer, model._compile_loss, model._compile_metrics, model._loss_tracker
+
+
+def compile_arguments(model: Any) -> dict[str, Any]:
+    """Return the arguments of the last `compile`. Needed: `get_compile_config` gives descriptions of the objects."""
+    return dict(model._compile_config.config)
+
+
+def create_variables(model: Any, batch: Any) -> None:
+    """Create the weights, metrics and optimizer slots that a first batch creates in `fit`. Needed: no public method
+    does this without taking a step."""
+    model._symbolic_build(data_batch=batch)
+
+
+def compute_loss(model: Any, **arguments: Any) -> Any:
+    """Return the loss as a training step computes it. Needed: the public `compute_loss` may lack `training`, and Keras
+    decides in here whether to pass it."""
+    return model._compute_loss(**arguments)
+
+
+def track_loss(model: Any, loss: Any, rows: int) -> None:
+    """Count the loss of a batch, as a training step does. Needed: the tracker has no public name."""
+    model._loss_tracker.update_state(loss, sample_weight=rows)
+
+
+def metrics_in_order(model: Any, logs: dict[str, Any]) -> list[Any]:
+    """Return metrics as `evaluate` returns them. Needed for `evaluate(return_dict=False)`."""
+    return model._flatten_metrics_in_order(logs)
+
+
+def first_epoch_of(model: Any) -> int | None:
+    """Return the epoch that a BackupAndRestore goes on from, which it writes here. Without it: None."""
+    return getattr(model, "_initial_epoch", None)
+
+
+def forget_first_epoch(model: Any) -> None:
+    """Forget the epoch of an earlier `fit`."""
+    model._initial_epoch = None
+
+
+MODEL_HISTORY = ("history", "_initial_epoch")
+"""Attributes that `fit` adds to a model, and whose changes a loop does not look at."""
+
+PART_BOOKKEEPING = frozenset({"built", "_lock", "_variables", "_trainable_variables", "_trainable_variables_indices"})
+"""Attributes of metrics and optimizers that Keras changes itself. Without one of them: the steps of a model are traced
+once more than needed."""
+
+FREEZES = "_trainable"
+"""The attribute behind `Layer.trainable`, which counts as a value that somebody changes."""
+
+INNER_MODULES = ("keras.src.utils", "keras.src.trainers", "keras.src.backend", "keras.src.ops")
+"""Modules whose objects hold bookkeeping. Without one of them: steps are traced more often."""
+
+CALLBACK_STATE = {
+    "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
+    "ReduceLROnPlateau": ("wait", "cooldown_counter", "best"),
+    "SwapEMAWeights": ("_ema_weights_in_model",),
+    "ModelCheckpoint": ("best", "_batches_seen_since_last_saving", "_last_batch_seen"),
+}
+"""The attributes that Keras's own callbacks change while they run: they have no way to tell their state. Without one of
+them: a run that goes on from a checkpoint begins anew with that attribute."""
+
+CALLBACK_OWN = ("_model", "params")
+"""What Keras sets in each callback, and which is therefore not what the callback remembers."""
+
+
+# What belongs to a loss or an optimizer.
+
+
+def loss_options(loss: Any) -> dict[str, Any]:
+    """Return the arguments that a loss passes to its function, as `from_logits`. Without it: none, and labels are
+    checked as for the defaults."""
+    return getattr(loss, "_fn_kwargs", {})
+
+
+def rate_of(optimizer: Any) -> Any:
+    """Return the learning rate as it was given: a variable, a schedule or a function; None if the optimizer has none.
+    Needed: the public attribute computes a number from a schedule."""
+    return getattr(optimizer, "_learning_rate", None)
+
+
+def set_schedule(optimizer: Any, schedule: Any) -> None:
+    """Give an optimizer another schedule. Needed: the public attribute refuses one in place of another."""
+    optimizer._learning_rate = schedule
+
+
+def place_of(optimizer: Any, variable: Any) -> int:
+    """Return which of an optimizer's slots belong to a variable. Needed: its public variables are one flat list."""
+    return optimizer._get_variable_index(variable)
+
+
+def variables_of(optimizer: Any) -> Any:
+    """Return the weights that an optimizer has its state for; None if it does not tell. Without it: an optimizer is
+    taken to fit the model, and Keras complains where it does not."""
+    return getattr(optimizer, "_trainable_variables", None)
+
+
+# Saving.
+
+
+@contextmanager
+def describing() -> Iterator[None]:
+    """Inside it objects that layers share are described, and built, once, as in `Model.save`; and Keras refuses
+    descriptions that bring code of their own. Needed: shared layers would be built twice; and
+    `enable_unsafe_deserialization` goes before the public argument."""
+    from keras.src.saving import serialization_lib
+
+    with serialization_lib.SafeModeScope(True), serialization_lib.ObjectSharingScope():
+        yield
+
+
+def write_weights(model: Any, file: Any, visited: set[int]) -> None:
+    """Write a `.weights.h5` file to an open file, without the objects of `visited`. Needed: `Model.save_weights` writes
+    to a path, and the optimizer as well."""
+    from keras.src.saving import saving_lib
+
+    store: Any = saving_lib.H5IOStore(file, mode="w")
+    saving_lib._save_state(model, store, None, "", visited_saveables=visited)
+    store.close()
+
+
+def read_weights(model: Any, file: Any, visited: set[int]) -> list[Exception]:
+    """Read what `write_weights` wrote, and return the errors that layers raised. Needed as that is."""
+    from keras.src.saving import saving_lib
+
+    errors: dict[int, tuple[Any, Exception]] = {}
+    store: Any = saving_lib.H5IOStore(file, mode="r")
+    try:
+        saving_lib._load_state(
+            *(model, store, None, ""), visited_saveables=visited, failed_saveables=set[int](), error_msgs=errors
+        )
+    finally:
+        store.close()
+    return [error for _, error in errors.values()]
+
+
+# What a verification changes, so that Keras computes in float64. All needed: no setting reaches a layer's "float32".
+
+
+def policy_module() -> Any:
+    """Return the module whose `get` makes a dtype policy of what a layer asks for."""
+    return module("keras.src.dtype_policies")
+
+
+def operation_module() -> Any:
+    """Return the module of operations as Keras's own layers see it; `keras.ops` has copies of its names."""
+    return module("keras.src.ops")
+
+
+def numpy_module() -> Any:
+    """Return the backend's module of NumPy's operations."""
+    backend = module("keras.src.backend")
+    return backend.ops.numpy if hasattr(backend, "ops") else backend.numpy  # from Keras 3.16 on: the first
+
+
+def view_class() -> Any:
+    """Return the operation that looks at the bits of numbers."""
+    from keras.src.ops.numpy import View
+
+    return View
+
+
+def shortened_types() -> dict[str, str]:
+    """Return the table by which Keras makes float32 of the results of float64."""
+    from keras.src.backend.common import dtypes
+
+    return dtypes.BIT64_TO_BIT32_DTYPE
+
+
+# Names.
+
+
+@contextmanager
+def uncounted_names() -> Iterator[None]:
+    """Inside it layers may be made without changing the names of later ones, "dense_1" after "dense", from which their
+    initial weights follow. Without it: names count on."""
+    state = module("keras.src.backend.common.global_state")
+    kept = dict(state.get_global_attribute("object_name_uids") or {}) if state else {}
+    try:
+        yield
+    finally:
+        now = state.get_global_attribute("object_name_uids") if state else None
+        if now is not None:
+            now.clear()
+            now.update(kept)

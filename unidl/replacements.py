@@ -1,0 +1,281 @@
+"""Kernels that stand in for functions of Keras for a while, each only where it computes what Keras computes.
+
+Imports Keras: import it only where a backend is already in use.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import platform
+import sys
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
+
+from unidl.backend import KernelOff
+from unidl.cache import cache_folder, keep, read_kept
+from unidl.keras_internals import uncounted_names
+from unidl.keras_places import Place
+from unidl.kernels import noticing
+from unidl.machine.processor import processor
+from unidl.notices import notice, uncoloured
+from unidl.shortening import shortened
+from unidl.version import __version__
+
+log = logging.getLogger("unidl")
+
+InUse = Callable[[], AbstractContextManager[None]]
+"""What a check computes inside of, to compute with the kernel."""
+
+SHARED = ("kernels", "keras_internals", "keras_places", "replacements")
+"""The modules of the core that an outcome depends on."""
+
+MOST_KEPT = 16
+"""Sets of versions whose outcomes stay in the cache."""
+
+UNCHECKED = "it cannot be checked here"
+"""How the reason begins where a check has raised an error."""
+
+NOT_NEEDED = "Keras computes this rightly by itself"
+"""Of a kernel that would correct numbers; nobody needs to know that it is off."""
+
+
+@dataclass(frozen=True, eq=False)
+class Replacement:
+    """One kernel, and the function of Keras that it stands in for.
+
+    name: as a person reads it. check: compares what is computed inside of what it is given with what Keras computes,
+    and says what differs, or returns None. corrects: the numbers that Keras has wrong, for a kernel that is there to
+    correct them; None for one that is there to be faster.
+    """
+
+    name: str
+    place: Place
+    kernel: Any
+    check: Callable[[InUse], str | None]
+    corrects: str | None = None
+
+    @property
+    def why_other(self) -> str | None:
+        """Why Keras's function cannot be the one that the kernel was written for; None if it may be."""
+        if self.place.owner is None:
+            return f"this Keras has no {self.place.name}"
+        if not callable(self.place.original) or not callable(self.kernel):
+            return None
+        found, expected = _arguments(self.place.original), _arguments(self.kernel, follow_wrapped=False)
+        if expected and expected[-1].startswith("**"):  # what comes behind those that it names, it hands on
+            expected.pop()
+            same = found[: len(expected)] == expected
+        else:
+            same = found == expected
+        if same:
+            return None
+        return f"{self.place.name} takes other arguments here: ({', '.join(found)})"
+
+
+class Replacements:
+    """The kernels of an adapter. Each is checked alone, in this order, beside those before it that are in use.
+
+    package: the adapter's; an outcome holds for its sources, and for the versions of Keras, NumPy and `modules`, those
+    of the framework. why_none: why there are none at all.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Replacement],
+        *,
+        package: str,
+        modules: Sequence[str] = (),
+        why_none: str | None = None,
+    ) -> None:
+        self.entries = tuple(entries)
+        self._package = package
+        self._modules = ("keras", "numpy", *modules)
+        self._why_none = why_none
+        self._lock = threading.RLock()
+        self._users: Counter[Replacement] = Counter()
+        self._originals: dict[Replacement, Any] = {}
+        self._outcomes: dict[str, Mapping[str, str | None]] = {}
+
+    def where_sound(self, *, faster: bool = True) -> AbstractContextManager[None]:
+        """Inside it the kernels are in use that compute what Keras computes; those that correct wrong numbers alone,
+        where `faster` is false."""
+        why_not = self.why_not()
+        sound = [one for one in self.entries if why_not[one.name] is None]
+        return self.in_use([one for one in sound if faster or one.corrects])
+
+    def off(self) -> tuple[KernelOff, ...]:
+        """Return the kernels that stay off, and why."""
+        if self._why_none is not None:
+            return (KernelOff("all kernels", self._why_none, "whatever Keras computes wrongly on this framework"),)
+        why_not = self.why_not()
+        reasons = [(one, why_not[one.name]) for one in self.entries]
+        return tuple(KernelOff(one.name, why, one.corrects) for one, why in reasons if why not in (None, NOT_NEEDED))
+
+    def why_not(self) -> Mapping[str, str | None]:
+        """Return why each kernel stays off, by its name, and None for one that does not. The first call in a process
+        looks into the cache, and checks what is not there; what stays off is said once in the log."""
+        mode = _mode()
+        with self._lock:
+            known = mode in self._outcomes
+            if not known:
+                self._outcomes[mode] = self._kept_or_checked(mode)
+        if not known:
+            _tell(self.off())
+        return self._outcomes[mode]
+
+    def _kept_or_checked(self, mode: str) -> Mapping[str, str | None]:
+        path, key = cache_folder() / f"{self._package}.json", f"{self._versions()}; {mode}"
+        kept: Any = read_kept(path).get(key)
+        known: Mapping[str, str | None] = kept if _is_outcome(kept) else {}
+        outcome = self.checked(known)
+        # What may be of this process alone is found out anew in each one: what somebody has put in place of a function
+        # of Keras, and what a check raises.
+        lasting = {
+            one.name: why
+            for one in self.entries
+            if one.why_other is None and not str(why := outcome[one.name]).startswith(UNCHECKED)
+        }
+        if lasting != known:
+            keep(path, key, lasting, most=MOST_KEPT)
+        return outcome
+
+    def checked(self, known: Mapping[str, str | None] = MappingProxyType({})) -> dict[str, str | None]:
+        """Check each kernel now that is not known, and return why it stays off."""
+        outcome: dict[str, str | None] = {}
+        sound: list[Replacement] = []
+        with uncounted_names(), noticing(True), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Keras about the small models of the checks
+            for one in self.entries:
+                why = one.why_other
+                if why is None:
+                    why = known[one.name] if one.name in known else self._disagreement(one, sound)
+                if why is None:
+                    sound.append(one)
+                elif one.corrects and why != NOT_NEEDED and _is_right(one):
+                    why = NOT_NEEDED
+                outcome[one.name] = why
+        return outcome
+
+    def _disagreement(self, one: Replacement, others: Sequence[Replacement]) -> str | None:
+        watched, calls = _watched(one)
+        try:
+            why = one.check(lambda: self.in_use([*others, watched]))
+        except Exception as error:  # noqa: BLE001 - another Keras or framework may raise anything; the reason is kept
+            return f"{UNCHECKED}: {type(error).__name__}: {shortened(uncoloured(str(error)))}"
+        return why or (None if calls else f"this Keras does not call {one.place.name} where it did")
+
+    def _versions(self) -> str:
+        """What must be the same for an outcome to hold. The times say that one version was put in place of another
+        build of it."""
+        sources = [*Path(str(_file_of(self._package))).parent.glob("*.py")]
+        sources += [Path(str(_file_of(f"unidl.{name}"))) for name in SHARED]
+        digest = sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
+        parts = [f"unidl {__version__} {digest[:16]}", f"Python {platform.python_version()}"]
+        for name in self._modules:
+            version, file = getattr(sys.modules.get(name), "__version__", None), _file_of(name)
+            parts.append(f"{name} {version} {Path(file).stat().st_mtime_ns if file else ''}".strip())
+        cpu = processor()
+        return ", ".join([*parts, cpu.model or cpu.architecture])
+
+    @contextmanager
+    def in_use(self, entries: Sequence[Replacement] | None = None) -> Generator[None]:
+        """Inside it the kernels stand in for Keras's functions, all that there are if `entries` does not say which;
+        Keras's come back when the last thread leaves."""
+        chosen = [one for one in (self.entries if entries is None else entries) if one.place.owner is not None]
+        with self._lock:
+            for one in chosen:
+                if self._users[one] == 0:
+                    self._originals[one] = getattr(one.place.owner, one.place.attribute)
+                    setattr(one.place.owner, one.place.attribute, one.kernel)
+                self._users[one] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                for one in reversed(chosen):
+                    self._users[one] -= 1
+                    if self._users[one] == 0:
+                        setattr(one.place.owner, one.place.attribute, self._originals.pop(one))
+
+
+@functools.cache
+def loaded(module: str) -> Replacements:
+    """Return the `REPLACEMENTS` of an adapter's module of kernels, which is imported only now; none, and the reason, if
+    it cannot be imported with this Keras and this framework."""
+    try:
+        return import_module(module).REPLACEMENTS
+    except Exception as error:  # noqa: BLE001 - another Keras or framework may raise anything; the reason is kept
+        said = f"{type(error).__name__}: {shortened(error)}"
+        why = f"{module} cannot be imported with Keras {keras.__version__}: {said}"
+    return Replacements((), package=module.partition(".")[0], why_none=why)
+
+
+def _tell(off: Sequence[KernelOff]) -> None:
+    """Say which kernels stay off: once, and louder where numbers stay wrong."""
+    slower: dict[str, list[str]] = {}
+    for one in off:
+        if one.corrects is None:
+            slower.setdefault(one.why, []).append(one.name)
+        else:
+            log.warning("Keras %s: %s", keras.__version__, one)
+    for why, names in slower.items():
+        notice(f"Keras {keras.__version__}: without our kernels for {', '.join(names)}, which is slower: {why}")
+
+
+def _mode() -> str:
+    """What Keras makes of float32: a verification lets it compute in float64."""
+    layer: Any = keras.layers.Layer(dtype="float32", name="any")
+    return f"{keras.config.floatx()}, float32 as {layer.compute_dtype}"
+
+
+def _is_right(one: Replacement) -> bool:
+    """Whether Keras itself computes what a kernel is there to correct."""
+    try:
+        return one.check(nullcontext) is None
+    except Exception:  # noqa: BLE001 - then nobody knows, and the reason why the kernel is off is told
+        return False
+
+
+def _is_outcome(kept: Any) -> bool:
+    """Whether what the cache holds is of the form that `checked` gives."""
+    return isinstance(kept, dict) and all(why is None or isinstance(why, str) for why in kept.values())
+
+
+def _watched(one: Replacement) -> tuple[Replacement, list[str]]:
+    """The same kernel, and what it was called by so far: one that nobody calls would agree with anything."""
+    calls: list[str] = []
+    if not callable(one.kernel):
+        return one, ["a module"]
+
+    @functools.wraps(one.kernel)
+    def kernel(*arguments: Any, **options: Any) -> Any:
+        calls.append(one.name)
+        return one.kernel(*arguments, **options)
+
+    return replace(one, kernel=kernel), calls
+
+
+def _arguments(function: Any, *, follow_wrapped: bool = True) -> list[str]:
+    """The parameters of a function as "name=default", without annotations; none where nobody can tell."""
+    try:
+        found = inspect.signature(function, follow_wrapped=follow_wrapped).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [str(one.replace(annotation=inspect.Parameter.empty)) for one in found]
+
+
+def _file_of(module: str) -> str | None:
+    return getattr(sys.modules.get(module), "__file__", None)
