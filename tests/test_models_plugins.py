@@ -109,22 +109,30 @@ def test_listing_builders_imports_no_plugin(plugin):
     [
         ("unidl_strange_model:NOTHING", "cannot be loaded: AttributeError"),
         ("nowhere_at_all:MODEL", "cannot be loaded: ModuleNotFoundError"),
-        ("unidl_strange_model:NOT_A_BUILDER", "is a function, not a unidl.models.Builder"),
-        ("unidl_strange_model:PERCEPTRON", "is a builder named 'perceptron', and its entry point 'broken'"),
+        ("unidl_strange_model:NOT_A_BUILDER", "must be a unidl.models.builder.Builder, and is a function"),
     ],
 )
 def test_a_broken_plugin_is_named_with_what_is_wrong_and_leaves_the_others_alone(value, what, tmp_path):
     environment = install(tmp_path, broken=value)
     said = error_of("broken", **environment)
-    assert "the builder 'broken' of the plugin unidl-strange-model" in said
+    assert "Cannot use the plugin 'broken' of the group unidl.models" in said
+    assert "distribution unidl-strange-model" in said
     assert what in said
-    assert "pip uninstall unidl-strange-model" in said
     assert error_of("cnn", **environment) == ""
 
 
-def test_no_plugin_replaces_a_builder_of_ours(tmp_path):
+def test_a_plugin_by_another_name_than_its_builder_is_refused(tmp_path):
+    """A record keeps the builder's name, and what it names could not be found again."""
+    said = error_of("other", **install(tmp_path, other="unidl_strange_model:PERCEPTRON"))
+    assert "gives a builder that calls itself 'perceptron'. Give both the same name." in said
+
+
+def test_no_plugin_replaces_a_builder_of_ours_and_it_is_told(tmp_path):
     environment = install(tmp_path, cnn="unidl_strange_model:PERCEPTRON")
-    code = "from unidl.models import builders; print(builders.builder('cnn').function, builders.names().count('cnn'))"
+    code = (
+        "import logging; logging.basicConfig(level='INFO')\nfrom unidl.models import builders\n"
+        "print(builders.builder('cnn').function, builders.names().count('cnn'))"
+    )
     done = processes.run(sys.executable, "-c", code, **environment)
     assert done.stdout.strip() == "build_cnn 1"
-    assert "the builder 'cnn' of the plugin unidl-strange-model is left out" in done.stderr
+    assert done.stderr.count("the plugin 'cnn' of the group unidl.models is left out") == 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidl import plugins
 from unidl.errors import ModelError
+from unidl.notices import notice
 
 if TYPE_CHECKING:
     from unidl.models.builder import Builder
@@ -26,7 +27,7 @@ OURS = {
 
 def names() -> list[str]:
     """Return the names of all builders: ours first, then those of plugins. Imports none of them."""
-    return [*OURS, *(name for name in plugins.found(GROUP) if name not in OURS)]
+    return [*OURS, *_of_plugins()]
 
 
 def builder(name: Any) -> Builder:
@@ -37,7 +38,7 @@ def builder(name: Any) -> Builder:
     if isinstance(name, str) and name in OURS:
         module, _, attribute = OURS[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
-    if not isinstance(name, str) or name not in plugins.found(GROUP):
+    if not isinstance(name, str) or name not in _of_plugins():
         raise ModelError(
             f"Cannot build the model: unknown builder {name!r}. Known builders: {', '.join(map(repr, names()))}.\n"
             "A plugin that brings it may not be installed here, or the model may come from another version of unidl."
@@ -61,3 +62,12 @@ def find(name: Any) -> Builder | None:
 def functions() -> dict[str, str]:
     """Return the names of our public functions, each with the module that it is in."""
     return {f"build_{name.replace('-', '_')}": place.partition(":")[0] for name, place in OURS.items()}
+
+
+def _of_plugins() -> list[str]:
+    """The names of the builders that plugins bring; none of them replaces one of ours."""
+    found = list(plugins.found(GROUP))
+    for name in found:
+        if name in OURS:
+            notice(f"the plugin '{name}' of the group {GROUP} is left out: unidl has a builder of this name")
+    return [name for name in found if name not in OURS]
