@@ -97,7 +97,7 @@ def test_another_machine_or_device_was_not_compared(monkeypatch):
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema": 99, "machines": {}}', '{"schema": 1}'])
 def test_a_damaged_cache_is_measured_again(content):
-    fastest.cache_file().parent.mkdir()
+    fastest.cache_file().parent.mkdir(parents=True, exist_ok=True)
     fastest.cache_file().write_text(content)
     with pytest.raises(BackendError, match="unidl compare --choose"):
         chosen()

@@ -56,7 +56,7 @@ _noticing = ContextVar("_noticing", default=True)
 
 @contextmanager
 def noticing(wanted: bool) -> Generator[None]:
-    """Whether `notice` does anything inside it. Not for code that asks for the gradient of what a layer gives: if the
+    """Whether `attach` does anything inside it. Not for code that asks for the gradient of what a layer gives: if the
     next layer reads what is behind that, none goes there."""
     token = _noticing.set(wanted)
     try:
@@ -65,7 +65,7 @@ def noticing(wanted: bool) -> Generator[None]:
         _noticing.reset(token)
 
 
-def notice(tensor: Any, attribute: str, value: Any) -> None:
+def attach(tensor: Any, attribute: str, value: Any) -> None:
     """Write on what a layer gives how it was computed, for the layer that reads it."""
     if _noticing.get():
         set_tensor_attribute(tensor, attribute, value)
@@ -84,7 +84,7 @@ def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         plain = not self.lora_enabled and self.quantization_mode is None
         if plain and isinstance(self.embeddings, keras.Variable) and self.compute_dtype == self.variable_dtype:
             # The table as it is now: whoever multiplies it may be in another scope of Keras's.
-            notice(rows, LOOKUP, (self.embeddings.value, inputs, writes(rows), writes(inputs)))
+            attach(rows, LOOKUP, (self.embeddings.value, inputs, writes(rows), writes(inputs)))
         return rows
 
     return embedding_call

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from unidl.keras_internals import tensor_attribute
-from unidl.kernels import normalizes_plainly, notice
+from unidl.kernels import attach, normalizes_plainly
 from unidl_tensorflow.keras_internals import CONVOLUTION, MAX_POOLING, NORMALIZATION, is_channels_last
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
@@ -35,7 +35,7 @@ def convolution_call(self: Any, inputs: Any) -> Any:
     products = self.convolution_op(inputs, self.kernel)
     bias = tensor_of(self.bias)
     outputs = tf.nn.relu(tf.nn.bias_add(products, bias))
-    notice(outputs, PRODUCTS, (products, bias))
+    attach(outputs, PRODUCTS, (products, bias))
     return outputs
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from unidl.keras_internals import tensor_attribute
-from unidl.kernels import notice, writes
+from unidl.kernels import attach, writes
 from unidl_torch.keras_internals import CROSSENTROPY, SOFTMAX
 
 _softmax, _sparse_categorical_crossentropy = SOFTMAX.original, CROSSENTROPY.original
@@ -24,7 +24,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
     outputs = _softmax(x, axis)
     logits: Any = keras.ops.convert_to_tensor(x)
     if isinstance(axis, int) and isinstance(outputs, torch.Tensor) and logits.shape == outputs.shape:
-        notice(outputs, LOGITS, (logits, axis % max(1, outputs.ndim), writes(logits), writes(outputs)))
+        attach(outputs, LOGITS, (logits, axis % max(1, outputs.ndim), writes(logits), writes(outputs)))
     return outputs
 
 
