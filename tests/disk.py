@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+from processes import run
 
 CALLS = ("mkdir", "rename", "unlink", "rmdir", "fsync")
 
@@ -142,3 +145,41 @@ class _File(io.FileIO):
         written += super().write(content[half:])
         disk.passes()
         return written
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from unidl.saving.directories import write_directory
+
+calls = 0
+def killing(real, number):
+    def call(*words, **options):
+        global calls
+        calls += 1
+        if calls == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*words, **options)
+    return call
+
+inside, names, *paths = sys.argv[1:]
+for number, path in enumerate(map(Path, paths), start=1):
+    child = os.fork()
+    if child == 0:
+        if inside == "inside":
+            os.chdir(path)
+            path = Path(".")
+        for name in names.split(","):
+            setattr(os, name, killing(getattr(os, name), number))
+        write_directory(path, {"weights": b"new weights, longer", "history": b"1,2"})
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def killed_writing(paths: Sequence[Path], calls: Sequence[str], *, inside: bool = False) -> list[int]:
+    """Have a process write a model to each path, the n-th of which is killed at the n-th of these calls of `os`, and
+    return their exit codes. inside: whether it stands in the path meanwhile."""
+    where = "inside" if inside else "beside"
+    done = run(sys.executable, "-c", KILLED, where, ",".join(calls), *map(str, paths))
+    return [int(line) for line in done.stdout.split()]

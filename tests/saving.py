@@ -37,7 +37,7 @@ def outputs(model: Any, x: Any) -> np.ndarray:
 
 def learning(model: Any) -> list[bool]:
     """Whether each layer learns, for those that have something to learn."""
-    from unidl.models.layer_paths import walk
+    from unidl.layer_paths import walk
 
     return [layer.trainable for _, layer in walk(model) if layer.weights]
 
@@ -46,8 +46,8 @@ def assert_same_model(loaded: Any, model: Any, x: Any = None) -> None:
     """The same names, the same layers frozen, and bit for bit the same weights and, for inputs `x`, outputs."""
     from keras import ops
 
+    from unidl.layer_paths import named_weights
     from unidl.models import record_of
-    from unidl.models.layer_paths import named_weights
 
     assert loaded is not model
     for one, other in zip(loaded.weights, model.weights, strict=True):

@@ -8,6 +8,7 @@ import pytest
 from unidl.agreement.files import Quantity, deviations, read_values, write
 from unidl.agreement.tolerance import amplitude
 from unidl.agreement.verdicts import LATER_STEPS, LOSS, OPTIMIZER, Difference, Layer, first_fault, worst
+from unidl.precision import named
 
 LAYERS = [Layer("conv", "Conv2D", {}), Layer("norm", "BatchNormalization", {}), Layer("scores", "Dense", {})]
 ALL = [
@@ -93,6 +94,6 @@ def test_values_come_back_in_their_order(tmp_path):
 
 def test_a_bound_grows_with_the_root_of_the_terms_and_with_the_type():
     u = 2.0**-24
-    assert amplitude("float32", 1) == pytest.approx(8 * u)
-    assert amplitude("float32", 10_000) == pytest.approx(404 * u)
-    assert amplitude("mixed_bfloat16", 1) == pytest.approx(4 * 2.0**-8, rel=1e-3)
+    assert amplitude(u, 1) == pytest.approx(8 * u)
+    assert amplitude(u, 10_000) == pytest.approx(404 * u)
+    assert amplitude(named("mixed_bfloat16").unit_roundoff, 1) == pytest.approx(4 * 2.0**-8, rel=1e-3)

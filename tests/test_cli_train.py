@@ -18,7 +18,7 @@ from PIL import Image
 
 from unidl import build_transfer, devices, load_model, save_keras
 from unidl.errors import SavedModelError
-from unidl.models import base_of, record_of
+from unidl.models import base_of, builders, record_of
 from unidl.saving.directories import read_directory
 from unidl.training.run_directory import read_run
 
@@ -103,7 +103,7 @@ def test_the_options_reach_the_optimizer(monkeypatch):
     assert unidl("train", "cnn", "--data", arrays_file(), *words).code == 0
     options, trainer = seen
     assert trainer.model.optimizer.gradient_accumulation_steps is None
-    assert float(trainer.model.optimizer.learning_rate) == pytest.approx(train.RECIPES["cnn"].learning_rate)
+    assert float(trainer.model.optimizer.learning_rate) == pytest.approx(builders.builder("cnn").recipe.learning_rate)
     assert options["early_stopping"] == 2
     assert len(options["validation"]) == 5, "a tenth of 48 training rows, and no test row, decides when to stop"
 

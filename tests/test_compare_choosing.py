@@ -11,14 +11,14 @@ import processes
 import pytest
 from comparisons import STEADY, cell, measured, run_of
 
-from unidl import registry
+from unidl import fastest, registry
 from unidl.compare import choosing
-from unidl.compare.choosing import Speeds, decide
 from unidl.doctor.advice import advise
 from unidl.doctor.frameworks import Answer, Framework
-from unidl.doctor.nvidia import Gpus
 from unidl.doctor.survey import automatic
 from unidl.errors import BackendError
+from unidl.fastest import Decision, Speeds, decide
+from unidl.machine.nvidia import Gpus
 
 UNDER_TEST = os.environ["UNIDL_BACKEND"]
 
@@ -72,33 +72,37 @@ def kept() -> None:
     choosing.keep(replace(run, measurements=(*run.measurements, slow, twin, fast)), "cpu")
 
 
+def chosen(model: str | None = None) -> Decision:
+    return fastest.chosen(model, registry.versions(list(registry.adapters())))
+
+
 def test_what_is_kept_is_chosen(monkeypatch):
     kept()
     monkeypatch.setenv("UNIDL_DEVICE", "cpu")
-    assert choosing.chosen().backend == UNDER_TEST
-    assert choosing.chosen("cnn").backend == UNDER_TEST
-    assert choosing.chosen("lstm").backend != UNDER_TEST
+    assert chosen().backend == UNDER_TEST
+    assert chosen("cnn").backend == UNDER_TEST
+    assert chosen("lstm").backend != UNDER_TEST
 
 
 def test_another_machine_or_device_was_not_compared(monkeypatch):
     kept()
     monkeypatch.setenv("UNIDL_DEVICE", "gpu")
     with pytest.raises(BackendError, match="unidl compare --choose"):
-        choosing.chosen()
+        chosen()
     monkeypatch.setenv("UNIDL_DEVICE", "cpu")
-    monkeypatch.setattr(choosing, "_machine", lambda: "another CPU")
+    monkeypatch.setattr(fastest, "_machine", lambda: ("another CPU",))
     with pytest.raises(BackendError, match="have not been compared"):
-        choosing.chosen()
+        chosen()
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema": 99, "machines": {}}', '{"schema": 1}'])
 def test_a_damaged_cache_is_measured_again(content):
-    choosing.cache_file().parent.mkdir()
-    choosing.cache_file().write_text(content)
+    fastest.cache_file().parent.mkdir()
+    fastest.cache_file().write_text(content)
     with pytest.raises(BackendError, match="unidl compare --choose"):
-        choosing.chosen()
+        chosen()
     kept()
-    assert choosing.chosen().models == ("cnn", "lstm")
+    assert chosen().models == ("cnn", "lstm")
 
 
 def test_auto_takes_it_says_why_and_imports_no_framework():

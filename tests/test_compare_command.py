@@ -17,8 +17,9 @@ from command_line import Answer, unidl
 from comparisons import run_of
 from PIL import Image
 
+from unidl import fastest, registry
 from unidl.cli import compare as command
-from unidl.compare import choosing, workloads
+from unidl.compare import workloads
 from unidl.compare.results import read, write
 from unidl.compare.summary import summarize
 from unidl.precision import NAMES
@@ -117,7 +118,7 @@ def test_a_cell_that_cannot_be_is_a_row_and_the_exit_code_tells():
 @pytest.mark.parametrize(
     ("words", "allowed"),
     [
-        (("--models", "cnnn"), [one.name for one in workloads.WORKLOADS]),
+        (("--models", "cnnn"), workloads.names()),
         (("--backends", "pytorch"), ["jax", "torch", "tensorflow"]),
         (("--precision", "float64"), NAMES),
         (("--against", "numpy"), ["native", "keras"]),
@@ -149,7 +150,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_measuring(tmp_path: Path
 
 def test_the_help_names_every_model_and_precision():
     text = " ".join(unidl("compare", "--help").out.split())
-    for name in [*(one.name for one in workloads.WORKLOADS), *NAMES, ",".join(workloads.DEFAULT)]:
+    for name in [*workloads.names(), *NAMES, ",".join(workloads.DEFAULT)]:
         assert name in text
 
 
@@ -159,7 +160,7 @@ def test_choose_keeps_what_auto_takes(tmp_path: Path, monkeypatch: pytest.Monkey
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"UNIDL_BACKEND=auto takes {UNDER_TEST}: the only one that could be measured on cnn")
     monkeypatch.setenv("UNIDL_DEVICE", "cpu")
-    assert choosing.chosen("cnn").backend == UNDER_TEST
+    assert fastest.chosen("cnn", registry.versions(list(registry.adapters()))).backend == UNDER_TEST
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT")

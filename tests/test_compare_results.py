@@ -10,8 +10,8 @@ from comparisons import cell, measured, run_of
 
 from unidl.compare.cells import Group, cells
 from unidl.compare.results import Measurement, read, to_json, write, write_bytes
-from unidl.environment import environment, machine
 from unidl.errors import UnidlError, UsageError
+from unidl.machine.environment import environment, machine
 
 
 def test_what_is_written_is_read():
@@ -95,7 +95,7 @@ def test_cells_of_a_comparison():
 
 
 def test_the_environment_names_no_person_and_no_place():
-    found = environment([])
+    found = environment({})
     text = json.dumps(found)
     for private in (str(Path.home()), str(Path.cwd()), __import__("platform").node()):
         assert len(private) < 4 or private not in text

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unidl.compare import statistics
-from unidl.compare.statistics import Interval
+from unidl import statistics
 from unidl.random import stream
+from unidl.statistics import Interval
 
 
 def noisy(rate: float, *position: int | str, rounds: int = 7, noise: float = 0.03) -> list[float]:

@@ -216,7 +216,7 @@ def test_large_whole_numbers_of_a_file_are_right_or_refused(same, in_a_file):
 
 def test_an_array_too_large_to_copy_is_read_row_by_row(monkeypatch, same):
     from unidl.data import streaming
-    from unidl.doctor.memory import Memory
+    from unidl.machine.memory import Memory
 
     x = np.random.default_rng(0).normal(size=(300, 3))
     monkeypatch.setattr(streaming, "LARGE_BYTES", 100)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from unidl.cli.model_and_data import training_and_validation
 from unidl.data import Dataset, Split
 from unidl.data.splitting import divide, divide_by_class
 from unidl.errors import DataError, UsageError
+from unidl.runs.model_and_data import training_and_validation
 
 fractions = some.floats(0.01, 0.99)
 

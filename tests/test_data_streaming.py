@@ -29,7 +29,7 @@ def test_what_lies_in_a_file_is_streamed(mapped):
 
 
 def test_what_would_fill_the_memory_is_streamed(monkeypatch):
-    from unidl.doctor.memory import Memory
+    from unidl.machine.memory import Memory
 
     monkeypatch.setattr(streaming, "memory", lambda: Memory(10_000, 4_000))
     assert not points(200).is_streamed

@@ -114,9 +114,9 @@ def test_noise_on_stdout_does_not_break_the_answer():
     ("name", "why_not"),
     [
         ("unlinked", "importing Unlinked failed: libcudart.so.13: cannot open shared object file"),
-        ("killed", "killed its process by signal 9 (Killed"),
+        ("killed", "loading it failed: killed by signal 9 (Killed"),
         ("killed", "; its last line: a last word"),
-        ("exits", "ended its process with exit code 3"),
+        ("exits", "loading it failed: ended with exit code 3"),
         ("unheard-of", "Unknown backend 'unheard-of'"),
     ],
 )
@@ -133,7 +133,7 @@ def test_an_error_inside_a_framework_is_told_without_its_traceback():
 
 @pytest.mark.usefixtures("strangers")
 def test_a_backend_that_hangs_is_given_up():
-    assert ask("stuck", timeout_seconds=2).why_not == "it gave no answer within 2 s of being loaded"
+    assert ask("stuck", timeout_seconds=2).why_not == "loading it failed: no answer to 'load' within 2 s"
 
 
 @pytest.mark.usefixtures("strangers")

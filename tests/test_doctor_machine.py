@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from unidl.doctor.memory import Container, Memory, container, memory, parse_meminfo
-from unidl.doctor.nvidia import Gpu, Gpus, gpus, has_tensor_cores, parse
-from unidl.doctor.processor import features, parse_cpuinfo, parse_sysctl, processor
+from unidl.machine.memory import Container, Memory, container, memory, parse_meminfo
+from unidl.machine.nvidia import Gpu, Gpus, gpus, has_tensor_cores, parse
+from unidl.machine.processor import features, parse_cpuinfo, parse_sysctl, processor
 
 # NVIDIA's GPUs: what nvidia-smi prints for `nvidia.FIELDS`
 

@@ -11,10 +11,10 @@ from unidl.backend import Device
 from unidl.cli.doctor import _sees, draw
 from unidl.doctor.advice import advise
 from unidl.doctor.frameworks import Answer, Framework
-from unidl.doctor.memory import Container, Memory
-from unidl.doctor.nvidia import Gpu, Gpus, parse
-from unidl.doctor.processor import Processor
 from unidl.doctor.survey import Automatic, Choice, Python, Survey, automatic, relevant
+from unidl.machine.memory import Container, Memory
+from unidl.machine.nvidia import Gpu, Gpus, parse
+from unidl.machine.processor import Processor
 
 
 def framework(name: str, **changes: object) -> Framework:

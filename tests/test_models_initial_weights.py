@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from unidl.errors import ModelError
+from unidl.layer_paths import named_weights, walk
 from unidl.models import build_cnn, build_lstm, build_transfer, initialise
 from unidl.models.initial_weights import drawn_later
-from unidl.models.layer_paths import named_weights, walk
 
 pytestmark = pytest.mark.usefixtures("backend")
 

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from unidl import precision
-from unidl.backend import Device, Precision
+from unidl.backend import Device
 from unidl.errors import PrecisionError
+from unidl.precision import named
 
 CPU = Device("cpu", 0, "CPU")
-NAMES = ("float32", "tf32", "mixed_bfloat16", "mixed_float16")
+NAMES = ("float32", "tf32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
 
 
 def gpu(*capability: int) -> Device:
@@ -36,13 +37,15 @@ def nothing_chosen(monkeypatch):
 
 def test_the_names_are_these():
     assert precision.NAMES == NAMES
-    assert [Precision(name).dtype_policy for name in NAMES] == [
+    assert [named(name).dtype_policy for name in NAMES] == [
         "float32",
         "float32",
         "mixed_bfloat16",
         "mixed_float16",
+        "bfloat16",
+        "float16",
     ]
-    assert [Precision(name).tf32 for name in NAMES] == [False, True, True, True]
+    assert [named(name).tf32 for name in NAMES] == [False, True, True, True, True, True]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,16 +53,16 @@ def test_the_names_are_these():
 def test_what_a_device_computes(name, device):
     """float32 everywhere; TF32 and bfloat16 from Ampere on; float16 almost everywhere; a CPU tries the mixed ones."""
     possible = {
-        CPU: {"float32", "mixed_bfloat16", "mixed_float16"},
-        UNTOLD: {"float32", "mixed_bfloat16", "mixed_float16"},
+        CPU: set(NAMES) - {"tf32"},
+        UNTOLD: set(NAMES) - {"tf32"},
         MAXWELL: {"float32"},
-        VOLTA: {"float32", "mixed_float16"},
-        TURING: {"float32", "mixed_float16"},
+        VOLTA: {"float32", "mixed_float16", "float16"},
+        TURING: {"float32", "mixed_float16", "float16"},
         AMPERE: set(NAMES),
         HOPPER: set(NAMES),
     }[device]
     if name in possible:
-        assert precision.resolve(name, device) == Precision(name)
+        assert precision.resolve(name, device) == named(name)
         return
     with pytest.raises(PrecisionError, match=f"Cannot use precision='{name}' on {device.id}: "):
         precision.resolve(name, device)
@@ -102,12 +105,12 @@ def test_auto_picks_by_device_and_says_what(device, chosen, caplog):
 @given(some.tuples(some.integers(0, 20), some.integers(0, 9)))
 def test_auto_never_picks_what_the_device_refuses(capability):
     device = gpu(*capability)
-    assert precision.why_not_on(precision.automatic(device).name, device) is None
+    assert precision.why_not_on(precision.automatic(device), device) is None
 
 
-@pytest.mark.parametrize("word", ["float64", "FLOAT32", "mixed", "bfloat16", "fp16"])
+@pytest.mark.parametrize("word", ["float64", "FLOAT32", "mixed", "bf16", "fp16"])
 def test_unknown_words_are_refused_with_the_known_ones(word, monkeypatch):
-    allowed = "Allowed: 'auto', 'float32', 'tf32', 'mixed_bfloat16', 'mixed_float16'"
+    allowed = f"Allowed: 'auto', {', '.join(repr(name) for name in NAMES)}"
     with pytest.raises(PrecisionError, match=f"Cannot use precision='{word}'. {allowed}"):
         precision.resolve(word, CPU)
     monkeypatch.setenv("UNIDL_PRECISION", word)

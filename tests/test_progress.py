@@ -11,8 +11,9 @@ from rich.console import Console
 from training import points, shared_model
 
 from unidl.errors import UsageError
-from unidl.training.progress import JsonProgress, LineProgress, QuietProgress, Refresh, format_metrics, make_progress
+from unidl.training.progress import JsonProgress, LineProgress, QuietProgress, Refresh, format_metrics
 from unidl.training.progress_bar import BarProgress
+from unidl.training.progress_styles import make_progress
 
 
 class Terminal(io.StringIO):

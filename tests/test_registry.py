@@ -11,9 +11,10 @@ import pytest
 
 import unidl
 from unidl import registry
-from unidl.agreement.request import requested as verification
-from unidl.compare.request import requested as comparison
+from unidl.agreement.request import requested_settings as verification
+from unidl.compare.request import requested_groups as comparison
 from unidl.errors import BackendError, UsageError
+from unidl.machine.versions import version_of
 
 UNDER_TEST = os.environ["UNIDL_BACKEND"]
 OURS = ["jax", "torch", "tensorflow"]
@@ -228,8 +229,8 @@ def test_a_framework_may_come_by_a_distribution_of_any_name():
 
 
 def test_the_version_of_a_distribution_of_another_name_is_found():
-    assert registry.version_of("pytest", ("a-distribution-that-is-not-there",)) == pytest.__version__
-    assert registry.version_of("no_such_module", ()) == "unknown"
+    assert version_of("pytest", ("a-distribution-that-is-not-there",)) == pytest.__version__
+    assert version_of("no_such_module", ()) == "unknown"
 
 
 @pytest.fixture
@@ -264,7 +265,7 @@ def test_a_strangers_adapter_is_listed_after_ours(stranger):
 
 def test_a_broken_adapter_says_why_and_leaves_the_others_alone(stranger, tmp_path):
     for source, why in (
-        ("ADAPTER = 3", "no unidl.backend.Adapter"),
+        ("ADAPTER = 3", "must be a unidl.backend.Adapter, and is a int"),
         ("import no_such_module", "no_such_module"),
     ):
         (tmp_path / "unidl_stranger.py").write_text(source + "\n")
@@ -295,5 +296,5 @@ def test_who_asks_for_several_is_told_the_same(ask, monkeypatch):
 
 
 def test_who_asks_for_several_gets_each_once():
-    assert registry.requested(["torch", "jax", "torch"]) == ["torch", "jax"]
-    assert UNDER_TEST in registry.requested()
+    assert registry.requested_backends(["torch", "jax", "torch"]) == ["torch", "jax"]
+    assert UNDER_TEST in registry.requested_backends()

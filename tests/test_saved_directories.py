@@ -8,13 +8,12 @@ import os
 import shutil
 import signal
 import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from processes import run
+from disk import killed_writing
 
 from unidl.errors import SavedModelError
 from unidl.saving.directories import MANIFEST, location, read_directory, require_writable, write_directory
@@ -112,44 +111,17 @@ def test_a_file_that_breaks_off_while_it_is_written_costs_nothing(saved: Path):
     assert_only(saved)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from unidl.saving.directories import write_directory
-
-calls = 0
-def killing(real, number):
-    def call(*words, **options):
-        global calls
-        calls += 1
-        if calls == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*words, **options)
-    return call
-
-for path in map(Path, sys.argv[1:]):
-    child = os.fork()
-    if child == 0:
-        for name in ("fsync", "rename", "mkdir"):
-            setattr(os, name, killing(getattr(os, name), int(path.parent.name)))
-        write_directory(path, {"weights": b"new weights, longer", "history": b"1,2"})
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_process_that_is_killed_leaves_the_older_model_or_the_new_one(tmp_path: Path):
     """kill -9 and a power cut run no `finally`: what counts is the state of the disk between any two calls."""
     paths = [tmp_path / str(number) / "cnn" for number in range(1, 15)]
     for path in paths:
         write_directory(path, OLD)
-    done = run(sys.executable, "-c", KILLED, *map(str, paths))
-    codes = [int(line) for line in done.stdout.split()]
+    codes = killed_writing(paths, ("fsync", "rename", "mkdir"))
     found = [read_directory(path) for path in paths]
     killed = codes.index(0)
     assert killed > 6
-    assert codes == [-signal.SIGKILL] * killed + [0] * (len(paths) - killed), done.stderr
+    assert codes == [-signal.SIGKILL] * killed + [0] * (len(paths) - killed)
     assert all(files in (OLD, NEW) for files in found)
     assert found[0] == OLD
     assert found[killed:] == [NEW] * (len(paths) - killed)

@@ -6,18 +6,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from processes import run
+from disk import killed_writing
 
 from unidl.cli import options
 from unidl.cli.main import COMMANDS, build_parser
-from unidl.cli.resuming import checkpoint_folder
 from unidl.errors import SavedModelError, UsageError
 from unidl.paths import as_path
+from unidl.runs.resuming import checkpoint_folder
 from unidl.saving.directories import MANIFEST, read_directory, require_writable, write_directory
 
 OLD = {"weights": b"old weights", "run": b"{}"}
@@ -108,33 +107,6 @@ def test_a_save_in_place_that_fails_anywhere_leaves_a_model(tmp_path: Path, call
     assert failures or call == "link", "no call was intercepted, so this test has shown nothing"
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from unidl.saving.directories import write_directory
-
-calls = 0
-def killing(real, number):
-    def call(*words, **options):
-        global calls
-        calls += 1
-        if calls == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*words, **options)
-    return call
-
-for path in sys.argv[1:]:
-    child = os.fork()
-    if child == 0:
-        os.chdir(path)
-        for name in ("fsync", "rename", "replace", "unlink", "mkdir", "link"):
-            setattr(os, name, killing(getattr(os, name), int(os.path.basename(path))))
-        write_directory(Path("."), {"weights": b"new weights, longer", "history": b"1,2"})
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("before", [OLD, {}], ids=["over a model", "into an empty folder"])
 def test_a_process_that_is_killed_in_place_leaves_the_older_model_or_the_new_one(tmp_path: Path, before):
@@ -144,7 +116,7 @@ def test_a_process_that_is_killed_in_place_leaves_the_older_model_or_the_new_one
         path.mkdir()
         if before:
             write_directory(path, before)
-    codes = [int(line) for line in run(sys.executable, "-c", KILLED, *map(str, paths)).stdout.split()]
+    codes = killed_writing(paths, ("fsync", "rename", "replace", "unlink", "mkdir", "link"), inside=True)
     assert codes[0] == -9
     assert codes[-1] == 0, "more calls than numbers: raise the number of paths"
     for path in paths:

@@ -26,8 +26,9 @@ from training import (
 )
 
 from unidl import Trainer, devices
-from unidl.backend import Chunk, Precision
+from unidl.backend import Chunk
 from unidl.models import initialise
+from unidl.precision import named
 
 LOSS_TOLERANCE = 5e-5
 """ReLU and max-pooling branch on the last bits of float32, which grows a difference tenfold in some eight steps."""
@@ -93,7 +94,7 @@ def recurrent(dropout=0.0):
 
 def computing(backend):
     """Where and how the trainer computes by default; Keras on a GPU would compute in TF32."""
-    return backend.on(devices.resolve().device), backend.precision(Precision("float32"))
+    return backend.on(devices.resolve().device), backend.precision(named("float32"))
 
 
 @contextmanager

@@ -180,7 +180,7 @@ def test_a_callback_that_changes_nothing_there_is_welcome(backend):
 
 
 def test_features_that_do_not_fit_into_memory_are_refused_before_they_are_computed(backend, monkeypatch):
-    from unidl.doctor.memory import Memory
+    from unidl.machine.memory import Memory
 
     monkeypatch.setattr(frozen_front, "memory", lambda: Memory(1000, 500))
     with pytest.raises(DataError, match="The features of 22 rows take"):

@@ -13,9 +13,10 @@ import pytest
 from training import assert_same_weights, dense, differ, pictures, points, sentences, small_cnn, small_lstm, weights_of
 
 from unidl import Trainer, precision
-from unidl.backend import Chunk, Precision
+from unidl.backend import Chunk
 from unidl.data import Split
 from unidl.errors import PrecisionError
+from unidl.precision import named
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -26,7 +27,7 @@ def test_a_mixed_model_learns(backend, kind, policy):
     build, data = (small_cnn, pictures(24)) if kind == "cnn" else (small_lstm, sentences(24))
     model = build(precision=policy)
     trainer = Trainer(model, optimizer=keras.optimizers.SGD(0.3), metrics=[])
-    assert trainer.precision == Precision(policy)
+    assert trainer.precision == named(policy)
     losses = trainer.fit(data, batch_size=8, epochs=4, progress="quiet").history["loss"]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
@@ -171,6 +172,6 @@ def test_tf32_is_for_gpus_that_have_it(backend, monkeypatch):
         monkeypatch.setattr(Trainer, "_context", lambda self: contextmanager(lambda: iter([None]))())
         return Trainer(dense(), precision="tf32").precision
 
-    assert placed((8, 0)) == Precision("tf32")
+    assert placed((8, 0)) == named("tf32")
     with pytest.raises(PrecisionError, match=r"'tf32' on gpu:0: it needs compute capability 8\.0"):
         placed((7, 5))

@@ -10,8 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from unidl.keras_import import listen
-
-__version__ = "0.1.0"
+from unidl.model_reading import models_are_read_by
+from unidl.models import builders as _builders
+from unidl.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from unidl import (  # noqa: F401 - attributes of this module, as `__getattr__` gives them
@@ -33,7 +34,14 @@ if TYPE_CHECKING:
     from unidl.data import Dataset, Split, load_data
     from unidl.errors import UnidlError
     from unidl.generation import generate_text
-    from unidl.models import build_cnn, build_lstm, build_transfer, unfreeze
+    from unidl.models import (  # noqa: F401 - for editors
+        build_cnn,
+        build_lstm,
+        build_text_classifier,
+        build_transfer,
+        build_transformer,
+        unfreeze,
+    )
     from unidl.registry import backends, use
     from unidl.saving import load_model, load_weights, save_keras
     from unidl.training import Trainer
@@ -44,9 +52,6 @@ _HOME = {
     "Trainer": "unidl.training",
     "UnidlError": "unidl.errors",
     "backends": "unidl.registry",
-    "build_cnn": "unidl.models",
-    "build_lstm": "unidl.models",
-    "build_transfer": "unidl.models",
     "generate_text": "unidl.generation",
     "load_data": "unidl.data",
     "load_model": "unidl.saving",
@@ -54,6 +59,7 @@ _HOME = {
     "save_keras": "unidl.saving",
     "unfreeze": "unidl.models",
     "use": "unidl.registry",
+    **_builders.functions(),
 }
 
 _MODULES = frozenset(
@@ -70,9 +76,6 @@ __all__ = [
     "Trainer",
     "UnidlError",
     "backends",
-    "build_cnn",
-    "build_lstm",
-    "build_transfer",
     "generate_text",
     "load_data",
     "load_model",
@@ -81,6 +84,7 @@ __all__ = [
     "unfreeze",
     "use",
 ]
+__all__ += _builders.functions()  # pyright: ignore[reportUnsupportedDunderAll] - a new model is one line, there
 
 
 def __getattr__(name: str) -> Any:
@@ -97,4 +101,18 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_MODULES})
 
 
-listen()
+def _prepare_keras() -> None:
+    from unidl import registry
+
+    registry.prepare_keras()
+
+
+def _load_model(path: str) -> Any:
+    from unidl.saving import load_model
+
+    return load_model(path)
+
+
+# Rooms that stand low ask for what stands above them: only the package itself knows both.
+listen(_prepare_keras)
+models_are_read_by(_load_model)

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
+from unidl.errors import BackendError
 
 if TYPE_CHECKING:
     import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
+    import numpy as np
+
+T = TypeVar("T")
 
 Tree = Any
 """A nest of dicts, lists and tuples with arrays at its leaves, as Keras uses for inputs and outputs."""
-
-PrecisionName = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,57 @@ class Devices:
 
 @dataclass(frozen=True)
 class Precision:
-    """What is computed in which type. Variables, losses, metrics and the final softmax are float32 in all of them."""
+    """What is computed in which type, and all that anybody has to know of that: the rows are in `unidl.precision`.
 
-    name: PrecisionName
+    Losses, metrics and the final softmax of unidl's builders are float32 in all of them.
+    """
 
-    @property
-    def dtype_policy(self) -> str:
-        """The Keras dtype policy of the layers; tf32 has float32 tensors and differs only inside matrix products."""
-        return "float32" if self.name == "tf32" else self.name
+    name: str
+    """What a person asks for."""
+    dtype_policy: str
+    """The Keras dtype policy of the layers."""
+    compute_dtype: str = "float32"
+    """The type that layers compute in: what a reference written by hand casts to, by autocast in PyTorch."""
+    variable_dtype: str = "float32"
+    """The type of weights, and of what an optimizer keeps beside them."""
+    products: str = "float32"
+    """The arithmetic of matrix products and convolutions of float32 tensors: "float32", or "tf32", which rounds their
+    factors to 10 bits of mantissa."""
+    loss_scaling: bool = False
+    """Whether the loss is multiplied before the gradients are taken, since they would vanish otherwise."""
+    unit_roundoff: float = 2.0**-24
+    """Half the distance from 1 to the next number, of the type in which factors of products are held."""
+    variable_roundoff: float = 2.0**-24
+    """The same, of the type of the weights."""
+    loss_tolerance: float = 1e-3
+    """By how much of itself the loss of a first step may differ between implementations in `unidl compare`."""
+    least_capability: tuple[int, int] | None = None
+    """The compute capability of NVIDIA from which the arithmetic exists; None if every device has it."""
+    why_not_on_cpu: str | None = None
+    """Why only a GPU with a compute capability can compute like this; None if a CPU can as well."""
+    automatic_from: tuple[int, int] | None = None
+    """The compute capability from which "auto" chooses this; None if it never does."""
+    why_not_train: str | None = None
+    """Why no model is trained like this, and what to use instead; None if it is."""
+    training_note: str | None = None
+    """What a person who trains like this is told; None if there is nothing to tell."""
 
     @property
     def tf32(self) -> bool:
         """Whether float32 matrix products may round their factors to 10 bits of mantissa."""
-        return self.name != "float32"
+        return self.products == "tf32"
+
+    def products_in(self, framework: str, words: Mapping[str, T]) -> T:
+        """Return a framework's own word for the arithmetic of float32 products.
+
+        words: those that the framework has, by `products`. Raises `BackendError` if it has none for this precision.
+        """
+        if self.products not in words:
+            raise BackendError(
+                f"{framework} cannot compute in precision {self.name!r}: it has no arithmetic {self.products!r} for "
+                f"products of float32, only {', '.join(words)}. Choose another precision or another backend."
+            )
+        return words[self.products]
 
 
 @dataclass(frozen=True)
@@ -114,6 +153,8 @@ class Chunk:
         """For data too large for a device: what to gather on the host for at most `steps` batches at a time, as row
         numbers, and where each batch then finds its rows (steps, batch), int32. The row numbers are as many each time,
         so that a compiled program sees one shape."""
+        import numpy as np
+
         for first in range(0, len(self.rows), steps):
             rows = self.rows[first : first + steps]
             needed = rows.reshape(-1)
@@ -189,7 +230,8 @@ class Backend(Protocol):
         ...
 
     def precision(self, policy: Precision) -> AbstractContextManager[Any]:
-        """Inside it float32 matrix products and convolutions are true float32, or TF32 if `policy.tf32`."""
+        """Inside it float32 matrix products and convolutions are computed as `policy.products` says: true float32, or
+        TF32. Raises `BackendError` for an arithmetic that this framework does not have; `policy.products_in` does."""
         ...
 
     def synchronise(self, tree: Tree) -> None:
@@ -253,7 +295,7 @@ class Task:
     """A training that the comparison gives to a hand-written reference: the same model, weights and data as ours."""
 
     model: str
-    """Which model: "cnn", "lstm", "gru", "resnet", "transfer"; `unidl.compare.workloads` says what each is."""
+    """Which model: the name of a workload, as `unidl compare --models` takes it."""
     weights: Mapping[str, np.ndarray[Any, Any]]
     """The initial weights by the path of their layer and their name, as in "conv_1/kernel", in Keras's layouts."""
     data: Batches
@@ -262,6 +304,24 @@ class Task:
     """Adam's, constant."""
     device: Device
     precision: Precision
+
+    def dtype_in(self, framework: str, dtypes: Mapping[str, T]) -> T:
+        """Return the type in which a reference that knows no loss scaling and keeps its weights in float32 computes.
+
+        dtypes: a framework's own types by the names that `Precision.compute_dtype` has. Raises `BackendError` for a
+        precision that asks for something else, which a reference would otherwise compute in float32 without a word.
+        """
+        wanted = self.precision
+        why_not = None
+        if wanted.compute_dtype not in dtypes:
+            why_not = f"it computes in {', '.join(dtypes)}, not in {wanted.compute_dtype}"
+        elif wanted.loss_scaling:
+            why_not = "it scales no losses"
+        elif wanted.variable_dtype != "float32":
+            why_not = f"its weights are float32, not {wanted.variable_dtype}"
+        if why_not is not None:
+            raise BackendError(f"There is no reference in {wanted.name} in {framework}: {why_not}.")
+        return dtypes[wanted.compute_dtype]
 
 
 class Reference(Protocol):

@@ -33,16 +33,16 @@ def resolve(request: str | None = None) -> Placement:
     explicit = request not in (None, "auto")
     wanted = str(request) if explicit else os.environ.get("UNIDL_DEVICE") or "auto"
     source = "device" if explicit else "UNIDL_DEVICE"
-    match = re.fullmatch(r"(auto)|(cpu|gpu)(?::(\d+))?", wanted)
-    if match is None:
+    named = kind_and_index(wanted)
+    if named is None and wanted != "auto":
         raise DeviceError(f"Cannot use {source}={wanted!r}. Allowed: {ALLOWED}.")
     backend = registry.current()
     devices = backend.devices()
-    if match[1]:
+    if named is None:
         placement = automatic(backend, devices)
         notice(f"device {placement.device.id}: {placement.reason}")
         return placement
-    kind, index = match[2], int(match[3] or 0)
+    kind, index = named
     of_kind = [device for device in devices.found if device.kind == kind]
     for device in of_kind:
         if device.index == index:
@@ -54,6 +54,12 @@ def resolve(request: str | None = None) -> Placement:
         f"Cannot use {source}={wanted!r}: {why_no_gpu(backend, devices)}.\n"
         "Use 'cpu' or 'auto', or mend this; `unidl doctor` shows what each framework sees."
     )
+
+
+def kind_and_index(name: str) -> tuple[str, int] | None:
+    """Return what "cpu", "gpu" or "gpu:1" names; None for what is no such name."""
+    match = re.fullmatch(r"(cpu|gpu)(?::(\d+))?", name)
+    return None if match is None else (match[1], int(match[2] or 0))
 
 
 def why_no_gpu(backend: Backend, devices: Devices) -> str:

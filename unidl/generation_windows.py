@@ -11,6 +11,7 @@ import numpy as np
 
 from unidl.data.text import PADDING
 from unidl.keras_internals import all_layers
+from unidl.models import builders
 from unidl.models.records import note, record_of
 
 if TYPE_CHECKING:
@@ -62,14 +63,16 @@ class Windows:
         self._pads: bool | None = None
         self._twin: keras.Model | None = None
         architecture = record_of(model).architecture
-        if self._length is None and architecture is not None and architecture.builder == "lstm":
-            arguments = architecture.arguments
-            self._pads = not arguments.get("bidirectional")
-            if self._pads and not (self._each_step or arguments.get("mask_padding")):
+        builder = None if architecture is None else builders.find(architecture.builder)
+        if self._length is None and architecture is not None and builder is not None and builder.reading is not None:
+            read = builder.reading(architecture.arguments)
+            self._pads = read.pads
+            if self._pads and not self._each_step and read.every_step is not None:
                 # What the last step gives, each step of the same layers gives for a text that ends there.
-                from unidl.models import build
+                from unidl.models.rebuilding import build
 
-                self._twin = computing = build(replace(architecture, arguments={**arguments, "output": "steps"}))
+                arguments = {**architecture.arguments, **read.every_step}
+                self._twin = computing = build(replace(architecture, arguments=arguments))
                 self._each_step = True
         elif not self._each_step and not _masks(model):
             self._pads = False

@@ -8,6 +8,7 @@ nothing when `unidl` is imported, and changes nothing for a process that never i
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType
 
 
@@ -23,21 +24,18 @@ CAME_FIRST = keras_is_imported()
 class _Listener:
     """Hears of each import as a finder on `sys.meta_path`, and leaves the finding to the others."""
 
+    def __init__(self, prepare: Callable[[], None]) -> None:
+        self._prepare = prepare
+
     def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> None:
         if name == "keras" and not keras_is_imported():
-            from unidl import registry
-
-            registry.prepare_keras()
+            self._prepare()
 
 
-_listener = _Listener()
-
-
-def listen() -> None:
-    """Prepare what Keras and the framework read, when Keras is about to be imported; at once if it already is."""
+def listen(prepare: Callable[[], None]) -> None:
+    """Have `prepare` set what Keras and the framework read, when Keras is about to be imported; at once if it already
+    is."""
     if CAME_FIRST:
-        from unidl import registry
-
-        registry.prepare_keras()  # what the framework reads only when it first looks for devices still helps
-    elif _listener not in sys.meta_path:
-        sys.meta_path.insert(0, _listener)
+        prepare()  # what the framework reads only when it first looks for devices still helps
+    elif not any(isinstance(finder, _Listener) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Listener(prepare))

@@ -1,21 +1,112 @@
-"""The precision policy: "auto", "float32", "tf32", "mixed_bfloat16", "mixed_float16", the same on every framework."""
+"""The precisions, one row each, the same on every framework; "auto" chooses one by the device.
+
+A precision of your own is such a row, given by an entry point of the group `unidl.precisions` under its name.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Any, get_args
+from typing import Any
 
-from unidl.backend import Device, Precision, PrecisionName
+from unidl import plugins
+from unidl.backend import Device, Precision
 from unidl.errors import PrecisionError
 from unidl.notices import notice
 
-NAMES: tuple[PrecisionName, ...] = get_args(PrecisionName)
-NEEDED_CAPABILITY: dict[PrecisionName, tuple[int, int]] = {
-    "tf32": (8, 0),
-    "mixed_bfloat16": (8, 0),
-    "mixed_float16": (5, 3),
-}
-"""NVIDIA compute capability from which the arithmetic exists (CUDA C++ Programming Guide, "Compute Capabilities")."""
+GROUP = "unidl.precisions"
+
+TABLE = (
+    Precision("float32", dtype_policy="float32"),
+    Precision(
+        "tf32",
+        dtype_policy="float32",
+        products="tf32",
+        unit_roundoff=2.0**-11,
+        loss_tolerance=1e-2,
+        least_capability=(8, 0),
+        why_not_on_cpu="TF32 exists only in the Tensor Cores of NVIDIA GPUs; use 'float32' or 'auto'",
+    ),
+    Precision(
+        "mixed_bfloat16",
+        dtype_policy="mixed_bfloat16",
+        compute_dtype="bfloat16",
+        products="tf32",
+        unit_roundoff=2.0**-8,
+        loss_tolerance=5e-2,
+        least_capability=(8, 0),
+        automatic_from=(8, 0),
+    ),
+    Precision(
+        "mixed_float16",
+        dtype_policy="mixed_float16",
+        compute_dtype="float16",
+        products="tf32",
+        loss_scaling=True,
+        unit_roundoff=2.0**-11,
+        loss_tolerance=2e-2,
+        least_capability=(5, 3),
+        automatic_from=(7, 0),
+    ),
+    Precision(
+        "bfloat16",
+        dtype_policy="bfloat16",
+        compute_dtype="bfloat16",
+        variable_dtype="bfloat16",
+        products="tf32",
+        unit_roundoff=2.0**-8,
+        variable_roundoff=2.0**-8,
+        loss_tolerance=5e-2,
+        least_capability=(8, 0),
+        training_note=(
+            "weights keep 8 bits, so that an update smaller than 1/512 of a weight is lost; 'mixed_bfloat16' keeps "
+            "weights in float32"
+        ),
+    ),
+    Precision(
+        "float16",
+        dtype_policy="float16",
+        compute_dtype="float16",
+        variable_dtype="float16",
+        products="tf32",
+        loss_scaling=True,
+        unit_roundoff=2.0**-11,
+        variable_roundoff=2.0**-11,
+        loss_tolerance=2e-2,
+        least_capability=(5, 3),
+        why_not_train=(
+            "the squares of gradients that an optimizer such as Adam keeps become 0 in float16, and its steps too "
+            "large or NaN; use 'mixed_float16', which keeps weights and optimizer in float32, or 'mixed_bfloat16'"
+        ),
+    ),
+)
+"""Ours. The capabilities are those of the CUDA C++ Programming Guide, "Compute Capabilities": Tensor Cores have float16
+from 7.0, TF32 and bfloat16 from 8.0. Tolerances of losses: float32 sums in another order in each implementation, and
+Adam makes a whole step of the smallest gradient; TF32 and float16 keep 10 bits of mantissa, bfloat16 keeps 7."""
+
+NAMES = tuple(row.name for row in TABLE)
+FLOAT32 = TABLE[0]
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all precisions: ours, then those of plugins."""
+    return (*NAMES, *(name for name in plugins.found(GROUP) if name not in NAMES))
+
+
+def named(name: str, *, source: str = "precision") -> Precision:
+    """Return the row of a name. source: who asks, for the message. Raises `PrecisionError` if there is none."""
+    for row in TABLE:
+        if row.name == name:
+            return row
+    if name not in plugins.found(GROUP):
+        allowed = ", ".join(repr(one) for one in ("auto", *names()))
+        raise PrecisionError(f"Cannot use {source}={name!r}. Allowed: {allowed}.")
+    row = plugins.load(GROUP, name, Precision, error=PrecisionError)
+    if row.name != name:
+        raise PrecisionError(
+            f"Cannot use {source}={name!r}: the plugin of this name in the group {GROUP} gives a precision that calls "
+            f"itself {row.name!r}. Give both the same name."
+        )
+    return row
 
 
 def resolve(request: str | None, device: Device) -> Precision:
@@ -34,32 +125,50 @@ def resolve(request: str | None, device: Device) -> Precision:
         chosen = automatic(device)
         notice(f"precision {chosen.name}: chosen for {device.name or device.id}")
         return chosen
-    for name in NAMES:
-        if name == wanted:
-            why_not = why_not_on(name, device)
-            if why_not is not None:
-                raise PrecisionError(f"Cannot use {source}={wanted!r} on {device.id}: {why_not}.")
-            return Precision(name)
-    allowed = ", ".join(repr(name) for name in ("auto", *NAMES))
-    raise PrecisionError(f"Cannot use {source}={wanted!r}. Allowed: {allowed}.")
+    row = named(wanted, source=source)
+    why_not = why_not_on(row, device)
+    if why_not is not None:
+        raise PrecisionError(f"Cannot use {source}={wanted!r} on {device.id}: {why_not}.")
+    return row
 
 
-def why_not_on(name: PrecisionName, device: Device) -> str | None:
+def why_not_on(row: Precision, device: Device) -> str | None:
     """Say why `device` cannot compute in this precision, or return None if it can.
 
-    A CPU can compute in both mixed precisions, if slowly: there they serve to try a program before it meets a GPU.
+    A CPU can compute in every type of 16 bits, if slowly: there they serve to try a program before it meets a GPU.
     """
-    needed = NEEDED_CAPABILITY.get(name)
-    if needed is None or (device.kind == "cpu" and name != "tf32"):
-        return None
     if device.kind == "cpu":
-        return "TF32 exists only in the Tensor Cores of NVIDIA GPUs; use 'float32' or 'auto'"
-    has = device.compute_capability
+        return row.why_not_on_cpu
+    needed, has = row.least_capability, device.compute_capability
+    if needed is None:
+        return None
     if has is None:
-        return f"{device.name} does not tell a compute capability" if name == "tf32" else None
+        return f"{device.name} does not tell a compute capability" if row.why_not_on_cpu is not None else None
     if has < needed:
         return f"it needs compute capability {needed[0]}.{needed[1]}, and {device.name} has {has[0]}.{has[1]}"
     return None
+
+
+def require_training(row: Precision, optimizer: Any = None) -> None:
+    """Raise `PrecisionError` if no model is trained in this precision, or not by this optimizer (None: whichever), and
+    say once what is lost where that is known."""
+    if row.why_not_train is not None:
+        raise PrecisionError(f"Cannot train in precision {row.name!r}: {row.why_not_train}.")
+    beta = getattr(getattr(optimizer, "inner_optimizer", optimizer), "beta_2", None)
+    # Numbers below 1 lie half as far apart as those above.
+    if beta is not None and 1 - beta <= row.variable_roundoff / 2:
+        raise PrecisionError(
+            f"Cannot train in precision {row.name!r} with {type(optimizer).__name__}: its beta_2={beta:g} is rounded "
+            f"to 1 in {row.variable_dtype}, so that no step changes a weight. Use an optimizer without it, such as "
+            "keras.optimizers.SGD, or a precision that keeps weights in float32, such as 'mixed_bfloat16'."
+        )
+    if row.training_note is not None:
+        notice(f"precision {row.name}: {row.training_note}")
+
+
+def scales_loss(dtype_policy: str) -> bool:
+    """Whether gradients of layers with this Keras dtype policy would vanish without loss scaling."""
+    return any(row.loss_scaling for row in TABLE if row.dtype_policy == dtype_policy)
 
 
 def _keras_policy() -> str:
@@ -73,6 +182,7 @@ def _keras_policy() -> str:
 def automatic(device: Device) -> Precision:
     """bfloat16 where Tensor Cores have it, float16 where they have only that, float32 elsewhere."""
     has = device.compute_capability
-    if device.kind == "cpu" or has is None or has < (7, 0):
-        return Precision("float32")
-    return Precision("mixed_bfloat16" if has >= (8, 0) else "mixed_float16")
+    if device.kind == "cpu" or has is None:
+        return FLOAT32
+    suited = [row for row in TABLE if row.automatic_from is not None and row.automatic_from <= has]
+    return max(suited, key=lambda row: row.automatic_from or (0, 0), default=FLOAT32)

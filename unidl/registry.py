@@ -7,12 +7,11 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 
-from unidl import keras_import
+from unidl import keras_import, plugins
 from unidl.backend import Adapter, Backend
 from unidl.errors import BackendError, UnidlError, UsageError
+from unidl.machine.versions import version_of
 from unidl.notices import notice
 
 GROUP = "unidl.backends"
@@ -66,17 +65,10 @@ def version(adapter: Adapter) -> str | None:
     return version_of(adapter.module, adapter.distributions)
 
 
-@cache
-def version_of(module: str, distributions: tuple[str, ...]) -> str:
-    """Return the version of a module that is installed, without importing it: that of the first of the distributions,
-    else of whichever brings the module, as tf-nightly brings tensorflow; "unknown" if none says that it does."""
-    for distribution in distributions:
-        try:
-            return metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-    others = metadata.packages_distributions().get(module)  # reads the list of files of every distribution
-    return metadata.version(others[0]) if others else "unknown"
+def versions(names: Sequence[str]) -> dict[str, str | None]:
+    """Return the installed versions of the frameworks of some adapters, by the name of the adapter."""
+    known = adapters()
+    return {name: version(known[name]) for name in names}
 
 
 def backends() -> list[BackendStatus]:
@@ -101,7 +93,7 @@ def backends() -> list[BackendStatus]:
     return rows
 
 
-def requested(names: Sequence[str] | None = None) -> list[str]:
+def requested_backends(names: Sequence[str] | None = None) -> list[str]:
     """Return the backends that somebody asks for by name, each once; None means all that are installed.
 
     Raises `BackendError` if no framework is installed, and `UsageError` for a name that is not known.
@@ -201,18 +193,8 @@ def prepare_keras() -> None:
 
 def _scan() -> tuple[dict[str, Adapter], dict[str, str]]:
     """The adapters by name, and why the others that are registered cannot be loaded."""
-    found: dict[str, Adapter] = {}
-    broken: dict[str, str] = {}
-    for entry in metadata.entry_points(group=GROUP):
-        try:
-            adapter = entry.load()
-        except Exception as error:  # noqa: BLE001 - a stranger's code; what it raises is told where it is asked for
-            broken[entry.name] = f"its adapter {entry.value} cannot be loaded: {type(error).__name__}: {error}"
-            continue
-        if isinstance(adapter, Adapter):
-            found[adapter.name] = adapter
-        else:
-            broken[entry.name] = f"{entry.value} is no unidl.backend.Adapter (see backends/README.md)"
+    loaded, broken = plugins.load_all(GROUP, Adapter)
+    found = {adapter.name: adapter for adapter in loaded.values()}
     if not found:
         raise BackendError(
             "No backend is registered: unidl is on the import path but not installed. Run pip install -e . first."
@@ -235,9 +217,9 @@ def _named(name: str, source: str) -> tuple[Adapter, str]:
     """The adapter of a name that somebody gave, "auto" included, and who chose it."""
     if name != AUTO:
         return _find(name, source), f"chosen by {source}"
-    from unidl.compare.choosing import chosen
+    from unidl.fastest import chosen  # reads what the machine is, and statistics with NumPy
 
-    decision = chosen(_selection.model)
+    decision = chosen(_selection.model, versions(list(adapters())))
     return _find(decision.backend, source), f"chosen by {source}={AUTO}: {decision}"
 
 

@@ -24,15 +24,15 @@ from typing import Any
 
 import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
-import unidl
 from unidl.backend import KernelOff
 from unidl.cache import cache_folder, keep, read_kept
-from unidl.doctor.processor import processor
 from unidl.keras_internals import uncounted_names
 from unidl.keras_places import Place
 from unidl.kernels import noticing
+from unidl.machine.processor import processor
 from unidl.notices import notice, uncoloured
 from unidl.shortening import shortened
+from unidl.version import __version__
 
 log = logging.getLogger("unidl")
 
@@ -183,7 +183,7 @@ class Replacements:
         sources = [*Path(str(_file_of(self._package))).parent.glob("*.py")]
         sources += [Path(str(_file_of(f"unidl.{name}"))) for name in SHARED]
         digest = sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
-        parts = [f"unidl {unidl.__version__} {digest[:16]}", f"Python {platform.python_version()}"]
+        parts = [f"unidl {__version__} {digest[:16]}", f"Python {platform.python_version()}"]
         for name in self._modules:
             version, file = getattr(sys.modules.get(name), "__version__", None), _file_of(name)
             parts.append(f"{name} {version} {Path(file).stat().st_mtime_ns if file else ''}".strip())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
 from unidl.errors import UnidlError, UsageError
+from unidl.whole_files import replacing
 
 
-def require_writable(folder: Path) -> None:
+def require_report_folder(folder: Path) -> None:
     """Make the folder. Raises `UsageError` if nothing could be written to it: asked before minutes of work."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -20,17 +20,9 @@ def require_writable(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file through a temporary one beside it: a reader finds the old or the new one, never a half."""
+    """Write a file, whole or not at all. Raises `UnidlError` if it cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(temporary).chmod(0o644)  # mkstemp lets nobody else read it
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise UnidlError(f"Cannot write '{path}': {error.strerror or error}.") from error

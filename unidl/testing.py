@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl import devices, registry
-from unidl.backend import Adapter, Backend, Batches, Chunk, KernelOff, Kernels, Logs, Precision, TrainLoop, Trains
+from unidl import devices, precision, registry
+from unidl.backend import Adapter, Backend, Batches, Chunk, KernelOff, Kernels, Logs, TrainLoop, Trains
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +38,7 @@ class BackendConformance:
         self._device = devices.resolve().device
         self._inside = ExitStack()
         self._inside.enter_context(backend.on(self._device))
-        self._inside.enter_context(backend.precision(Precision("float32")))
+        self._inside.enter_context(backend.precision(precision.FLOAT32))
 
     def teardown_method(self) -> None:
         """Leave the device and the precision."""
@@ -71,7 +71,7 @@ class BackendConformance:
         backend = self._backend()
         factor = np.full((8, 8), 1 + 2.0**-20, dtype=np.float32)
         expected = factor @ factor
-        with backend.precision(Precision("tf32")), backend.precision(Precision("float32")):
+        with backend.precision(precision.named("tf32")), backend.precision(precision.FLOAT32):
             inside = self._product(factor)
         np.testing.assert_allclose(inside, expected, rtol=FLOAT32_TOLERANCE)
         np.testing.assert_allclose(self._product(factor), expected, rtol=FLOAT32_TOLERANCE)

@@ -41,9 +41,10 @@ class JaxBackend:
 
     def precision(self, policy: Precision) -> AbstractContextManager[Any]:
         # JAX's own default is TF32 where the GPU has it, for convolutions as well.
-        if policy.name == "float32":
-            return jax.default_matmul_precision("highest")
-        return jax.default_matmul_precision("tensorfloat32") if policy.name == "tf32" else nullcontext()
+        products = policy.products_in("JAX", {"float32": "highest", "tf32": "tensorfloat32"})
+        if policy.tf32 and policy.compute_dtype != "float32":
+            return nullcontext()  # the default, since the word counts for products of shorter types as well
+        return jax.default_matmul_precision(products)
 
     def synchronise(self, tree: Tree) -> None:
         jax.block_until_ready(tree)

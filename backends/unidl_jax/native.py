@@ -27,12 +27,10 @@ class JaxReference:
     def __init__(self, task: Task, device: Any) -> None:
         if task.model not in MODELS:
             raise BackendError(f"There is no reference of '{task.model}' in JAX. There is: {', '.join(MODELS)}.")
-        if task.precision.name == "mixed_float16":
-            raise BackendError("There is no reference in mixed_float16 in JAX.")
         self._device = device
         self._logits, frozen = MODELS[task.model]
         self._rate = task.learning_rate
-        self._dtype = jnp.bfloat16 if task.precision.name == "mixed_bfloat16" else jnp.float32
+        self._dtype = task.dtype_in("JAX", {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
         weights = {name: np.asarray(value) for name, value in task.weights.items()}
         fixed = (*frozen, *(name for name in weights if name.endswith(("moving_mean", "moving_variance"))))
         learning = {name: value for name, value in weights.items() if not name.startswith(fixed)}

@@ -33,8 +33,9 @@ class TensorFlowBackend:
 
     @contextmanager
     def precision(self, policy: Precision) -> Iterator[None]:
+        tf32 = policy.products_in("TensorFlow", {"float32": False, "tf32": True})
         before = tf.config.experimental.tensor_float_32_execution_enabled()
-        tf.config.experimental.enable_tensor_float_32_execution(policy.tf32)
+        tf.config.experimental.enable_tensor_float_32_execution(tf32)
         try:
             yield
         finally:

@@ -22,12 +22,10 @@ class TensorFlowReference:
     def __init__(self, task: Task, device: Device) -> None:
         if task.model not in MODELS:
             raise BackendError(f"There is no reference of '{task.model}' in TensorFlow. There is: {', '.join(MODELS)}.")
-        if task.precision.name == "mixed_float16":
-            raise BackendError("There is no reference in mixed_float16 in TensorFlow.")
         self._device = device.id
         self._logits, frozen = MODELS[task.model]
         self._rate = task.learning_rate
-        self._dtype = tf.bfloat16 if task.precision.name == "mixed_bfloat16" else tf.float32
+        self._dtype = task.dtype_in("TensorFlow", {"float32": tf.float32, "bfloat16": tf.bfloat16})
         with tf.device(self._device):
             self._weights = {name: tf.Variable(tf.constant(value)) for name, value in task.weights.items()}
             fixed = (*frozen, *(name for name in task.weights if name.endswith(("moving_mean", "moving_variance"))))

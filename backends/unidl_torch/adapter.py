@@ -43,10 +43,11 @@ class TorchBackend:
         on_gpu = (cuda.matmul, cudnn.conv, cudnn.rnn)
         on_cpu = (mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
         switches = (*on_gpu, *on_cpu)
+        products = policy.products_in("PyTorch", {"float32": "ieee", "tf32": "tf32"})
         before = [switch.fp32_precision for switch in switches]
         try:
             for switch in on_gpu:
-                switch.fp32_precision = "tf32" if policy.tf32 else "ieee"
+                switch.fp32_precision = products
             for switch in on_cpu:
                 switch.fp32_precision = "ieee"
             yield

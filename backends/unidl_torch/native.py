@@ -23,10 +23,8 @@ class TorchReference:
     def __init__(self, task: Task, device: torch.device) -> None:
         if task.model not in MODULES:
             raise BackendError(f"There is no reference of '{task.model}' in PyTorch. There is: {', '.join(MODULES)}.")
-        if task.precision.name == "mixed_float16":
-            raise BackendError("There is no reference in mixed_float16 in PyTorch.")
         self._device = device
-        self._mixed = task.precision.name == "mixed_bfloat16"
+        self._dtype = task.dtype_in("PyTorch", {"float32": torch.float32, "bfloat16": torch.bfloat16})
         # Channels last is the faster layout of convolutions, on the CPU and in Tensor Cores.
         module: Any = MODULES[task.model](task.weights)
         self._module = module.to(device, memory_format=torch.channels_last)
@@ -62,7 +60,9 @@ class TorchReference:
         return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self._device.type, torch.bfloat16) if self._mixed else nullcontext()
+        if self._dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self._device.type, self._dtype)
 
 
 class Cnn(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unidl import registry
-from unidl.backend import Precision
+from unidl.precision import named
 
 if registry.choice()[0].name != "jax":
     pytest.skip("another backend is under test", allow_module_level=True)
@@ -25,7 +25,7 @@ def told(policy):
 
     if policy is None:
         return str(jax.make_jaxpr(compute)(matrix, images))
-    with registry.current().precision(Precision(policy)):
+    with registry.current().precision(named(policy)):
         return str(jax.make_jaxpr(compute)(matrix, images))
 
 
@@ -40,7 +40,7 @@ def test_float32_is_the_highest_precision():
 
 
 def test_the_compiled_program_says_so():
-    with registry.current().precision(Precision("float32")):
+    with registry.current().precision(named("float32")):
         lowered = jax.jit(lambda a: a @ a).lower(jnp.ones((4, 4))).as_text()
     assert "HIGHEST" in lowered
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 
 from unidl import registry
-from unidl.backend import Precision
+from unidl.precision import named
 
 if registry.choice()[0].name != "tensorflow":
     pytest.skip("another backend is under test", allow_module_level=True)
@@ -37,7 +37,7 @@ def test_the_switch_is_set_and_put_back():
         for outside in (True, False):
             tf.config.experimental.enable_tensor_float_32_execution(outside)
             for name in ("float32", "tf32", "mixed_float16"):
-                with registry.current().precision(Precision(name)):
+                with registry.current().precision(named(name)):
                     assert enabled() == (name != "float32")
                 assert enabled() == outside
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unidl import registry
-from unidl.backend import Precision
+from unidl.precision import named
 
 if registry.choice()[0].name != "torch":
     pytest.skip("another backend is under test", allow_module_level=True)
@@ -28,7 +28,7 @@ def test_the_switches_of_every_library_are_set_and_put_back():
     """Left alone, convolutions and RNNs compute in TF32 while matrix products do not."""
     before = switches()
     for name, on_gpu in (("float32", "ieee"), ("tf32", "tf32"), ("mixed_bfloat16", "tf32")):
-        with registry.current().precision(Precision(name)):
+        with registry.current().precision(named(name)):
             assert switches() == [on_gpu] * 3 + ["ieee"] * 3
         assert switches() == before
 
@@ -40,7 +40,7 @@ def test_float32_is_float32_whatever_the_program_set_before():
         torch.set_float32_matmul_precision("medium")
         lowered = switches()
         assert "bf16" in lowered
-        with registry.current().precision(Precision("float32")):
+        with registry.current().precision(named("float32")):
             assert switches() == ["ieee"] * 6
         assert switches() == lowered
     finally:

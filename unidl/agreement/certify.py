@@ -10,13 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import unidl
 from unidl import registry
 from unidl.agreement.certificate import Certificate, Check, Setting, Trial
 from unidl.agreement.files import Bounds, Values, deviations, read_bounds, read_values
 from unidl.agreement.subject import Subject
 from unidl.agreement.verdicts import Layer, differences
-from unidl.environment import environment
+from unidl.machine.environment import environment
+from unidl.version import __version__
 from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
 ORACLES = ("tensorflow", "jax", "torch")
@@ -107,8 +107,8 @@ class _Verification:
         return Certificate(
             subject=self._subject.name,
             created=created,
-            version=unidl.__version__,
-            environment=environment(backends),
+            version=__version__,
+            environment=environment(registry.versions(backends)),
             model=described["model"],
             parameters=described["parameters"],
             loss=described["loss"],
@@ -125,7 +125,7 @@ class _Verification:
     def _ranked(self) -> list[str]:
         """The installed backends, asked for or not: the best oracle first."""
         rank = {name: place for place, name in enumerate(ORACLES)}
-        return sorted(registry.requested(), key=lambda name: rank.get(name, len(rank)))
+        return sorted(registry.requested_backends(), key=lambda name: rank.get(name, len(rank)))
 
     def _first_oracle(
         self, precisions: Sequence[str]

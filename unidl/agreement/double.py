@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from unidl.keras_internals import numpy_module, operation_module, policy_module, shortened_types, view_class
-from unidl.models.layer_paths import walk
+from unidl.layer_paths import walk
+from unidl.standing_in import put
 
 if TYPE_CHECKING:
     import keras
@@ -41,12 +42,11 @@ def compute_in_float64() -> None:
 
     # Keras makes float32 of a product of two float64 everywhere but on TensorFlow, and in the softmax of attention.
     shortened_types()["float64"] = "float64"
-    ops.dot_product_attention = attention
+    put((ops, "dot_product_attention", attention))
     _cast_to_float64()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
-    dtype_policies.get = policy
-    keras.layers.InputLayer.__init__ = make_input_in_float64
+    put((dtype_policies, "get", policy), (keras.layers.InputLayer, "__init__", make_input_in_float64))
 
 
 def _cast_to_float64() -> None:
@@ -69,13 +69,9 @@ def _cast_to_float64() -> None:
     def view_spec(self: Any, x: Any) -> Any:
         return viewed(self, keras.KerasTensor(x.shape, "float32") if _is_float64(x) else x)
 
-    ops.cast = keras.ops.cast = cast
-    for name in MAKERS:
-        made = _made_in_float64(getattr(ops, name))
-        setattr(ops, name, made)
-        setattr(keras.ops, name, made)
-    numpy_of_backend.view = view
-    view_operation.compute_output_spec = view_spec
+    casting = {"cast": cast} | {name: _made_in_float64(getattr(ops, name)) for name in MAKERS}
+    put(*((owner, name, value) for name, value in casting.items() for owner in (ops, keras.ops)))
+    put((numpy_of_backend, "view", view), (view_operation, "compute_output_spec", view_spec))
 
 
 def _made_in_float64(make: Callable[..., Any]) -> Callable[..., Any]:

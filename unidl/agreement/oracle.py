@@ -13,11 +13,12 @@ import keras
 import numpy as np
 
 from unidl.agreement.files import Bounds, Quantity, Values, deviations
+from unidl.agreement.model_runs import ModelRuns
 from unidl.agreement.normalizing import normalization_noise
 from unidl.agreement.start import Start
 from unidl.agreement.tolerance import COVERAGE, SAMPLES, amplitude, positions, step_terms, terms
-from unidl.agreement.trial import Trial
 from unidl.agreement.watching import Place
+from unidl.backend import Precision
 from unidl.errors import ModelError
 from unidl.random import stream
 
@@ -25,12 +26,12 @@ ops: Any = keras.ops  # whose annotations allow for results that are no tensors
 
 
 class Oracle:
-    """The values of a trial in a process that computes in float64, and the bounds around them."""
+    """The values of a model in a process that computes in float64, and the bounds around them."""
 
-    def __init__(self, model: keras.Model, start: Start, trial: Trial) -> None:
+    def __init__(self, model: keras.Model, start: Start, runs: ModelRuns) -> None:
         self._model = model
         self._start = start
-        self._trial = trial
+        self._runs = runs
         self._sums: dict[str, float] = {}
         self._positions: dict[str, float] = {}
 
@@ -41,7 +42,7 @@ class Oracle:
 
     def values(self) -> Values:
         """Return what the model gives, undisturbed."""
-        values = self._trial.values(self._trial.eagerly, self._measure)
+        values = self._runs.values(self._runs.eagerly, self._measure)
         for name, value in values.items():
             if not np.isfinite(value).all():
                 raise ModelError(
@@ -50,7 +51,7 @@ class Oracle:
                 )
         return values
 
-    def bounds(self, values: Values, precision: str) -> Bounds:
+    def bounds(self, values: Values, precision: Precision) -> Bounds:
         """Return how far a sound computation in this precision may be from each value."""
         moved: Bounds = dict.fromkeys(values, 0.0)
         for sample in range(SAMPLES):
@@ -66,11 +67,11 @@ class Oracle:
             name: COVERAGE * moved[name] + self._rounding(name, precision) * _largest(values[name]) for name in values
         }
 
-    def _disturbed(self, precision: str, sample: int) -> Values:
+    def _disturbed(self, precision: Precision, sample: int) -> Values:
         disturb = _Disturbance(precision, sample)
         weights = {name: disturb.weight(name, value) for name, value in self._start.weights.items()}
         rate = disturb.rate(self._model.optimizer)
-        return self._trial.values(self._trial.eagerly, disturb.output, weights=weights, rate_factor=rate)
+        return self._runs.values(self._runs.eagerly, disturb.output, weights=weights, rate_factor=rate)
 
     def _measure(self, place: Place, operation: Any, inputs: Any, value: Any) -> Any:
         """Note how long the sums of a layer are, and leave its output as it is."""
@@ -79,13 +80,13 @@ class Oracle:
             self._positions[place.path] = max(positions(inputs, value), self._positions.get(place.path, 1))
         return value
 
-    def _rounding(self, name: Quantity, precision: str) -> float:
+    def _rounding(self, name: Quantity, precision: Precision) -> float:
         """The error of the last sum that a value comes from, as a share of its size."""
         if name.kind == "weight":
-            return amplitude("float32", 1)
+            return amplitude(precision.variable_roundoff, 1)
         if name.kind == "gradient":
-            return amplitude(precision, self._places(name.place))
-        return amplitude(precision, self._sums.get(name.place, len(self._start.x[0])))
+            return amplitude(precision.unit_roundoff, self._places(name.place))
+        return amplitude(precision.unit_roundoff, self._sums.get(name.place, len(self._start.x[0])))
 
     def _places(self, weight: str) -> float:
         """Over how many places the gradient of a weight is summed: those of its layer, or of the one around that."""
@@ -98,7 +99,7 @@ class Oracle:
 class _Disturbance:
     """Random factors near 1, as far from it as a precision allows. The same for the same sample."""
 
-    def __init__(self, precision: str, sample: int) -> None:
+    def __init__(self, precision: Precision, sample: int) -> None:
         self._precision = precision
         self._sample = sample
         self._drawn = stream(sample, "disturbance")
@@ -113,7 +114,8 @@ class _Disturbance:
 
     def rate(self, optimizer: Any) -> float:
         """The factor of the learning rate: what roundings inside the optimizer do to a step."""
-        off = amplitude("float32", step_terms(optimizer))  # optimizers compute in float32
+        # Optimizers compute in the type of the weights.
+        off = amplitude(self._precision.variable_roundoff, step_terms(optimizer))
         return 1 + off * float(stream(self._sample, "disturbed rate").uniform(-1, 1))
 
     def output(self, place: Place, operation: Any, inputs: Any, value: Any) -> Any:
@@ -131,7 +133,7 @@ class _Disturbance:
         return off if lost is None else off + lost
 
     def _factors(self, drawn: np.random.Generator, shape: Sequence[int], sums: float) -> np.ndarray[Any, Any]:
-        return np.asarray(1 + amplitude(self._precision, sums) * drawn.uniform(-1, 1, size=tuple(shape)))
+        return np.asarray(1 + amplitude(self._precision.unit_roundoff, sums) * drawn.uniform(-1, 1, size=tuple(shape)))
 
 
 def _largest(values: np.ndarray[Any, Any]) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unidl.agreement import wording
 from unidl.agreement.certificate import Certificate
-from unidl.environment import machine
+from unidl.machine.environment import machine
 from unidl.tables import escaped, in_markdown, on_terminal
 
 if TYPE_CHECKING:

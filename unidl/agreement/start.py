@@ -13,7 +13,7 @@ import numpy as np
 from unidl.agreement.subject import Subject
 from unidl.backend import Tree
 from unidl.errors import ModelError
-from unidl.models.layer_paths import named_weights, walk
+from unidl.layer_paths import named_weights, walk
 from unidl.random import stream
 from unidl.saving.saved import as_array, assign_weights
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from unidl.errors import UsageError
 from unidl.model_function import model_function
+from unidl.models import builders
 
 if TYPE_CHECKING:
     import keras
-
-BUILDERS = ("cnn", "lstm", "transfer")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Subject:
     @property
     def is_saved(self) -> bool:
         """Whether its weights are those of a run."""
-        return self.name not in BUILDERS and model_function(self.name) is None
+        return self.name not in builders.names() and model_function(self.name) is None
 
     def require_there(self) -> None:
         """Raise `UsageError` if nothing can be built, as far as that can be known without a framework."""
@@ -43,34 +42,28 @@ class Subject:
         if function is not None:
             function.require_there()
             return
-        if self.name in BUILDERS or path.is_dir() or (path.suffix == ".keras" and path.is_file()):
+        if self.name in builders.names() or path.is_dir() or (path.suffix == ".keras" and path.is_file()):
             return
         raise UsageError(
-            f"Cannot verify {self.name!r}: it is neither a model to build ({', '.join(BUILDERS)}), nor the directory "
-            "of a saved run, nor a function such as model.py:build."
+            f"Cannot verify {self.name!r}: it is neither a model to build ({', '.join(builders.names())}), nor the "
+            "directory of a saved run, nor a function such as model.py:build."
         )
 
     def build(self) -> keras.Model:
         """Build it on the backend in use. The precision is that of UNIDL_PRECISION, also for a saved run."""
         function = model_function(self.name)
-        if self.name in BUILDERS:
+        if self.name in builders.names():
             return self._built()
         return self._loaded() if function is None else function.build(self.arguments)
 
     def _built(self) -> keras.Model:
-        from unidl import build_cnn, build_lstm, build_transfer
-
-        options: dict[str, Any] = dict(self.arguments)
-        shape = self.input_shape
-        if self.name == "lstm":
-            return build_lstm(**options if shape is None else {"sequence_length": shape[0], **options})
-        if shape is not None:
-            options = {"input_shape": shape, **options}
-        if self.name == "cnn":
-            return build_cnn(**options)
-        # Nothing is downloaded: what a network computes does not depend on whose weights it has.
-        options = {"weights": None, **options}
-        return build_transfer(**options)
+        builder = builders.builder(self.name)
+        shape: dict[str, Any] = {}
+        if self.input_shape is not None and "input_shape" in builder.from_data:
+            shape = {"input_shape": self.input_shape}
+        elif self.input_shape is not None and "sequence_length" in builder.from_data:
+            shape = {"sequence_length": self.input_shape[0]}
+        return builder.build(**{**builder.verified_with, **shape, **self.arguments})
 
     def _loaded(self) -> keras.Model:
         from unidl.saving.saved import load_model

@@ -13,13 +13,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-UNIT_ROUNDOFF = {
-    "float32": 2.0**-24,
-    "tf32": 2.0**-11,
-    "mixed_bfloat16": 2.0**-8,
-    "mixed_float16": 2.0**-11,
-}
-"""Half the distance from 1 to the next number, of the type in which factors of products are held."""
+from unidl.precision import FLOAT32
+
 ROUNDINGS = 4
 """Of one value on its way through a layer: as a factor, after the sum, after the bias, after the activation."""
 DEVIATIONS = 4
@@ -32,9 +27,12 @@ COVERAGE = 2
 """How much larger than the largest of the samples a bound is: six of them do not meet the worst case."""
 
 
-def amplitude(precision: str, terms: float) -> float:
-    """Return by which share a value may be off that is a sum of so many terms, accumulated in float32."""
-    return ROUNDINGS * UNIT_ROUNDOFF[precision] + DEVIATIONS * math.sqrt(terms) * UNIT_ROUNDOFF["float32"]
+def amplitude(unit_roundoff: float, terms: float) -> float:
+    """Return by which share a value may be off that is a sum of so many terms, accumulated in float32.
+
+    unit_roundoff: of the type in which factors of products are held.
+    """
+    return ROUNDINGS * unit_roundoff + DEVIATIONS * math.sqrt(terms) * FLOAT32.unit_roundoff
 
 
 def terms(operation: Any, inputs: Any, output: Any) -> float:

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 
 from unidl.keras_internals import carry_mask
-from unidl.models.layer_paths import stem, walk
+from unidl.layer_paths import stem, walk
+from unidl.standing_in import standing_in
 
 See = Callable[["Place", Any, Any, Any], Any]
 """Is given a place, the layer or operation there, its inputs and one output, and returns what goes on from there."""
@@ -84,13 +85,9 @@ def watched(model: keras.Model, see: See) -> Iterator[None]:
 
         return call
 
-    for owner, original in zip(owners, originals, strict=True):
-        owner.__call__ = seen(original)
-    try:
+    pairs = zip(owners, originals, strict=True)
+    with standing_in(*((owner, "__call__", seen(original)) for owner, original in pairs)):
         yield
-    finally:
-        for owner, original in zip(owners, originals, strict=True):
-            owner.__call__ = original
 
 
 def _replaced(outputs: Any, see: Callable[[int, Any], Any]) -> Any:

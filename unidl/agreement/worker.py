@@ -58,47 +58,50 @@ class Worker:
     def _oracle(self, command: Command) -> Answer:
         """Compute the values in float64, and the bounds around them for each precision."""
         _, model, device = self._model(command)
+        from unidl import precision as precisions
         from unidl.agreement.files import write
+        from unidl.agreement.model_runs import ModelRuns, adapter_kernels
         from unidl.agreement.oracle import Oracle
-        from unidl.agreement.trial import Trial, adapter_kernels
 
         start = _read(command)
         with self._ready().on(device), adapter_kernels(device):
-            trial = Trial(model, start, command["steps"])
-            oracle = Oracle(model, start, trial)
+            runs = ModelRuns(model, start, command["steps"])
+            oracle = Oracle(model, start, runs)
             values = oracle.values()
             write(Path(command["out"]), values)
             for precision, path in command["bounds"].items():
-                write(Path(path), oracle.bounds(values, precision))
-        return {"layers": _layers(model, oracle), "silenced": trial.silenced}
+                write(Path(path), oracle.bounds(values, precisions.named(precision)))
+        return {"layers": _layers(model, oracle), "silenced": runs.silenced}
 
     def _check(self, command: Command) -> Answer:
         """Compute the values in float64."""
         _, model, device = self._model(command)
         from unidl.agreement.files import write
-        from unidl.agreement.trial import Trial, adapter_kernels
+        from unidl.agreement.model_runs import ModelRuns, adapter_kernels
 
         with self._ready().on(device), adapter_kernels(device):
-            trial = Trial(model, _read(command), command["steps"])
-            write(Path(command["out"]), trial.values(trial.eagerly))
+            runs = ModelRuns(model, _read(command), command["steps"])
+            write(Path(command["out"]), runs.values(runs.eagerly))
         return {}
 
     def _trial(self, command: Command) -> Answer:
         """Compute the values as a person would who trains with this implementation, on a device in a precision."""
         _, model, device = self._model(command)
+        from unidl import precision as precisions
         from unidl.agreement.files import write
-        from unidl.agreement.trial import Trial, adapter_kernels
+        from unidl.agreement.model_runs import ModelRuns, adapter_kernels
         from unidl.training.running_precision import precision_of
 
         backend = self._ready()
         chosen = precision_of(model, command["precision"], device)
+        precisions.require_training(chosen, model.optimizer)
         with backend.on(device), backend.precision(chosen):
-            trial = Trial(model, _read(command), command["steps"])
+            runs = ModelRuns(model, _read(command), command["steps"])
             if command["implementation"] == "keras":
-                values = trial.values(trial.by_keras)
+                values = runs.values(runs.by_keras)
             else:
                 with adapter_kernels(device):
-                    values = trial.values(lambda compiled: trial.by_loop(compiled, device))
+                    values = runs.values(lambda compiled: runs.by_loop(compiled, device))
             write(Path(command["out"]), values)
         return {"versions": backend.versions()}
 
@@ -112,8 +115,8 @@ class Worker:
         from unidl import devices, registry
         from unidl import precision as precisions
         from unidl.agreement.double import unroll
+        from unidl.agreement.model_runs import compiled
         from unidl.agreement.subject import Subject
-        from unidl.agreement.trial import compiled
 
         keras.utils.clear_session()
         device = devices.resolve().device

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import names, positive_number, positive_whole
+from unidl.models import builders
+from unidl.precision import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +69,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         "--models",
         type=names,
         metavar="NAMES",
-        help="of cnn, lstm, gru, resnet and transfer, with commas (default: cnn,lstm,transfer)",
+        help=f"of {', '.join(builders.names())}, gru and resnet, with commas (default: cnn,lstm,transfer)",
     )
     parser.add_argument("--backends", type=names, metavar="NAMES", help="with commas (default: all installed)")
     options.add_device(parser)
@@ -77,7 +79,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         dest="precisions",
         type=names,
         metavar="NAMES",
-        help="of float32, tf32, mixed_bfloat16 and mixed_float16, with commas (default: UNIDL_PRECISION, then float32)",
+        help=f"of {', '.join(NAMES)}, with commas (default: UNIDL_PRECISION, then float32)",
     )
     parser.add_argument(
         "--batch-size",
@@ -117,12 +119,12 @@ def _draw_again(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     from unidl.compare.measure import Plan
     from unidl.compare.output import write_results
-    from unidl.reports import require_writable
+    from unidl.reports import require_report_folder
 
     groups = _groups(arguments, against=[name for name in arguments.against if name != "none"])
     out = arguments.out
     if out is not None:
-        require_writable(out)
+        require_report_folder(out)
     plan = Plan(arguments.rounds, arguments.seconds, arguments.rows)
     keep = None if out is None else lambda run: write_results(out, [run])
     found = _measured(groups, plan, arguments, keep)
@@ -133,9 +135,10 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _choose(arguments: argparse.Namespace) -> int:
     import json
 
-    from unidl.compare.choosing import ROUNDS, SECONDS, cache_file, decide, keep
+    from unidl.compare.choosing import ROUNDS, SECONDS, keep
     from unidl.compare.measure import Plan
     from unidl.errors import UsageError
+    from unidl.fastest import cache_file, decide
 
     groups = _groups(arguments, against=(), features=False)
     if len({group.model for group in groups}) < len(groups):
@@ -159,9 +162,9 @@ def _choose(arguments: argparse.Namespace) -> int:
 
 
 def _groups(arguments: argparse.Namespace, against: Sequence[str], *, features: bool = True) -> Groups:
-    from unidl.compare.request import requested
+    from unidl.compare.request import requested_groups
 
-    return requested(
+    return requested_groups(
         models=arguments.models,
         backends=arguments.backends,
         device=arguments.device,
@@ -176,9 +179,9 @@ def _measured(
     groups: Groups, plan: Plan, arguments: argparse.Namespace, keep: Callable[[Run], None] | None = None
 ) -> Run:
     from unidl.compare.measure import measure
-    from unidl.compare.progress import make_progress
+    from unidl.compare.progress import comparison_progress
 
-    return measure(groups, plan, make_progress(quiet=arguments.quiet), keep=keep)
+    return measure(groups, plan, comparison_progress(quiet=arguments.quiet), keep=keep)
 
 
 def _report(runs: Sequence[Run], arguments: argparse.Namespace) -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from unidl.backend import Device
     from unidl.doctor.frameworks import Framework
-    from unidl.doctor.nvidia import Gpu
     from unidl.doctor.survey import Choice, Survey
+    from unidl.machine.nvidia import Gpu
 
 
 def register(subparsers: options.Subparsers) -> None:

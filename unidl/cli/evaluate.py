@@ -46,8 +46,8 @@ def register(subparsers: options.Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load, evaluate, print."""
     from unidl import Trainer
-    from unidl.cli.own_model import as_classifier, load_run
     from unidl.models.records import record_of
+    from unidl.runs.own_model import as_classifier, load_run
 
     model = load_run(arguments.run_directory, trust=arguments.trust, compiled=True)
     data = _data(model, arguments)
@@ -62,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def test_results(trainer: Trainer, test: Split) -> dict[str, float]:
-    """Return the test metrics; for text with the perplexity, exp of the mean crossentropy a word."""
+    """Return the test metrics; for text without classes with the perplexity, exp of the mean crossentropy a word."""
     results = trainer.evaluate(test)
-    if test.vocabulary:
+    if test.vocabulary and not test.class_names:
         try:
             results["perplexity"] = math.exp(results["loss"])
         except OverflowError:
@@ -128,8 +128,8 @@ def _list(names: tuple[str, ...], most: int = 5) -> str:
 
 
 def _trained_on(run_directory: Path) -> str:
-    from unidl.cli.own_model import configuration_of_run
     from unidl.errors import UsageError
+    from unidl.runs.own_model import configuration_of_run
 
     name = configuration_of_run(run_directory).get("data")
     if not isinstance(name, str):

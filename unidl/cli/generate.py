@@ -45,9 +45,9 @@ def register(subparsers: options.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and write the words as they come."""
-    from unidl.cli.own_model import load_run
     from unidl.generation import stream_text
     from unidl.models.records import record_of
+    from unidl.runs.own_model import load_run
 
     model = load_run(arguments.run_directory, trust=arguments.trust)
     if record_of(model).architecture is None:

@@ -78,6 +78,11 @@ def _parse_and_run(words: list[str]) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
+    try:
+        getattr(arguments, "prepare", lambda _: None)(arguments)
+    except UnidlError as error:
+        _report(str(error), arguments)
+        return error.exit_code
     with _messages_on_stderr(arguments):
         return _run(arguments)
 

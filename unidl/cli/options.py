@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 from unidl.paths import as_path
+from unidl.precision import NAMES
+from unidl.runs.variables import environment
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -72,7 +73,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         metavar="NAME",
-        help="auto, float32, tf32, mixed_bfloat16 or mixed_float16 (default: UNIDL_PRECISION, then float32)",
+        help=f"auto, {', '.join(NAMES)}, or one of a plugin (default: UNIDL_PRECISION, then float32)",
     )
 
 
@@ -108,12 +109,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
-def add_seed(parser: argparse.ArgumentParser, *, default: int = 0) -> None:
-    """Add --seed, a whole number from 0."""
+def add_seed(parser: argparse.ArgumentParser, *, default: int = 0, said: bool = False) -> None:
+    """Add --seed, a whole number from 0. said: whether it is None where nobody says it."""
     parser.add_argument(
         "--seed",
         type=_seed,
-        default=default,
+        default=None if said else default,
         metavar="NUMBER",
         help=f"whole number from 0 that decides every random draw (default: {default})",
     )
@@ -131,17 +132,8 @@ def applied(arguments: argparse.Namespace) -> Iterator[None]:
         registry.expect(arguments.model)
     if getattr(arguments, "backend", None):
         registry.use(arguments.backend, source="--backend")
-    wanted = {variable: getattr(arguments, option, None) for option, variable in ENVIRONMENT.items()}
-    before = {variable: os.environ.get(variable) for variable, value in wanted.items() if value}
-    os.environ.update({variable: value for variable, value in wanted.items() if value})
-    try:
+    with environment(**{variable: getattr(arguments, option, None) for option, variable in ENVIRONMENT.items()}):
         yield
-    finally:
-        for variable, value in before.items():
-            if value is None:
-                del os.environ[variable]
-            else:
-                os.environ[variable] = value
 
 
 def _seed(word: str) -> int:

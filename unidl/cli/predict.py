@@ -1,17 +1,22 @@
-"""`unidl predict`: what a saved classifier sees in images."""
+"""`unidl predict`: what a saved classifier sees in images, or reads in texts."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
 from unidl.cli.numbers import positive_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import keras
+    import numpy as np
+
+    from unidl import Trainer
 
 
 def register(subparsers: options.Subparsers) -> None:
@@ -19,16 +24,22 @@ def register(subparsers: options.Subparsers) -> None:
     parser = options.add_command(
         subparsers,
         "predict",
-        summary="Print the likeliest classes of images.",
+        summary="Print the likeliest classes of images, or of texts.",
         example="""unidl predict runs/cnn a.png b.png
-            unidl predict runs/cnn *.png --top 3 --json""",
+            unidl predict runs/cnn *.png --top 3 --json
+            unidl predict runs/text-classifier 'how to split a string'""",
         run=run,
     )
     parser.add_argument(
         "run_directory", type=options.path, metavar="DIR", help="what `unidl train` or Trainer.save wrote"
     )
     options.add_trust(parser)
-    parser.add_argument("images", type=options.path, nargs="+", metavar="IMAGE", help="image files; they are resized")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="image files, which are resized; or, for a classifier of texts, a text each, of any length",
+    )
     parser.add_argument("--top", type=positive_whole, default=1, metavar="K", help="how many classes (default: 1)")
     options.add_backend(parser)
     options.add_device(parser)
@@ -38,34 +49,76 @@ def register(subparsers: options.Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Load, predict, print one line an image."""
+    """Load, predict, print one line an image or a text."""
     from unidl import Trainer
-    from unidl.cli.own_model import load_run
-    from unidl.data.images import load_images
-    from unidl.data.value_range import UNIT, in_range
     from unidl.models.records import record_of
+    from unidl.runs.own_model import load_run
 
     model = load_run(arguments.run_directory, trust=arguments.trust)
-    height, width, channels = _image_shape(model, arguments.run_directory)
-    images = load_images(arguments.images, image_size=(height, width), channels=channels)
-    images = in_range(images, UNIT, record_of(model).value_range, f"the model in {arguments.run_directory}")
     if record_of(model).architecture is None:
         model.compile()  # a stranger's loss is not saved, and to predict none is needed
-    outputs = Trainer(model).predict(images)
+    trainer = Trainer(model)
+    reads_text = bool(record_of(model).vocabulary) and bool(record_of(model).class_names)
+    kind, what = ("text", _of_texts) if reads_text else ("image", _of_images)
+    outputs = what(trainer, arguments)
     names = record_of(model).class_names
     names += tuple(str(label) for label in range(len(names), outputs.shape[-1]))
-    rows = []
-    for path, probabilities in zip(arguments.images, outputs, strict=True):
+    rows: list[dict[str, Any]] = []
+    for given, probabilities in zip(arguments.inputs, outputs, strict=True):
         best = probabilities.argsort()[::-1][: arguments.top]
         classes = [{"name": names[label], "probability": float(probabilities[label])} for label in best]
-        rows.append({"image": str(path), "classes": classes})
+        rows.append({kind: given, "classes": classes})
     if arguments.json:
         print(json.dumps(rows))
         return 0
     for row in rows:
         found = "  ".join(f"{entry['name']} {entry['probability']:.1%}" for entry in row["classes"])
-        print(f"{row['image']}  {found}")
+        print(f"{row[kind]}  {found}")
     return 0
+
+
+def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:
+    """The probabilities (images, classes)."""
+    from unidl.data.images import load_images
+    from unidl.data.value_range import UNIT, in_range
+    from unidl.models.records import record_of
+    from unidl.paths import as_path
+
+    height, width, channels = _image_shape(trainer.model, arguments.run_directory)
+    paths = [as_path(word) for word in arguments.inputs]
+    images = load_images(paths, image_size=(height, width), channels=channels)
+    value_range = record_of(trainer.model).value_range
+    return trainer.predict(in_range(images, UNIT, value_range, f"the model in {arguments.run_directory}"))
+
+
+def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:
+    """The probabilities (texts, classes). A text longer than the model takes is cut, and its parts are averaged."""
+    import numpy as np
+
+    from unidl.data.text import tokenize
+    from unidl.errors import DataError
+
+    texts = [tokenize(text) for text in arguments.inputs]
+    for text, words in zip(arguments.inputs, texts, strict=True):
+        if not words:
+            raise DataError(f"Cannot predict the class of the text {text!r}: it has no word.")
+    length = trainer.model.input_shape[1] or max(map(len, texts))
+    parts = [_rows(words, trainer.model, length) for words in texts]
+    outputs = iter(trainer.predict(np.concatenate(parts)))
+    return np.array([np.mean([next(outputs) for _ in part], axis=0) for part in parts])
+
+
+def _rows(words: Sequence[str], model: keras.Model, length: int) -> np.ndarray[Any, Any]:
+    """The tokens of a text, in rows of a length, the last one with padding behind it."""
+    import numpy as np
+
+    from unidl.data.text import PADDING, encode
+    from unidl.models.records import record_of
+
+    tokens = encode(words, record_of(model).vocabulary)
+    rows = np.full((-(-len(tokens) // length), length), PADDING, dtype=np.int32)
+    rows.flat[: len(tokens)] = tokens
+    return rows
 
 
 def _image_shape(model: keras.Model, run_directory: Path) -> tuple[int, int, int]:

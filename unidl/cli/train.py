@@ -1,30 +1,27 @@
-"""`unidl train`: one of the three models, or your own, on bundled data or your own."""
+"""`unidl train`: a model of a builder, or your own, on bundled data or your own."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import json
-import logging
-import math
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from unidl import registry
 from unidl.cli import options
 from unidl.cli.numbers import fraction, positive_number, positive_whole
-from unidl.cli.recipes import RECIPES, configuration_of
-from unidl.errors import DataError, UsageError
+from unidl.errors import UsageError
 from unidl.model_function import model_function
+from unidl.models import builders
+from unidl.runs.configuration import RunConfiguration, require_meaning
+from unidl.runs.kinds import RUN
 
 if TYPE_CHECKING:
-    import keras
-
     from unidl.data import Dataset
     from unidl.training import Trainer
-
-log = logging.getLogger("unidl")
 
 OWN_MODELS = """\
 models of your own:
@@ -50,7 +47,9 @@ def register(subparsers: options.Subparsers) -> None:
             unidl train lstm --backend tensorflow --data my.txt --epochs 5 --out runs/text
             unidl train transfer --base runs/cnn --data path/to/folder_of_class_folders
             unidl train model.py:build --data my.npz --epochs 20 --learning-rate 0.001
-            unidl train --resume runs/text --backend jax""",
+            unidl train --resume runs/text --backend jax
+            unidl train --config run.toml --epochs 3
+            unidl train --config runs/text/run.json --out runs/again""",
         run=run,
     )
     parser.epilog = f"{OWN_MODELS}\n\n{parser.epilog}"
@@ -59,14 +58,14 @@ def register(subparsers: options.Subparsers) -> None:
         nargs="?",
         type=_model,
         metavar="MODEL",
-        help=f"{', '.join(RECIPES)}; a function that gives a model, as model.py:build; or a saved model",
+        help=f"{', '.join(builders.names())}; a function that gives a model, as model.py:build; or a saved model",
     )
     parser.add_argument(
         "--data",
         type=options.name_or_path,
         metavar="NAME",
         help="digits, python-docs, mnist, ...; a text, an .npz, a folder of class folders "
-        "(default: digits; python-docs for lstm; none for a model of your own)",
+        "(default: what the recipe of the model says; none for a model of your own)",
     )
     _add_training(parser)
     _add_transfer(parser)
@@ -74,11 +73,13 @@ def register(subparsers: options.Subparsers) -> None:
     options.add_backend(parser)
     options.add_device(parser)
     options.add_precision(parser)
-    options.add_seed(parser)
+    options.add_seed(parser, said=True)
     parser.add_argument(
         "--quiet", action="store_true", help="say nothing but the test result, and warnings and errors on stderr"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line: start, each epoch, stop, result")
+    # None where the command line says nothing, so that the file of --config may.
+    parser.set_defaults(trust=None, quiet=None, json=None, prepare=from_file)
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +96,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stop after N epochs without a better loss on rows held out of the training data",
     )
-    parser.add_argument("--dropout", type=fraction, metavar="X", default=0.0, help="share of units dropped")
+    parser.add_argument("--dropout", type=fraction, metavar="X", help="share of units dropped (default: 0)")
 
 
 def _add_transfer(parser: argparse.ArgumentParser) -> None:
@@ -115,8 +116,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precompute-frozen",
-        action="store_true",
-        default=None,
+        action=argparse.BooleanOptionalAction,
         help="transfer: compute what the frozen base gives once, not in every epoch; needs memory for it",
     )
     parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
@@ -137,131 +137,100 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="go on with a run from its newest checkpoint, as it was begun, on this backend or another",
     )
-    parser.add_argument("--plot", action="store_true", help="draw the curves as curves.png, with matplotlib")
+    parser.add_argument(
+        "--plot", action=argparse.BooleanOptionalAction, help="draw the curves as curves.png, with matplotlib"
+    )
+    parser.add_argument(
+        "--config",
+        type=options.path,
+        metavar="FILE",
+        help="take from a TOML file, or from the run.json of a run, the options that the command line does not say; "
+        "their names are those of the options, with underscores",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Begin a run, or go on with one."""
-    from unidl.cli.model_and_data import refuse_idle_options
-
     if arguments.resume is not None:
         return _resume(arguments)
     if arguments.model is None:
         raise UsageError(
-            f"Which model? One of {', '.join(RECIPES)}; model.py:build of your own; or --resume and the directory of a "
-            "run."
+            f"Which model? One of {', '.join(builders.names())}; model.py:build of your own; or --resume and the "
+            "directory of a run."
         )
-    refuse_idle_options(arguments)
-    return _train(arguments, arguments.out or _place(arguments.model), configuration_of(arguments))
+    asked = {name: getattr(arguments, name) for name in RUN}
+    require_meaning(asked | {"trust": arguments.trust})
+    return _train(arguments, arguments.out or _place(arguments.model), RunConfiguration.of(**asked))
+
+
+def from_file(arguments: argparse.Namespace) -> None:
+    """Take from the file of --config what the command line does not say."""
+    if arguments.config is None:
+        return
+    if arguments.resume is not None:
+        raise UsageError("Cannot use --config with --resume: the run goes on as it was begun. Leave it out.")
+    from unidl.runs.files import read_options
+
+    words = {
+        "model": _model,
+        **dict.fromkeys(("data", "base", "weights"), options.name_or_path),
+        "out": options.path,
+    }
+    for name, value in read_options(arguments.config).items():
+        if getattr(arguments, name) is not None:
+            continue
+        try:
+            setattr(arguments, name, words[name](value) if name in words else value)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"Cannot use {name} = {value!r} in {arguments.config}: {error}.") from error
 
 
 def _model(word: str) -> str:
     """A model on the command line."""
     word = options.name_or_path(word)
     path = Path(word)
-    if word in RECIPES or model_function(word) is not None or path.is_dir() or path.suffix == ".keras":
+    if word in builders.names() or model_function(word) is not None or path.is_dir() or path.suffix == ".keras":
         return word
     raise argparse.ArgumentTypeError(
-        f"{word!r} is neither one of {', '.join(RECIPES)}, nor a function such as model.py:build, nor a saved model"
+        f"{word!r} is neither one of {', '.join(builders.names())}, nor a function such as model.py:build, nor a "
+        "saved model"
     )
 
 
 def _place(model: str) -> Path:
     """Where a run is kept if nobody says."""
     function = model_function(model)
-    if model not in RECIPES and function is None:
+    if model not in builders.names() and function is None:
         raise UsageError(f"Where is what becomes of {model} to be kept? Pass --out: it is not to replace {model}.")
     return Path("runs") / (model if function is None else function.file.stem)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
     """Go on with the run of a directory, with what it was begun with."""
-    from unidl.cli.resuming import begun_configuration
+    from unidl.runs.resuming import begun_configuration
 
-    configuration = begun_configuration(arguments)
-    with options.applied(arguments):
-        return _train(arguments, arguments.resume, configuration)
+    for name in (*RUN, "out"):
+        if getattr(arguments, name) is not None and name != "epochs":
+            option = "a model" if name == "model" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"Cannot use {option} with --resume: the run goes on as it was begun. Leave it out.")
+    configuration = begun_configuration(arguments.resume, arguments.epochs)
+    registry.expect(configuration.model)
+    return _train(arguments, arguments.resume, configuration)
 
 
-def _train(arguments: argparse.Namespace, out: Path, configuration: dict[str, Any]) -> int:
+def _train(arguments: argparse.Namespace, out: Path, configuration: RunConfiguration) -> int:
     """Train, save, evaluate on the test rows."""
-    from unidl.cli.model_and_data import model_and_data, training_and_validation
-    from unidl.cli.resuming import checkpoint_folder
-    from unidl.saving.directories import require_writable
-    from unidl.training.checkpoint import Checkpoints
-    from unidl.training.run_directory import require_plotting, save_run
+    from unidl.runs.training import prepare
 
-    if arguments.plot:
-        require_plotting()
-    require_writable(out)
     with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
-        model, data = model_and_data(arguments, configuration)
-    origin = json.loads(json.dumps(dict(data.origin)))
-    if configuration.setdefault("data_origin", origin) != origin:
-        raise DataError(f"Cannot go on with {out}: the data '{configuration['data']}' is no longer what it was then.")
-    train, validation = training_and_validation(
-        data, early_stopping=arguments.early_stopping is not None, seed=arguments.seed
-    )
-    trainer = _trainer(model, data, len(train), configuration)
-    configuration["precision"] = trainer.precision.name
-    replaced = out.is_dir() and any(out.iterdir())
-    if replaced:
-        log.info("the run in %s will be replaced", out)
-    every = configuration["save_every_steps"]
-    if every is not None and arguments.resume is None:
-        Checkpoints(checkpoint_folder(out)).clear()
-    trainer.fit(
-        train,
-        validation=validation,
-        epochs=configuration["epochs"],
-        batch_size=configuration["batch_size"],
-        early_stopping=arguments.early_stopping,
-        precompute_frozen=bool(arguments.precompute_frozen),
-        checkpoint=None if every is None else checkpoint_folder(out),
-        save_every_steps=every,
-        resume=arguments.resume is not None,
-        configuration=configuration,
-        progress="json" if arguments.json else "quiet" if arguments.quiet else "auto",
-    )
-    if trainer.interrupted and every is not None:
-        log.warning("stopped; go on with: unidl train --resume %s", out)
-        return TERMINATED if trainer.signal == signal.SIGTERM else INTERRUPTED
-    if trainer.interrupted and replaced and not trainer.history:
-        log.warning("interrupted in the first epoch; %s is left as it was", out)
-        return INTERRUPTED
-    save_run(trainer, out, configuration=configuration, plot=arguments.plot)
+        ready = prepare(configuration, out, trust=bool(arguments.trust), resume=arguments.resume is not None)
+    finished = ready.fit(progress="json" if arguments.json else "quiet" if arguments.quiet else "auto")
+    trainer = finished.trainer
     if trainer.interrupted:
-        log.warning("interrupted; the model as it was then is in %s", out)
-        return INTERRUPTED
-    _report(trainer, data, out, arguments)
+        resumable = configuration.save_every_steps is not None
+        return TERMINATED if resumable and trainer.signal == signal.SIGTERM else INTERRUPTED
+    _report(trainer, finished.data, out, arguments)
     return 0
-
-
-def _trainer(model: keras.Model, data: Dataset, rows: int, configuration: dict[str, Any]) -> Trainer:
-    import keras
-
-    from unidl import Trainer
-    from unidl.cli.own_model import compiled_by_options
-    from unidl.models.records import record_of
-
-    # Counted in batches, as Keras does, also where several of them make one step.
-    batches = configuration["epochs"] * math.ceil(rows / configuration["batch_size"])
-    if configuration["model"] not in RECIPES:
-        told = compiled_by_options(model, data, configuration, batches)
-        return Trainer(model, seed=configuration["seed"], **told)
-    rate: Any = configuration["learning_rate"]
-    if configuration["schedule"] == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, batches)
-    accumulate = configuration["accumulate"]
-    optimizer = keras.optimizers.Adam(
-        rate,
-        clipnorm=configuration["clip_norm"],
-        gradient_accumulation_steps=accumulate if accumulate != 1 else None,  # Keras takes no 1
-    )
-    told: dict[str, Any] = {}
-    if record_of(model).architecture is None:  # a classifier all the same, on a base that no builder made
-        told = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
-    return Trainer(model, optimizer=optimizer, seed=configuration["seed"], **told)
 
 
 def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Namespace) -> None:
@@ -277,7 +246,9 @@ def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Name
     from unidl.models.records import record_of
 
     follow = f"evaluate {out}"
-    if data.kind == "text":
+    if data.kind == "text" and data.class_names:
+        follow = f'predict {out} "how to split a string into words"'
+    elif data.kind == "text":
         follow = f'generate {out} --prompt "the value of"'
     elif data.kind == "images":
         follow = f"predict {out} image.png"

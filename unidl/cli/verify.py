@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import names, positive_whole
+from unidl.models import builders
+from unidl.precision import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +38,8 @@ def register(subparsers: options.Subparsers) -> None:
         nargs="+",
         type=options.name_or_path,
         metavar="MODEL",
-        help="cnn, lstm or transfer; the directory of a saved run; or a function that gives a model, as model.py:build",
+        help=f"{', '.join(builders.names())}; the directory of a saved run; or a function that gives a model, as "
+        "model.py:build",
     )
     parser.add_argument("--backends", type=names, metavar="NAMES", help="with commas (default: all installed)")
     parser.add_argument(
@@ -49,7 +52,7 @@ def register(subparsers: options.Subparsers) -> None:
         type=names,
         default=["float32"],
         metavar="NAMES",
-        help="of float32, tf32, mixed_bfloat16 and mixed_float16, with commas (default: float32)",
+        help=f"of {', '.join(NAMES)}, with commas (default: float32)",
     )
     parser.add_argument(
         "--by",
@@ -80,10 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Verify and report. Exit code 0 only if all agree, 10 if something does not."""
     from unidl.agreement.output import write
     from unidl.notices import notice
-    from unidl.reports import require_writable
+    from unidl.reports import require_report_folder
 
     if arguments.out is not None:
-        require_writable(arguments.out)
+        require_report_folder(arguments.out)
     certificates, failures = _verified(arguments)
     _report(certificates, arguments)
     if arguments.out is not None and certificates:
@@ -99,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _verified(arguments: argparse.Namespace) -> tuple[list[Certificate], list[UnidlError]]:
     """The certificates, and why there are none of the other subjects."""
     from unidl.agreement.certify import Verifier
-    from unidl.agreement.request import requested
+    from unidl.agreement.request import requested_settings
     from unidl.agreement.subject import Subject
     from unidl.errors import UnidlError
     from unidl.notices import notice
@@ -111,7 +114,7 @@ def _verified(arguments: argparse.Namespace) -> tuple[list[Certificate], list[Un
     ]
     for subject in subjects:
         subject.require_there()
-    settings = requested(arguments.backends, arguments.devices, arguments.precisions, arguments.by)
+    settings = requested_settings(arguments.backends, arguments.devices, arguments.precisions, arguments.by)
     certificates: list[Certificate] = []
     failures: list[UnidlError] = []
     with Verifier(notice) as verifier:

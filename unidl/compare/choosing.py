@@ -1,85 +1,17 @@
-"""UNIDL_BACKEND=auto: the backend that a comparison on this machine found to be the fastest."""
+"""`unidl compare --choose`: what a comparison says of the backends, kept for UNIDL_BACKEND=auto."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from statistics import median
-from typing import Any
+from collections.abc import Mapping
 
-import unidl
-from unidl import registry
-from unidl.cache import cache_folder
-from unidl.compare import statistics
+from unidl import fastest, registry
 from unidl.compare.results import Run
-from unidl.compare.statistics import Interval
 from unidl.compare.summary import summarize
-from unidl.doctor.nvidia import gpus
-from unidl.doctor.processor import processor
-from unidl.errors import BackendError
-from unidl.reports import write_bytes
+from unidl.fastest import Speeds
 
 ROUNDS = 5
 """Fewer could claim nothing, as `statistics.ROUNDS_TO_CLAIM` says; the rounds are short instead."""
 SECONDS = 0.4
-SCHEMA = 1
-COMMAND = "unidl compare --choose"
-
-
-@dataclass(frozen=True)
-class Speeds:
-    """What is kept of one model. rates: samples a second by round, of each backend; resolution: of the group."""
-
-    rates: Mapping[str, Sequence[float]]
-    resolution: float | None
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The fastest backend over some models, and what it was compared with."""
-
-    backend: str
-    models: tuple[str, ...]
-    second: str | None
-    ratio: Interval | None
-    claimed: bool
-    """Whether the two can be told apart."""
-
-    def __str__(self) -> str:
-        over = " and ".join(self.models)
-        if self.second is None or self.ratio is None:
-            return f"the only one that could be measured on {over}"
-        factor = f"{self.ratio.median:.2f} ({self.ratio.low:.2f}-{self.ratio.high:.2f})"
-        if self.claimed:
-            return f"{factor} times as fast as {self.second} on {over}"
-        return f"{factor} times as fast as {self.second} on {over}, which cannot be told apart from it"
-
-
-def decide(speeds: Mapping[str, Speeds], model: str | None = None) -> Decision | None:
-    """Return the fastest backend for `model`, if it was measured, else by the geometric mean over all models.
-
-    None if no backend was measured on all of them.
-    """
-    counted = {model: speeds[model]} if model is not None and model in speeds else dict(speeds)
-    candidates = set.intersection(*(set(each.rates) for each in counted.values())) if counted else set[str]()
-    if not candidates:
-        return None
-    rates = {name: _mean_rates([each.rates[name] for each in counted.values()]) for name in sorted(candidates)}
-    ordered = sorted(rates, key=lambda name: median(rates[name]), reverse=True)
-    models = tuple(counted)
-    if len(ordered) == 1:
-        return Decision(ordered[0], models, None, None, False)
-    ratio = statistics.ratio(rates[ordered[0]], rates[ordered[1]])
-    resolutions = [each.resolution for each in counted.values()]
-    known = [each for each in resolutions if each is not None]
-    resolved = max(known) if len(known) == len(resolutions) else None
-    rounds = min(len(rates[ordered[0]]), len(rates[ordered[1]]))
-    claimed = ratio is not None and statistics.differs(ratio, resolved, rounds)
-    return Decision(ordered[0], models, ordered[1], ratio, claimed)
 
 
 def keep(run: Run, device: str) -> Mapping[str, Speeds]:
@@ -98,62 +30,5 @@ def keep(run: Run, device: str) -> Mapping[str, Speeds]:
         )
         for summary in summarize(run)
     }
-    path = cache_file()
-    machines = _read(path) if path.is_file() else {}
-    models = {name: {"rates": dict(each.rates), "resolution": each.resolution} for name, each in speeds.items()}
-    machines[machine_key(device)] = {"created": run.created, "models": models}
-    content = json.dumps({"schema": SCHEMA, "machines": machines}, indent=1, allow_nan=False)
-    write_bytes(path, content.encode() + b"\n")
+    fastest.keep(speeds, run.created, device, registry.versions(list(registry.adapters())))
     return speeds
-
-
-def chosen(model: str | None = None) -> Decision:
-    """Return the decision that the cache allows for this machine. model: its name, as in `unidl train cnn`.
-
-    Imports no framework. Raises `BackendError` if nothing was compared here yet.
-    """
-    path = cache_file()
-    kept = (_read(path) if path.is_file() else {}).get(machine_key(os.environ.get("UNIDL_DEVICE") or "auto"))
-    decision = None
-    if kept is not None:
-        speeds = {name: Speeds(each["rates"], each["resolution"]) for name, each in kept["models"].items()}
-        decision = decide(speeds, model)
-    if decision is None:
-        raise BackendError(
-            "Cannot use backend 'auto': the installed backends have not been compared on this machine, as it is now.\n"
-            f"Run `{COMMAND}` first, or name one: {', '.join(registry.adapters())}."
-        )
-    return decision
-
-
-def cache_file() -> Path:
-    """Where it is kept."""
-    return cache_folder() / "comparison.json"
-
-
-def machine_key(device: str) -> str:
-    """What must be the same for a comparison to hold: the machine, the versions, and the device that is asked for."""
-    return f"{_machine()}; {device}"
-
-
-@cache
-def _machine() -> str:
-    cpu = processor()
-    parts = [cpu.model or cpu.architecture, f"{cpu.usable_cores} cores", *(gpu.name for gpu in gpus().found)]
-    parts += [f"{name} {registry.version(adapter)}" for name, adapter in registry.adapters().items()]
-    parts += [f"keras {registry.version_of('keras', ('keras',))}", f"unidl {unidl.__version__}"]
-    return ", ".join(parts)
-
-
-def _mean_rates(by_model: Sequence[Sequence[float]]) -> list[float]:
-    """The geometric mean over the models, round by round."""
-    return [statistics.geometric_mean(rates) for rates in zip(*by_model, strict=False)]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The machines in the cache; none if it is another version's, or damaged: it can be measured again."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return dict(content["machines"]) if content["schema"] == SCHEMA else {}
-    except (OSError, KeyError, TypeError, ValueError):
-        return {}

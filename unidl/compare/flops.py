@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unidl.models.layer_paths import walk
+from unidl.layer_paths import walk
 
 if TYPE_CHECKING:
     import keras
@@ -21,9 +21,9 @@ PASSED_THROUGH = 2
 def training_flops(model: keras.Model) -> float | None:
     """Return the floating-point operations of a training step per sample, 2 for a multiply-add.
 
-    Counted are the layers that multiply by a matrix: dense, convolution, recurrent, EinsumDense. Those in front of the
-    first layer that learns cost their forward pass only. None if a layer has a matrix and this does not know it, as
-    those of strangers.
+    Counted are the layers that multiply by a matrix: dense, convolution, recurrent, attention, EinsumDense. Those in
+    front of the first layer that learns cost their forward pass only. None if a layer has a matrix and this does not
+    know it, as those of strangers.
     """
     total, learning = 0.0, False
     try:
@@ -42,15 +42,15 @@ class _UnknownLayerError(Exception):
 
 
 def _leaves(model: keras.Model) -> list[Any]:
-    """The layers that compute: a recurrent layer without its cell, and no model around others."""
-    recurrent: list[str] = []
+    """The layers that compute: a recurrent or attention layer without those inside, and no model around others."""
+    whole: list[str] = []
     found: list[Any] = []
     for path, layer in walk(model):
-        inside = any(path.startswith(f"{outer}/") for outer in recurrent)
+        inside = any(path.startswith(f"{outer}/") for outer in whole)
         if inside or _is_model(layer):
             continue
-        if type(layer).__name__ in GATES:
-            recurrent.append(path)
+        if type(layer).__name__ in (*GATES, "MultiHeadAttention"):
+            whole.append(path)
         found.append(layer)
     return found
 
@@ -64,17 +64,30 @@ def _is_model(layer: Any) -> bool:
 def _forward(layer: Any) -> float:
     name = type(layer).__name__
     kernels = [weight for weight in layer.weights if len(weight.shape) >= 2]
-    if not kernels or name == "Embedding":  # an embedding looks rows up
+    if not kernels or name in ("Embedding", "PositionEmbedding"):  # an embedding looks rows up
         return 0.0
     if name in GATES:
         time_steps, features = _input_shape(layer)[-2:]
         return 2.0 * _size([time_steps]) * GATES[name] * layer.units * (features + layer.units)
+    if name == "MultiHeadAttention":
+        return _attention(layer)
     if name == "Dense":
         return 2.0 * _size(_input_shape(layer)[1:]) * layer.units
     if name in ("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D", "EinsumDense"):
         # Each number of a kernel meets each place of the output once, whatever groups or multipliers there are.
         return 2.0 * _places(layer, name) * sum(_size(kernel.shape) for kernel in kernels)
     raise _UnknownLayerError
+
+
+def _attention(layer: Any) -> float:
+    """Four projections of each step, and two products of all steps with all steps of the same sequence."""
+    inputs = layer.input
+    query, value = inputs[:2] if isinstance(inputs, list | tuple) else (inputs, inputs)
+    if query is not value or len(query.shape) != 3:
+        raise _UnknownLayerError
+    steps = _size(query.shape[1:2])
+    projections = steps * sum(_size(weight.shape) for weight in layer.weights if len(weight.shape) == 3)
+    return 2.0 * (projections + 2 * steps**2 * layer.num_heads * layer.key_dim)
 
 
 def _places(layer: Any, name: str) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from unidl.backend import Backend, Batches, Device, Native, Precision, Task
 from unidl.compare.workloads import LEARNING_RATE
 from unidl.errors import BackendError
-from unidl.models.layer_paths import named_weights
+from unidl.layer_paths import named_weights
 from unidl.training import Trainer
 from unidl.training.order import epoch_order
 
@@ -30,7 +30,7 @@ long to compile, so the default stays."""
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class Conditions:
     """What every implementation is given."""
 
     backend: Backend
@@ -70,24 +70,24 @@ class Implementation(Protocol):
         ...
 
 
-def make(name: str, setting: Setting) -> Implementation:
+def make(name: str, conditions: Conditions) -> Implementation:
     """Return the implementation of that name. Raises `BackendError` if the adapter brings none."""
-    return MAKERS[name](setting)
+    return MAKERS[name](conditions)
 
 
 class ByFit(ABC):
     """What trains a Keras model by a `fit` and gives its last loss."""
 
-    _setting: Setting
+    _conditions: Conditions
 
     def first_steps(self, batches: Sequence[slice]) -> list[float]:
-        data = self._setting.data
+        data = self._conditions.data
         return [self._fit(data.x[batch], data.y[batch], epochs=1, shuffle=False) for batch in batches]
 
     def train(self, epochs: int) -> None:
-        data = self._setting.data
+        data = self._conditions.data
         self._fit(data.x, data.y, epochs=epochs, shuffle=True)
-        _wait(self._setting)
+        _wait(self._conditions)
 
     @abstractmethod
     def _fit(self, x: Any, y: Any, *, epochs: int, shuffle: bool) -> float: ...
@@ -96,19 +96,19 @@ class ByFit(ABC):
 class ByUnidl(ByFit):
     """Our loop, as a person uses it. precompute_frozen: as in `Trainer.fit`."""
 
-    def __init__(self, setting: Setting, *, precompute_frozen: bool = False) -> None:
+    def __init__(self, conditions: Conditions, *, precompute_frozen: bool = False) -> None:
         import keras
 
-        self._setting = setting
+        self._conditions = conditions
         self._precompute_frozen = precompute_frozen
         # No metrics beside the loss: the implementations by hand have none.
         self._trainer = Trainer(
-            setting.model,
-            device=setting.device.id,
+            conditions.model,
+            device=conditions.device.id,
             optimizer=keras.optimizers.Adam(LEARNING_RATE),
             loss=LOSS,
             metrics=[],
-            precision=setting.precision.name,
+            precision=conditions.precision.name,
         )
 
     def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
@@ -118,7 +118,7 @@ class ByUnidl(ByFit):
         self._trainer.fit(
             (x, y),
             epochs=epochs,
-            batch_size=self._setting.batch_size,
+            batch_size=self._conditions.batch_size,
             shuffle=shuffle,
             precompute_frozen=self._precompute_frozen,
             progress="quiet",
@@ -129,28 +129,28 @@ class ByUnidl(ByFit):
 class ByKeras(ByFit):
     """Stock `compile` and `fit`, with the settings that cost nothing."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, conditions: Conditions) -> None:
         import keras
 
-        self._setting = setting
-        self._model = setting.model
-        settings = KERAS_SETTINGS.get(setting.backend.name, {})
-        with setting.context():
-            # `compile` itself adds the loss scaling of mixed_float16 only if the whole model has that policy.
+        self._conditions = conditions
+        self._model = conditions.model
+        settings = KERAS_SETTINGS.get(conditions.backend.name, {})
+        with conditions.context():
+            # `compile` itself adds the loss scaling that float16 needs only if the whole model has that policy.
             optimizer: Any = keras.optimizers.Adam(LEARNING_RATE)
-            if setting.precision.name == "mixed_float16":
+            if conditions.precision.loss_scaling:
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             self._model.compile(optimizer=optimizer, loss=LOSS, **settings)
 
     def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
-        with self._setting.context():
+        with self._conditions.context():
             if len(x) <= batch_size:  # what Keras's documentation advises for one batch
                 return np.asarray(self._model.predict_on_batch(x))
             return self._model.predict(x, batch_size=batch_size, verbose=0)
 
     def _fit(self, x: Any, y: Any, *, epochs: int, shuffle: bool) -> float:
-        batch_size = self._setting.batch_size
-        with self._setting.context():
+        batch_size = self._conditions.batch_size
+        with self._conditions.context():
             history = self._model.fit(x, y, batch_size, epochs, verbose=0, shuffle=shuffle)
         return float(history.history["loss"][-1])
 
@@ -158,25 +158,27 @@ class ByKeras(ByFit):
 class ByHand:
     """The adapter's reference, without Keras."""
 
-    def __init__(self, setting: Setting) -> None:
-        backend = setting.backend
+    def __init__(self, conditions: Conditions) -> None:
+        backend = conditions.backend
         if not isinstance(backend, Native):
             raise BackendError(f"backend '{backend.name}' brings no reference written by hand")
-        weights = {path: np.array(variable) for path, variable in named_weights(setting.model).items()}
-        self._setting = setting
+        weights = {path: np.array(variable) for path, variable in named_weights(conditions.model).items()}
+        self._conditions = conditions
         self._epoch = 0
         self._reference = backend.reference(
-            Task(setting.model_name, weights, setting.data, LEARNING_RATE, setting.device, setting.precision)
+            Task(
+                conditions.model_name, weights, conditions.data, LEARNING_RATE, conditions.device, conditions.precision
+            )
         )
 
     def first_steps(self, batches: Sequence[slice]) -> list[float]:
-        rows = np.arange(self._setting.rows, dtype=np.int64)
+        rows = np.arange(self._conditions.rows, dtype=np.int64)
         return [float(self._reference.train(rows[batch][np.newaxis])) for batch in batches]
 
     def train(self, epochs: int) -> None:
         for _ in range(epochs):
-            order = epoch_order(self._setting.rows, seed=0, epoch=self._epoch, shuffle=True)
-            self._reference.train(order.reshape(-1, self._setting.batch_size))
+            order = epoch_order(self._conditions.rows, seed=0, epoch=self._epoch, shuffle=True)
+            self._reference.train(order.reshape(-1, self._conditions.batch_size))
             self._epoch += 1
 
     def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
@@ -184,16 +186,16 @@ class ByHand:
         return np.concatenate(parts)
 
 
-def _wait(setting: Setting) -> None:
+def _wait(conditions: Conditions) -> None:
     """A loss that has been read does not say that the weights of the same step have been written."""
     import keras
 
     # As tensors: TensorFlow's variables are none, and nothing would wait for them.
-    weights = [keras.ops.convert_to_tensor(variable) for variable in setting.model.trainable_variables]
-    setting.backend.synchronise(weights)
+    weights = [keras.ops.convert_to_tensor(variable) for variable in conditions.model.trainable_variables]
+    conditions.backend.synchronise(weights)
 
 
-MAKERS: Mapping[str, Callable[[Setting], Implementation]] = {
+MAKERS: Mapping[str, Callable[[Conditions], Implementation]] = {
     "unidl": ByUnidl,
     "unidl-features": partial(ByUnidl, precompute_frozen=True),
     "keras": ByKeras,

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-import unidl
+from unidl import registry
 from unidl.compare.cells import Cell, Group
-from unidl.compare.progress import Progress
+from unidl.compare.progress import ComparisonProgress
 from unidl.compare.results import Measurement, Round, Run
 from unidl.compare.workloads import workload
-from unidl.environment import environment
+from unidl.machine.environment import environment
+from unidl.version import __version__
 from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
 SETTLE_SECONDS = 0.2
@@ -62,7 +63,7 @@ def launch_worker() -> WorkerProcess:
 def measure(
     groups: Groups,
     plan: Plan,
-    progress: Progress,
+    progress: ComparisonProgress,
     launch: Launch = launch_worker,
     keep: Callable[[Run], None] | None = None,
 ) -> Run:
@@ -72,8 +73,8 @@ def measure(
     """
     backends = list(dict.fromkeys(cell.backend for members in groups.values() for cell in members))
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    surroundings = environment(backends)
-    run = Run(created, unidl.__version__, plan.rounds, plan.seconds, surroundings, ())
+    surroundings = environment(registry.versions(backends))
+    run = Run(created, __version__, plan.rounds, plan.seconds, surroundings, ())
     progress.start(sum(_expected(members, plan) for members in groups.values()))
     try:
         for members in groups.values():
@@ -125,7 +126,7 @@ def _measure_group(runners: list[_Runner], plan: Plan) -> tuple[list[Measurement
 class _Runner:
     """One cell on its way: its process, what it has answered, and why it failed."""
 
-    def __init__(self, cell: Cell, plan: Plan, progress: Progress, launch: Launch) -> None:
+    def __init__(self, cell: Cell, plan: Plan, progress: ComparisonProgress, launch: Launch) -> None:
         self._cell = cell
         self._plan = plan
         self._progress = progress

@@ -13,7 +13,7 @@ from unidl import devices, precision, registry
 from unidl.backend import kernels_off
 from unidl.compare.energy import EnergyMeter, energy_meter
 from unidl.compare.flops import training_flops
-from unidl.compare.implementations import Implementation, Setting, make
+from unidl.compare.implementations import Conditions, Implementation, make
 from unidl.compare.workloads import workload
 from unidl.errors import TrainingError
 
@@ -40,14 +40,14 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
     with backend.on(device):
         model = work.build(chosen.name)
     data = work.data(work.epoch_rows(batch_size, command["rows"]))
-    setting = Setting(backend, work.name, model, data, device, chosen, batch_size)
+    conditions = Conditions(backend, work.name, model, data, device, chosen, batch_size)
     # With features computed once, what a sample costs depends on the number of epochs.
     flops = training_flops(model) if command["implementation"] != "unidl-features" else None
 
     ours = command["implementation"].startswith("unidl")
     off = kernels_off(backend, device) if ours else ()  # now, since the first check of a machine takes seconds
     started = time.perf_counter()
-    implementation = make(command["implementation"], setting)
+    implementation = make(command["implementation"], conditions)
     losses = implementation.first_steps([slice(0, batch_size)])
     first_step_seconds = time.perf_counter() - started
     later = [slice(step * batch_size, (step + 1) * batch_size) for step in range(1, FIRST_STEPS)]
@@ -55,13 +55,13 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
     if not np.isfinite(losses).all():
         raise TrainingError(f"the losses of the first steps are {losses}")
 
-    measurements = Measurements(setting, implementation)
+    measurements = Measurements(conditions, implementation)
     first_epoch_seconds, epoch_seconds = measurements.burn_in(command["seconds"])
     return measurements, {
         "device": device.id,
         "device_name": device.name,
         "versions": backend.versions(),
-        "rows": setting.rows,
+        "rows": conditions.rows,
         "epochs": work.epochs or max(1, round(command["seconds"] / epoch_seconds)),
         "losses": losses,
         "first_step_seconds": first_step_seconds,
@@ -74,10 +74,10 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
 class Measurements:
     """What can be asked of a prepared implementation."""
 
-    def __init__(self, setting: Setting, implementation: Implementation) -> None:
-        self._setting = setting
+    def __init__(self, conditions: Conditions, implementation: Implementation) -> None:
+        self._conditions = conditions
         self._implementation = implementation
-        self._meter: EnergyMeter | None = energy_meter(setting.device)
+        self._meter: EnergyMeter | None = energy_meter(conditions.device)
 
     def burn_in(self, seconds: float) -> tuple[float, float]:
         """Train about `seconds`, at least two epochs, and return the seconds of the first and of the fastest one."""
@@ -92,22 +92,22 @@ class Measurements:
         joules_before = self._meter.joules() if self._meter else None
         seconds = _timed(lambda: self._implementation.train(epochs))
         joules = self._meter.joules() - joules_before if self._meter and joules_before is not None else None
-        return {"rows": epochs * self._setting.rows, "seconds": seconds, "joules": joules}
+        return {"rows": epochs * self._conditions.rows, "seconds": seconds, "joules": joules}
 
     def memory(self) -> dict[str, Any]:
         """The most that the framework held on the device, and that the process held in main memory."""
-        use = self._setting.backend.memory(self._setting.device)
+        use = self._conditions.backend.memory(self._conditions.device)
         return {"framework_peak_bytes": use.peak_bytes, "process_peak_bytes": _process_peak_bytes()}
 
     def inference(self, seconds: float) -> dict[str, Any]:
         """Rows a second at the batch size over about `seconds`, and the latency of one row in quantiles."""
-        setting, predict = self._setting, self._implementation.predict
-        x = setting.data.x
-        predict(x, setting.batch_size)
+        conditions, predict = self._conditions, self._implementation.predict
+        x = conditions.data.x
+        predict(x, conditions.batch_size)
         rates: list[float] = []
         ends = time.perf_counter() + seconds
         while len(rates) < 2 or time.perf_counter() < ends:
-            rates.append(len(x) / _timed(lambda: predict(x, setting.batch_size)))
+            rates.append(len(x) / _timed(lambda: predict(x, conditions.batch_size)))
         for row in range(LATENCY_WARM_UP_CALLS):
             predict(x[row % len(x)][np.newaxis], 1)
         calls = [_timed(lambda row=row: predict(x[row % len(x)][np.newaxis], 1)) for row in range(LATENCY_CALLS)]
@@ -122,18 +122,18 @@ class Measurements:
         """The best rate of a large matrix product in this precision, in FLOP/s, over about `seconds`."""
         import keras
 
-        setting = self._setting
-        kind = setting.device.kind
+        conditions = self._conditions
+        kind = conditions.device.kind
         size, chain = PEAK_SIZE[kind], CHAIN[kind]
-        dtype = keras.DTypePolicy(setting.precision.dtype_policy).compute_dtype
-        with setting.context():
+        dtype = keras.DTypePolicy(conditions.precision.dtype_policy).compute_dtype
+        with conditions.context():
             values = np.random.default_rng(0).random((size, size), dtype=np.float32)
             matrix = keras.ops.cast(keras.ops.convert_to_tensor(values), dtype)
 
             def multiply() -> None:
                 products: list[Any] = [keras.ops.matmul(matrix, matrix) for _ in range(chain)]
                 # One number of the last: TensorFlow waits by copying to the host, and work on a device is in order.
-                setting.backend.synchronise([products[-1][0, 0]])
+                conditions.backend.synchronise([products[-1][0, 0]])
 
             multiply()
             times: list[float] = []

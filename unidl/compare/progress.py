@@ -10,7 +10,7 @@ LINE_SECONDS = 5.0
 """Between two plain lines."""
 
 
-class Progress(Protocol):
+class ComparisonProgress(Protocol):
     """Told what happens; seconds are what was expected of each piece of work."""
 
     def start(self, expected_seconds: float) -> None:
@@ -118,7 +118,7 @@ class Bar(Quiet):
         self._bar.stop()
 
 
-def make_progress(*, quiet: bool) -> Progress:
+def comparison_progress(*, quiet: bool) -> ComparisonProgress:
     """Return the progress that suits stderr: stdout is for results."""
     if quiet:
         return Quiet()

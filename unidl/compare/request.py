@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 
 from unidl import precision, registry
 from unidl.compare import workloads
 from unidl.compare.cells import Cell, Group, cells
-from unidl.devices import ALLOWED
+from unidl.devices import ALLOWED, kind_and_index
 from unidl.doctor.frameworks import ask
-from unidl.doctor.nvidia import gpus
 from unidl.errors import DeviceError
+from unidl.machine.nvidia import gpus
 
 
-def requested(
+def requested_groups(
     *,
     models: Sequence[str] | None,
     backends: Sequence[str] | None,
@@ -27,15 +26,15 @@ def requested(
 ) -> dict[Group, tuple[Cell, ...]]:
     """Return the groups; None means the default.
 
-    Raises `UsageError`, `BackendError` or `DeviceError` for a word that is not known, naming those that are.
+    Raises `UsageError`, `BackendError` or `DeviceError` for a word that is not known, naming those that are, and
+    `PrecisionError` for a precision that nothing is trained in.
     """
-    known_models = [one.name for one in workloads.WORKLOADS]
-    chosen_backends = registry.requested(backends)
+    chosen_backends = registry.requested_backends(backends)
     return cells(
-        models=registry.known_names("model", models or workloads.DEFAULT, known_models),
+        models=registry.known_names("model", models or workloads.DEFAULT, workloads.names()),
         backends=chosen_backends,
         device=resolve_device(device, chosen_backends),
-        precisions=registry.known_names("precision", precisions or (_default_precision(),), precision.NAMES),
+        precisions=_trainable(precisions or (_default_precision(),)),
         batch_sizes=batch_sizes or (),
         against=against,
         features=features,
@@ -47,13 +46,21 @@ def resolve_device(request: str | None, backends: Sequence[str]) -> str:
     cells fail with the reason, since a CPU would be no comparison."""
     wanted = request or os.environ.get("UNIDL_DEVICE") or "auto"
     if wanted != "auto":
-        if re.fullmatch(r"(cpu|gpu)(:\d+)?", wanted) is None:
+        if kind_and_index(wanted) is None:
             raise DeviceError(f"Cannot use device={wanted!r}. Allowed: {ALLOWED}.")
         return wanted
     if not gpus().found:
         return "cpu"
     seen = {device.kind for name in backends for device in ask(name).devices}
     return "gpu" if "gpu" in seen else "cpu"
+
+
+def _trainable(names: Sequence[str]) -> list[str]:
+    """The precisions, each once, of which none is one that nothing is trained in."""
+    chosen = registry.known_names("precision", names, precision.names())
+    for one in chosen:
+        precision.require_training(precision.named(one))
+    return chosen
 
 
 def _default_precision() -> str:

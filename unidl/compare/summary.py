@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from unidl.compare import statistics
+from unidl import statistics
 from unidl.compare.cells import OURS, Group
 from unidl.compare.results import Measurement, Run
-from unidl.compare.statistics import Interval
-
-TOLERANCE = {"float32": 1e-3, "tf32": 1e-2, "mixed_bfloat16": 5e-2, "mixed_float16": 2e-2}
-"""By how much of itself the loss of a first step may differ. float32 sums in another order in each implementation, and
-Adam makes a whole step of the smallest gradient; TF32 and float16 keep 10 bits of mantissa, bfloat16 keeps 7."""
+from unidl.precision import named
+from unidl.statistics import Interval
 
 FASTEST_NATIVE = "fastest native"
 
@@ -67,7 +64,7 @@ def why_not_compared(one: Measurement, members: Sequence[Measurement]) -> str | 
     ours.sort(key=lambda each: each.cell.backend != one.cell.backend)
     if one.failure or not ours:
         return None
-    tolerance = TOLERANCE[one.cell.precision]
+    tolerance = named(one.cell.precision).loss_tolerance
     for step, (loss, expected) in enumerate(zip(one.losses, ours[0].losses, strict=True), start=1):
         if not abs(loss - expected) <= tolerance * abs(expected):  # so that NaN fails
             return (

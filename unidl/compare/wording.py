@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from unidl.compare.results import Run
-from unidl.compare.statistics import ROUNDS_TO_CLAIM, Interval
 from unidl.compare.summary import FASTEST_NATIVE, Row, Summary
-from unidl.environment import machine
+from unidl.machine.environment import machine
+from unidl.statistics import ROUNDS_TO_CLAIM, Interval
 from unidl.tables import Table
 
 LEGEND = (

@@ -33,8 +33,8 @@ class Split(Batches):
     of the same length. A list of numbers, or of lists of numbers, is one array; a list of arrays is a nest. float64
     becomes float32, as in Keras's own `fit`, so that every backend computes on the same numbers; that of a
     memory-mapped file, and of an array too large to copy, row by row as it is read. class_names: the name of each
-    label, for images. vocabulary: the word of each token, for text; token 0 is padding and token 1 stands for every
-    unknown word. Raises `DataError` if lengths differ or there is no row.
+    label, for images and texts with classes. vocabulary: the word of each token, for text; token 0 is padding and token
+    1 stands for every unknown word. Raises `DataError` if lengths differ or there is no row.
     """
 
     class_names: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Dataset:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each label, for images; empty otherwise."""
+        """The name of each label, for images and texts with classes; empty otherwise."""
         return self.train.class_names
 
     @property

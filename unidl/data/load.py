@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from unidl import plugins
 from unidl.data.arrays import load_arrays
 from unidl.data.corpus import TEXT_SUFFIXES, load_python_docs, load_text
 from unidl.data.dataset import Dataset
@@ -18,14 +19,15 @@ from unidl.data.digits import load_digits
 from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
+from unidl.data.topics import load_python_topics
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
 from unidl.shortening import shortened, shown
 
+GROUP = "unidl.data"
 _TEXT = ("test_fraction", "vocabulary_size", "vocabulary", "sequence_length")
 _IMAGES = ("test_fraction", "image_size", "channels")
 
-NAMES = ("digits", "python-docs", *SOURCES)
 _PATHS = (
     f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a .npz file with the arrays x and "
     f"y or x_train, y_train, x_test and y_test, and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
@@ -37,12 +39,34 @@ _LEAST = {"seed": 0, "vocabulary_size": 3, "sequence_length": 1}
 
 
 @dataclass(frozen=True)
-class _Loader:
-    """How to load one data set: a call, and the options that mean something for it."""
+class Loader:
+    """How to load one data set. An entry point of the group `unidl.data` gives one under the name of the data set."""
 
     what: str
+    """What it is, for messages: "images", "text"."""
     load: Callable[..., Dataset]
-    options: tuple[str, ...]
+    """Called with those of the options that somebody gave, by their names."""
+    options: tuple[str, ...] = ()
+    """The arguments of `load_data` that mean something for it."""
+    seeded: bool = False
+    """Whether `load` is called with `seed` as well, which decides which rows are held out."""
+
+
+LOADERS = {
+    "digits": Loader("images", load_digits, _IMAGES, seeded=True),
+    "python-docs": Loader("text", load_python_docs, _TEXT),
+    "python-topics": Loader("text with classes", load_python_topics, _TEXT),
+    **{
+        name: Loader("images with a split of their own", partial(load_keras_images, name), _IMAGES[1:])
+        for name in SOURCES
+    },
+}
+"""The data sets that come with unidl."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all data sets: ours, then those of plugins."""
+    return (*LOADERS, *(name for name in plugins.found(GROUP) if name not in LOADERS))
 
 
 def load_data(
@@ -60,13 +84,13 @@ def load_data(
 
     seed: which rows are held out, where rows are drawn; the default is the same split everywhere. None leaves
     an option to the data set: test_fraction 0.2 (text: the last 0.1), digits at 28 x 28 x 1, other images as
-    they are, vocabulary_size 1000, sequence_length 20. image_size is (height, width). vocabulary: the words
-    of a model that is already trained, so that its tokens keep their meaning; without it they are counted
-    anew. Raises `UsageError` for an option that means nothing for this data set, `DataError` for data that is
-    missing, damaged or too little.
+    they are, vocabulary_size 1000, sequence_length 20 (python-topics: 64). image_size is (height, width).
+    vocabulary: the words of a model that is already trained, so that its tokens keep their meaning; without it
+    they are counted anew. Raises `UsageError` for an option that means nothing for this data set, `DataError`
+    for data that is missing, damaged or too little.
     """
     _check_counts(seed=seed)
-    loader = _find(name, int(seed))
+    loader = _find(name)
     given = {
         "test_fraction": test_fraction,
         "image_size": image_size,
@@ -80,37 +104,41 @@ def load_data(
         if option not in loader.options:
             raise UsageError(
                 f"{option} does not apply to '{name}' ({loader.what}), which takes "
-                f"{', '.join(loader.options)}. Leave {option} out."
+                f"{', '.join(loader.options) or 'none of these options'}. Leave {option} out."
             )
     _check_counts(**{option: given[option] for option in _LEAST if option in given})
-    return loader.load(**given)
+    if loader.seeded:
+        given["seed"] = int(seed)
+    data = loader.load(**given)
+    if not isinstance(data, Dataset):
+        raise DataError(f"Cannot load '{name}': its plugin gave a {type(data).__name__}, not a unidl.data.Dataset.")
+    return data
 
 
-def _find(name: str | Path, seed: int) -> _Loader:
-    # A Path equals no string, so Path("digits") is a folder and "digits" the data set.
-    if name == "digits":
-        return _Loader("images", partial(load_digits, seed), _IMAGES)
-    if name == "python-docs":
-        return _Loader("text", load_python_docs, _TEXT)
-    if name in SOURCES:
-        return _Loader("images with a split of their own", partial(load_keras_images, str(name)), _IMAGES[1:])
+def _find(name: str | Path) -> Loader:
+    if isinstance(name, str):  # Path("digits") is a folder, and "digits" the data set
+        if name in LOADERS:
+            return LOADERS[name]
+        if name in plugins.found(GROUP):
+            return plugins.load(GROUP, name, Loader, error=DataError)
     path = as_path(name)
     if path.is_dir():
-        return _Loader("a folder of images", partial(load_folder, path, seed), _IMAGES)
+        return Loader("a folder of images", partial(load_folder, path), _IMAGES, seeded=True)
     if not path.is_file():
         raise _unknown(str(name))
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        return _Loader("arrays", partial(load_arrays, path, seed), _IMAGES)
+        return Loader("arrays", partial(load_arrays, path), _IMAGES, seeded=True)
     if suffix in TEXT_SUFFIXES:
-        return _Loader("text", partial(load_text, path), _TEXT)
+        return Loader("text", partial(load_text, path), _TEXT)
     raise DataError(f"Cannot tell what data '{name}' holds: the ending '{suffix}' is unknown. Accepted: {_PATHS}.")
 
 
 def _unknown(name: str) -> DataError:
-    close = difflib.get_close_matches(name, NAMES, n=1)
+    known_names = names()
+    close = difflib.get_close_matches(name, known_names, n=1)
     guess = f" Did you mean '{close[0]}'?" if close else ""
-    known = ", ".join(f"'{known_name}'" for known_name in NAMES)
+    known = ", ".join(f"'{known_name}'" for known_name in known_names)
     return DataError(
         f"There is no data set, file or folder '{shortened(name)}'.{guess} Known data sets: {known}. "
         f"Accepted paths: {_PATHS}."

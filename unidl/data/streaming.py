@@ -13,7 +13,7 @@ import numpy as np
 from unidl.backend import Batches, Chunk
 from unidl.data.numbers import computed, is_computed
 from unidl.data.trees import leaves, map_leaves
-from unidl.doctor.memory import memory
+from unidl.machine.memory import memory
 
 AHEAD = 2
 """Chunks that are read while the device computes one."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import metadata
 
 from unidl.doctor.frameworks import Framework
-from unidl.doctor.nvidia import Gpus
+from unidl.machine.nvidia import Gpus
 from unidl.registry import AUTO
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import signal
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from unidl import registry
 from unidl.backend import Device
+from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
 TIMEOUT_SECONDS = 240
 """TensorFlow from a cold disk takes half a minute, and so does the first check of the kernels on a busy machine; what
@@ -82,25 +77,13 @@ def frameworks() -> tuple[Framework, ...]:
 
 def ask(name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Answer:
     """Load one backend in a process of its own. Whatever happens to that process becomes the reason."""
-    with tempfile.TemporaryDirectory(prefix="unidl-doctor-") as folder:
-        answer, output = Path(folder, "answer.json"), Path(folder, "output.txt")
-        # -P: a file torch.py in the current folder is not the framework.
-        command = [sys.executable, "-P", "-m", "unidl.doctor.probe", name, str(answer)]
-        try:
-            with output.open("wb") as stream:
-                exit_code = subprocess.run(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                    timeout=timeout_seconds,
-                    check=False,
-                ).returncode
-        except subprocess.TimeoutExpired:
-            return Answer(why_not=f"it gave no answer within {timeout_seconds:g} s of being loaded")
-        if not answer.is_file():
-            return Answer(why_not=_death(exit_code, output.read_text(encoding="utf-8", errors="replace")))
-        found = json.loads(answer.read_text(encoding="utf-8"))
+    worker = WorkerProcess(python_module("unidl.doctor.probe"))
+    try:
+        found = worker.ask({"command": "load", "backend": name}, timeout_seconds)
+    except WorkerError as error:
+        return Answer(why_not=f"loading it failed: {error}")
+    finally:
+        worker.close()
     found["devices"] = tuple(_device(**row) for row in found.get("devices", ()))
     return Answer(**found | {"kernels_off": tuple(found.get("kernels_off", ()))})
 
@@ -109,13 +92,3 @@ def _device(compute_capability: list[int] | None, **fields: Any) -> Device:
     """JSON knows no tuples."""
     major_minor = (compute_capability[0], compute_capability[1]) if compute_capability else None
     return Device(compute_capability=major_minor, **fields)
-
-
-def _death(exit_code: int, output: str) -> str:
-    """Say how a process ended that left no answer, with its last words."""
-    if exit_code < 0:
-        how = f"loading it killed its process by signal {-exit_code} ({signal.strsignal(-exit_code)})"
-    else:
-        how = f"loading it ended its process with exit code {exit_code}"
-    lines = output.strip().splitlines()
-    return f"{how}; its last line: {lines[-1].strip()}" if lines else how

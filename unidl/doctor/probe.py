@@ -1,24 +1,21 @@
-"""`python -m unidl.doctor.probe NAME FILE`: load one backend in this process and write what it says to FILE.
+"""One backend, loaded in a process of its own: `python -m unidl.doctor.probe`.
 
-A process of its own because Keras runs on one framework a process, and because a broken framework may end it.
-The answer goes to a file since frameworks write to stdout and stderr as they please.
+Keras runs on one framework a process, and a broken framework may end the process that loads it.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from unidl import devices, precision, registry
 from unidl.backend import Device, kernels_off
 from unidl.errors import UnidlError
+from unidl.workers.serving import Answer, Command, serve
 
 
-def answer(name: str) -> dict[str, Any]:
+def described(name: str) -> dict[str, Any]:
     """Load the backend and describe it, in the fields of `unidl.doctor.frameworks.Answer`."""
     registry.use(name)
     started = time.perf_counter()
@@ -49,19 +46,15 @@ def _capability(device: Device) -> str:
     return f"{device.name} has compute capability {'.'.join(str(part) for part in device.compute_capability)}"
 
 
-def main(name: str, file: Path) -> None:
-    """Write the answer, or the reason why there is none, whatever goes wrong inside the framework."""
+def answer(command: Command) -> Answer:
+    """Describe a backend, or give the reason why it cannot be loaded, whatever goes wrong inside the framework."""
     try:
-        result = answer(name)
+        return described(command["backend"])
     except UnidlError as error:
-        result = {"why_not": str(error)}
+        return {"why_not": str(error)}
     except Exception as error:  # noqa: BLE001 - a framework may raise anything; it becomes the reason in its row
-        result = {"why_not": f"{type(error).__name__}: {error}"}
-    # Renamed when complete, so that a file that exists can be trusted.
-    unfinished = file.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(result), encoding="utf-8")
-    unfinished.replace(file)
+        return {"why_not": f"{type(error).__name__}: {error}"}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    serve(answer)

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 
-import unidl
 from unidl.doctor import advice
 from unidl.doctor.frameworks import Framework, frameworks
-from unidl.doctor.memory import Container, Memory, container, memory
-from unidl.doctor.nvidia import Gpus, gpus
-from unidl.doctor.processor import Processor, processor
 from unidl.errors import BackendError
+from unidl.machine.memory import Container, Memory, container, memory
+from unidl.machine.nvidia import Gpus, gpus
+from unidl.machine.processor import Processor, processor
 from unidl.registry import AUTO
+from unidl.version import __version__
 
 # Of TF_* only what TensorFlow reads: Terraform keeps tokens in TF_TOKEN_*, and this goes into bug reports.
 ENVIRONMENT = re.compile(
@@ -91,7 +91,7 @@ def survey() -> Survey:
     cpu, gpu, main_memory = processor(), gpus(), memory()
     environment = relevant(os.environ)
     return Survey(
-        unidl.__version__,
+        __version__,
         _version("keras"),
         Python(platform.python_version(), platform.python_implementation(), sys.executable, platform.platform()),
         rows,

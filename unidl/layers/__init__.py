@@ -1,7 +1,8 @@
-"""Layers that draw random numbers, the same bits on every backend: dropout, noise, and augmentation of images.
+"""Layers that draw random numbers, the same bits on every backend: dropout, noise, and augmentation of images; and what
+a transformer needs beside attention.
 
-They are Keras's own layers of these names, whose draws come from `unidl.layers.draws`. Give each a seed: neither the
-trainer's nor `keras.utils.set_random_seed` reaches them, and without one a layer draws what its name says.
+Those that draw are Keras's own layers of these names, whose draws come from `unidl.layers.draws`. Give each a seed:
+neither the trainer's nor `keras.utils.set_random_seed` reaches them, and without one a layer draws what its name says.
 
 Importing this package imports Keras, on the backend in use: the first call that needs one decides which, as everywhere.
 """
@@ -27,12 +28,15 @@ from unidl.layers.dropout import (  # noqa: E402
 )
 from unidl.layers.gaussian import GaussianDropout, GaussianNoise  # noqa: E402
 from unidl.layers.own_stream import foreign_draws  # noqa: E402
+from unidl.layers.sequences import AttentionMask, PositionEmbedding, TokenPooling  # noqa: E402
 
 __all__ = [
     "AlphaDropout",
+    "AttentionMask",
     "Dropout",
     "GaussianDropout",
     "GaussianNoise",
+    "PositionEmbedding",
     "RandomBrightness",
     "RandomContrast",
     "RandomFlip",
@@ -42,5 +46,6 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "TokenPooling",
     "foreign_draws",
 ]

@@ -9,7 +9,7 @@ import keras
 
 from unidl.errors import ModelError
 from unidl.keras_internals import seed_generators
-from unidl.models.layer_paths import walk
+from unidl.layer_paths import walk
 from unidl.random import derived_seed
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.errors import ModelError
+from unidl.models import builders
 from unidl.models.arguments import Arguments, close_names
 from unidl.models.records import Architecture, record_of
 
@@ -62,22 +63,24 @@ def from_architecture(architecture: Architecture, precision: str | None, origina
     from unidl.models.rebuilding import build
 
     _refuse_deep(architecture)
-    arguments = {**architecture.arguments, "precision": precision, "dropout": 0.0}
+    builder = builders.builder(architecture.builder)
+    if builder.head is None or builder.smallest_head is None:
+        raise ModelError(
+            f"Cannot use a model of {builder.function} as a base: it does not say where its features end. Cut it off "
+            "yourself, and pass that: keras.Model(model.input, model.get_layer(...).output)."
+        )
+    told = {"precision": precision, "dropout": 0.0}
+    arguments = {**architecture.arguments, **{name: told[name] for name in told if name in builder.arguments}}
     # A file has no weights for the head: as small as can be, it takes no memory before it is cut off.
-    head = _smallest_head(architecture) if original is None else {}
+    head = dict(builder.smallest_head(architecture.arguments)) if original is None else dict[str, Any]()
     model = build(replace(architecture, arguments=arguments | head))
     if original is not None:
         for weight, source in zip(model.weights, original.weights, strict=True):
             # A copy, since a training loop may give up the buffers of its own model.
             weight.assign(keras.ops.copy(source.value))
-    first_of_head = {
-        "cnn": "flatten",
-        "lstm": "logits" if arguments.get("targets") is None else "predictions",
-        "transfer": "logits" if arguments.get("pooling") == "first" else arguments.get("pooling", "flatten"),
-    }[architecture.builder]
-    features = model.get_layer(first_of_head).input
+    features = model.get_layer(builder.head(arguments)).input
     argument = {"builder": architecture.builder, "arguments": arguments}
-    _refuse_wide(features, architecture.builder)
+    _refuse_wide(features, builder.function)
     value_range = record_of(model).value_range
     return Base(keras.Model(model.input, features, name=model.name), argument, value_range=value_range)
 
@@ -105,22 +108,13 @@ def _refuse_deep(architecture: Architecture) -> None:
     )
 
 
-def _refuse_wide(features: Any, builder: str) -> None:
+def _refuse_wide(features: Any, function: str) -> None:
     width = math.prod(size or 1 for size in features.shape[1:])
     if width > WIDEST:
         raise ModelError(
-            f"Cannot use this model of build_{builder} as a base: it gives {width:,} features for each row, and "
+            f"Cannot use this model of {function} as a base: it gives {width:,} features for each row, and "
             f"{WIDEST:,} are possible. Give it more poolings, or smaller images."
         )
-
-
-def _smallest_head(architecture: Architecture) -> dict[str, Any]:
-    arguments = architecture.arguments
-    if architecture.builder == "lstm" and arguments.get("targets") is not None:
-        return {"targets": 1}
-    if architecture.builder == "lstm" or arguments.get("pooling") == "first":
-        return {"classes": 2}  # the dense layer of a transfer model is not cut off where it takes the first step
-    return {"classes": 2, "dense_units": 1}
 
 
 def from_application(

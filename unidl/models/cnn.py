@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from unidl.models import made_up
 from unidl.models.arguments import Arguments
+from unidl.models.builder import Builder, Recipe, Workload
 from unidl.models.building import Tensor, dropout_layer, finish, layers_in, softmax_head
 
 if TYPE_CHECKING:
@@ -125,3 +127,21 @@ def _convolution(
         return values
     values = keras.layers.BatchNormalization(dtype=policy, name=f"normalization_{number}")(values)
     return keras.layers.Activation("relu", dtype=policy, name=f"relu_{number}")(values)
+
+
+CNN = Builder(
+    name="cnn",
+    build=build_cnn,
+    task="image classifier",
+    from_data=("input_shape", "classes"),
+    recipe=Recipe("digits", epochs=10, batch_size=64, learning_rate=3e-3, schedule="cosine"),
+    head=lambda given: "flatten",
+    smallest_head=lambda given: {"classes": 2, "dense_units": 1},
+    workload=Workload(
+        "cnn",
+        "three convolutions, images 28x28x1, 93 322 parameters",
+        build=lambda precision: build_cnn(precision=precision),
+        data=made_up.images(28, 28, 1),
+        rows=4096,
+    ),
+)

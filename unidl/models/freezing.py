@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unidl.errors import ModelError
+from unidl.layer_paths import walk
 from unidl.models.arguments import close_names
-from unidl.models.layer_paths import walk
 
 if TYPE_CHECKING:
     import keras

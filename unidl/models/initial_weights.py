@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import ModelError
-from unidl.models.layer_paths import named_weights, walk
+from unidl.layer_paths import named_weights, walk
 from unidl.random import stream
+from unidl.standing_in import standing_in
 
 if TYPE_CHECKING:
     import keras
@@ -62,23 +63,16 @@ def drawn_later() -> Iterator[None]:
     import keras
 
     with building:
-        drawing: dict[Any, Callable[..., Any]] = {
-            kind: kind.__call__
-            for kind in (
-                keras.initializers.RandomNormal,
-                keras.initializers.TruncatedNormal,
-                keras.initializers.RandomUniform,
-                keras.initializers.VarianceScaling,
-                keras.initializers.Orthogonal,
-            )
-        }
-        for kind, draw in drawing.items():
-            kind.__call__ = _placeholder_for(draw, threading.get_ident())
-        try:
+        drawing: tuple[Any, ...] = (
+            keras.initializers.RandomNormal,
+            keras.initializers.TruncatedNormal,
+            keras.initializers.RandomUniform,
+            keras.initializers.VarianceScaling,
+            keras.initializers.Orthogonal,
+        )
+        thread = threading.get_ident()
+        with standing_in(*((kind, "__call__", _placeholder_for(kind.__call__, thread)) for kind in drawing)):
             yield
-        finally:
-            for kind, draw in drawing.items():
-                kind.__call__ = draw
 
 
 def _placeholder_for(draw: Callable[..., Any], thread: int) -> Callable[..., Any]:
@@ -98,7 +92,7 @@ def _initializer(layer: keras.layers.Layer, weight: keras.Variable) -> Any:
     import keras
     from keras.initializers import GlorotUniform, TruncatedNormal, VarianceScaling
 
-    from unidl.models.draws import RANDOM
+    from unidl.models.initializers import RANDOM
 
     # Two layers of Keras 3.15.1 write the initializer of a weight where nothing but their code can see it.
     hidden = {
@@ -141,7 +135,7 @@ def _with_einsum_axes(initializer: Any, equation: str) -> Any:
 def _values(
     initializer: Any, layer: keras.layers.Layer, weight: keras.Variable, generator: np.random.Generator
 ) -> np.ndarray[Any, Any]:
-    from unidl.models.draws import draw
+    from unidl.models.initializers import draw
 
     values = draw(initializer, weight.shape, generator)
     # The forget gate begins open, as in Keras: Jozefowicz et al. 2015, "An empirical exploration of RNNs".
@@ -155,7 +149,7 @@ def _begins_constant(layer: keras.layers.Layer, weight: keras.Variable) -> bool:
     """Whether a weight without a random initializer is the same everywhere. A lone number could be drawn."""
     import keras
 
-    from unidl.models.draws import CONSTANT
+    from unidl.models.initializers import CONSTANT
 
     if isinstance(_attribute(layer, weight.name), CONSTANT) or "float" not in weight.dtype:
         return True

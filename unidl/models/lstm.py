@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unidl.models import made_up
 from unidl.models.arguments import MOST_LAYERS, Arguments
+from unidl.models.builder import Builder, Given, Reading, Recipe, Workload
 from unidl.models.building import Tensor, dropout_layer, finish, layers_in, softmax_head
 from unidl.random import derived_seed
 
@@ -167,3 +169,27 @@ def _recurrent(
     if bidirectional:
         return keras.layers.Bidirectional(layer, dtype=policy, name=f"bidirectional_{number}")
     return layer
+
+
+def _reading(given: Given) -> Reading:
+    pads = not given.get("bidirectional")
+    return Reading(pads, every_step=None if given.get("mask_padding") else {"output": "steps"})
+
+
+LSTM = Builder(
+    name="lstm",
+    build=build_lstm,
+    task="language model",
+    from_data=("vocabulary_size", "sequence_length"),
+    recipe=Recipe("python-docs", epochs=2, batch_size=128, learning_rate=4e-3, schedule="cosine"),
+    head=lambda given: "logits" if given.get("targets") is None else "predictions",
+    smallest_head=lambda given: {"classes": 2} if given.get("targets") is None else {"targets": 1},
+    reading=_reading,
+    workload=Workload(
+        "lstm",
+        "LSTM of 128 units, 1 000 words, 20 steps, 388 584 parameters",
+        build=lambda precision: build_lstm(precision=precision),
+        data=made_up.words(20),
+        rows=4096,
+    ),
+)

@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unidl.models import bases, records
+from unidl.model_reading import read_model
+from unidl.models import bases, made_up, records
 from unidl.models.arguments import Arguments
+from unidl.models.builder import Builder, Given, Recipe, Workload
 from unidl.models.building import dropout_layer, finish, layers_in, softmax_head
 from unidl.models.features import frozen_features, pooled
 from unidl.paths import as_path
@@ -64,7 +66,7 @@ def build_transfer(
     )
 
 
-def rebuild_transfer(arguments: Mapping[str, Any]) -> keras.Model:
+def rebuild_transfer(arguments: Given) -> keras.Model:
     """Build again what these arguments of a record built, but without pretrained weights for the base."""
     base = arguments["base"]
     if isinstance(base, Mapping) and isinstance(base.get("arguments"), Mapping):
@@ -166,12 +168,47 @@ def _find(
     name = os.fspath(base)
     # A record never names a directory, so that a file cannot make us read another one.
     if load and name not in bases.applications() and as_path(name).is_dir():
-        from unidl.saving import load_model
-
-        return bases.from_model(load_model(name), precision)
+        return bases.from_model(read_model(name), precision)
     return bases.from_application(name, shape or bases.DEFAULT_SHAPE, weights, policy, asked, load=load)
 
 
 def _parameters(frozen: keras.Model, features: int, dense_units: int, classes: int) -> int:
     hidden = (features + 1) * dense_units
     return frozen.count_params() + hidden + ((dense_units or features) + 1) * classes
+
+
+def _first_of_head(given: Given) -> str:
+    # A layer that takes the first step has no name: what comes behind it is cut off.
+    pooling = given.get("pooling", "flatten")
+    return "logits" if pooling == "first" else pooling
+
+
+def _smallest_head(given: Given) -> Given:
+    # The dense layer is not cut off where the first step is taken.
+    return {"classes": 2} if given.get("pooling") == "first" else {"classes": 2, "dense_units": 1}
+
+
+TRANSFER = Builder(
+    name="transfer",
+    build=build_transfer,
+    task="image classifier",
+    from_data=("input_shape", "classes"),
+    recipe=Recipe("digits", epochs=10, batch_size=32, learning_rate=1e-3, schedule="cosine"),
+    head=_first_of_head,
+    smallest_head=_smallest_head,
+    base="VGG16",
+    rebuild=rebuild_transfer,
+    # Nothing is downloaded: what a network computes does not depend on whose weights it has.
+    verified_with={"weights": None},
+    workload=Workload(
+        "transfer",
+        "frozen VGG16, new head, images 64x64x3",
+        build=lambda precision: build_transfer("VGG16", (64, 64, 3), weights=None, precision=precision),
+        data=made_up.images(64, 64, 3),
+        rows=128,
+        batch_size=16,
+        epochs=10,
+        round_seconds=15.0,
+        frozen_front=True,
+    ),
+)

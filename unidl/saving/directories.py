@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
 import secrets
 import shutil
@@ -21,6 +20,7 @@ from unidl.saving.manifest import (
     read_listed_start,
     read_manifest,
 )
+from unidl.whole_files import flush_directory, write_flushed
 
 LEFT = re.compile(r"\.(.+)\.unidl-(previous|[0-9a-f]{8})")
 """The names beside a target that a save uses for a moment: see `_previous` and `_make_temporary`."""
@@ -42,11 +42,11 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
 
     def write(folder: Path) -> None:
         for name, content in (*files.items(), (MANIFEST, manifest_of(files))):
-            _write_file(folder / name, content)
+            write_flushed(folder / name, content)
 
     try:
         if must_stay(target):
-            write_in_place(target, write, flush_directory)
+            write_in_place(target, write)
             return
         temporary = _make_temporary(target)
         write(temporary)
@@ -186,24 +186,6 @@ def _make_temporary(target: Path) -> Path:
     temporary = target.parent / f".{target.name}.unidl-{secrets.token_hex(4)}"
     temporary.mkdir()
     return temporary
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def flush_directory(path: Path) -> None:
-    """Have the names in a directory written to the disk."""
-    if os.name == "nt":
-        return  # Windows cannot open a directory
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def cannot_save(path: Path, error: OSError) -> SavedModelError:

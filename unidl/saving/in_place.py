@@ -16,6 +16,7 @@ from pathlib import Path
 
 from unidl.errors import SavedModelError
 from unidl.saving.manifest import MANIFEST, read_manifest
+from unidl.whole_files import flush_directory
 
 PREVIOUS = ".unidl-previous"
 INSIDE = re.compile(r"\.unidl-(previous|[0-9a-f]{8})")
@@ -33,24 +34,23 @@ def must_stay(target: Path) -> bool:
     return standing.is_relative_to(target) or os.path.ismount(target)
 
 
-def write_in_place(target: Path, write: Callable[[Path], None], flush: Callable[[Path], None]) -> None:
-    """Replace the files of a directory. write: fills a folder with the new ones and their manifest. flush: has the
-    names in a folder written to the disk."""
+def write_in_place(target: Path, write: Callable[[Path], None]) -> None:
+    """Replace the files of a directory. write: fills a folder with the new ones and their manifest."""
     before = known_names(target)
     _remove(target, keep=None if (target / MANIFEST).exists() else PREVIOUS)
     new = _folder_in(target)
     try:
         write(new)
-        flush(new)
-        _set_aside(target, flush)
+        flush_directory(new)
+        _set_aside(target)
         names = {entry.name for entry in new.iterdir()} - {MANIFEST}
         for name in before - names:
             (target / name).unlink(missing_ok=True)
         for name in names:
             (new / name).replace(target / name)
-        flush(target)
+        flush_directory(target)
         (new / MANIFEST).replace(target / MANIFEST)
-        flush(target)
+        flush_directory(target)
     finally:
         # Without a manifest it goes on counting what was set aside, and the next save finds here what to remove.
         if (target / MANIFEST).exists():
@@ -73,18 +73,18 @@ def known_names(target: Path) -> set[str]:
     return names
 
 
-def _set_aside(target: Path, flush: Callable[[Path], None]) -> None:
+def _set_aside(target: Path) -> None:
     """Have a copy of the older files, if there are any, count from now on."""
     if not (target / MANIFEST).exists():
         return  # an older copy counts already, or there never was anything
     copy = _folder_in(target)
     for name in (*read_manifest(target), MANIFEST):
         _link(target / name, copy / name)
-    flush(copy)
+    flush_directory(copy)
     copy.rename(target / PREVIOUS)
-    flush(target)
+    flush_directory(target)
     (target / MANIFEST).unlink()
-    flush(target)
+    flush_directory(target)
 
 
 def _link(source: Path, name: Path) -> None:

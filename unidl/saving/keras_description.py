@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidl.errors import SavedModelError
 from unidl.keras_internals import all_layers, describing
-from unidl.models.layer_paths import walk
+from unidl.layer_paths import walk
 from unidl.saving.keras_names import refuse_names, without_compilation
 
 if TYPE_CHECKING:

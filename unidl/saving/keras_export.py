@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidl.errors import SavedModelError
 from unidl.paths import as_path
-from unidl.saving.directories import cannot_save, flush_directory
+from unidl.saving.directories import cannot_save
 from unidl.saving.keras_description import first_line
 from unidl.saving.keras_weights import SUFFIX
+from unidl.whole_files import replacing
 
 if TYPE_CHECKING:
     import keras
@@ -41,18 +40,11 @@ def save_keras(model: keras.Model, path: str | Path) -> Path:
     target = path.resolve()
     if target.exists() and not target.is_file():
         raise SavedModelError(f"Cannot save to {path}: there is something that is no file. Choose another place.")
-    temporary = target.with_name(f".{secrets.token_hex(4)}.unidl{suffix}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _write(model, temporary, suffix)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-        flush_directory(target.parent)
+        with replacing(target) as temporary:
+            _write(model, temporary, suffix)
     except OSError as error:
         raise cannot_save(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from unidl.errors import SavedModelError
 from unidl.keras_internals import read_weights, write_weights
-from unidl.models.layer_paths import walk
+from unidl.layer_paths import walk
 from unidl.paths import as_path
 from unidl.saving.keras_description import first_line
 from unidl.saving.keras_h5 import stored_weights

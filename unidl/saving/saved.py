@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import SavedModelError
-from unidl.models.layer_paths import named_weights, uncounted, walk
+from unidl.layer_paths import named_weights, uncounted, walk
 from unidl.paths import as_path
 from unidl.saving.directories import read_directory, read_start
 from unidl.saving.saved_architecture import (

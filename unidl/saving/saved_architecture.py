@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from unidl import devices, precision, registry
 from unidl.errors import BackendError, DeviceError, ModelError, PrecisionError, SavedModelError
-from unidl.models import build, set_trainable_state, trainable_state
+from unidl.layer_paths import walk
+from unidl.models import build, builders, set_trainable_state, trainable_state
 from unidl.models.bases import unstored_head
 from unidl.models.budget import at_most
 from unidl.models.initial_weights import drawn_later
-from unidl.models.layer_paths import walk
 from unidl.models.rebuilding import size
 from unidl.models.records import Architecture, note, record_of
 from unidl.notices import notice
@@ -111,7 +111,12 @@ def _is_range(value: Any) -> bool:
 
 def needs_building_to_measure(description: Description) -> bool:
     """Whether nothing but the model itself, once it is built, tells how long its file of weights may be."""
-    return description.architecture is not None and description.architecture.builder == "transfer"
+    return description.architecture is not None and _stands_on_a_base(description.architecture)
+
+
+def _stands_on_a_base(architecture: Architecture) -> bool:
+    builder = builders.find(architecture.builder)  # of an unknown one `build` says that it is unknown
+    return builder is not None and builder.base is not None
 
 
 def longest_file(numbers: int) -> int:
@@ -138,7 +143,8 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
     try:
         if description.architecture is not None:
             architecture = _for_this_device(description.architecture, path)
-            with at_most(stored + unstored_head(architecture), copies=3 if architecture.builder == "transfer" else 1):
+            copies = 3 if _stands_on_a_base(architecture) else 1
+            with at_most(stored + unstored_head(architecture), copies=copies):
                 model = build(architecture)
         else:
             with at_most(stored), backend.on(device), drawn_later():
@@ -151,7 +157,7 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
         raise SavedModelError(f"Cannot load {path}: {why}") from error
     note(model, class_names=description.class_names, vocabulary=description.vocabulary)
     if description.value_range is not None:
-        on_a_base = description.architecture is not None and description.architecture.builder == "transfer"
+        on_a_base = needs_building_to_measure(description)
         note(model, value_range=description.value_range, value_range_fixed=on_a_base)
     return model
 
@@ -170,10 +176,10 @@ def _for_this_device(architecture: Architecture, path: Path) -> Architecture:
     name = architecture.arguments.get("precision")
     if name is None or name == "auto":
         return architecture
-    if name not in precision.NAMES:
+    if name not in precision.names():
         raise _damaged(path, f"there is no precision {name!r}")
     device = devices.resolve().device
-    why_not = precision.why_not_on(name, device)
+    why_not = precision.why_not_on(precision.named(name), device)
     if why_not is None:
         return architecture
     notice(f"{path} was built in {name!r} and is loaded in 'float32': {why_not}")

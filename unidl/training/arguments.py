@@ -14,7 +14,7 @@ from unidl.paths import as_path
 from unidl.shortening import shown
 from unidl.training.checkpoint import Checkpoints, Saving
 from unidl.training.order import Shuffle
-from unidl.training.progress import Style
+from unidl.training.progress_styles import Style
 
 if TYPE_CHECKING:
     import keras

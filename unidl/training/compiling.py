@@ -9,6 +9,7 @@ from unidl.errors import ModelError
 from unidl.keras_internals import all_layers, compile_arguments, compiled_parts, variables_of
 from unidl.models.records import record_of
 from unidl.notices import notice
+from unidl.precision import scales_loss
 
 if TYPE_CHECKING:
     import keras
@@ -138,14 +139,14 @@ def _needs_new_optimizer(model: keras.Model) -> bool:
 def _lacks_loss_scaling(model: keras.Model, optimizer: Any) -> bool:
     """Whether gradients in float16 would vanish.
 
-    Keras looks at the policy of the model alone, not at its layers'; where that is mixed_float16, an optimizer without
-    scaling was asked for by `compile(auto_scale_loss=False)`.
+    Keras looks at the policy of the model alone, not at its layers'; where that asks for scaling, an optimizer without
+    it was asked for by `compile(auto_scale_loss=False)`.
     """
     import keras
 
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or model.dtype_policy.name == "mixed_float16":
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or scales_loss(model.dtype_policy.name):
         return False
-    return any(layer.dtype_policy.name == "mixed_float16" for layer in all_layers(model))
+    return any(scales_loss(layer.dtype_policy.name) for layer in all_layers(model))
 
 
 def _fits(optimizer: Any, variables: Sequence[Any]) -> bool:

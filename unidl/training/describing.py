@@ -6,32 +6,36 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from unidl.backend import kernels_off
+from unidl.backend import Backend, kernels_off
+from unidl.devices import Placement
+from unidl.training.settings import FitSettings
 
 if TYPE_CHECKING:
-    from unidl.training.trainer import Trainer
+    import keras
 
 
-def title(trainer: Trainer, framework: str) -> str:
+def title(model: keras.Model, framework: str, placement: Placement, precision: str) -> str:
     """Return the line that a run begins with. framework: its name and version."""
-    model, device = trainer.model, trainer.device
+    device = placement.device
     # Keras counts the parameters of built models only; one with a step of its own and no call is never built.
     parameters = sum(math.prod(weight.shape) for weight in model.weights)
     return (
         f"{model.name}: {parameters:,} parameters, {framework} on "
-        f"{device.name if device.kind == 'gpu' else device.id} ({trainer.placement.reason}), {trainer.precision.name}"
+        f"{device.name if device.kind == 'gpu' else device.id} ({placement.reason}), {precision}"
     )
 
 
-def description(trainer: Trainer) -> dict[str, Any]:
+def description(
+    backend: Backend, placement: Placement, *, precision: str, seed: int, settings: FitSettings | None
+) -> dict[str, Any]:
     """Return what somebody needs to know to repeat a training, as JSON values."""
     return {
-        "backend": trainer.backend.name,
-        "versions": trainer.backend.versions(),
-        "device": asdict(trainer.device),
-        "device_reason": trainer.placement.reason,
-        "precision": trainer.precision.name,
-        "seed": trainer.seed,
-        "kernels_off": [asdict(one) for one in kernels_off(trainer.backend, trainer.device)],
-        "fit": asdict(trainer.settings) if trainer.settings is not None else None,
+        "backend": backend.name,
+        "versions": backend.versions(),
+        "device": asdict(placement.device),
+        "device_reason": placement.reason,
+        "precision": precision,
+        "seed": seed,
+        "kernels_off": [asdict(one) for one in kernels_off(backend, placement.device)],
+        "fit": asdict(settings) if settings is not None else None,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal as signals
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from unidl.data.dataset import Split
 from unidl.errors import DataError, TrainingError
 from unidl.keras_internals import first_epoch_of, forget_first_epoch
 from unidl.notices import notice
+from unidl.out_of_memory import is_out_of_memory
 from unidl.training.checkpoint import Saving, Tracked
 from unidl.training.evaluating import evaluated, loss_first
 from unidl.training.forgotten import Forgotten
@@ -30,9 +30,6 @@ from unidl.training.telling import Callbacks
 
 if TYPE_CHECKING:
     import keras
-
-
-OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|RESOURCE_EXHAUSTED|not enough memory", re.IGNORECASE)
 
 
 class Fit:
@@ -107,7 +104,7 @@ class Fit:
                 finally:
                     self._loop.commit()
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 told = self._out_of_memory()
                 why = str(told).splitlines()[0]
                 raise told from error
@@ -278,8 +275,3 @@ class Fit:
 def _is_finite(metrics: Metrics) -> bool:
     """Whether the loss is a number."""
     return bool(np.all(np.isfinite(metrics.get("loss", 0.0))))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Each framework has errors of its own for it, and says so in words."""
-    return isinstance(error, MemoryError) or OUT_OF_MEMORY.search(f"{type(error).__name__}: {error}") is not None

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Mapping
-from typing import IO, Any, Literal, Protocol, get_args
+from typing import IO, Any, Protocol
 
 import numpy as np
 
-from unidl.errors import UsageError
-
-Style = Literal["auto", "bar", "lines", "json", "quiet"]
 REFRESH_SECONDS = 0.2
 
 Metrics = dict[str, Any]
@@ -50,27 +46,6 @@ class Progress(Protocol):
     def stop(self, why: str | None = None) -> None:
         """The run is over; why, if it ended before its last epoch."""
         ...
-
-
-def make_progress(style: Style, stream: IO[str] | None = None) -> Progress:
-    """Return the progress of a style. "auto" is bars on a terminal and plain lines elsewhere."""
-    if style not in get_args(Style):
-        allowed = ", ".join(map(repr, get_args(Style)))
-        raise UsageError(f"Cannot use progress={style!r}. Allowed: {allowed}.")
-    out = stream or sys.stdout
-    if style == "auto":
-        style = "bar" if out.isatty() else "lines"
-    if style == "bar":
-        from rich.console import Console
-
-        from unidl.training.progress_bar import BarProgress
-
-        return BarProgress(Console(file=out, highlight=False))
-    if style == "lines":
-        return LineProgress(out)
-    if style == "json":
-        return JsonProgress(out)
-    return QuietProgress()
 
 
 def format_metrics(metrics: Mapping[str, Any]) -> str:

@@ -10,26 +10,39 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from unidl import __version__
 from unidl.errors import SavedModelError, UsageError
 from unidl.saving.directories import location, read_directory, write_directory
 from unidl.saving.saved import model_files
 from unidl.saving.strict_json import LONGEST, read_json
+from unidl.training.settings import FitSettings
+from unidl.version import __version__
 
 if TYPE_CHECKING:
-    from unidl.training.trainer import Trainer
+    import keras
 
 RUN = "run.json"
 HISTORY = "history.csv"
 CURVES = "curves.png"
 
 
+class Trained(Protocol):
+    """What a run is written from: a `Trainer`, before or after its training."""
+
+    model: keras.Model
+    history: dict[str, list[Any]]
+    settings: FitSettings | None
+
+    def describe(self) -> dict[str, Any]:
+        """What somebody needs to know to repeat the training, as JSON values."""
+        ...
+
+
 def save_run(
-    trainer: Trainer, path: Path, *, configuration: Mapping[str, Any] | None = None, plot: bool = False
+    trainer: Trained, path: Path, *, configuration: Mapping[str, Any] | None = None, plot: bool = False
 ) -> Path:
     """Write a run to the directory `path`, whole or not at all, and return it.
 

@@ -14,8 +14,6 @@ from unidl.notices import notice
 if TYPE_CHECKING:
     import keras
 
-MIXED = ("mixed_bfloat16", "mixed_float16")
-
 
 def precision_of(model: keras.Model, request: str | None, device: Device) -> Precision:
     """Return what `model` computes in on `device`.
@@ -25,21 +23,20 @@ def precision_of(model: keras.Model, request: str | None, device: Device) -> Pre
 
     Raises `PrecisionError` if the device cannot, or the request contradicts the layers.
     """
-    policies = {layer.dtype_policy.name for layer in all_layers(model)}
-    built = next((name for name in MIXED if name in policies), None)
+    architecture = record_of(model).architecture
+    recorded = architecture.arguments.get("precision") if architecture is not None else None
+    built = _built_in(model, [word for word in (request, recorded) if word not in (None, "auto")])
     if built is not None:
-        if request not in (None, "auto", built):
+        if request not in (None, "auto", built.name):
             raise PrecisionError(
-                f"Cannot use precision={request!r}: the layers of this model were built in {built!r}.\n"
+                f"Cannot use precision={request!r}: the layers of this model were built in {built.name!r}.\n"
                 f"Build the model again with precision={request!r}."
             )
-        return precision.resolve(built, device)
+        return precision.resolve(built.name, device)
     if request == "auto":
-        return Precision("float32")
-    architecture = record_of(model).architecture
-    asked = request or (architecture.arguments.get("precision") if architecture is not None else None)
-    chosen = precision.resolve(asked, device)
-    if chosen.name not in MIXED:
+        return precision.FLOAT32
+    chosen = precision.resolve(request or recorded, device)
+    if chosen.dtype_policy == precision.FLOAT32.dtype_policy:
         return chosen
     if request is not None:
         raise PrecisionError(
@@ -47,4 +44,14 @@ def precision_of(model: keras.Model, request: str | None, device: Device) -> Pre
             f"Build the model with precision={chosen.name!r}."
         )
     notice(f"precision float32: the layers of '{model.name}' were built in it, before {chosen.name} was asked for")
-    return Precision("float32")
+    return precision.FLOAT32
+
+
+def _built_in(model: keras.Model, words: list[str]) -> Precision | None:
+    """The precision that fixes the types of a model's layers, the one that somebody named first; None if it is a matter
+    of the device."""
+    policies = {layer.dtype_policy.name for layer in all_layers(model)} - {precision.FLOAT32.dtype_policy}
+    if not policies:
+        return None
+    rows = (*(precision.named(word) for word in words), *precision.TABLE)
+    return next((row for row in rows if row.dtype_policy in policies), None)

@@ -14,6 +14,7 @@ from unidl.data.dataset import Split, as_split
 from unidl.errors import BackendError
 from unidl.keras_internals import metrics_in_order
 from unidl.paths import as_path
+from unidl.precision import require_training
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
 from unidl.training.busy import using
 from unidl.training.checking import checked, checked_for_training
@@ -27,7 +28,8 @@ from unidl.training.given import TrainingData, one_split, size_of_batches, train
 from unidl.training.host_memory import keep_freed_memory
 from unidl.training.non_finite import require_finite_loss, require_finite_outputs
 from unidl.training.order import Shuffle, batches_of
-from unidl.training.progress import Progress, Style, format_metrics, make_progress
+from unidl.training.progress import Progress, format_metrics
+from unidl.training.progress_styles import Style, make_progress
 from unidl.training.running_precision import precision_of
 from unidl.training.runs import build_for, new_run
 from unidl.training.settings import FitSettings, fit_arguments
@@ -257,7 +259,9 @@ class Trainer:
 
     def describe(self) -> dict[str, Any]:
         """Return what somebody needs to know to repeat this training, as JSON values."""
-        return description(self)
+        return description(
+            self.backend, self.placement, precision=self.precision.name, seed=self.seed, settings=self.settings
+        )
 
     def _run(
         self,
@@ -268,6 +272,7 @@ class Trainer:
         saving: Saving | None,
     ) -> keras.callbacks.History:
         """Train on data that has been checked."""
+        require_training(self.precision, self.model.optimizer)
         self.settings = settings
         run = new_run(
             self.model,
@@ -281,7 +286,7 @@ class Trainer:
             look=lambda: self._compiled_in.look(),
         )
         try:
-            return run.run(title(self, self._framework))
+            return run.run(title(self.model, self._framework, self.placement, self.precision.name))
         finally:
             self.history = dict(self.model.history.history)
             self.interrupted, self.signal = run.interrupted, run.signal

@@ -15,11 +15,10 @@ from contextlib import suppress
 from typing import IO, Any
 
 from unidl.errors import UnidlError
+from unidl.out_of_memory import says_out_of_memory
 
 CHOICES = ("UNIDL_BACKEND", "UNIDL_DEVICE", "UNIDL_PRECISION", "KERAS_BACKEND")
 """Variables of the parent that must not choose for a worker."""
-OUT_OF_MEMORY = ("out of memory", "outofmemory", "resource_exhausted", "resourceexhausted", "unable to allocate")
-"""How CUDA, PyTorch, XLA, TensorFlow and NumPy say it."""
 REASON_LENGTH = 300
 STOP_SECONDS = 5.0
 
@@ -114,7 +113,7 @@ class WorkerProcess:
 def in_words(error: str) -> str:
     """Return an error in one short line, with the running out of memory said in plain words."""
     short = shortened(error)
-    if any(words in error.lower() for words in OUT_OF_MEMORY):
+    if says_out_of_memory(error):
         return f"out of memory: {short}"
     return short
 

@@ -39,7 +39,7 @@ RANDOM = {
 @pytest.mark.parametrize("name", RANDOM)
 def test_each_initializer_draws_from_the_distribution_of_keras(keras, name):
     """A wrong scale would train, only worse: the networks of the papers depend on these numbers."""
-    from unidl.models.draws import draw
+    from unidl.models.initializers import draw
 
     shape = (3, 3, 16, 64)
     initializer = getattr(keras.initializers, name)(**RANDOM[name], seed=3)
@@ -60,8 +60,8 @@ def test_each_initializer_draws_from_the_distribution_of_keras(keras, name):
 
 def test_every_initializer_draws_these_bits(keras):
     """By a hash of all of them: weights that are others in their last bits only are others after some epochs."""
-    from unidl.models.draws import RANDOM as KNOWN
-    from unidl.models.draws import draw
+    from unidl.models.initializers import RANDOM as KNOWN
+    from unidl.models.initializers import draw
 
     found = hashlib.sha256()
     for kind in KNOWN:
@@ -93,8 +93,8 @@ def is_initializer(argument: str) -> bool:
 def test_every_initializer_of_the_published_networks_is_known(keras):
     """One that is not would stop `build_transfer(..., weights=None)` with a network that somebody needs."""
     from unidl.models.bases import applications
-    from unidl.models.draws import CONSTANT
-    from unidl.models.draws import RANDOM as KNOWN
+    from unidl.models.initializers import CONSTANT
+    from unidl.models.initializers import RANDOM as KNOWN
 
     modules = {sys.modules[inspect.unwrap(network).__module__] for network in applications().values()}
     used = {module.__name__.split(".")[-1]: initializers_of(keras, module) for module in modules}
@@ -107,8 +107,8 @@ def test_every_initializer_of_the_published_networks_is_known(keras):
 
 def test_every_initializer_of_keras_is_known_as_random_or_constant(keras):
     """A release of Keras that brings another one brings it here to somebody's notice."""
-    from unidl.models.draws import CONSTANT
-    from unidl.models.draws import RANDOM as KNOWN
+    from unidl.models.initializers import CONSTANT
+    from unidl.models.initializers import RANDOM as KNOWN
 
     kinds = {value for value in vars(keras.initializers).values() if inspect.isclass(value)}
     assert kinds - {*KNOWN, *CONSTANT, keras.initializers.Initializer} == set()
@@ -117,7 +117,7 @@ def test_every_initializer_of_keras_is_known_as_random_or_constant(keras):
 @given(st.integers(1, 12), st.integers(1, 12), st.floats(0.5, 2))
 @settings(max_examples=20, deadline=None)
 def test_orthogonal_matrices_are_orthogonal_times_the_gain(keras, rows, columns, gain):
-    from unidl.models.draws import draw
+    from unidl.models.initializers import draw
 
     matrix = draw(keras.initializers.Orthogonal(gain, seed=0), (rows, columns), stream(0, "test", rows, columns))
     product = matrix @ matrix.T if rows <= columns else matrix.T @ matrix
@@ -125,7 +125,7 @@ def test_orthogonal_matrices_are_orthogonal_times_the_gain(keras, rows, columns,
 
 
 def test_orthogonal_kernels_of_convolutions_are_orthogonal_over_all_but_the_last_axis(keras):
-    from unidl.models.draws import draw
+    from unidl.models.initializers import draw
 
     kernel = draw(keras.initializers.Orthogonal(seed=0), (3, 3, 4, 8), stream(0, "test")).reshape(36, 8)
     assert np.allclose(kernel.T @ kernel, np.eye(8), atol=1e-6)
@@ -135,7 +135,7 @@ def test_orthogonal_kernels_of_convolutions_are_orthogonal_over_all_but_the_last
 def test_fans_are_those_of_keras(shape):
     from keras.src.initializers.random_initializers import compute_fans
 
-    from unidl.models.draws import fans
+    from unidl.models.initializers import fans
 
     assert fans(shape) == compute_fans(shape)
     if len(shape) > 2:

@@ -21,8 +21,8 @@ from unidl.agreement.watching import See, watched
 from unidl.backend import Batches, Chunk, Device, Kernels, Trains
 from unidl.errors import BackendError, ModelError
 from unidl.keras_internals import rate_of, set_schedule
+from unidl.layer_paths import named_weights, walk
 from unidl.layers import foreign_draws
-from unidl.models.layer_paths import named_weights, walk
 from unidl.models.records import record_of
 from unidl.saving.saved import as_array
 from unidl.training.compiling import ensure_compiled
@@ -30,12 +30,12 @@ from unidl.training.compiling import ensure_compiled
 UNKNOWN_LOSS = "mean_squared_error"
 """Of a model of somebody's that was not compiled."""
 LOSS_SCALE = 2.0**8
-"""Of mixed_float16. With Keras's 2**15 the first steps may overflow, and are left out while the scale shrinks."""
+"""Of scaled losses. With Keras's 2**15 the first steps may overflow, and are left out while the scale shrinks."""
 
 Step: TypeAlias = Callable[[], float]
 
 
-class Trial:
+class ModelRuns:
     """The runs of one compiled model. Layers that draw from Keras's own stream do as in inference, since that stream is
     another one on each backend; `silenced` has their paths."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from unidl import registry
-from unidl.doctor.memory import container, memory
-from unidl.doctor.nvidia import gpus
-from unidl.doctor.processor import processor
+from unidl.machine.memory import container, memory
+from unidl.machine.nvidia import gpus
+from unidl.machine.processor import processor
+from unidl.machine.versions import version_of
 
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
@@ -26,10 +26,9 @@ VARIABLES = (
 """Those that change how fast a framework is, and hold no path."""
 
 
-def environment(backends: Sequence[str]) -> dict[str, Any]:
-    """Return it as JSON values, None for what cannot be found out. Imports no framework."""
+def environment(frameworks: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return it as JSON values, None for what cannot be found out. Imports no framework. frameworks: their versions."""
     limits = container()
-    known = registry.adapters()
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -40,8 +39,8 @@ def environment(backends: Sequence[str]) -> dict[str, Any]:
         "gpus": [asdict(gpu) for gpu in gpus().found],
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        "versions": {name: registry.version_of(name, (name,)) for name in ("keras", "numpy")},
-        "frameworks": {name: registry.version(known[name]) for name in backends},
+        "versions": {name: version_of(name, (name,)) for name in ("keras", "numpy")},
+        "frameworks": dict(frameworks),
     }
 
 

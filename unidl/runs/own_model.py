@@ -1,13 +1,12 @@
-"""Models of somebody's own for `unidl train`: what a function of theirs gives, or a model that is saved."""
+"""Models of somebody's own for a run: what a function of theirs gives, or a model that is saved."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from unidl.errors import DataError, ModelError, SavedModelError, UsageError
 from unidl.model_function import ModelFunction, model_function
@@ -16,6 +15,10 @@ if TYPE_CHECKING:
     import keras
 
     from unidl.data import Dataset
+    from unidl.runs.configuration import RunConfiguration
+
+Given: TypeAlias = dict[str, Any]
+"""Arguments of a function that gives a model."""
 
 log = logging.getLogger("unidl")
 
@@ -24,42 +27,37 @@ ARGUMENTS = ("input_shape", "classes", "vocabulary_size", "sequence_length", "se
 
 
 def own_model_and_data(
-    arguments: argparse.Namespace, configuration: dict[str, Any], size: tuple[int, int] | None
-) -> tuple[keras.Model, Dataset]:
+    configuration: RunConfiguration, size: tuple[int, int] | None, *, trust: bool
+) -> tuple[keras.Model, Dataset, Given | None]:
     """Load the data and build the model for it; if it needs to know nothing of the data, load that in its form.
 
-    What the function is given becomes a part of the configuration. Its weights are drawn from Keras's own stream, which
-    --seed starts."""
+    Returns what the function was called with as well, as JSON keeps it. Its weights are drawn from Keras's own stream,
+    which the seed of the run starts."""
     import keras
 
     from unidl import load_data, load_model
 
-    data_name = configuration["data"]
-
-    function = model_function(arguments.model)
+    function = model_function(configuration.model)
     if function is None:
-        model = load_model(arguments.model, trust=arguments.trust)
-        return model, _in_form_of(model, data_name, size)
+        model = load_model(configuration.model, trust=trust)
+        return model, _in_form_of(model, configuration.data, size), None
     wanted = function.parameters()
     _require_known(function, wanted)
-    keras.utils.set_random_seed(arguments.seed % 2**32)
+    keras.utils.set_random_seed(configuration.seed % 2**32)
     if not set(wanted) & set(ARGUMENTS[:-1]):
-        given = {"seed": arguments.seed} if "seed" in wanted else {}
+        given = {"seed": configuration.seed} if "seed" in wanted else {}
         model = function.build(given)
-        data = _in_form_of(model, data_name, size)
+        data = _in_form_of(model, configuration.data, size)
     else:
-        data = load_data(data_name, image_size=size)
-        given = _arguments(function, wanted, data, arguments.seed)
+        data = load_data(configuration.data, image_size=size)
+        given = _arguments(function, wanted, data, configuration.seed)
         model = function.build(given)
-    configuration["model_arguments"] = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in given.items()
-    }
     _require_rebuildable(model, data)
-    return model, data
+    return model, data, {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
 
 def compiled_by_options(
-    model: keras.Model, data: Dataset, configuration: Mapping[str, Any], batches: int
+    model: keras.Model, data: Dataset, configuration: RunConfiguration, batches: int
 ) -> dict[str, Any]:
     """Return the arguments of `Trainer` that are not as the model was compiled: the options, and all that an
     uncompiled one lacks. batches: how many the whole training has."""
@@ -68,7 +66,7 @@ def compiled_by_options(
     told: dict[str, Any] = {}
     if not model.compiled and record_of(model).architecture is None:
         told = as_classifier(model, data)
-    options = {name: configuration[name] for name in ("learning_rate", "schedule", "clip_norm", "accumulate")}
+    options = {name: getattr(configuration, name) for name in ("learning_rate", "schedule", "clip_norm", "accumulate")}
     if any(value is not None for value in options.values()):
         told["optimizer"] = _optimizer(model, options, batches)
     return told
@@ -129,11 +127,11 @@ def _require_known(function: ModelFunction, wanted: Mapping[str, bool]) -> None:
 
 
 def _arguments(function: ModelFunction, wanted: Mapping[str, bool], data: Dataset, seed: int) -> dict[str, Any]:
-    from unidl.cli.model_and_data import class_count
+    from unidl.data.classes import class_count
 
     given: dict[str, Any] = {"input_shape": data.train.x.shape[1:], "seed": seed}
     if data.vocabulary:
-        given |= {"vocabulary_size": len(data.vocabulary), "classes": len(data.vocabulary)}
+        given |= {"vocabulary_size": len(data.vocabulary), "classes": class_count(data)}
         given["sequence_length"] = data.train.x.shape[1]
     elif "classes" in wanted and (wanted["classes"] or _has_classes(data)):
         given["classes"] = class_count(data)
@@ -173,9 +171,9 @@ def as_classifier(model: keras.Model, data: Dataset) -> dict[str, Any]:
             "told: call model.compile in the function that gives it."
         )
     outputs = getattr(model, "output_shape", None)
-    from unidl.cli.model_and_data import class_count
+    from unidl.data.classes import class_count
 
-    classes = len(data.vocabulary) or class_count(data)
+    classes = class_count(data)
     if isinstance(outputs, tuple) and outputs[-1] is not None and outputs[-1] < classes:
         raise ModelError(
             f"The model '{model.name}' is not compiled, and has {outputs[-1]} outputs for the {classes} classes of "

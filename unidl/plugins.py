@@ -1,0 +1,84 @@
+"""Plugins: what other distributions add through entry points, by name. A group of entry points holds one kind of value.
+
+| group | kind | what it adds |
+|---|---|---|
+| `unidl.backends` | `unidl.backend.Adapter` | a backend |
+| `unidl.models` | `unidl.models.Builder` | a builder of models |
+| `unidl.data` | `unidl.data.Loader` | a data set |
+| `unidl.precisions` | `unidl.backend.Precision` | a precision |
+
+Nothing is imported until a plugin is asked for by its name. A plugin that cannot be loaded leaves the others alone, and
+whoever asks for it is told which one it is and why.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib import metadata
+from importlib.metadata import EntryPoint
+from typing import TypeVar
+
+from unidl.errors import UnidlError, UsageError
+from unidl.shortening import shortened
+
+T = TypeVar("T")
+
+
+def found(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name, without importing what they name. Where two have the same name, the
+    first on the import path is taken, as Python does for modules."""
+    return dict(_on_path(group, tuple(sys.path)))
+
+
+def load(group: str, name: str, kind: type[T], *, error: type[UnidlError] = UsageError) -> T:
+    """Return the value that a plugin gives under `name`.
+
+    kind: the class that the value must be an instance of. error: what is raised where there is no plugin of this name,
+    importing it fails, or it gives something else; the message names the plugin and the reason.
+    """
+    entries = found(group)
+    if name not in entries:
+        known = ", ".join(f"'{one}'" for one in entries) or "none"
+        raise error(f"No plugin in the group {group} is called '{shortened(name)}'. Installed: {known}.")
+    value, why_not = _value(entries[name], kind)
+    if value is None:
+        raise error(f"Cannot use the plugin '{name}' of the group {group}: {why_not}.")
+    return value
+
+
+def load_all(group: str, kind: type[T]) -> tuple[dict[str, T], dict[str, str]]:
+    """Return the values of all plugins of a group by name, and why each of the others cannot be loaded."""
+    values: dict[str, T] = {}
+    broken: dict[str, str] = {}
+    for name, entry in found(group).items():
+        value, why_not = _value(entry, kind)
+        if value is None:
+            broken[name] = why_not
+        else:
+            values[name] = value
+    return values, broken
+
+
+@cache
+def _on_path(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """The entry points as the distributions on this path have them: to read those of all takes some milliseconds."""
+    entries: dict[str, EntryPoint] = {}
+    for entry in metadata.entry_points(group=group):
+        entries.setdefault(entry.name, entry)
+    return entries
+
+
+def _value(entry: EntryPoint, kind: type[T]) -> tuple[T | None, str]:
+    """What an entry point names, or None and the reason."""
+    source = "" if entry.dist is None else f" (distribution {entry.dist.name})"
+    try:
+        value = entry.load()
+    except Exception as error:  # noqa: BLE001 - other people's code; what it raises is told where it is asked for
+        return None, f"{entry.value} cannot be loaded{source}: {type(error).__name__}: {shortened(error)}"
+    if isinstance(value, kind):
+        return value, ""
+    return (
+        None,
+        f"{entry.value}{source} must be a {kind.__module__}.{kind.__qualname__}, and is a {type(value).__name__}",
+    )

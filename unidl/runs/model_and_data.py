@@ -1,0 +1,131 @@
+"""The model and the data of a run, each made to fit the other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unidl.data.classes import class_count
+from unidl.errors import DataError, ModelError, UsageError
+from unidl.runs.own_model import own_model_and_data
+
+if TYPE_CHECKING:
+    import keras
+
+    from unidl.data import Dataset, Split
+    from unidl.models import Builder
+    from unidl.runs.configuration import RunConfiguration
+    from unidl.runs.own_model import Given
+
+VALIDATION_FRACTION = 0.1
+"""Of the training rows, held out to decide when to stop early: the test rows must not decide anything."""
+
+APPLICATION_SIDE = 224
+"""Height and width at which most networks of keras.applications were trained."""
+
+
+def model_and_data(
+    configuration: RunConfiguration, *, trust: bool = False
+) -> tuple[keras.Model, Dataset, Given | None]:
+    """Load the data and build the model for it; return both, and what a function of somebody's own was called with.
+
+    trust: load a model in Keras's own words as well. Raises `UsageError` or `DataError` if they do not go together.
+    """
+    from unidl import load_data
+
+    builder = configuration.builder
+    size = _square(configuration.image_size)
+    if builder is None:
+        return own_model_and_data(configuration, size, trust=trust)
+    settings = {name: getattr(configuration, name) for name in ("dropout", "seed") if name in builder.arguments}
+    if builder.base is not None:
+        return *_on_a_base(builder, configuration, settings, trust=trust), None
+    data = load_data(configuration.data, image_size=size)
+    _require_suitable(data, builder)
+    return builder.build(**facts(data, builder.from_data), **settings), data, None
+
+
+def facts(data: Dataset, names: Collection[str]) -> dict[str, Any]:
+    """What data says of the arguments that a model needs. names: those that it has to say.
+
+    Raises `DataError` if it cannot say one of them.
+    """
+    rows = data.train.x.shape[1:]
+    found: dict[str, Any] = {"input_shape": rows}
+    if data.vocabulary:
+        found["vocabulary_size"] = len(data.vocabulary)
+    if len(rows):
+        found |= {"sequence_length": rows[0], "features": rows[-1]}
+    if "targets" in names:
+        found["targets"] = 1 if data.train.y.ndim == 1 else data.train.y.shape[-1]
+    if "classes" in names:
+        found["classes"] = class_count(data)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise DataError(f"'{data.name}' does not say the {missing[0]} that the model needs: it is {data.kind}.")
+    return {name: found[name] for name in names}
+
+
+def training_and_validation(data: Dataset, *, early_stopping: bool, seed: int) -> tuple[Split, Split]:
+    """The rows to train on and the rows shown after each epoch: the test rows if nothing is decided by them."""
+    if not early_stopping:
+        return data.train, data.test
+    from unidl.data.dataset import take
+    from unidl.random import stream
+
+    order = stream(seed, "validation rows").permutation(len(data.train))
+    held_out = max(1, round(VALIDATION_FRACTION * len(order)))
+    if held_out == len(order):
+        raise DataError(f"'{data.name}' has 1 row for training, too few to hold some out for --early-stopping.")
+    return take(data.train, order[held_out:]), take(data.train, order[:held_out])
+
+
+def _on_a_base(
+    builder: Builder, configuration: RunConfiguration, settings: dict[str, Any], *, trust: bool
+) -> tuple[keras.Model, Dataset]:
+    from unidl import load_data, load_model
+    from unidl.data.value_range import dataset_in_range
+    from unidl.models.records import record_of
+
+    name = str(configuration.base)
+    base: Any = name
+    size = _square(configuration.image_size)
+    if Path(name).is_dir() or name.endswith(".keras"):
+        base = load_model(name, trust=trust)
+        shape = _image_shape(base, name)
+        if size not in (None, shape[:2]):
+            raise UsageError(
+                f"Cannot use --image-size {configuration.image_size}: {name} takes images of {shape[0]} x "
+                f"{shape[1]} (height x width). Leave it out."
+            )
+    else:
+        height, width = size or (APPLICATION_SIDE, APPLICATION_SIDE)
+        shape = (height, width, 3)
+    data = load_data(configuration.data, image_size=shape[:2], channels=shape[2])
+    _require_suitable(data, builder)
+    if not isinstance(base, str):
+        data = dataset_in_range(data, record_of(base).value_range, f"the base {name}")
+    weights = None if configuration.weights == "none" else configuration.weights
+    return builder.build(base, shape, class_count(data), weights=weights, **settings), data
+
+
+def _image_shape(base: keras.Model, name: str) -> tuple[int, int, int]:
+    shape = base.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise ModelError(f"Cannot use {name} as a base for images: it takes rows of shape {shape[1:]}.")
+    return shape[1:]
+
+
+def _square(side: int | None) -> tuple[int, int] | None:
+    return (side, side) if side else None
+
+
+def _require_suitable(data: Dataset, builder: Builder) -> None:
+    """Raise `DataError` if the rows are not what a model with this task learns from."""
+    kind = "labelled text" if data.kind == "text" and data.class_names else data.kind
+    needed = {"image classifier": "images", "text classifier": "labelled text", "language model": "text"}
+    wanted = needed.get(builder.task, kind)
+    images = data.kind == "images" or (data.kind == "arrays" and data.train.x.ndim == 4)
+    if kind != wanted and not (wanted == "images" and images):
+        raise DataError(f"`unidl train {builder.name}` needs {wanted}, and '{data.name}' is {kind}.")

@@ -1,0 +1,157 @@
+"""A run from its configuration to its directory: what `unidl train` does, for programs as well."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unidl.errors import DataError
+from unidl.paths import as_path
+from unidl.runs.configuration import RunConfiguration
+from unidl.runs.variables import environment
+
+if TYPE_CHECKING:
+    import keras
+
+    from unidl.data import Dataset, Split
+    from unidl.training import Trainer
+    from unidl.training.progress_styles import Style
+
+log = logging.getLogger("unidl")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What has become of a run. kept: whether its directory holds the model as it is now."""
+
+    configuration: RunConfiguration
+    trainer: Trainer
+    data: Dataset
+    out: Path
+    kept: bool
+
+
+@dataclass(frozen=True)
+class ReadyRun:
+    """A run that can be trained: what `prepare` returns. configuration: with all that was found out on the way."""
+
+    configuration: RunConfiguration
+    trainer: Trainer
+    data: Dataset
+    train: Split
+    validation: Split
+    out: Path
+    resume: bool
+
+    def fit(self, *, progress: Style = "auto") -> FinishedRun:
+        """Train, and keep the run in its directory. Of one that is interrupted, its checkpoints or else its model."""
+        from unidl.runs.resuming import checkpoint_folder
+        from unidl.training.checkpoint import Checkpoints
+        from unidl.training.run_directory import save_run
+
+        asked, trainer, out = self.configuration, self.trainer, self.out
+        replaced = out.is_dir() and any(out.iterdir())
+        if replaced:
+            log.info("the run in %s will be replaced", out)
+        every = asked.save_every_steps
+        if every is not None and not self.resume:
+            Checkpoints(checkpoint_folder(out)).clear()
+        trainer.fit(
+            self.train,
+            validation=self.validation,
+            epochs=asked.epochs,
+            batch_size=asked.batch_size,
+            early_stopping=asked.early_stopping,
+            precompute_frozen=bool(asked.precompute_frozen),
+            checkpoint=None if every is None else checkpoint_folder(out),
+            save_every_steps=every,
+            resume=self.resume,
+            configuration=asked.to_json(),
+            progress=progress,
+        )
+        if trainer.interrupted and every is not None:
+            log.warning("stopped; go on with: unidl train --resume %s", out)
+            return self._finished(kept=False)
+        if trainer.interrupted and replaced and not trainer.history:
+            log.warning("interrupted in the first epoch; %s is left as it was", out)
+            return self._finished(kept=False)
+        save_run(trainer, out, configuration=asked.to_json(), plot=asked.plot)
+        if trainer.interrupted:
+            log.warning("interrupted; the model as it was then is in %s", out)
+        return self._finished(kept=True)
+
+    def _finished(self, *, kept: bool) -> FinishedRun:
+        return FinishedRun(self.configuration, self.trainer, self.data, self.out, kept)
+
+
+def train(
+    configuration: RunConfiguration,
+    out: str | Path,
+    *,
+    trust: bool = False,
+    resume: bool = False,
+    progress: Style = "auto",
+) -> FinishedRun:
+    """Train as `configuration` says and keep the run in the directory `out`, as `unidl train` does.
+
+    trust: load a model in Keras's own words as well, such as a .keras file. resume: go on from the newest checkpoint;
+    `unidl.runs.resuming.begun_configuration` says what the run was begun with. progress: as in `Trainer.fit`. Raises
+    any `UnidlError`.
+    """
+    return prepare(configuration, out, trust=trust, resume=resume).fit(progress=progress)
+
+
+def prepare(configuration: RunConfiguration, out: str | Path, *, trust: bool = False, resume: bool = False) -> ReadyRun:
+    """Load the data and build and compile the model, after a look at whether the run can be kept. As in `train`."""
+    from unidl.runs.model_and_data import model_and_data, training_and_validation
+    from unidl.saving.directories import require_writable
+    from unidl.training.run_directory import require_plotting
+
+    out = as_path(out)
+    if configuration.plot:
+        require_plotting()
+    require_writable(out)
+    with environment(UNIDL_PRECISION=configuration.precision):
+        model, data, model_arguments = model_and_data(configuration, trust=trust)
+        origin = json.loads(json.dumps(dict(data.origin)))
+        if configuration.data_origin not in (None, origin):
+            raise DataError(f"Cannot go on with {out}: the data '{configuration.data}' is no longer what it was then.")
+        rows, validation = training_and_validation(
+            data, early_stopping=configuration.early_stopping is not None, seed=configuration.seed
+        )
+        trainer = _trainer(model, data, len(rows), configuration)
+    settled = replace(
+        configuration, model_arguments=model_arguments, data_origin=origin, precision=trainer.precision.name
+    )
+    return ReadyRun(settled, trainer, data, rows, validation, out, resume)
+
+
+def _trainer(model: keras.Model, data: Dataset, rows: int, configuration: RunConfiguration) -> Trainer:
+    import keras
+
+    from unidl import Trainer
+    from unidl.models.records import record_of
+    from unidl.runs.own_model import compiled_by_options
+
+    # Counted in batches, as Keras does, also where several of them make one step.
+    batches = configuration.epochs * math.ceil(rows / configuration.batch_size)
+    if configuration.builder is None:
+        told = compiled_by_options(model, data, configuration, batches)
+        return Trainer(model, seed=configuration.seed, **told)
+    rate: Any = configuration.learning_rate
+    if configuration.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, batches)
+    accumulate = configuration.accumulate
+    optimizer = keras.optimizers.Adam(
+        rate,
+        clipnorm=configuration.clip_norm,
+        gradient_accumulation_steps=accumulate if accumulate != 1 else None,  # Keras takes no 1
+    )
+    told: dict[str, Any] = {}
+    if record_of(model).architecture is None:  # a classifier all the same, on a base that no builder made
+        told = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    return Trainer(model, optimizer=optimizer, seed=configuration.seed, **told)
