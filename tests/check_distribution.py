@@ -32,7 +32,7 @@ def test_the_wheel_holds_the_core_and_the_adapters_with_their_types(names):
     for package in ("unidl", "unidl_jax", "unidl_torch", "unidl_tensorflow"):
         assert f"{package}/__init__.py" in names
         assert f"{package}/py.typed" in names
-    assert "unidl/testing.py" in names
+    assert "unidl/testing/__init__.py" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -20,6 +20,7 @@ F32 = ("float32",)
 CNN = {"input_shape": (14, 13, 3), "classes": 4, "filters": (6, 8), "dense_units": 12}
 LSTM = {"vocabulary_size": 30, "sequence_length": 6, "units": 8, "embedding_size": 6}
 SERIES = {"vocabulary_size": None, "sequence_length": 5, "features": 3, "units": 6}
+TRANSFORMER = {"vocabulary_size": 30, "sequence_length": 6, "units": 8, "heads": 2, "layers": 1}
 SMALL = {"input_shape": (32, 32, 3), "classes": 4}
 
 BUILDERS = {
@@ -40,6 +41,20 @@ BUILDERS = {
     ),
     "lstm, series to numbers": ("lstm", SERIES | {"targets": 2}, F32),
     "lstm, padded series to classes": ("lstm", SERIES | {"classes": 3, "mask_padding": True}, F32),
+    "transformer": ("transformer", {}, F32),
+    "transformer, every step, dropout": (
+        "transformer",
+        TRANSFORMER | {"layers": 2, "dropout": 0.3, "output": "steps"},
+        ("float32", *MIXED),
+    ),
+    "transformer, padded": ("transformer", TRANSFORMER | {"mask_padding": True}, F32),
+    "transformer, sines, all steps to numbers": (
+        "transformer",
+        TRANSFORMER
+        | {"sequence_length": None, "positions": "sines", "causal": False, "output": "average", "targets": 2},
+        F32,
+    ),
+    "text classifier": ("text-classifier", {"sequence_length": 16}, ("float32", "mixed_bfloat16")),
     "transfer": ("transfer", SMALL, F32),
     "transfer, average": (
         "transfer",

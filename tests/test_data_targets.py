@@ -165,7 +165,8 @@ def test_targets_that_only_broadcast_are_refused(model_with, loss, outputs, wron
 def test_the_shapes_that_pass_are_those_that_keras_brings_to_one(keras, outputs, rows):
     """Against Keras's own rule, applied to arrays: what it leaves of two shapes is one shape."""
     from unidl.data.losses import KnownLoss
-    from unidl.data.targets import require_targets
+    from unidl.data.rows import Reading
+    from unidl.data.targets import ask_targets
 
     y, predicted = np.ones((2, *rows), np.float32), np.ones((2, *outputs), np.float32)
 
@@ -180,10 +181,10 @@ def test_the_shapes_that_pass_are_those_that_keras_brings_to_one(keras, outputs,
     one, other = seen.shapes[0]
     loss = KnownLoss("mean_squared_error", {}, "numbers")
     if one == other:
-        require_targets(loss, y, (None, *outputs), "y", "data")
+        ask_targets(Reading(), loss, y, (None, *outputs), "y", "data")
     else:
         with pytest.raises(DataError, match="does not broadcast"):
-            require_targets(loss, y, (None, *outputs), "y", "data")
+            ask_targets(Reading(), loss, y, (None, *outputs), "y", "data")
 
 
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])

@@ -15,13 +15,18 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
         "numbers": ("random", "statistics"),
         "Keras": ("keras_import", "keras_internals", "keras_places", "layer_paths", "model_reading"),
     },
-    {"files": ("cache", "reports", "whole_files"), "functions": ("model_function",), "plugins": ("plugins",)},
+    {
+        "files": ("cache", "reports", "whole_files"),
+        "functions": ("model_function",),
+        "plugins": ("plugins",),
+        "values": ("precision_row",),
+    },
     {"machine": ("machine",)},
-    {"seam": ("backend", "kernels", "model_state", "replacements")},
+    {"seam": ("backend", "kernels", "logs", "model_state", "replacements", "roles")},
     {"choice": ("devices", "fastest", "precision", "registry")},
-    {"data": ("data",), "layers": ("layers",), "workers": ("workers",), "testing": ("testing",)},
+    {"data": ("data",), "layers": ("layers",), "workers": ("workers",)},
     {"models": ("models",)},
-    {"saving": ("saving",)},
+    {"saving": ("saving",), "testing": ("testing",)},
     {"training": ("training",)},
     {"generation": ("generation", "generation_windows")},
     {"package": ("__init__",)},
@@ -35,7 +40,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
 imports from those on lower floors alone. "__init__" is the package itself, whose names those above it use as anybody
 does."""
 
-SEAM = ("backend", "errors", "kernels", "keras_internals", "keras_places", "model_state", "replacements")
+SEAM = ("backend", "errors", "kernels", "keras_internals", "keras_places", "logs", "model_state", "replacements")
 """The modules of the core that an adapter may import."""
 
 ROOMS = {name: room for floor in FLOORS for room, names in floor.items() for name in names}

@@ -29,6 +29,18 @@ STRANGERS = '''
             gpu = Device("gpu", 0, "NVIDIA H200", 150_754_820_096, (9, 0))
             return Devices((Device("cpu"), gpu))
 
+        def on(self, device):
+            raise NotImplementedError
+
+        def precision(self, policy):
+            raise NotImplementedError
+
+        def synchronise(self, tree):
+            raise NotImplementedError
+
+        def memory(self, device, reset=False):
+            raise NotImplementedError
+
     class Deaf(Good):
         def devices(self):
             raise RuntimeError("cannot initialise [CUDA]")

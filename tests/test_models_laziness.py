@@ -16,6 +16,8 @@ IMPORTED = "sorted({'keras', 'jax', 'torch', 'tensorflow'} & set(sys.modules))"
         "build_lstm(units=0)",
         "build_lstm(features=2)",
         "build_transfer(pooling='max')",
+        "build_transformer(units=10, heads=3)",
+        "build_text_classifier(classes=1)",
         "build_transfer(weights='nowhere.h5')",
         "build(Architecture('vit', {}))",
     ],

@@ -87,7 +87,7 @@ def test_a_precision_is_found_by_its_name():
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_model_remembers_the_precision_of_a_plugin(backend):
+def test_a_model_remembers_the_precision_of_a_plugin(backend, monkeypatch):
     """Its layers have the dtype policy of one of ours, which differs in what it lets the device round."""
     from unidl import Trainer, build_cnn
 
@@ -95,6 +95,8 @@ def test_a_model_remembers_the_precision_of_a_plugin(backend):
     assert Trainer(model).precision.name == Trainer(model, precision="careful").precision.name == "careful"
     assert Trainer(model, precision="mixed_bfloat16").precision.name == "mixed_bfloat16"
     assert Trainer(build_cnn((8, 8, 1), 2, filters=(2,), precision="mixed_bfloat16")).precision.name == "mixed_bfloat16"
+    monkeypatch.setenv("UNIDL_PRECISION", "careful")
+    assert Trainer(build_cnn((8, 8, 1), 2, filters=(2,))).precision.name == "careful"
 
 
 def test_both_are_used_from_the_command_line(installed):

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training import differ, pictures, small_cnn, weights_of
+from training import differ, pictures, points, small_cnn, weights_of
 
 from unidl import Trainer, devices, precision
-from unidl.agreement.request import requested as verification
+from unidl.agreement.request import requested_settings as verification
 from unidl.backend import Batches, Task
-from unidl.compare.request import requested as comparison
+from unidl.compare.request import requested_groups as comparison
 from unidl.errors import BackendError, PrecisionError
 from unidl.precision import named
 
@@ -94,6 +94,19 @@ def test_bfloat16_learns_by_steps_that_are_large_enough(backend, caplog):
     assert "precision bfloat16: weights keep 8 bits, so that an update smaller than 1/512" in caplog.text
     assert losses[-1] < losses[0]
     assert {str(variable.dtype) for variable in model.weights} == {"bfloat16"}
+
+
+def test_frozen_layers_in_bfloat16_are_in_nobodys_way(backend):
+    """A base that only computes may be in any type: what learns is in float32."""
+    import keras
+
+    inputs = keras.Input((3,))
+    frozen = keras.layers.Dense(4, dtype="bfloat16", trainable=False)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1, dtype="float32")(frozen))
+    losses = Trainer(model, optimizer=keras.optimizers.Adam(0.1), loss="mse").fit(
+        points(8), batch_size=8, epochs=3, progress="quiet"
+    )
+    assert losses.history["loss"][-1] < losses.history["loss"][0]
 
 
 def test_adam_with_another_beta_is_taken_and_any_in_float32():

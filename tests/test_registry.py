@@ -242,7 +242,8 @@ def stranger(tmp_path: Path) -> dict[str, str]:
     (information / "entry_points.txt").write_text("[unidl.backends]\nstranger = unidl_stranger:ADAPTER\n")
     source = Path(__file__).parent / "stranger" / "unidl_stranger.py"
     (tmp_path / source.name).write_text(source.read_text())
-    return {"PYTHONPATH": str(tmp_path), "STRANGER_RUNS_ON": UNDER_TEST, "UNIDL_BACKEND": "stranger"}
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return {"PYTHONPATH": path, "STRANGER_RUNS_ON": UNDER_TEST, "UNIDL_BACKEND": "stranger"}
 
 
 def test_a_strangers_adapter_passes_the_suite_with_no_change_in_the_core(stranger, tmp_path):
@@ -274,6 +275,51 @@ def test_a_broken_adapter_says_why_and_leaves_the_others_alone(stranger, tmp_pat
         assert why in said
         code = "import unidl; print([row.why_not for row in unidl.backends() if row.name == 'stranger'][0])"
         assert why in processes.python(code, **stranger | {"UNIDL_BACKEND": UNDER_TEST})
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("def memory(self, device, reset=False)", "def memory(self, device)", "calls memory(device, reset=False)"),
+        ("def on(self, device)", "def on(self, where)", "StrangerBackend has on(where)"),
+        ("self, model, *, device, steps=None", "self, model, device, steps", "compile_loop(model, device, steps)"),
+        ("def versions(self)", "def version(self)", "StrangerBackend has no method versions()"),
+    ],
+)
+def test_an_adapter_with_other_arguments_is_refused_by_name(stranger, tmp_path, right, wrong, said):
+    path = tmp_path / "unidl_stranger.py"
+    source = path.read_text()
+    assert source.count(right) == 1
+    path.write_text(source.replace(right, wrong))
+    answer = error_of("import unidl.registry; unidl.registry.current()", **stranger)
+    assert "Cannot use backend 'stranger' of the plugin unidl-stranger 1.0 (unidl_stranger:ADAPTER): " in answer
+    assert said in answer
+    assert "Install a version of the plugin that is made for unidl" in answer
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "test"),
+    [
+        ("return keras.tree.map_structure(lambda array: array[rows], tree)", "return tree[rows]", "nests"),
+        ("self.rows_seen += len(rows)", "self.rows_seen += 4", "left_over"),
+        ("in chunk.data.parts()", "in vars(self).setdefault('first', chunk.data).parts()", "rows_of_its_own"),
+        ("def read(self):", "def read(self, wait):", "take_what"),
+    ],
+)
+def test_the_suite_fails_on_a_strangers_adapter_that_is_wrong(stranger, tmp_path, right, wrong, test):
+    path = tmp_path / "unidl_stranger.py"
+    source = path.read_text()
+    assert source.count(right) == 1
+    path.write_text(source.replace(right, wrong))
+    suite = tmp_path / "test_stranger.py"
+    suite.write_text(
+        "from unidl.testing import BackendConformance\n"
+        "class TestStranger(BackendConformance):\n    backend_name = 'stranger'\n"
+    )
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", test, str(suite))
+    done = processes.run(sys.executable, *words, cwd=tmp_path, **stranger)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert " failed" in done.stdout
 
 
 def compared(backends=None):

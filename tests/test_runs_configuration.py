@@ -1,4 +1,4 @@
-"""What a run is, as a value and as a file. A typing mistake in a file is told: else a night went into another one."""
+"""What a run is, as a value and as a file. Without this a typing mistake in a file changes what is trained."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ def test_a_model_that_is_not_built_yet(backend):
     data = Split(points(8).x, draws().integers(3, size=8).astype(np.int32))
     trainer = Trainer(built())
     assert len(trainer.fit(data, batch_size=4, progress="quiet").history["loss"]) == 1
-    assert trainer._loop is trainer._ready_loop()
+    assert trainer._loops._loop is trainer._ready_loop()
     assert trainer.why_not_compiled is None
     assert Trainer(built()).predict(data.x).shape == (8, 3)
     with pytest.raises(DataError, match="Label 3"):

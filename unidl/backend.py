@@ -1,7 +1,7 @@
 """The seam: what an adapter implements, and the values that cross it. How to write one: `backends/README.md`.
 
-An adapter imports this module, `unidl.kernels`, `unidl.replacements`, `unidl.keras_internals`, `unidl.keras_places`,
-`unidl.model_state` and `unidl.errors`, nothing else of the core; the core imports no framework.
+An adapter imports this module, `unidl.errors`, `unidl.kernels`, `unidl.keras_internals`, `unidl.keras_places`,
+`unidl.logs`, `unidl.model_state` and `unidl.replacements`, nothing else of the core; the core imports no framework.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from unidl.errors import BackendError
+from unidl.precision_row import Precision as Precision
 
 if TYPE_CHECKING:
     import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
     import numpy as np
-
-T = TypeVar("T")
 
 Tree = Any
 """A nest of dicts, lists and tuples with arrays at its leaves, as Keras uses for inputs and outputs."""
@@ -47,61 +45,6 @@ class Devices:
 
     found: tuple[Device, ...]
     cpu_only: str | None = None
-
-
-@dataclass(frozen=True)
-class Precision:
-    """What is computed in which type, and all that anybody has to know of that: the rows are in `unidl.precision`.
-
-    Losses, metrics and the final softmax of unidl's builders are float32 in all of them.
-    """
-
-    name: str
-    """What a person asks for."""
-    dtype_policy: str
-    """The Keras dtype policy of the layers."""
-    compute_dtype: str = "float32"
-    """The type that layers compute in: what a reference written by hand casts to, by autocast in PyTorch."""
-    variable_dtype: str = "float32"
-    """The type of weights, and of what an optimizer keeps beside them."""
-    products: str = "float32"
-    """The arithmetic of matrix products and convolutions of float32 tensors: "float32", or "tf32", which rounds their
-    factors to 10 bits of mantissa."""
-    loss_scaling: bool = False
-    """Whether the loss is multiplied before the gradients are taken, since they would vanish otherwise."""
-    unit_roundoff: float = 2.0**-24
-    """Half the distance from 1 to the next number, of the type in which factors of products are held."""
-    variable_roundoff: float = 2.0**-24
-    """The same, of the type of the weights."""
-    loss_tolerance: float = 1e-3
-    """By how much of itself the loss of a first step may differ between implementations in `unidl compare`."""
-    least_capability: tuple[int, int] | None = None
-    """The compute capability of NVIDIA from which the arithmetic exists; None if every device has it."""
-    why_not_on_cpu: str | None = None
-    """Why only a GPU with a compute capability can compute like this; None if a CPU can as well."""
-    automatic_from: tuple[int, int] | None = None
-    """The compute capability from which "auto" chooses this; None if it never does."""
-    why_not_train: str | None = None
-    """Why no model is trained like this, and what to use instead; None if it is."""
-    training_note: str | None = None
-    """What a person who trains like this is told; None if there is nothing to tell."""
-
-    @property
-    def tf32(self) -> bool:
-        """Whether float32 matrix products may round their factors to 10 bits of mantissa."""
-        return self.products == "tf32"
-
-    def products_in(self, framework: str, words: Mapping[str, T]) -> T:
-        """Return a framework's own word for the arithmetic of float32 products.
-
-        words: those that the framework has, by `products`. Raises `BackendError` if it has none for this precision.
-        """
-        if self.products not in words:
-            raise BackendError(
-                f"{framework} cannot compute in precision {self.name!r}: it has no arithmetic {self.products!r} for "
-                f"products of float32, only {', '.join(words)}. Choose another precision or another backend."
-            )
-        return words[self.products]
 
 
 @dataclass(frozen=True)
@@ -304,24 +247,6 @@ class Task:
     """Adam's, constant."""
     device: Device
     precision: Precision
-
-    def dtype_in(self, framework: str, dtypes: Mapping[str, T]) -> T:
-        """Return the type in which a reference that knows no loss scaling and keeps its weights in float32 computes.
-
-        dtypes: a framework's own types by the names that `Precision.compute_dtype` has. Raises `BackendError` for a
-        precision that asks for something else, which a reference would otherwise compute in float32 without a word.
-        """
-        wanted = self.precision
-        why_not = None
-        if wanted.compute_dtype not in dtypes:
-            why_not = f"it computes in {', '.join(dtypes)}, not in {wanted.compute_dtype}"
-        elif wanted.loss_scaling:
-            why_not = "it scales no losses"
-        elif wanted.variable_dtype != "float32":
-            why_not = f"its weights are float32, not {wanted.variable_dtype}"
-        if why_not is not None:
-            raise BackendError(f"There is no reference in {wanted.name} in {framework}: {why_not}.")
-        return dtypes[wanted.compute_dtype]
 
 
 class Reference(Protocol):

@@ -20,6 +20,17 @@ LOOKUP = "_unidl_lookup"
 """What a tensor that was looked up says of that."""
 
 
+def recurs_plainly(mask: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
+    """Whether an LSTM or a GRU computes as Keras makes it if nobody says otherwise: what the frameworks have kernels
+    for."""
+    return (
+        mask is None
+        and not unroll
+        and activation is keras.activations.tanh
+        and recurrent_activation is keras.activations.sigmoid
+    )
+
+
 def normalizes_plainly(layer: Any, inputs: Any, training: Any, mask: Any) -> bool:
     """Whether a BatchNormalization is in training, with scale and offset, over the last axis of tensors of float32:
     what the frameworks have kernels for."""

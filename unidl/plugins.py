@@ -5,7 +5,7 @@
 | `unidl.backends` | `unidl.backend.Adapter` | a backend |
 | `unidl.models` | `unidl.models.Builder` | a builder of models |
 | `unidl.data` | `unidl.data.Loader` | a data set |
-| `unidl.precisions` | `unidl.backend.Precision` | a precision |
+| `unidl.precisions` | `unidl.precision_row.Precision` | a precision |
 
 Nothing is imported until a plugin is asked for by its name. A plugin that cannot be loaded leaves the others alone, and
 whoever asks for it is told which one it is and why.
@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from importlib import metadata
-from importlib.metadata import EntryPoint
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from unidl.errors import UnidlError, UsageError
 from unidl.shortening import shortened
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 
@@ -63,6 +64,8 @@ def load_all(group: str, kind: type[T]) -> tuple[dict[str, T], dict[str, str]]:
 @cache
 def _on_path(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
     """The entry points as the distributions on this path have them: to read those of all takes some milliseconds."""
+    from importlib import metadata  # which takes longer to import than all that `import unidl` needs
+
     entries: dict[str, EntryPoint] = {}
     for entry in metadata.entry_points(group=group):
         entries.setdefault(entry.name, entry)

@@ -9,9 +9,10 @@ import os
 from typing import Any
 
 from unidl import plugins
-from unidl.backend import Device, Precision
+from unidl.backend import Device
 from unidl.errors import PrecisionError
 from unidl.notices import notice
+from unidl.precision_row import Precision
 
 GROUP = "unidl.precisions"
 
@@ -74,8 +75,8 @@ TABLE = (
         loss_tolerance=2e-2,
         least_capability=(5, 3),
         why_not_train=(
-            "the squares of gradients that an optimizer such as Adam keeps become 0 in float16, and its steps too "
-            "large or NaN; use 'mixed_float16', which keeps weights and optimizer in float32, or 'mixed_bfloat16'"
+            "the squares of gradients that optimizers such as Adam keep become 0 in it, and their steps far too large; "
+            "use 'mixed_float16', which keeps weights and optimizer in float32, or 'mixed_bfloat16'"
         ),
     ),
 )

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from unidl import keras_import, plugins
+from unidl import keras_import, plugins, roles
 from unidl.backend import Adapter, Backend
 from unidl.errors import BackendError, UnidlError, UsageError
 from unidl.machine.versions import version_of
 from unidl.notices import notice
+from unidl.version import __version__
 
 GROUP = "unidl.backends"
 PREFERRED = ("jax", "torch", "tensorflow")
@@ -174,6 +175,12 @@ def current() -> Backend:
             f"Cannot use backend '{adapter.name}': importing {adapter.framework} failed: {error}\n"
             f"Repair its installation: {adapter.install}"
         ) from error
+    why_not = roles.why_not(backend)
+    if why_not is not None:
+        raise BackendError(
+            f"Cannot use backend '{adapter.name}' of the plugin {_plugin(adapter)}: {why_not}.\n"
+            f"Install a version of the plugin that is made for unidl {__version__}."
+        )
     _selection.adapter, _selection.backend = adapter, backend
     return backend
 
@@ -237,6 +244,14 @@ def _require_usable(adapter: Adapter) -> None:
 def _nothing_installed() -> BackendError:
     commands = "\n".join(f"  {adapter.install}" for adapter in adapters().values())
     return BackendError(f"No deep-learning framework is installed. Install one of:\n{commands}")
+
+
+def _plugin(adapter: Adapter) -> str:
+    """The entry point that an adapter comes from, and its distribution."""
+    entry = plugins.found(GROUP).get(adapter.name)
+    if entry is None:
+        return adapter.module
+    return entry.value if entry.dist is None else f"{entry.dist.name} {entry.dist.version} ({entry.value})"
 
 
 def _conflict(wanted: str, running: str) -> str:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import keras
 
-from unidl.kernels import looked_up, noticed
+from unidl.kernels import looked_up, noticed, recurs_plainly
 from unidl.replacements import Replacement, Replacements
 from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
 from unidl_jax.keras_internals import CONVOLUTION, EMBEDDING, GRU, LSTM, MAX_POOLING, is_channels_last
@@ -120,11 +120,8 @@ REPLACEMENTS = Replacements(
 
 def _suits_fused(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
     return (
-        mask is None
+        recurs_plainly(mask, activation, recurrent_activation, unroll)
         and bias is not None
-        and not unroll
-        and activation is keras.activations.tanh
-        and recurrent_activation is keras.activations.sigmoid
         and isinstance(inputs, jax.Array)
         and inputs.dtype == jnp.float32
     )

@@ -14,6 +14,7 @@ from jax.extend.core import jaxprs_in_params
 from unidl.backend import Chunk, Tree
 from unidl.errors import TrainingError
 from unidl.keras_internals import all_layers
+from unidl.logs import plain_logs
 from unidl.model_state import build
 from unidl_jax.data import DeviceData, gathered
 from unidl_jax.replacing import kernels
@@ -43,7 +44,7 @@ class JaxLogs:
         self._values = values
 
     def read(self) -> dict[str, Any]:
-        return _plain(jax.device_get(self._values))
+        return plain_logs(jax.device_get(self._values), np.asarray)
 
 
 class JaxLoop:
@@ -269,17 +270,6 @@ def _numpy(array: jax.Array) -> np.ndarray[Any, Any]:
     # Outputs are the same on every backend, and NumPy itself has no bfloat16.
     values = np.asarray(array)
     return values.astype(np.float32) if array.dtype == jnp.bfloat16 else values
-
-
-def _plain(logs: dict[str, Any]) -> dict[str, Any]:
-    """Floats, and arrays where a metric has several values, as Keras's History holds them."""
-    plain: dict[str, Any] = {}
-    for name, value in logs.items():
-        if isinstance(value, dict):
-            plain |= _plain(value)
-        else:
-            plain[name] = float(value) if np.ndim(value) == 0 else np.asarray(value)
-    return plain
 
 
 def _cause(error: Exception) -> str:

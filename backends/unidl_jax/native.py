@@ -30,7 +30,7 @@ class JaxReference:
         self._device = device
         self._logits, frozen = MODELS[task.model]
         self._rate = task.learning_rate
-        self._dtype = task.dtype_in("JAX", {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
+        self._dtype = task.precision.dtype_in("JAX", {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
         weights = {name: np.asarray(value) for name, value in task.weights.items()}
         fixed = (*frozen, *(name for name in weights if name.endswith(("moving_mean", "moving_variance"))))
         learning = {name: value for name, value in weights.items() if not name.startswith(fixed)}
@@ -40,7 +40,7 @@ class JaxReference:
         self._state = jax.device_put((learning, first, second, others, np.zeros((), np.int32)), device)
         self._data = jax.device_put((task.data.x, task.data.y), device)
         # On the CPU a convolution inside a loop misses XLA's fast path (jax issue 12868).
-        self._scans = device.platform == "gpu" or task.model in ("lstm", "gru")
+        self._scans = device.platform == "gpu" or all(value.ndim < 4 for value in weights.values())
         self._train_one = jax.jit(self._step, donate_argnums=0)
         self._train_many = jax.jit(self._steps, donate_argnums=0)
         self._probabilities = jax.jit(self._predict)
@@ -157,12 +157,27 @@ def transfer(weights: Weights, others: Weights, images: jax.Array, training: boo
     return _head(weights, values.reshape(len(values), -1)), {}
 
 
+def transformer(weights: Weights, others: Weights, tokens: jax.Array, training: bool) -> tuple[jax.Array, Weights]:
+    """Causal pre-norm blocks, logits after the last step."""
+    return _dense(weights, "logits", _encoded(weights, tokens, None)[:, -1]), {}
+
+
+def text_classifier(weights: Weights, others: Weights, tokens: jax.Array, training: bool) -> tuple[jax.Array, Weights]:
+    """Pre-norm blocks that see no padding, logits of the average of the other steps."""
+    real = tokens != 0
+    steps = _encoded(weights, tokens, real[:, None, None, :]).astype(jnp.float32)
+    average = (steps * real[..., None]).sum(axis=1) / jnp.maximum(real.sum(axis=1, keepdims=True), 1)
+    return _dense(weights, "logits", average.astype(weights["logits/kernel"].dtype)), {}
+
+
 MODELS: Mapping[str, tuple[Logits, tuple[str, ...]]] = {
     "cnn": (cnn, ()),
     "lstm": (lstm, ()),
     "gru": (gru, ()),
     "resnet": (resnet, ()),
     "transfer": (transfer, ("vgg16/",)),
+    "transformer": (transformer, ()),
+    "text-classifier": (text_classifier, ()),
 }
 """The model, and how the names of its frozen weights begin."""
 
@@ -206,6 +221,35 @@ def _pool(values: jax.Array) -> jax.Array:
 def _recurrent(weights: Weights, cell: str) -> tuple[jax.Array, jax.Array, jax.Array]:
     path = f"{cell}#0/{cell}_cell#0"
     return weights[f"{path}/kernel"], weights[f"{path}/recurrent_kernel"], weights[f"{path}/bias"]
+
+
+def _encoded(weights: Weights, tokens: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """The steps (batch, time, units) behind all blocks. mask: which steps are seen; None for those before each one."""
+    values = weights["embedding#0/embeddings"][tokens] + weights["positions/embeddings"]
+    number = 1
+    while f"block_{number}_expansion/kernel" in weights:
+        name = f"block_{number}"
+        inner = _layer_normalized(weights, f"{name}_attention_normalization", values)
+        query, key, value = (_heads(weights, f"{name}_attention/{part}", inner) for part in ("query", "key", "value"))
+        seen = jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=mask is None)
+        kernel, bias = (weights[f"{name}_attention/attention_output/{part}"] for part in ("kernel", "bias"))
+        values = values + jnp.einsum("bthk,hku->btu", seen, kernel) + bias
+        inner = _layer_normalized(weights, f"{name}_feedforward_normalization", values)
+        inner = jax.nn.gelu(_dense(weights, f"{name}_expansion", inner), approximate=False)
+        values = values + _dense(weights, f"{name}_contraction", inner)
+        number += 1
+    return _layer_normalized(weights, "normalization", values)
+
+
+def _heads(weights: Weights, name: str, values: jax.Array) -> jax.Array:
+    return jnp.einsum("btu,uhk->bthk", values, weights[f"{name}/kernel"]) + weights[f"{name}/bias"]
+
+
+def _layer_normalized(weights: Weights, name: str, values: jax.Array) -> jax.Array:
+    exact = values.astype(jnp.float32)
+    mean, variance = exact.mean(axis=-1, keepdims=True), exact.var(axis=-1, keepdims=True)
+    scale = weights[f"{name}/gamma"].astype(jnp.float32) * jax.lax.rsqrt(variance + 1e-5)
+    return ((exact - mean) * scale + weights[f"{name}/beta"].astype(jnp.float32)).astype(values.dtype)
 
 
 def _head(weights: Weights, features: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from unidl.kernels import looked_up, noticed
+from unidl.kernels import looked_up, noticed, recurs_plainly
 from unidl.replacements import Replacement, Replacements
 from unidl_tensorflow import keras_internals as places
 from unidl_tensorflow import kernel_checks as checks
@@ -128,11 +128,8 @@ REPLACEMENTS = Replacements(
 
 def _suits(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
     return (
-        mask is None
+        recurs_plainly(mask, activation, recurrent_activation, unroll)
         and bias is not None
-        and not unroll
-        and activation is keras.activations.tanh
-        and recurrent_activation is keras.activations.sigmoid
         and isinstance(inputs, tf.Tensor)
         and inputs.dtype == tf.float32
         and (inputs.shape[1] or MOST_STEPS + 1) <= MOST_STEPS

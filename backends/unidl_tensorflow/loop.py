@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from unidl.backend import Batches, Chunk, Device, Tree
 from unidl.kernels import noticing
+from unidl.logs import plain_logs
 from unidl.model_state import build
 from unidl_tensorflow.keras_internals import native
 from unidl_tensorflow.placing import place
@@ -36,7 +37,7 @@ class TensorFlowLogs:
         self._values: Any = keras.tree.map_structure(tf.convert_to_tensor, values)
 
     def read(self) -> dict[str, Any]:
-        return _plain(self._values)
+        return plain_logs(self._values, _numpy)
 
 
 class TensorFlowLoop:
@@ -191,15 +192,3 @@ def _tensors(arrays: Tree) -> Tree:
 def _numpy(tensor: tf.Tensor) -> np.ndarray[Any, Any]:
     # Outputs are the same on every backend, and NumPy itself has no bfloat16.
     return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
-
-
-def _plain(logs: dict[str, Any]) -> dict[str, Any]:
-    """Floats, and arrays where a metric has several values, as Keras's History holds them."""
-    plain: dict[str, Any] = {}
-    for name, value in logs.items():
-        if isinstance(value, dict):
-            plain |= _plain(value)
-        else:
-            array = _numpy(value)
-            plain[name] = float(array) if array.ndim == 0 else array
-    return plain

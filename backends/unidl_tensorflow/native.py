@@ -25,7 +25,7 @@ class TensorFlowReference:
         self._device = device.id
         self._logits, frozen = MODELS[task.model]
         self._rate = task.learning_rate
-        self._dtype = task.dtype_in("TensorFlow", {"float32": tf.float32, "bfloat16": tf.bfloat16})
+        self._dtype = task.precision.dtype_in("TensorFlow", {"float32": tf.float32, "bfloat16": tf.bfloat16})
         with tf.device(self._device):
             self._weights = {name: tf.Variable(tf.constant(value)) for name, value in task.weights.items()}
             fixed = (*frozen, *(name for name in task.weights if name.endswith(("moving_mean", "moving_variance"))))
@@ -159,12 +159,29 @@ def transfer(weights: Weights, variables: Weights, images: tf.Tensor, training: 
     return _head(weights, values)
 
 
+def transformer(weights: Weights, variables: Weights, tokens: tf.Tensor, training: bool) -> tf.Tensor:
+    """Causal pre-norm blocks, logits after the last step."""
+    places = tf.range(tokens.shape[1])
+    return _dense(weights, "logits", _encoded(weights, tokens, places[:, None] >= places[None, :])[:, -1])
+
+
+def text_classifier(weights: Weights, variables: Weights, tokens: tf.Tensor, training: bool) -> tf.Tensor:
+    """Pre-norm blocks that see no padding, logits of the average of the other steps."""
+    real = tf.not_equal(tokens, 0)
+    steps = tf.cast(_encoded(weights, tokens, real[:, None, None, :]), tf.float32)
+    counted = tf.expand_dims(tf.cast(real, tf.float32), -1)
+    average = tf.reduce_sum(steps * counted, axis=1) / tf.maximum(tf.reduce_sum(counted, axis=1), 1.0)
+    return _dense(weights, "logits", tf.cast(average, weights["logits/kernel"].dtype))
+
+
 MODELS: Mapping[str, tuple[Logits, tuple[str, ...]]] = {
     "cnn": (cnn, ()),
     "lstm": (lstm, ()),
     "gru": (gru, ()),
     "resnet": (resnet, ()),
     "transfer": (transfer, ("vgg16/",)),
+    "transformer": (transformer, ()),
+    "text-classifier": (text_classifier, ()),
 }
 """The model, and how the names of its frozen weights begin."""
 
@@ -205,6 +222,43 @@ def _pool(values: tf.Tensor) -> tf.Tensor:
 def _recurrent(weights: Weights, cell: str) -> tuple[Any, Any, Any]:
     path = f"{cell}#0/{cell}_cell#0"
     return weights[f"{path}/kernel"], weights[f"{path}/recurrent_kernel"], weights[f"{path}/bias"]
+
+
+def _encoded(weights: Weights, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The steps (batch, time, units) behind all blocks. mask: which steps are seen, to (batch, heads, time, time)."""
+    values = tf.nn.embedding_lookup(weights["embedding#0/embeddings"], tokens) + weights["positions/embeddings"]
+    hidden = tf.where(mask, tf.constant(0.0, values.dtype), tf.constant(-1e9, values.dtype))
+    number = 1
+    while f"block_{number}_expansion/kernel" in weights:
+        name = f"block_{number}"
+        inner = _layer_normalized(weights, f"{name}_attention_normalization", values)
+        query, key, value = (_heads(weights, f"{name}_attention/{part}", inner) for part in ("query", "key", "value"))
+        scale = tf.math.rsqrt(tf.cast(tf.shape(query)[-1], query.dtype))
+        scores = tf.matmul(query * scale, key, transpose_b=True) + hidden
+        seen = tf.matmul(tf.nn.softmax(scores), value)
+        kernel, bias = (weights[f"{name}_attention/attention_output/{part}"] for part in ("kernel", "bias"))
+        values = values + tf.einsum("bhtk,hku->btu", seen, kernel) + bias
+        inner = _layer_normalized(weights, f"{name}_feedforward_normalization", values)
+        inner = tf.nn.gelu(_steps_dense(weights, f"{name}_expansion", inner))
+        values = values + _steps_dense(weights, f"{name}_contraction", inner)
+        number += 1
+    return _layer_normalized(weights, "normalization", values)
+
+
+def _heads(weights: Weights, name: str, values: tf.Tensor) -> tf.Tensor:
+    """Values (batch, heads, time, size) of the steps (batch, time, units)."""
+    return tf.einsum("btu,uhk->bhtk", values, weights[f"{name}/kernel"]) + weights[f"{name}/bias"][:, None]
+
+
+def _steps_dense(weights: Weights, name: str, values: tf.Tensor) -> tf.Tensor:
+    return tf.einsum("btu,uv->btv", values, weights[f"{name}/kernel"]) + weights[f"{name}/bias"]
+
+
+def _layer_normalized(weights: Weights, name: str, values: tf.Tensor) -> tf.Tensor:
+    exact = tf.cast(values, tf.float32)
+    mean, variance = tf.nn.moments(exact, axes=[-1], keepdims=True)
+    gamma, beta = (tf.cast(weights[f"{name}/{part}"], tf.float32) for part in ("gamma", "beta"))
+    return tf.cast(tf.nn.batch_normalization(exact, mean, variance, beta, gamma, 1e-5), values.dtype)
 
 
 def _head(weights: Weights, features: tf.Tensor) -> tf.Tensor:

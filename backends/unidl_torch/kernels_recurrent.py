@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import torch
 
-from unidl.kernels import looked_up
+from unidl.kernels import looked_up, recurs_plainly
 from unidl_torch.keras_internals import GRU, LSTM, MASKED_GRU, MASKED_LSTM
 from unidl_torch.kernels_images import plain_values
 from unidl_torch.recurrent_loops import GruLoop, LstmLoop
@@ -27,7 +27,7 @@ def lstm(
     unroll: bool = False, **options: Any,
 ) -> Any:  # fmt: skip
     """oneDNN's LSTM on the CPU, where Keras runs a Python loop, or ours. inputs: (batch, time, features)."""
-    suits = _suits_fused(mask, activation, recurrent_activation, unroll) and not options
+    suits = recurs_plainly(mask, activation, recurrent_activation, unroll) and not options
     states = _plain_states(initial_state_h, initial_state_c) if suits else None
     weights = plain_values(inputs, kernel, recurrent_kernel, bias) if states else None
     if states is None or weights is None:
@@ -55,7 +55,7 @@ def gru(
     reset_after: bool = True,
 ) -> Any:  # fmt: skip
     """A GRU in fewer operations on the CPU, where Keras runs a Python loop. inputs: (batch, time, features)."""
-    suits = _suits_fused(mask, activation, recurrent_activation, unroll) and reset_after
+    suits = recurs_plainly(mask, activation, recurrent_activation, unroll) and reset_after
     states = _plain_states(initial_state) if suits else None
     weights = plain_values(inputs, kernel, recurrent_kernel, bias) if states else None
     if states is None or weights is None:
@@ -158,16 +158,6 @@ def _in_order(inputs: torch.Tensor, backwards: bool) -> tuple[Any, Any]:
     return table, steps.flip(0) if backwards else steps
 
 
-def _suits_fused(mask: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
-    """Whether PyTorch's fused kernels compute a layer of these options."""
-    return (
-        mask is None
-        and not unroll
-        and activation is keras.activations.tanh
-        and recurrent_activation is keras.activations.sigmoid
-    )
-
-
 def _suits_masked(
     layer: Any, cell: type, sequences: Any, states: Any, mask: Any, training: bool
 ) -> tuple[list[torch.Tensor], list[torch.Tensor] | None]:
@@ -181,7 +171,7 @@ def _suits_masked(
         and layer.use_cudnn is not False
         and not own.recurrent_dropout
         and not (training and own.dropout)
-        and _suits_fused(None, own.activation, own.recurrent_activation, layer.unroll)
+        and recurs_plainly(None, own.activation, own.recurrent_activation, layer.unroll)
     )
     plain = _plain_states(*keras.tree.flatten(states)) if suits else None
     weights = plain_values(sequences, own.kernel, own.recurrent_kernel, own.bias) if plain else None

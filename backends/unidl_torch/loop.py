@@ -18,6 +18,7 @@ import torch
 from unidl.backend import Batches, Chunk, Tree
 from unidl.keras_internals import rate_of
 from unidl.kernels import noticing
+from unidl.logs import plain_logs
 from unidl.model_state import PythonValues, build
 from unidl_torch.replacing import kernels
 from unidl_torch.traced import Leaves, nested, test_step, train_step
@@ -49,7 +50,7 @@ class TorchLogs:
         self._values: Any = keras.tree.map_structure(_copied, values)
 
     def read(self) -> dict[str, Any]:
-        return _plain(self._values)
+        return plain_logs(self._values, _as_array)
 
 
 class TorchLoop:
@@ -255,13 +256,5 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
 
 
-def _plain(logs: dict[str, Any]) -> dict[str, Any]:
-    """Floats, and arrays where a metric has several values, as Keras's History holds them."""
-    plain: dict[str, Any] = {}
-    for name, value in logs.items():
-        if isinstance(value, dict):
-            plain |= _plain(value)
-        else:
-            array = _numpy(value) if isinstance(value, torch.Tensor) else np.asarray(value)
-            plain[name] = float(array) if array.ndim == 0 else array
-    return plain
+def _as_array(value: Any) -> np.ndarray[Any, Any]:
+    return _numpy(value) if isinstance(value, torch.Tensor) else np.asarray(value)

@@ -24,7 +24,7 @@ class TorchReference:
         if task.model not in MODULES:
             raise BackendError(f"There is no reference of '{task.model}' in PyTorch. There is: {', '.join(MODULES)}.")
         self._device = device
-        self._dtype = task.dtype_in("PyTorch", {"float32": torch.float32, "bfloat16": torch.bfloat16})
+        self._dtype = task.precision.dtype_in("PyTorch", {"float32": torch.float32, "bfloat16": torch.bfloat16})
         # Channels last is the faster layout of convolutions, on the CPU and in Tensor Cores.
         module: Any = MODULES[task.model](task.weights)
         self._module = module.to(device, memory_format=torch.channels_last)
@@ -180,12 +180,66 @@ class Transfer(nn.Module):
         return self.logits(functional.relu(self.dense(features)))
 
 
+class Block(nn.Module):
+    """Attention and a feedforward network, each on normalized values beside a shortcut."""
+
+    def __init__(self, weights: Weights, name: str) -> None:
+        super().__init__()
+        parts = [f"{name}_attention/{part}" for part in ("query", "key", "value")]
+        units, self.heads, _ = weights[f"{parts[0]}/kernel"].shape
+        # One product for all three, as is usual.
+        kernel = np.concatenate([weights[f"{part}/kernel"].reshape(units, units) for part in parts], axis=1)
+        bias = np.concatenate([weights[f"{part}/bias"].reshape(units) for part in parts])
+        self.inward = _linear_of(kernel, bias)
+        outward = weights[f"{name}_attention/attention_output/kernel"].reshape(units, units)
+        self.outward = _linear_of(outward, weights[f"{name}_attention/attention_output/bias"])
+        self.expansion = _linear(weights, f"{name}_expansion")
+        self.contraction = _linear(weights, f"{name}_contraction")
+        self.before_attention = _layer_normalization(weights, f"{name}_attention_normalization")
+        self.before_feedforward = _layer_normalization(weights, f"{name}_feedforward_normalization")
+
+    def forward(self, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        inner = self.inward(self.before_attention(values)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = (part.transpose(1, 2) for part in inner.unbind(2))
+        seen = functional.scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None)
+        values = values + self.outward(seen.transpose(1, 2).flatten(2))
+        return values + self.contraction(functional.gelu(self.expansion(self.before_feedforward(values))))
+
+
+class Transformer(nn.Module):
+    """Pre-norm blocks: causal, with logits after the last step; or blind for padding, with logits of the average."""
+
+    def __init__(self, weights: Weights, *, causal: bool) -> None:
+        super().__init__()
+        self.causal = causal
+        self.embedding = nn.Embedding.from_pretrained(_tensor(weights["embedding#0/embeddings"]), freeze=False)
+        self.positions = nn.Parameter(_tensor(weights["positions/embeddings"]))
+        count = sum(name.endswith("_expansion/kernel") for name in weights)
+        self.blocks = nn.ModuleList(Block(weights, f"block_{number}") for number in range(1, count + 1))
+        self.normalization = _layer_normalization(weights, "normalization")
+        self.logits = _linear(weights, "logits")
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        real = tokens != 0
+        mask = None if self.causal else real[:, None, None, :]
+        values = self.embedding(tokens) + self.positions
+        for block in self.blocks:
+            values = block(values, mask)
+        values = self.normalization(values)
+        if self.causal:
+            return self.logits(values[:, -1])
+        counted = real[..., None].float()
+        return self.logits((values.float() * counted).sum(1) / counted.sum(1).clamp(min=1.0))
+
+
 MODULES: dict[str, Callable[[Weights], nn.Module]] = {
     "cnn": Cnn,
     "lstm": lambda weights: Recurrent(weights, "lstm"),
     "gru": lambda weights: Recurrent(weights, "gru"),
     "resnet": ResNet,
     "transfer": Transfer,
+    "transformer": lambda weights: Transformer(weights, causal=True),
+    "text-classifier": lambda weights: Transformer(weights, causal=False),
 }
 
 
@@ -202,9 +256,18 @@ def _convolution(weights: Weights, name: str, *, padding: int, stride: int = 1) 
 
 
 def _linear(weights: Weights, name: str) -> nn.Linear:
-    kernel = weights[f"{name}/kernel"]
+    return _linear_of(weights[f"{name}/kernel"], weights[f"{name}/bias"])
+
+
+def _linear_of(kernel: np.ndarray[Any, Any], bias: np.ndarray[Any, Any]) -> nn.Linear:
     layer = nn.Linear(*kernel.shape)
-    layer.weight.data, layer.bias.data = _tensor(kernel.T), _tensor(weights[f"{name}/bias"])
+    layer.weight.data, layer.bias.data = _tensor(kernel.T), _tensor(bias)
+    return layer
+
+
+def _layer_normalization(weights: Weights, name: str) -> nn.LayerNorm:
+    layer = nn.LayerNorm(len(weights[f"{name}/gamma"]), eps=1e-5)
+    layer.weight.data, layer.bias.data = _tensor(weights[f"{name}/gamma"]), _tensor(weights[f"{name}/beta"])
     return layer
 
 

@@ -8,6 +8,13 @@ import numpy as np
 from unidl.backend import Adapter, Device, Devices, MemoryUse
 
 
+def batch(tree, rows):
+    """Some rows of a nest of arrays."""
+    import keras
+
+    return keras.tree.map_structure(lambda array: array[rows], tree)
+
+
 class StrangerLogs:
     def __init__(self, values):
         self.values = values
@@ -32,7 +39,10 @@ class StrangerLoop:
         return self._accumulated(self.model.test_on_batch, chunk)
 
     def predict(self, chunk):
-        return np.concatenate([self.model.predict_on_batch(chunk.data.x[rows]) for rows in chunk.rows])
+        import keras
+
+        outputs = [self.model.predict_on_batch(batch(chunk.data.x, rows)) for rows in chunk.rows]
+        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
     def reset_metrics(self):
         self.rows_seen, self.totals = 0, {}
@@ -43,7 +53,7 @@ class StrangerLoop:
     def _accumulated(self, step, chunk):
         # Keras's steps on single batches forget the batches before, so the means are kept here.
         for rows in chunk.rows:
-            values = step(*(part[rows] for part in chunk.data.parts()), return_dict=True)
+            values = step(*(batch(part, rows) for part in chunk.data.parts()), return_dict=True)
             self.rows_seen += len(rows)
             for name, value in values.items():
                 self.totals[name] = self.totals.get(name, 0.0) + float(value) * len(rows)

@@ -87,16 +87,15 @@ class Worker:
     def _trial(self, command: Command) -> Answer:
         """Compute the values as a person would who trains with this implementation, on a device in a precision."""
         _, model, device = self._model(command)
-        from unidl import precision as precisions
         from unidl.agreement.files import write
         from unidl.agreement.model_runs import ModelRuns, adapter_kernels
-        from unidl.training.running_precision import precision_of
+        from unidl.training.running_precision import precision_of, require_training
 
         backend = self._ready()
         chosen = precision_of(model, command["precision"], device)
-        precisions.require_training(chosen, model.optimizer)
         with backend.on(device), backend.precision(chosen):
             runs = ModelRuns(model, _read(command), command["steps"])
+            require_training(model, chosen)
             if command["implementation"] == "keras":
                 values = runs.values(runs.by_keras)
             else:

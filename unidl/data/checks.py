@@ -6,16 +6,17 @@ that name neither row nor range.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unidl.backend import Batches
-from unidl.data.dataset import as_split
-from unidl.data.inputs import matched_inputs, require_shape, require_tokens, token_limits
-from unidl.data.labels import check_labels
-from unidl.data.rows import first_bad
+from unidl.data.dataset import Split
+from unidl.data.inputs import ask_tokens, matched_inputs, require_shape, token_limits
+from unidl.data.labels import ask_labels
+from unidl.data.rows import Reading
 from unidl.data.trees import named_leaves
 from unidl.errors import DataError
 
@@ -23,29 +24,30 @@ if TYPE_CHECKING:
     import keras
 
 
-def check_fits(
-    model: keras.Model, split: Batches, *, for_training: bool, name: str = "data", finite: bool = True
-) -> None:
-    """Raise `DataError`, naming the first bad row, if `model` cannot be run on `split`.
+def check_fits(model: keras.Model, split: Split, *, for_training: bool, name: str = "data") -> None:
+    """Raise `DataError`, naming the first bad row, if `model` cannot be run on `split`: see `ask_fits`."""
+    reading = Reading()
+    ask_fits(reading, model, split, for_training=for_training, name=name)
+    reading.read()
+
+
+def ask_fits(reading: Reading, model: keras.Model, split: Split, *, for_training: bool, name: str = "data") -> None:
+    """Have `DataError` raised, naming the first bad row, if `model` cannot be run on `split`; at once for types and
+    shapes, for which no value needs to be read.
 
     for_training: labels and weights are checked too, as training and evaluation need them. name: what the
-    messages call the data, such as "training data". finite: whether NaN and infinity are refused in x and y.
+    messages call the data, such as "training data".
     What a subclassed model does not tell, its shapes above all, is not checked.
     """
-    split = as_split(split)
     for part, array in named_leaves(split.x, "x"):
         _require_numbers(array, part, name)
-    if finite:
-        found = first_non_finite(split, name, with_targets=for_training)
-        if found is not None:
-            raise DataError(found.message)
     limits = token_limits(model)
     for position, part, array, expected in matched_inputs(model, split.x, name):
         require_shape(array, expected, part, name)
         if position in limits:
-            require_tokens(array, limits[position], part, name)
+            ask_tokens(reading, array, limits[position], part, name)
     if for_training:
-        _check_targets(model, split, name)
+        _ask_targets(reading, model, split, name)
 
 
 def check_numbers(split: Batches, name: str = "data") -> None:
@@ -55,17 +57,26 @@ def check_numbers(split: Batches, name: str = "data") -> None:
             _require_numbers(array, place, name)
 
 
-def _check_targets(model: keras.Model, split: Batches, name: str) -> None:
+def _ask_targets(reading: Reading, model: keras.Model, split: Split, name: str) -> None:
     if split.y is None and getattr(model, "loss", None) is not None:
         raise DataError(f"The {name} has no y, with which the model's loss compares its outputs. Pass (x, y).")
     for part, array in named_leaves(split.y, "y"):
         _require_numbers(array, part, name)
     for part, array in named_leaves(split.sample_weight, "sample_weight"):
         _require_numbers(array, part, name)
-        found = first_bad(array, lambda block: (block >= 0) & np.isfinite(block))
-        if found is not None:
-            raise DataError(f"{part} is {found[1]} in row {found[0]} of the {name}; a weight must be 0 or positive.")
-    check_labels(model, split.y, name)
+        _ask_weights(reading, array, part, name)
+    ask_labels(reading, model, split.y, name)
+
+
+def _ask_weights(reading: Reading, array: np.ndarray, part: str, name: str) -> None:
+    weight = reading.first_bad(array, lambda block: (block >= 0) & np.isfinite(block))
+
+    def hear() -> None:
+        if weight.found is not None:
+            row, value = weight.found
+            raise DataError(f"{part} is {value} in row {row} of the {name}; a weight must be 0 or positive.")
+
+    reading.then(hear)
 
 
 def _require_numbers(array: np.ndarray, part: str, name: str) -> None:
@@ -86,14 +97,33 @@ class NonFinite:
 
 def first_non_finite(split: Batches, name: str = "data", *, with_targets: bool = True) -> NonFinite | None:
     """Return the first row of x, or of y, with a value that is NaN or infinite; None if there is none."""
-    for part, tree in (("x", split.x), ("y", split.y if with_targets else None)):
-        for place, array in named_leaves(tree, part):
-            found = first_bad(array, np.isfinite) if array.dtype.kind == "f" else None
-            if found is not None:
-                row, value = found
+    reading = Reading()
+    answer = ask_finite(reading, split, name, with_targets=with_targets)
+    reading.read()
+    return answer()
+
+
+def ask_finite(
+    reading: Reading, split: Batches, name: str, *, with_targets: bool = True
+) -> Callable[[], NonFinite | None]:
+    """Ask for what `first_non_finite` returns; what this returns gives it when all is answered."""
+    parts = {"x": split.x, "y": split.y if with_targets else None}
+    asked = [
+        (place, reading.first_bad(array, np.isfinite))
+        for part, tree in parts.items()
+        for place, array in named_leaves(tree, part)
+        if array.dtype.kind == "f"
+    ]
+
+    def answer() -> NonFinite | None:
+        for place, question in asked:
+            if question.found is not None:
+                row, value = question.found
                 return NonFinite(
                     row,
                     f"{place} is {value} in row {row} of the {name}. Repair or remove such rows: one is enough to turn "
                     "every weight into NaN.",
                 )
-    return None
+        return None
+
+    return answer

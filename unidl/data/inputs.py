@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.backend import Tree
-from unidl.data.rows import first_bad, is_whole
+from unidl.data.rows import Reading, is_whole
 from unidl.data.trees import is_nest, named_leaves, stacking
 from unidl.errors import DataError
 from unidl.keras_internals import calls_of
@@ -77,15 +77,19 @@ def require_shape(array: np.ndarray, expected: Any, part: str, name: str) -> Non
     )
 
 
-def require_tokens(array: np.ndarray, limit: tuple[str, int], part: str, name: str) -> None:
-    """Raise `DataError` for the first token an embedding lacks. limit: its name and number of tokens."""
+def ask_tokens(reading: Reading, array: np.ndarray, limit: tuple[str, int], part: str, name: str) -> None:
+    """Have `DataError` raised for the first token an embedding lacks. limit: its name and number of tokens."""
     layer, count = limit
-    found = first_bad(array, lambda block: (block >= 0) & (block < count) & is_whole(block))
-    if found is not None:
-        raise DataError(
-            f"Token {found[1]} in row {found[0]} of {part} of the {name} is out of range: the layer "
-            f"'{layer}' takes whole numbers from 0 to {count - 1}."
-        )
+    token = reading.first_bad(array, lambda block: (block >= 0) & (block < count) & is_whole(block))
+
+    def hear() -> None:
+        if token.found is not None:
+            raise DataError(
+                f"Token {token.found[1]} in row {token.found[0]} of {part} of the {name} is out of range: the layer "
+                f"'{layer}' takes whole numbers from 0 to {count - 1}."
+            )
+
+    reading.then(hear)
 
 
 def token_limits(model: Any) -> dict[int, tuple[str, int]]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from unidl.backend import Tree
 from unidl.data.losses import known_loss
-from unidl.data.rows import first_bad, is_whole
-from unidl.data.targets import require_targets
+from unidl.data.rows import Reading, is_whole
+from unidl.data.targets import ask_targets
 from unidl.data.trees import is_nest
 from unidl.errors import DataError
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 _MISSING = object()
 
 
-def check_labels(model: keras.Model, y: Tree, name: str) -> None:
-    """Raise `DataError` for labels that the loss of their output is not defined for, or cannot be compared with it.
+def ask_labels(reading: Reading, model: keras.Model, y: Tree, name: str) -> None:
+    """Have `DataError` raised for labels that the loss of their output is not defined for; at once for labels that
+    cannot be compared with it.
 
     Looked at are the outputs whose loss is one of Keras's. Labels of sparse categorical crossentropy are whole numbers
     from 0 to classes - 1, one for each row, or for each step if the output has steps; what other losses take is in
@@ -40,15 +41,15 @@ def check_labels(model: keras.Model, y: Tree, name: str) -> None:
                     f"{part} of the {name} has the shape {labels.shape}; the loss {known.name} takes the labels of a "
                     "row one after the other: (rows, longest), with 0 behind shorter ones. Reshape them."
                 )
-            _require_classes(labels, None if shape is None else shape[-1], None, part, name)
+            _ask_classes(reading, labels, None if shape is None else shape[-1], None, part, name)
         elif known.targets != "classes":
-            require_targets(known, labels, shape, part, name)
+            ask_targets(reading, known, labels, shape, part, name)
         elif known.options.get("axis", -1) == -1:
             classes = None
             if shape is not None:
                 _require_shape(labels, shape, known.name, part, name)
                 classes = shape[-1]
-            _require_classes(labels, classes, known.options.get("ignore_class"), part, name)
+            _ask_classes(reading, labels, classes, known.options.get("ignore_class"), part, name)
 
 
 def _outputs(model: keras.Model, y: Tree) -> Iterator[tuple[str, np.ndarray, Any, Any]]:
@@ -103,22 +104,28 @@ def _require_shape(labels: np.ndarray, output: tuple[int | None, ...], loss: str
     )
 
 
-def _require_classes(labels: np.ndarray, classes: int | None, ignored: int | None, part: str, name: str) -> None:
+def _ask_classes(
+    reading: Reading, labels: np.ndarray, classes: int | None, ignored: int | None, part: str, name: str
+) -> None:
     upper = np.inf if classes is None else classes
 
     def is_good(block: np.ndarray) -> np.ndarray:
         good = (block >= 0) & (block < upper) & is_whole(block)
         return good if ignored is None else good | (block == ignored)
 
-    found = first_bad(labels, is_good)
-    if found is None:
-        return
-    row, value = found
-    where = f"row {row} of the {name}" if part == "y" else f"row {row} of {part} of the {name}"
-    problem = "is out of range" if float(value).is_integer() else "is no whole number"
-    allowed = (
-        "labels are whole numbers from 0"
-        if classes is None
-        else f"the model has {classes} classes, labels 0 to {classes - 1}"
-    )
-    raise DataError(f"Label {value} in {where} {problem}: {allowed}.")
+    label = reading.first_bad(labels, is_good)
+
+    def hear() -> None:
+        if label.found is None:
+            return
+        row, value = label.found
+        where = f"row {row} of the {name}" if part == "y" else f"row {row} of {part} of the {name}"
+        problem = "is out of range" if float(value).is_integer() else "is no whole number"
+        allowed = (
+            "labels are whole numbers from 0"
+            if classes is None
+            else f"the model has {classes} classes, labels 0 to {classes - 1}"
+        )
+        raise DataError(f"Label {value} in {where} {problem}: {allowed}.")
+
+    reading.then(hear)

@@ -6,36 +6,50 @@ zero for ever on one backend and an error without row or range on another.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from unidl.data.losses import KnownLoss
-from unidl.data.rows import every, first_bad
+from unidl.data.rows import IsGood, Reading, every
 from unidl.errors import DataError
 
 Shape = tuple[int | None, ...]
 
+ALLOWED: dict[str, tuple[str, IsGood]] = {
+    "counts": ("numbers from 0, such as counts", lambda block: block >= 0),
+    "signs": ("-1 and 1, or 0 and 1", lambda block: (block == -1) | (block == 0) | (block == 1)),
+    "one_hot": ("numbers from 0 to 1", lambda block: (block >= 0) & (block <= 1)),
+    "probabilities": ("numbers from 0 to 1", lambda block: (block >= 0) & (block <= 1)),
+}
+"""By the kind of target that a loss takes: the values in words, and which they are."""
 
-def require_targets(loss: KnownLoss, targets: np.ndarray, output: Shape | None, part: str, name: str) -> None:
-    """Raise `DataError`, naming the first bad row, unless `targets` suit the loss.
+
+def ask_targets(
+    reading: Reading, loss: KnownLoss, targets: np.ndarray, output: Shape | None, part: str, name: str
+) -> None:
+    """Have `DataError` raised, naming the first bad row, unless `targets` suit the loss; at once for their shape.
 
     output: the shape of the output that they are compared with, None if it is not known. part, name: what the messages
     call the targets and the data.
     """
     if output is not None and not _compares(targets.shape, output):
         raise DataError(_wrong_shape(loss, targets, output, part, name))
-    if loss.targets == "counts":
-        found, allowed = first_bad(targets, lambda block: block >= 0), "numbers from 0, such as counts"
-    elif loss.targets == "signs":
-        found, allowed = _first_without_sign(targets), "-1 and 1, or 0 and 1"
-    elif loss.targets in ("one_hot", "probabilities"):
-        found, allowed = first_bad(targets, lambda block: (block >= 0) & (block <= 1)), "numbers from 0 to 1"
-    else:
+    if loss.targets not in ALLOWED:
         return
-    if found is not None:
-        raise DataError(
-            f"{part} is {found[1]} in row {found[0]} of the {name}; the loss {loss.name} takes {allowed}. "
-            f"{_remedy(loss, targets, part)}"
-        )
+    allowed, is_good = ALLOWED[loss.targets]
+    wrong = reading.first_bad(targets, is_good)
+    mixed = _mixed_signs(reading, targets) if loss.targets == "signs" else None
+
+    def hear() -> None:
+        found = wrong.found or (mixed() if mixed is not None else None)
+        if found is not None:
+            raise DataError(
+                f"{part} is {found[1]} in row {found[0]} of the {name}; the loss {loss.name} takes {allowed}. "
+                f"{_remedy(loss, targets, part)}"
+            )
+
+    reading.then(hear)
 
 
 def _compares(given: tuple[int, ...], output: Shape) -> bool:
@@ -76,15 +90,12 @@ def _written(shape: Shape) -> str:
     return f"({sides},)" if len(shape) == 1 else f"({sides})"
 
 
-def _first_without_sign(targets: np.ndarray) -> tuple[int, str] | None:
-    """The first target that is neither -1, 0 nor 1; else the first 0 among targets of -1 and 1.
-
-    Keras turns 0 and 1 into -1 and 1 batch by batch: of a mixture, some batches and others not.
-    """
-    found = first_bad(targets, lambda block: (block == -1) | (block == 0) | (block == 1))
-    if found is None and not every(targets, lambda block: block >= 0):
-        found = first_bad(targets, lambda block: block != 0)
-    return found
+def _mixed_signs(reading: Reading, targets: np.ndarray) -> Callable[[], tuple[int, str] | None]:
+    """Ask for the first 0 among targets of -1 and 1: Keras turns 0 and 1 into -1 and 1 batch by batch, and so of a
+    mixture some batches and others not."""
+    negative = reading.first_bad(targets, lambda block: block >= 0)
+    zero = reading.first_bad(targets, lambda block: block != 0)
+    return lambda: zero.found if negative.found is not None else None
 
 
 def _remedy(loss: KnownLoss, targets: np.ndarray, part: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,19 @@ TOPICS = (
     *("string-methods", "strings", "types", "typesmapping", "typesseq"),
 )
 """The ten longest of CPython's help topics that are no part of another one, 2 500 to 16 000 words each."""
-OVERLAP = 4
+OVERLAP = 2
 """Of so many windows each word is a part, but for those at the ends."""
+STRETCH = 10
+"""Windows side by side of which the last ones are the test part. What stands at the end of a whole topic is about other
+things than what is before it, and a model could not have learned it."""
 
 
 def load_python_topics(**form: Any) -> Dataset:
     """Return windows of words of CPython's own help topics, each with the topic that it comes from, one of ten.
 
-    form: the fields of `TextForm`; test_fraction is 0.2 and sequence_length 64 if not said. The last words of each
-    topic are the test part, and no window reaches from one part into the other. x: (n, sequence_length) int32;
-    y: (n,) int32, the topic. The texts vary by Python version.
+    form: the fields of `TextForm`; test_fraction is 0.2 and sequence_length 64 if not said. The last words of
+    each stretch of ten windows are the test part, and no window reaches from one part into the other. x: (n,
+    sequence_length) int32; y: (n,) int32, the topic. The texts vary by Python version.
     """
     from pydoc_data.topics import topics
 
@@ -35,39 +39,58 @@ def load_python_topics(**form: Any) -> Dataset:
     missing = [name for name in TOPICS if name not in topics]
     if missing:
         raise DataError(f"Cannot load 'python-topics': this Python's help has no topic {missing[0]!r}.")
-    words = {name: tokenize(topics[name]) for name in TOPICS}
-    first = {name: len(words[name]) - int(len(words[name]) * given.test_fraction) for name in TOPICS}
+    stretches = [_stretches(tokenize(topics[name]), given) for name in TOPICS]
     vocabulary = given.vocabulary
     if vocabulary is None:
-        learned = (word for name in TOPICS for word in words[name][: first[name]])
+        learned = (word for parts in stretches for train, _ in parts for word in train)
         vocabulary = build_vocabulary(learned, given.vocabulary_size or 1000)
     vocabulary = tuple(vocabulary)
-    tokens = {name: encode(words[name], vocabulary) for name in TOPICS}
-    train = _split([tokens[name][: first[name]] for name in TOPICS], given.sequence_length, vocabulary)
-    test = _split([tokens[name][first[name] :] for name in TOPICS], given.sequence_length, vocabulary)
+    train, test = ([[encode(part[half], vocabulary) for part in parts] for parts in stretches] for half in (0, 1))
     text = "\n".join(topics[name] for name in TOPICS)
     origin = {
         "source": "pydoc_data.topics of CPython",
         "python": platform.python_version(),
         "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
-        "tokens": sum(map(len, words.values())),
+        "tokens": sum(len(part) for parts in (*train, *test) for part in parts),
         "vocabulary": len(vocabulary),
-        "unknown_share": round(float(np.mean(np.concatenate(list(tokens.values())) == UNKNOWN)), 6),
+        "unknown_share": _unknown_share(train),
+        "test_unknown_share": _unknown_share(test),
         "sequence_length": given.sequence_length,
         "test_fraction": given.test_fraction,
     }
+    train, test = (_split(half, given.sequence_length, vocabulary) for half in (train, test))
     return Dataset("python-topics", "text", train, test, origin)
 
 
-def _split(parts: list[np.ndarray], length: int, vocabulary: tuple[str, ...]) -> Split:
-    """Overlapping windows of each part, with the number of the part."""
-    shortest = min(map(len, parts))
-    if shortest < length:
-        raise DataError(
-            f"Cannot cut 'python-topics' into windows of {length} words: one of the parts has {shortest}. Take a "
-            "smaller sequence_length, or a test_fraction nearer to a half."
-        )
+def _stretches(words: list[str], form: TextForm) -> list[tuple[list[str], list[str]]]:
+    """The words of a topic in stretches, each in its training and its test part."""
+    count = max(1, len(words) // (STRETCH * form.sequence_length))
+    ends = [round(number * len(words) / count) for number in range(count + 1)]
+    found: list[tuple[list[str], list[str]]] = []
+    for first, last in pairwise(ends):
+        middle = last - int((last - first) * form.test_fraction)
+        if min(middle - first, last - middle) < form.sequence_length:
+            raise DataError(
+                f"Cannot cut 'python-topics' into windows of {form.sequence_length} words: its shortest part has "
+                f"{min(middle - first, last - middle)}. Take a smaller sequence_length, or a test_fraction nearer to a "
+                "half."
+            )
+        found.append((words[first:middle], words[middle:last]))
+    return found
+
+
+def _split(topics: list[list[np.ndarray]], length: int, vocabulary: tuple[str, ...]) -> Split:
+    """Overlapping windows of the parts of each topic, with the number of the topic."""
     step = max(1, length // OVERLAP)
-    windows = [np.lib.stride_tricks.sliding_window_view(part, length)[::step] for part in parts]
-    labels = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in windows])
-    return Split(np.concatenate(windows), labels, class_names=TOPICS, vocabulary=vocabulary)
+    x: list[np.ndarray] = []
+    y: list[np.ndarray] = []
+    for label, parts in enumerate(topics):
+        for part in parts:
+            x.append(np.lib.stride_tricks.sliding_window_view(part, length)[::step])
+            y.append(np.full(len(x[-1]), label, dtype=np.int32))
+    return Split(np.concatenate(x), np.concatenate(y), class_names=TOPICS, vocabulary=vocabulary)
+
+
+def _unknown_share(topics: list[list[np.ndarray]]) -> float:
+    tokens = np.concatenate([part for parts in topics for part in parts])
+    return round(float(np.mean(tokens == UNKNOWN)), 6)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from unidl.data.dataset import Dataset
-from unidl.data.numbers import computed
+from unidl.data.rows import Reading, look_through
 from unidl.errors import DataError
 
 ValueRange = tuple[float, float]
@@ -22,7 +23,6 @@ USUAL = (UNIT, SIGNED, BYTES, WORDS)
 
 ROUNDING = 1e-3
 """How far, as a share of its range, an image may reach beyond it: resizing and arithmetic in float16 do."""
-BLOCK_ROWS = 16
 SAMPLED_ROWS = 1024
 """Images that are looked at, spread over all: a range does not hide in the others."""
 
@@ -40,14 +40,39 @@ def range_of(x: Any) -> ValueRange | None:
     """
     if not are_images(x) or not x.size:
         return None
-    low, high = _ends(x)
-    if not np.isfinite([low, high]).all() or low == high == 0:
-        return None
-    if x.dtype.kind in "iu":
-        if low < 0 or high > WORDS[1]:
-            return low, high
-        return None if high <= 1 else BYTES if high <= BYTES[1] else WORDS
-    return _usual(low, high) or (low, high)
+    ends = Ends(len(x))
+    look_through(x, ends)
+    return ends.range_in(x)
+
+
+class Ends:
+    """Asks for the range of the values of images, as `range_of` returns it, of a few that are spread over all."""
+
+    is_answered = False
+
+    def __init__(self, count: int) -> None:
+        """count: how many images there are."""
+        self.rows: np.ndarray | None = np.unique(np.linspace(0, count - 1, SAMPLED_ROWS).astype(np.int64))
+        self._ends: list[float] = []
+
+    def look(self, first: int, block: np.ndarray) -> None:
+        rows: Any = self.rows
+        place, end = np.searchsorted(rows, (first, first + len(block)))
+        for row in rows[place:end] - first:
+            self._ends += (float(block[row].min()), float(block[row].max()))
+
+    def range_in(self, x: np.ndarray) -> ValueRange | None:
+        """Return the range of these images, when their rows have been looked at."""
+        return _range_of(x.dtype.kind, float(np.min(self._ends)), float(np.max(self._ends)))
+
+
+def ask_range(reading: Reading, x: Any) -> Callable[[], ValueRange | None]:
+    """Ask for what `range_of` returns; what this returns gives it when all is answered."""
+    if not are_images(x) or not x.size:
+        return lambda: None
+    ends = Ends(len(x))
+    reading.ask(x, ends)
+    return lambda: ends.range_in(x)
 
 
 def in_range(images: np.ndarray, found: ValueRange | None, wanted: ValueRange | None, whose: str) -> np.ndarray:
@@ -101,14 +126,15 @@ def scaled_bytes(*images: np.ndarray) -> tuple[np.ndarray, ...]:
     return images
 
 
-def _ends(x: np.ndarray) -> ValueRange:
-    """The least and the largest value of some images, a few of which are read at a time."""
-    rows = np.unique(np.linspace(0, len(x) - 1, SAMPLED_ROWS).astype(np.int64))
-    ends: list[float] = []
-    for first in range(0, len(rows), BLOCK_ROWS):
-        seen = computed(x[rows[first : first + BLOCK_ROWS]])
-        ends += (float(seen.min()), float(seen.max()))
-    return float(np.min(ends)), float(np.max(ends))
+def _range_of(kind: str, low: float, high: float) -> ValueRange | None:
+    """The range of images with these ends, of a kind of NumPy's types."""
+    if not np.isfinite([low, high]).all() or low == high == 0:
+        return None
+    if kind in "iu":
+        if low < 0 or high > WORDS[1]:
+            return low, high
+        return None if high <= 1 else BYTES if high <= BYTES[1] else WORDS
+    return _usual(low, high) or (low, high)
 
 
 def _scaled(images: np.ndarray) -> np.ndarray:

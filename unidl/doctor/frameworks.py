@@ -85,7 +85,8 @@ def ask(name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Answer:
     finally:
         worker.close()
     found["devices"] = tuple(_device(**row) for row in found.get("devices", ()))
-    return Answer(**found | {"kernels_off": tuple(found.get("kernels_off", ()))})
+    found["kernels_off"] = tuple(found.get("kernels_off", ()))
+    return Answer(**found)
 
 
 def _device(compute_capability: list[int] | None, **fields: Any) -> Device:

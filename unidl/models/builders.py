@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from unidl import plugins
 from unidl.errors import ModelError
+from unidl.notices import notice
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from unidl.models.builder import Builder
 
 GROUP = "unidl.models"
@@ -30,7 +27,7 @@ OURS = {
 
 def names() -> list[str]:
     """Return the names of all builders: ours first, then those of plugins. Imports none of them."""
-    return [*OURS, *_plugins()]
+    return [*OURS, *_of_plugins()]
 
 
 def builder(name: Any) -> Builder:
@@ -41,13 +38,20 @@ def builder(name: Any) -> Builder:
     if isinstance(name, str) and name in OURS:
         module, _, attribute = OURS[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
-    entry = _plugins().get(name) if isinstance(name, str) else None
-    if entry is None:
+    if not isinstance(name, str) or name not in _of_plugins():
         raise ModelError(
             f"Cannot build the model: unknown builder {name!r}. Known builders: {', '.join(map(repr, names()))}.\n"
             "A plugin that brings it may not be installed here, or the model may come from another version of unidl."
         )
-    return _loaded(entry)
+    from unidl.models.builder import Builder
+
+    found = plugins.load(GROUP, name, Builder, error=ModelError)
+    if found.name != name:
+        raise ModelError(
+            f"Cannot use the builder {name!r}: the plugin of this name in the group {GROUP} gives a builder that calls "
+            f"itself {found.name!r}. Give both the same name."
+        )
+    return found
 
 
 def find(name: Any) -> Builder | None:
@@ -60,37 +64,10 @@ def functions() -> dict[str, str]:
     return {f"build_{name.replace('-', '_')}": place.partition(":")[0] for name, place in OURS.items()}
 
 
-def _loaded(entry: EntryPoint) -> Builder:
-    from unidl.models.builder import Builder
-
-    try:
-        found = entry.load()
-    except Exception as error:
-        raise _broken(entry, f"cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(found, Builder):
-        raise _broken(entry, f"is a {type(found).__name__}, not a unidl.models.Builder")
-    if found.name != entry.name:
-        raise _broken(
-            entry, f"is a builder named {found.name!r}, and its entry point {entry.name!r}: they must be equal"
-        )
-    return found
-
-
-def _broken(entry: EntryPoint, what: str) -> ModelError:
-    plugin = entry.dist.name if entry.dist is not None else "a distribution without a name"
-    return ModelError(
-        f"Cannot use the builder {entry.name!r} of the plugin {plugin}: {entry.value} {what}.\n"
-        f"Repair the plugin, or remove it: pip uninstall {plugin}."
-    )
-
-
-def _plugins() -> dict[str, EntryPoint]:
-    return _plugins_on(tuple(sys.path))
-
-
-@cache
-def _plugins_on(path: Sequence[str]) -> dict[str, EntryPoint]:
-    """The entry points by name, as the distributions on this path have them; no plugin replaces a builder of ours."""
-    from importlib import metadata
-
-    return {entry.name: entry for entry in metadata.entry_points(group=GROUP) if entry.name not in OURS}
+def _of_plugins() -> list[str]:
+    """The names of the builders that plugins bring; none of them replaces one of ours."""
+    found = list(plugins.found(GROUP))
+    for name in found:
+        if name in OURS:
+            notice(f"the plugin '{name}' of the group {GROUP} is left out: unidl has a builder of this name")
+    return [name for name in found if name not in OURS]

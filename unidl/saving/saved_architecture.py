@@ -177,7 +177,7 @@ def _for_this_device(architecture: Architecture, path: Path) -> Architecture:
     if name is None or name == "auto":
         return architecture
     if name not in precision.names():
-        raise _damaged(path, f"there is no precision {name!r}")
+        raise _damaged(path, f"there is no precision {name!r}, unless by a plugin that is not installed here")
     device = devices.resolve().device
     why_not = precision.why_not_on(precision.named(name), device)
     if why_not is None:

@@ -6,17 +6,18 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from unidl.data.checks import check_fits, check_numbers
+from unidl.data.checks import NonFinite, ask_finite, ask_fits, check_numbers
 from unidl.data.dataset import Split, take
 from unidl.data.numbers import computed
+from unidl.data.rows import Reading
 from unidl.data.trees import map_leaves
-from unidl.data.whole_numbers import held_whole_numbers
+from unidl.data.whole_numbers import ask_whole_numbers
 from unidl.errors import ModelError
 from unidl.keras_internals import all_layers
 from unidl.notices import uncoloured
 from unidl.training.given import TrainingData
 from unidl.training.settings import FitSettings
-from unidl.training.value_range import hold_range, learn_range
+from unidl.training.value_range import ask_range
 
 if TYPE_CHECKING:
     import keras
@@ -28,35 +29,46 @@ def checked(model: keras.Model, split: Split, name: str, *, step: Step, batch_si
     """Return the data as the model takes it; a model that has no weights yet gets them here.
 
     name: what messages call the data. step: the step that runs on it. A model that has one of its own is handed the
-    data as it is, as by Keras; one with a `compute_loss` of its own may have any labels, or none. Raises `DataError` if
-    the data does not fit, and `ModelError` if the model cannot be called on it.
+    data as it is, as by Keras; one with a `compute_loss` of its own may have any labels, or none. Each array is read
+    once at most. Raises `DataError` if the data does not fit, and `ModelError` if the model cannot be called on it.
     """
+    return _examined(model, split, name, step, batch_size)[0]
+
+
+def checked_for_training(model: keras.Model, given: TrainingData, settings: FitSettings) -> TrainingData:
+    """The same for both halves of the data of a run, with the first row of each that is not finite."""
+    size = settings.batch_size
+    training = _examined(model, given.training, "training data", "train_step", size, finite=True)
+    if given.validation is None:
+        return TrainingData(training[0], not_finite=training[1])
+    size = settings.validation_batch_size or size
+    held_out = _examined(model, given.validation, "validation data", "test_step", size, finite=True)
+    return TrainingData(training[0], held_out[0], training[1], held_out[1])
+
+
+def _examined(
+    model: keras.Model, split: Split, name: str, step: Step, batch_size: int, *, finite: bool = False
+) -> tuple[Split, NonFinite | None]:
+    """Return what `checked` does; and, if `finite` asks for it, the first row that is not finite."""
     # A new value for each call: an adapter keeps its rows on the device, and the arrays may change between calls.
-    split = copy(split)
+    split, reading = copy(split), Reading()
     if has_own(model, step):
         check_numbers(split, name)
         if not _is_built(model) and not _lacks_call(model):
             _try_to_make_weights(model, split, batch_size)
-        return held_whole_numbers(model, split, name)
-    with_targets = step != "predict_step" and not has_own(model, "compute_loss")
-    if not _is_built(model):
-        check_fits(model, split, for_training=with_targets, name=name, finite=False)
-        _make_weights(model, split, name, batch_size)
-    check_fits(model, split, for_training=with_targets, name=name, finite=False)
-    (learn_range if step == "train_step" else hold_range)(model, split.x, name)
-    if with_targets or step == "predict_step":
-        split = _without_extra_inputs(model, split)
-    return held_whole_numbers(model, split, name)
-
-
-def checked_for_training(model: keras.Model, given: TrainingData, settings: FitSettings) -> TrainingData:
-    """The same for both halves of the data of a run."""
-    size, validation = settings.batch_size, given.validation
-    training = checked(model, given.training, "training data", step="train_step", batch_size=size)
-    if validation is not None:
-        size = settings.validation_batch_size or size
-        validation = checked(model, validation, "validation data", step="test_step", batch_size=size)
-    return TrainingData(training, validation)
+    else:
+        with_targets = step != "predict_step" and not has_own(model, "compute_loss")
+        if not _is_built(model):
+            ask_fits(Reading(), model, split, for_training=with_targets, name=name)  # only for types and shapes
+            _make_weights(model, split, name, batch_size)
+        ask_fits(reading, model, split, for_training=with_targets, name=name)
+        ask_range(reading, model, split.x, name, learns=step == "train_step")
+        if with_targets or step == "predict_step":
+            split = _without_extra_inputs(model, split)
+    held = ask_whole_numbers(reading, model, split, name)
+    not_finite = ask_finite(reading, split, name) if finite else None
+    reading.read()
+    return held(), None if not_finite is None else not_finite()
 
 
 def has_own(model: keras.Model, method: str) -> bool:

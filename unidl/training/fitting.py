@@ -20,6 +20,7 @@ from unidl.out_of_memory import is_out_of_memory
 from unidl.training.checkpoint import Saving, Tracked
 from unidl.training.evaluating import evaluated, loss_first
 from unidl.training.forgotten import Forgotten
+from unidl.training.given import TrainingData
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.order import Epochs, Rows, chunks
 from unidl.training.pace import Pace
@@ -39,8 +40,7 @@ class Fit:
         self,
         model: keras.Model,
         loop: TrainLoop,
-        train: Split,
-        validation: Split | None,
+        data: TrainingData,
         settings: FitSettings,
         callbacks: Sequence[keras.callbacks.Callback],
         progress: Progress,
@@ -55,11 +55,13 @@ class Fit:
         self._model = model
         self._interrupt = Interrupt(terminates=saving is not None)
         self._loop = UninterruptedLoop(loop, self._interrupt)
-        self._train = train
-        self._validation = validation
+        self._train = data.training
+        self._validation = data.validation
         self._settings = settings
         self._progress = progress
-        self._rows = Epochs(len(train), settings.batch_size, settings.seed, settings.shuffle, settings.steps_per_epoch)
+        self._rows = Epochs(
+            len(data.training), settings.batch_size, settings.seed, settings.shuffle, settings.steps_per_epoch
+        )
         self._callbacks = Callbacks(
             callbacks,
             model,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unidl.backend import Batches
+from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split, as_split, take
 from unidl.data.trees import is_nest
 from unidl.errors import DataError, UsageError
@@ -17,10 +18,13 @@ from unidl.errors import DataError, UsageError
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What one `Trainer.fit` learns from, and what it is validated on."""
+    """What one `Trainer.fit` learns from, and what it is validated on; and of each, once it is checked, the first row
+    that holds NaN or infinity."""
 
     training: Split
     validation: Split | None = None
+    not_finite: NonFinite | None = None
+    validation_not_finite: NonFinite | None = None
 
 
 def training_data(
@@ -72,6 +76,12 @@ def one_split(data: Any, y: Any, sample_weight: Any, x: Any) -> Split:
     if not isinstance(data, tuple) and hasattr(data, "train") and hasattr(data, "test"):
         return as_split(data)  # a whole data set, which is refused in its own words
     return Split(data, y, sample_weight)
+
+
+def inputs(x: Any) -> Split:
+    """Return the rows to predict for: x alone, whatever labels and weights came with it."""
+    split = as_split(x)
+    return split if split.y is None and split.sample_weight is None else Split(split.x)
 
 
 def size_of_batches(argument: int | None, rows: int, steps: int | None, otherwise: int) -> int:

@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
 
 def tried(
-    model: keras.Model, ready: Callable[[], TrainLoop], split: Split, name: str, batch_size: int
+    model: keras.Model, ready: Callable[[], TrainLoop], split: Split, found: NonFinite | None, batch_size: int
 ) -> NonFinite | None:
-    """Return the first row of the data that is not finite, if the model can learn from it, and None if there is none.
+    """Return the row of the data that is not finite, if there is one and the model can learn from it.
 
-    The batch with the row is tested by the loop that `ready` gives, which changes no weight, and `DataError` raised if
-    its loss is no number. Nothing is known before training of a model with a step of its own.
+    found: the first such row. The batch with the row is tested by the loop that `ready` gives, which changes no weight,
+    and `DataError` raised if its loss is no number. Nothing is known before training of a model with a step of its own.
     """
-    found = first_non_finite(split, name)
     if found is None or has_own(model, "train_step"):
         return found
     first = found.row // batch_size * batch_size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unidl import precision
@@ -25,7 +27,8 @@ def precision_of(model: keras.Model, request: str | None, device: Device) -> Pre
     """
     architecture = record_of(model).architecture
     recorded = architecture.arguments.get("precision") if architecture is not None else None
-    built = _built_in(model, [word for word in (request, recorded) if word not in (None, "auto")])
+    asked = os.environ.get("UNIDL_PRECISION")  # what a builder was given that was given nothing
+    built = _built_in(model, [request, recorded, asked if asked in precision.names() else None])
     if built is not None:
         if request not in (None, "auto", built.name):
             raise PrecisionError(
@@ -47,11 +50,17 @@ def precision_of(model: keras.Model, request: str | None, device: Device) -> Pre
     return precision.FLOAT32
 
 
-def _built_in(model: keras.Model, words: list[str]) -> Precision | None:
+def require_training(model: keras.Model, row: Precision) -> None:
+    """Raise `PrecisionError` if weights of a built model that are to learn cannot in this precision."""
+    if any(str(variable.dtype) == row.variable_dtype for variable in model.trainable_variables):
+        precision.require_training(row, model.optimizer)
+
+
+def _built_in(model: keras.Model, words: Sequence[str | None]) -> Precision | None:
     """The precision that fixes the types of a model's layers, the one that somebody named first; None if it is a matter
     of the device."""
     policies = {layer.dtype_policy.name for layer in all_layers(model)} - {precision.FLOAT32.dtype_policy}
     if not policies:
         return None
-    rows = (*(precision.named(word) for word in words), *precision.TABLE)
+    rows = (*(precision.named(word) for word in words if word not in (None, "auto")), *precision.TABLE)
     return next((row for row in rows if row.dtype_policy in policies), None)

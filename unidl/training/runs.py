@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from unidl.training.compiling import require_trainable, tell_of_foreign_draws
 from unidl.training.fitting import Fit
 from unidl.training.frozen_front import FrozenFront
 from unidl.training.given import TrainingData
+from unidl.training.loops import Loops
 from unidl.training.non_finite import tried
 from unidl.training.progress import Progress
 from unidl.training.settings import FitSettings
@@ -34,61 +34,58 @@ def new_run(
     progress: Progress,
     *,
     saving: Saving | None,
-    loop: Callable[[], TrainLoop],
-    front: Callable[[], FrozenFront],
-    look: Callable[[], None],
+    loops: Loops,
 ) -> Fit:
-    """Return the run that is asked for: of the model, or of what is behind its frozen front, on what that gives.
-
-    loop, front: give those of the model as it is compiled now. look: tells what its steps do not follow.
-    """
-    train, held_out, trained = data.training, data.validation, model
+    """Return the run that is asked for: of the model, or of what is behind its frozen front, on what that gives."""
     if saving is not None:
-        saving = replace(saving, data=fingerprint(training=train, validation=held_out))
+        saving = replace(saving, data=fingerprint(training=data.training, validation=data.validation))
     require_trainable(model)
-    if train.class_names or train.vocabulary:
-        note(model, class_names=train.class_names, vocabulary=train.vocabulary)
+    if data.training.class_names or data.training.vocabulary:
+        note(model, class_names=data.training.class_names, vocabulary=data.training.vocabulary)
     tell_of_foreign_draws(model)
-    unsure = _tried(model, data, settings, loop)
+    unsure, trained = _tried(model, data, settings, loops), model
     if settings.precompute_frozen:
-        frozen = front()
-        rows = len(train) + len(held_out or ())
-        progress.message(f"{model.name}: computes what its frozen layers give for {rows:,} rows, once")
-        train = frozen.features(train, settings.batch_size)
-        held_out = held_out and frozen.features(held_out, settings.batch_size)
-        trained = frozen.rest
+        frozen = loops.of_front()
+        data, trained = _features(frozen, data, settings, progress, model.name), frozen.rest
         resumes = saving is not None and saving.resume
         callbacks = callbacks + ([frozen.guard()] if callbacks or resumes else [])
-    build_for(trained, train, settings.batch_size)
-    used = front().loop if settings.precompute_frozen else loop()
+    build_for(trained, data.training, settings.batch_size)
+    loop = loops.of_front().loop if settings.precompute_frozen else loops.of_model()
     return Fit(
         model,
-        used,
-        train,
-        held_out,
+        loop,
+        data,
         settings,
         callbacks,
         progress,
         saving=saving,
         trained=trained,
         unsure=unsure,
-        look=look,
+        look=loops.look,
     )
 
 
-def _tried(
-    model: keras.Model, data: TrainingData, settings: FitSettings, loop: Callable[[], TrainLoop]
-) -> NonFinite | None:
+def _features(
+    frozen: FrozenFront, data: TrainingData, settings: FitSettings, progress: Progress, name: str
+) -> TrainingData:
+    """What the frozen layers of a model of this name give for the rows of both halves."""
+    rows = len(data.training) + len(data.validation or ())
+    progress.message(f"{name}: computes what its frozen layers give for {rows:,} rows, once")
+    training = frozen.features(data.training, settings.batch_size)
+    return TrainingData(training, data.validation and frozen.features(data.validation, settings.batch_size))
+
+
+def _tried(model: keras.Model, data: TrainingData, settings: FitSettings, loops: Loops) -> NonFinite | None:
     """A row of the training data that is not finite, if there is one that the model can learn from."""
 
     def ready() -> TrainLoop:
         build_for(model, data.training, settings.batch_size)
-        return loop()
+        return loops.of_model()
 
     size, held_out = settings.batch_size, data.validation
     if held_out is not None:
-        tried(model, ready, held_out, "validation data", settings.validation_batch_size or size)
-    return tried(model, ready, data.training, "training data", size)
+        tried(model, ready, held_out, data.validation_not_finite, settings.validation_batch_size or size)
+    return tried(model, ready, data.training, data.not_finite, size)
 
 
 def build_for(model: keras.Model, data: Split, batch_size: int) -> None:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl.data.value_range import BYTES, UNIT, USUAL, WORDS, range_of, written
+from unidl.data import value_range
+from unidl.data.rows import Reading
+from unidl.data.value_range import BYTES, UNIT, USUAL, WORDS, ValueRange, written
 from unidl.errors import DataError
 from unidl.models.records import note, record_of
 
@@ -14,26 +16,36 @@ if TYPE_CHECKING:
     import keras
 
 
-def learn_range(model: keras.Model, x: Any, name: str) -> None:
-    """Note on what range of values `model` is going to learn, if x is images whose values tell.
+def ask_range(reading: Reading, model: keras.Model, x: Any, name: str, *, learns: bool) -> None:
+    """Have the model learn the range of the values of images, or be held to the one that it has learned.
 
-    Raises `DataError` if the model is on a base that takes images of another range.
+    learns: whether it is going to learn on x: then the range is noted, if x is images whose values tell. `DataError` is
+    raised if x is images whose values have plainly another range than those the model takes, which it does if it has
+    learned on some, or is on a base that has.
     """
-    found, record = range_of(x), record_of(model)
-    if record.value_range_fixed:
-        hold_range(model, x, name)
-    elif found is not None:
-        note(model, value_range=found)
+    record = record_of(model)
+    notes = learns and not record.value_range_fixed
+    if not notes and record.value_range is None:
+        return
+    answer = value_range.ask_range(reading, x)
+
+    def hear() -> None:
+        found = answer()
+        if not notes:
+            _hold_range(model, x, found, name)
+        elif found is not None:
+            note(model, value_range=found)
+
+    reading.then(hear)
 
 
-def hold_range(model: keras.Model, x: Any, name: str) -> None:
-    """Raise `DataError` if x is images whose values have plainly another range than those the model takes.
+def _hold_range(model: keras.Model, x: Any, found: ValueRange | None, name: str) -> None:
+    """Raise `DataError` if images of this range are plainly others than the model takes.
 
     Bright images of bytes for a model of 0 to 1 are such; so are several images of values between 0 and 1 for a model
     of bytes, which could not be dark ones.
     """
     wanted = record_of(model).value_range
-    found = range_of(x) if wanted is not None else None
     if wanted not in USUAL or found not in USUAL:
         return
     too_large = found in (BYTES, WORDS) and found[1] > wanted[1]

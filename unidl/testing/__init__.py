@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl import devices, precision, registry
-from unidl.backend import Adapter, Backend, Batches, Chunk, KernelOff, Kernels, Logs, TrainLoop, Trains
+from unidl.backend import Adapter, Backend, Batches, Chunk, KernelOff, Kernels, TrainLoop, Trains
+from unidl.testing.expecting import FLOAT32_TOLERANCE, expect, expect_loss
+from unidl.testing.linear import LEARNING_RATE, LinearCase
+from unidl.testing.roles import RolesOfAdapter
+from unidl.testing.shapes import ShapesOfData
 
 if TYPE_CHECKING:
     import keras
 
-FLOAT32_TOLERANCE = 1e-5
-"""Sums of some ten float32 products, each rounded to 6e-8 of its size, in whatever order a framework likes."""
-
-LEARNING_RATE = 0.1
+__all__ = ["FLOAT32_TOLERANCE", "BackendConformance", "LinearCase", "expect", "expect_loss"]
 
 
-class BackendConformance:
+class BackendConformance(RolesOfAdapter, ShapesOfData):
     """Tests of one adapter; `backend_name` is its entry point's name. What a role's tests need is that role only."""
 
     backend_name: str
@@ -229,69 +230,3 @@ class BackendConformance:
         from keras import ops
 
         return np.asarray(ops.convert_to_numpy(ops.matmul(factor, factor)))
-
-
-class LinearCase:
-    """Linear regression by gradient descent, on the backend as a Keras model and beside it in NumPy."""
-
-    def __init__(self, *, steps: int, batch: int) -> None:
-        registry.current()
-        import keras
-
-        generator = np.random.default_rng(0)
-        rows = steps * batch
-        self.data = Batches(
-            generator.normal(size=(rows, 3)).astype(np.float32),
-            generator.normal(size=(rows, 2)).astype(np.float32),
-        )
-        self.rows = generator.permutation(rows).reshape(steps, batch)
-        inputs = keras.Input((3,))
-        self.model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(inputs))
-        self.model.set_weights([generator.normal(size=(3, 2)), generator.normal(size=(2,))])
-        self.model.compile(optimizer=keras.optimizers.SGD(LEARNING_RATE), loss="mean_squared_error")
-        self._start = self.weights()
-
-    def weights(self) -> list[np.ndarray[Any, Any]]:
-        """Kernel (3, 2) and bias (2,) of the Keras model."""
-        from keras import ops
-
-        return [np.array(ops.convert_to_numpy(variable.value)) for variable in self.model.weights]
-
-    def expected(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[float]]:
-        """Kernel and bias after all steps, and the loss before each."""
-        kernel, bias = self._start
-        losses: list[float] = []
-        for rows in self.rows:
-            kernel, bias, loss = self.stepped(kernel, bias, rows)
-            losses.append(loss)
-        return kernel, bias, losses
-
-    def stepped(
-        self, kernel: Any, bias: Any, rows: Any, row_weights: Any = None
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], float]:
-        """One step of gradient descent on the mean over rows and outputs of the squared error."""
-        x, y = self.data.x[rows].astype(np.float64), self.data.y[rows].astype(np.float64)
-        weights = np.ones(len(rows)) if row_weights is None else row_weights
-        error = x @ kernel + bias - y
-        slope = 2 * error * weights[:, None] / error.size
-        loss = float(np.mean(np.mean(error**2, axis=1) * weights))
-        return kernel - LEARNING_RATE * x.T @ slope, bias - LEARNING_RATE * slope.sum(axis=0), loss
-
-    def outputs(self, kernel: Any, bias: Any, rows: Any) -> np.ndarray[Any, Any]:
-        """What the model gives for `rows`."""
-        return self.data.x[rows] @ kernel + bias
-
-    def loss(self, kernel: Any, bias: Any, rows: Any) -> float:
-        """The mean squared error on `rows`."""
-        return float(np.mean((self.outputs(kernel, bias, rows) - self.data.y[rows]) ** 2))
-
-
-def expect(condition: bool, otherwise: str) -> None:
-    """Fail the test, saying why, unless the condition holds. An `assert` would vanish under `python -O`."""
-    if not condition:
-        raise AssertionError(otherwise)
-
-
-def expect_loss(logs: Logs, expected: float) -> None:
-    """Fail the test unless the logs hold this loss."""
-    np.testing.assert_allclose(logs.read()["loss"], expected, rtol=FLOAT32_TOLERANCE)

@@ -1,0 +1,119 @@
+"""Linear regression by gradient descent, on the backend and beside it in NumPy: what the suite knows the answers to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unidl import registry
+from unidl.backend import Batches, Tree
+
+LEARNING_RATE = 0.1
+
+
+class LinearCase:
+    """Linear regression by gradient descent, on the backend as a Keras model and beside it in NumPy."""
+
+    def __init__(self, *, steps: int, batch: int, seed: int = 0) -> None:
+        registry.current()
+        import keras
+
+        generator = np.random.default_rng(seed)
+        rows = steps * batch
+        self.data = Batches(
+            generator.normal(size=(rows, 3)).astype(np.float32),
+            generator.normal(size=(rows, 2)).astype(np.float32),
+        )
+        self.rows = generator.permutation(rows).reshape(steps, batch)
+        inputs = keras.Input((3,))
+        self.model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(inputs))
+        self.model.set_weights([generator.normal(size=(3, 2)), generator.normal(size=(2,))])
+        self.model.compile(optimizer=keras.optimizers.SGD(LEARNING_RATE), loss="mean_squared_error")
+        self._start = self.weights()
+
+    def weights(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Kernel (3, 2) and bias (2,) of the Keras model."""
+        from keras import ops
+
+        kernel, bias = (np.array(ops.convert_to_numpy(variable.value)) for variable in self.model.weights)
+        return kernel, bias
+
+    def expected(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[float]]:
+        """Kernel and bias after all steps, and the loss before each."""
+        kernel, bias = self._start
+        losses: list[float] = []
+        for rows in self.rows:
+            kernel, bias, loss = self.stepped(kernel, bias, rows)
+            losses.append(loss)
+        return kernel, bias, losses
+
+    def stepped(
+        self, kernel: Any, bias: Any, rows: Any, row_weights: Any = None
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], float]:
+        """One step of gradient descent on the mean over rows and outputs of the squared error."""
+        x, y = self.data.x[rows].astype(np.float64), self.data.y[rows].astype(np.float64)
+        weights = np.ones(len(rows)) if row_weights is None else row_weights
+        error = x @ kernel + bias - y
+        slope = 2 * error * weights[:, None] / error.size
+        loss = float(np.mean(np.mean(error**2, axis=1) * weights))
+        return kernel - LEARNING_RATE * x.T @ slope, bias - LEARNING_RATE * slope.sum(axis=0), loss
+
+    def outputs(self, kernel: Any, bias: Any, rows: Any) -> np.ndarray[Any, Any]:
+        """What the model gives for `rows`."""
+        return self.data.x[rows] @ kernel + bias
+
+    def loss(self, kernel: Any, bias: Any, rows: Any) -> float:
+        """The mean squared error on `rows`."""
+        return float(np.mean((self.outputs(kernel, bias, rows) - self.data.y[rows]) ** 2))
+
+
+class NestedCase:
+    """Two linear regressions in one model, each with an input and an output of its own, told apart by their keys."""
+
+    def __init__(self, *, steps: int, batch: int) -> None:
+        registry.current()
+        import keras
+
+        self.cases = {"one": LinearCase(steps=steps, batch=batch), "two": LinearCase(steps=steps, batch=batch, seed=1)}
+        self.rows = self.cases["one"].rows
+        data = {name: case.data for name, case in self.cases.items()}
+        # In another order than the model's, since the keys and not the places decide.
+        self.data = Batches({name: data[name].x for name in ("two", "one")}, {name: data[name].y for name in data})
+        inputs = {name: keras.Input((3,), name=name) for name in data}
+        outputs = {name: keras.layers.Dense(2, name=f"dense_{name}")(inputs[name]) for name in data}
+        self.model = keras.Model(inputs, outputs)
+        for name, case in self.cases.items():
+            self._dense(name).set_weights(case.weights())
+        losses = dict.fromkeys(data, "mean_squared_error")
+        self.model.compile(optimizer=keras.optimizers.SGD(LEARNING_RATE), loss=losses)
+
+    def weights(self) -> dict[str, list[np.ndarray[Any, Any]]]:
+        """Kernel and bias of each."""
+        from keras import ops
+
+        return {
+            name: [np.array(ops.convert_to_numpy(weight.value)) for weight in self._dense(name).weights]
+            for name in self.cases
+        }
+
+    def expected(self) -> dict[str, list[np.ndarray[Any, Any]]]:
+        """Kernel and bias of each after all steps, which take the rows of `self.rows`."""
+        found: dict[str, list[np.ndarray[Any, Any]]] = {}
+        for name, case in self.cases.items():
+            kernel, bias = case.weights()
+            for rows in self.rows:
+                kernel, bias, _ = case.stepped(kernel, bias, rows)
+            found[name] = [kernel, bias]
+        return found
+
+    def loss(self, rows: Any) -> float:
+        """The loss of the model on `rows` before it has learned: the sum of both."""
+        return sum(case.loss(*case.weights(), rows) for case in self.cases.values())
+
+    def outputs(self, rows: Any) -> Tree:
+        """What the model gives for `rows` before it has learned."""
+        return {name: case.outputs(*case.weights(), rows) for name, case in self.cases.items()}
+
+    def _dense(self, name: str) -> Any:
+        return self.model.get_layer(f"dense_{name}")

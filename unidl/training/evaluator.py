@@ -1,0 +1,138 @@
+"""A model on one device, in one precision: evaluated and used by the adapter's compiled loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Literal
+
+from unidl import devices, registry
+from unidl.backend import Device, TrainLoop, Trains, Tree
+from unidl.errors import BackendError
+from unidl.keras_internals import metrics_in_order
+from unidl.training.arguments import callbacks_in, optional_whole, style_of
+from unidl.training.busy import using
+from unidl.training.checking import checked
+from unidl.training.compiling import ensure_compiled
+from unidl.training.evaluating import evaluated, predicted
+from unidl.training.given import inputs, one_split, size_of_batches
+from unidl.training.host_memory import keep_freed_memory
+from unidl.training.loops import Loops
+from unidl.training.non_finite import require_finite_loss, require_finite_outputs
+from unidl.training.order import batches_of
+from unidl.training.progress import format_metrics
+from unidl.training.progress_styles import make_progress
+from unidl.training.running_precision import precision_of
+from unidl.training.runs import build_for
+from unidl.training.telling import Callbacks
+
+if TYPE_CHECKING:
+    import keras
+
+EVALUATED_BATCH_SIZE = 256
+"""Of evaluation and prediction, if nobody says."""
+
+Verbose = Literal["auto", 0, 1, 2]
+"""Keras's words for how much is printed."""
+
+
+class Evaluator:
+    """What a `Trainer` does without training: see there for the arguments."""
+
+    def __init__(
+        self, model: keras.Model, device: str | None, precision: str | None, optimizer: Any, loss: Any, metrics: Any
+    ) -> None:
+        self.backend = registry.current()
+        if not isinstance(self.backend, Trains):
+            raise BackendError(f"Backend '{self.backend.name}' cannot train: its adapter has no compile_loop.")
+        self.model = model
+        self.placement = devices.resolve(device)
+        self.precision = precision_of(model, precision, self.device)
+        if self.device.kind == "cpu":
+            keep_freed_memory()
+        with self._context():
+            ensure_compiled(model, optimizer, loss, metrics)
+        self._loops = Loops(self.backend, model, self.device)
+
+    @property
+    def device(self) -> Device:
+        """The device that computes."""
+        return self.placement.device
+
+    @property
+    def why_not_compiled(self) -> str | None:
+        """Why this model's steps take Keras's plain path, or None if they do not."""
+        return self._ready_loop().why_not_compiled
+
+    def evaluate(
+        self,
+        data: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Verbose | None = None,
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        return_dict: bool | None = None,
+        *,
+        x: Any = None,
+    ) -> Any:
+        """Return loss and metrics on the data by their names; with return_dict=False a list of them in Keras's order,
+        or the loss alone if that is all.
+
+        The arguments are those of `keras.Model.evaluate`, `evaluate(x, y, ...)`; or data: a Split, (x, y) or
+        (x, y, sample_weight). Nothing is printed unless verbose says so. Batches of 256, if nobody says; steps: the
+        most batches.
+        """
+        steps = optional_whole("steps", steps)
+        size = optional_whole("batch_size", batch_size)
+        reporter = make_progress("quiet" if verbose is None else style_of("auto", verbose))
+        with using(self.model, "evaluate"), self._context():
+            split = one_split(data, y, sample_weight, x)
+            size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
+            split = checked(self.model, split, "test data", step="test_step", batch_size=size)
+            build_for(self.model, split, size)
+            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
+            told.tell("on_test_begin")
+            metrics = evaluated(self._ready_loop(), split, size, told, steps=steps)
+            require_finite_loss(metrics, split, "test data")
+            told.tell("on_test_end", metrics)
+        reporter.message(f"{self.model.name}: {format_metrics(metrics)}")
+        return metrics if return_dict is not False else metrics_in_order(self.model, metrics)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Verbose | None = None,
+        steps: int | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+    ) -> Tree:
+        """Return the model's outputs for `x`, an array or a nest of arrays, as NumPy arrays in the order of `x`.
+
+        The arguments are those of `keras.Model.predict`. verbose changes nothing: there is nothing to tell. Batches of
+        256, if nobody says; steps: the most batches.
+        """
+        style_of("auto", verbose)
+        steps = optional_whole("steps", steps)
+        size = optional_whole("batch_size", batch_size)
+        with using(self.model, "predict"), self._context():
+            split = inputs(x)
+            size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
+            split = checked(self.model, split, "input", step="predict_step", batch_size=size)
+            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
+            told.tell("on_predict_begin")
+            outputs = predicted(self._ready_loop(), split, size, told, steps=steps)
+            require_finite_outputs(outputs, split, "input")
+            told.tell("on_predict_end")
+            return outputs
+
+    def _context(self) -> ExitStack:
+        stack = ExitStack()
+        stack.enter_context(self.backend.on(self.device))
+        stack.enter_context(self.backend.precision(self.precision))
+        return stack
+
+    def _ready_loop(self) -> TrainLoop:
+        """The loop for the model as it is compiled now."""
+        return self._loops.of_model()

@@ -1,0 +1,53 @@
+"""The compiled loops of a model: made when they are first needed, and anew when the model is compiled anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unidl import roles
+from unidl.backend import Device, TrainLoop, Trains
+from unidl.errors import BackendError
+from unidl.training.compiled_in import CompiledIn
+from unidl.training.compiling import same, signature
+from unidl.training.frozen_front import FrozenFront
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Loops:
+    """Those of one model on one device."""
+
+    def __init__(self, backend: Trains, model: keras.Model, device: Device) -> None:
+        self._backend, self._model, self._device = backend, model, device
+        self._loop: TrainLoop | None = None
+        self._front: FrozenFront | None = None
+        self._signature: tuple[Any, ...] = ()
+
+    def of_model(self) -> TrainLoop:
+        """The loop of the model as it is compiled now."""
+        current = signature(self._model)
+        if self._loop is None or not same(current, self._signature):
+            self._loop = self._compiled(self._model)
+            self._compiled_in = CompiledIn(self._model, self._loop)
+            self._front = None
+            self._signature = current
+        return self._loop
+
+    def of_front(self) -> FrozenFront:
+        """The frozen front of the model as it is compiled now, with the loop of what is behind it."""
+        self.of_model()
+        if self._front is None:
+            self._front = FrozenFront(self._model, self._compiled)
+        return self._front
+
+    def look(self) -> None:
+        """Tell what the steps of the model do not follow."""
+        self._compiled_in.look()
+
+    def _compiled(self, model: keras.Model) -> TrainLoop:
+        loop = self._backend.compile_loop(model, device=self._device)
+        why_not = roles.why_not_as(loop, TrainLoop)
+        if why_not is not None:
+            raise BackendError(f"Cannot train on the loop that compile_loop of the adapter gives: {why_not}.")
+        return loop
