@@ -169,7 +169,7 @@ def text_classifier(weights: Weights, variables: Weights, tokens: tf.Tensor, tra
     """Pre-norm blocks that see no padding, logits of the average of the other steps."""
     real = tf.not_equal(tokens, 0)
     steps = tf.cast(_encoded(weights, tokens, real[:, None, None, :]), tf.float32)
-    counted = tf.cast(real, tf.float32)[..., None]
+    counted = tf.expand_dims(tf.cast(real, tf.float32), -1)
     average = tf.reduce_sum(steps * counted, axis=1) / tf.maximum(tf.reduce_sum(counted, axis=1), 1.0)
     return _dense(weights, "logits", tf.cast(average, weights["logits/kernel"].dtype))
 
@@ -233,7 +233,8 @@ def _encoded(weights: Weights, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         name = f"block_{number}"
         inner = _layer_normalized(weights, f"{name}_attention_normalization", values)
         query, key, value = (_heads(weights, f"{name}_attention/{part}", inner) for part in ("query", "key", "value"))
-        scores = tf.matmul(query * query.shape[-1] ** -0.5, key, transpose_b=True) + hidden
+        size = weights[f"{name}_attention/query/bias"].shape[-1]
+        scores = tf.matmul(query * size**-0.5, key, transpose_b=True) + hidden
         seen = tf.matmul(tf.nn.softmax(scores), value)
         kernel, bias = (weights[f"{name}_attention/attention_output/{part}"] for part in ("kernel", "bias"))
         values = values + tf.einsum("bhtk,hku->btu", seen, kernel) + bias
