@@ -233,8 +233,8 @@ def _encoded(weights: Weights, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         name = f"block_{number}"
         inner = _layer_normalized(weights, f"{name}_attention_normalization", values)
         query, key, value = (_heads(weights, f"{name}_attention/{part}", inner) for part in ("query", "key", "value"))
-        scale = tf.math.rsqrt(tf.cast(tf.shape(query)[-1], query.dtype))
-        scores = tf.matmul(query * scale, key, transpose_b=True) + hidden
+        size = weights[f"{name}_attention/query/bias"].shape[-1]
+        scores = tf.matmul(query * size**-0.5, key, transpose_b=True) + hidden
         seen = tf.matmul(tf.nn.softmax(scores), value)
         kernel, bias = (weights[f"{name}_attention/attention_output/{part}"] for part in ("kernel", "bias"))
         values = values + tf.einsum("bhtk,hku->btu", seen, kernel) + bias

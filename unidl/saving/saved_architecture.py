@@ -110,8 +110,10 @@ def _is_range(value: Any) -> bool:
 
 
 def needs_building_to_measure(description: Description) -> bool:
-    """Whether nothing but the model itself, once it is built, tells how long its file of weights may be."""
-    return description.architecture is not None and _stands_on_a_base(description.architecture)
+    """Whether nothing but the model itself, once it is built, tells how long its file of weights may be: a plugin's
+    builder need not count before it builds."""
+    architecture = description.architecture
+    return architecture is not None and (architecture.builder not in builders.OURS or _stands_on_a_base(architecture))
 
 
 def _stands_on_a_base(architecture: Architecture) -> bool:
@@ -157,7 +159,7 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
         raise SavedModelError(f"Cannot load {path}: {why}") from error
     note(model, class_names=description.class_names, vocabulary=description.vocabulary)
     if description.value_range is not None:
-        on_a_base = needs_building_to_measure(description)
+        on_a_base = description.architecture is not None and _stands_on_a_base(description.architecture)
         note(model, value_range=description.value_range, value_range_fixed=on_a_base)
     return model
 
