@@ -41,6 +41,7 @@ class Case:
     plain: the backends where its steps are not compiled, and words of the sentence that says why.
     reference: gives the same model in words that Keras computes rightly where it computes this one wrongly; faults: the
     backends where it does, and how. untrained: the backends where Keras's own `fit` fails, and words of its error.
+    unsaved: words of the sentence that says why a checkpoint of it would never be read.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Case:
     reference: Callable[[], keras.Model] | None = None
     faults: Mapping[str, str] = field(default_factory=dict[str, str])
     untrained: Mapping[str, str] = field(default_factory=dict[str, str])
+    unsaved: str | None = None
 
 
 def compiled(model: keras.Model, **arguments: Any) -> keras.Model:

@@ -43,10 +43,10 @@ class Cubic(layers.Layer):
 
 
 class Product(layers.Layer):
-    """An embedding as a product of one-hot rows and the table."""
+    """An embedding as a product of one-hot rows and the table, with the name that an Embedding gets."""
 
     def __init__(self, tokens, units):
-        super().__init__()
+        super().__init__(name="embedding")
         self.tokens, self.units = tokens, units
 
     def build(self, shape):

@@ -169,6 +169,7 @@ CASES = [
             layers.Dense(3),
         ),
         (noise(4, 3), TO_TWO),
+        unsaved="it names Lambda",
     ),
     Case("frozen layers", frozen_half, (noise(4), TO_TWO)),
     Case("frozen batch normalization", frozen_normalization, (noise(6, 6, 2), TO_TWO)),
