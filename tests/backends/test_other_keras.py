@@ -27,9 +27,9 @@ logging.getLogger("unidl").addHandler(type("Kept", (logging.Handler,), {"emit": 
     [r.levelname, r.getMessage()])})())
 logging.getLogger("unidl").setLevel("INFO")
 from unidl import Trainer, build_cnn, registry
-backend = registry.current()
 """
 ANSWER = """
+registry.current()  # only now: the adapter looks up what it needs of Keras
 trainer = Trainer(build_cnn((18, 18, 1), 3))
 x = np.linspace(0, 1, 8 * 324, dtype=np.float32).reshape(8, 18, 18, 1)
 trainer.fit(x, np.arange(8) % 3, batch_size=4, progress="quiet")
@@ -128,6 +128,7 @@ right = {owner}.{attribute}
 def changed(*arguments, **options):
     return 1.5 * right(*arguments, **options)
 {owner}.{attribute} = changed
+registry.current()
 from unidl.replacements import loaded
 print(json.dumps(loaded("unidl_{NAME}.kernels").checked()))
 """
@@ -138,6 +139,7 @@ print(json.dumps(loaded("unidl_{NAME}.kernels").checked()))
 
 
 COUNTING = f"""
+registry.current()
 from unidl.replacements import Replacements, loaded
 check = Replacements._disagreement
 def counted(self, one, others):
