@@ -27,7 +27,7 @@ for _ in sys.stdin:
     else:
         child, status = os.fork(), None
         if child == 0:
-            sys.path.insert(0, {tests!r})
+            sys.path[:0] = {tests!r}
             exec({code!r})
             os._exit(0)
         answer = child
@@ -35,12 +35,15 @@ for _ in sys.stdin:
 """
 
 
+HERE = Path(__file__).parent
+
+
 class Nursery:
     """Runs `code` in one child after another; leaving the block ends the last of them."""
 
     def __init__(self, framework: str, code: str) -> None:
         imported = IMPORTED.get(framework, "keras")
-        parent = PARENT.format(imported=imported, tests=str(Path(__file__).parent), code=code)
+        parent = PARENT.format(imported=imported, tests=[str(HERE), str(HERE / "training")], code=code)
         self._parent = subprocess.Popen(
             [sys.executable, "-c", parent],
             stdin=subprocess.PIPE,

@@ -22,7 +22,7 @@ def install(folder: Path, **entries: str) -> dict[str, str]:
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: unidl-strange-model\nVersion: 1.0\n")
     lines = "".join(f"{name.replace('_', '-')} = {value}\n" for name, value in entries.items())
     (information / "entry_points.txt").write_text(f"[unidl.models]\n{lines}")
-    source = Path(__file__).parent / "stranger" / "unidl_strange_model.py"
+    source = Path(__file__).parents[1] / "stranger" / "unidl_strange_model.py"
     (folder / source.name).write_text(source.read_text())
     return {"PYTHONPATH": str(folder)}
 

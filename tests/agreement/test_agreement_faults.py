@@ -18,7 +18,7 @@ registry.current()
 
 import planted  # noqa: E402  (imports Keras, and only now is it decided on which framework it runs)
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 INSTALLED = [status.name for status in registry.backends() if status.installed]
 FAULTY = registry.current().name
 KERAS = planted.keras.backend.backend()

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import unidl
-from unidl.data.load import NAMES
+from unidl.data import load
 from unidl.errors import ModelError
 from unidl.models import Recipe, builders, record_of
 from unidl.models.builder import Builder
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NOT_BUILT_BY_DEFAULT = {"transfer": {"base": "MobileNet", "input_shape": (32, 32, 3), "weights": None}}
 
 
@@ -30,7 +30,7 @@ def test_a_builder_of_ours_is_complete(name):
     assert builder.function == f"build_{name.replace('-', '_')}"
     assert getattr(unidl, builder.function) is builder.build
     assert builder.function in unidl.__all__
-    assert builder.recipe.data in NAMES
+    assert builder.recipe.data in load.names()
     assert {"seed", "precision", "dropout", "name"} <= set(builder.arguments)
     assert set(builder.from_data) <= set(builder.arguments)
     assert builder.head is not None

@@ -15,7 +15,7 @@ from unidl import Trainer, load_model
 from unidl.errors import DataError, ModelError, SavedModelError, TrainingError, UsageError
 from unidl.saving.directories import read_directory
 
-SAVED = Path(__file__).parent / "saved"
+SAVED = Path(__file__).parents[1] / "saved"
 ROWS, BATCH = 50, 4
 """13 steps an epoch, the last of 2 rows."""
 

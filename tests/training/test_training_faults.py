@@ -161,7 +161,7 @@ def test_a_thread_trains_without_ctrl_c(shared):
 def test_ctrl_c_on_the_keyboard_ends_a_process_cleanly(backend):
     """The signal of a terminal, while a script trains with nothing of ours around it."""
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})"
         + """
 import os, signal, threading
 import numpy as np

@@ -16,7 +16,7 @@ from unidl.agreement.certify import Verifier
 from unidl.agreement.subject import Subject
 from unidl.workers.process import WorkerError
 
-MODELS = Path(__file__).parent / "verified_models.py"
+MODELS = Path(__file__).parents[1] / "verified_models.py"
 BACKEND = registry.current().name
 
 

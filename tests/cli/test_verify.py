@@ -10,7 +10,7 @@ from processes import unidl
 
 from unidl import registry
 
-SUBJECTS = Path(__file__).parent / "planted.py"
+SUBJECTS = Path(__file__).parents[1] / "planted.py"
 BACKEND = registry.current().name
 
 

@@ -105,7 +105,7 @@ def test_a_model_moves_to_the_device_that_is_asked_for(backend):
         pytest.skip(f"{backend.name} has one CPU device; tests/backends covers how it moves")
     code = SECOND_CPU[backend.name] + MOVING.replace("{checks}", WHERE_IT_COMPUTES[backend.name])
     said = processes.python(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{code}",
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n{code}",
         XLA_FLAGS="--xla_force_host_platform_device_count=2",
         UNIDL_DEVICE=None,
     )

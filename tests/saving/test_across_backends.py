@@ -14,7 +14,7 @@ from saving import ACROSS_BACKENDS, IMAGES, TOKENS, save, scramble
 from unidl import Trainer, build_cnn, build_lstm, generate_text, load_model, registry
 from unidl.models import trainable_state
 
-GOLDEN = Path(__file__).parent / "saved"
+GOLDEN = Path(__file__).parents[1] / "saved"
 """Written by `tests/saved/write.py` on one backend, with what the models gave there."""
 
 NAMES = ("cnn", "transfer", "gru", "lstm", "stranger")
@@ -92,7 +92,7 @@ def test_models_go_to_the_other_backends_of_this_environment_and_come_back(tmp_p
     for other in others():
         there = tmp_path / other
         there.mkdir()
-        words = [str(tmp_path / "here"), str(there), str(Path(__file__).parent)]
+        words = [str(tmp_path / "here"), str(there), str(Path(__file__).parents[1])]
         python(f"import sys; sys.argv[1:] = {words!r}\n{THERE}", UNIDL_BACKEND=other, UNIDL_DEVICE="cpu")
         for file, models in (("loaded", here), ("saved", None)):
             with np.load(there / f"{file}.npz") as found:
