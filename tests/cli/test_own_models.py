@@ -222,7 +222,11 @@ MISTAKES = {
     "no data": ("mine.py:build", 2, "On what data? `unidl train mine.py:build` needs --data"),
     "no such file": ("theirs.py:build --data numbers.npz", 2, "there is no file theirs.py"),
     "no such function": ("mine.py:missing --data numbers.npz", 7, "mine.py has no function 'missing'"),
-    "no model at all": ("mine.py --data numbers.npz", 2, "neither one of cnn, lstm, transfer, nor a function"),
+    "no model at all": (
+        "mine.py --data numbers.npz",
+        2,
+        "neither one of cnn, lstm, transfer, transformer, text-classifier, nor a function",
+    ),
     "no such model": ("cnnn --data numbers.npz", 2, "'cnnn' is neither one of cnn, lstm, transfer"),
     "an argument nobody knows": ("mine.py:demanding --data numbers.npz", 2, "it needs the argument 'width'"),
     "no keras.Model": ("mine.py:nothing --data numbers.npz", 7, "it returned a NoneType, not a keras.Model"),

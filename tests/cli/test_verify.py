@@ -48,7 +48,11 @@ def test_a_fault_is_named_with_its_layer(tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["nothing"], 2, "neither a model to build (cnn, lstm, transfer), nor the directory"),
+        (
+            ["nothing"],
+            2,
+            "neither a model to build (cnn, lstm, transfer, transformer, text-classifier), nor the directory",
+        ),
         (["nothing.py:build"], 2, "there is no file nothing.py"),
         (["cnn", "--precision", "float8"], 2, "Cannot use precision 'float8'. Known: float32"),
         (["cnn", "--by", "pytorch"], 2, "Cannot use implementation 'pytorch'. Known: unidl, keras"),

@@ -107,8 +107,8 @@ def test_listing_builders_imports_no_plugin(plugin):
 @pytest.mark.parametrize(
     ("value", "what"),
     [
-        ("unidl_strange_model:NOTHING", "cannot be loaded: AttributeError"),
-        ("nowhere_at_all:MODEL", "cannot be loaded: ModuleNotFoundError"),
+        ("unidl_strange_model:NOTHING", "cannot be loaded (distribution unidl-strange-model): AttributeError"),
+        ("nowhere_at_all:MODEL", "cannot be loaded (distribution unidl-strange-model): ModuleNotFoundError"),
         ("unidl_strange_model:NOT_A_BUILDER", "must be a unidl.models.builder.Builder, and is a function"),
     ],
 )

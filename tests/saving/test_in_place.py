@@ -178,4 +178,4 @@ def test_every_path_of_every_command_has_its_tilde_replaced(monkeypatch, tmp_pat
             if names_a_path or action.dest in ("data", "base", "weights", "subjects"):
                 assert str(action.type("~/x")) == str(tmp_path / "x"), (command, action.dest)
                 seen.add(action.dest)
-    assert {"out", "resume", "run_directory", "data", "base", "weights", "images", "files"} <= seen
+    assert {"out", "resume", "run_directory", "data", "base", "weights", "files", "config"} <= seen

@@ -79,7 +79,8 @@ class WorkerProcess:
         except json.JSONDecodeError:
             raise WorkerError(f"its answer cannot be read: {shortened(line)}") from None
         if "error" in answer:
-            raise WorkerError(in_words(answer["error"]), answer["exit_code"], goes_on=answer["refused"])
+            exit_code = answer.get("exit_code", UnidlError.exit_code)
+            raise WorkerError(in_words(answer["error"]), exit_code, goes_on=answer.get("refused", False))
         return answer
 
     def close(self) -> None:
