@@ -80,7 +80,7 @@ def test_every_other_command_runs_in_order(tmp_path, monkeypatch):
         assert output.getvalue().strip(), command
 
 
-@pytest.mark.slow
+@pytest.mark.agree
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     """The blocks share a folder, as one takes the run that the first saved."""
     monkeypatch.chdir(tmp_path)

@@ -147,8 +147,10 @@ def counted(self, one, others):
     return check(self, one, others)
 Replacements._disagreement = counted
 kernels = loaded("unidl_{NAME}.kernels")
+kernels.entries = [one for one in kernels.entries if one.name in ({KERNEL!r}, kernels.entries[-1].name)]
 print(json.dumps(kernels.why_not()))
 """
+"""Two kernels only: a check of all takes seconds in each of these processes."""
 
 
 def outcome(folder, change: str = ""):
