@@ -52,13 +52,16 @@ def gru(in_use: InUse) -> str | None:
 
 def adam(in_use: InUse) -> str | None:
     """Compare two steps of Adam."""
-    return _disagreement(in_use, lambda: _steps(tf.constant([[1.0, -2.0, 0.1], [0.0, 3.0, 1e-4]])))
+    gradient = tf.constant([[1.0, -2.0, 0.1], [0.0, 3.0, 1e-4]])
+    return _disagreement(in_use, lambda: _steps(keras.optimizers.Adam, gradient))
 
 
 def repeated_tokens(in_use: InUse) -> str | None:
-    """Compare what Adam makes of a row of a table that has two gradients with what Keras makes of their sum."""
-    gradient = tf.IndexedSlices(tf.ones((3, 3)), tf.constant([1, 0, 1]), dense_shape=tf.constant([2, 3]))
-    return _disagreement(in_use, lambda: _steps(gradient), lambda: _steps(tf.convert_to_tensor(gradient)))
+    """Compare what an optimizer makes of a row of a table that has two gradients with what Keras makes of their sum. To
+    Adam a gradient that is too large as a whole is the same; to Adagrad it is not."""
+    gradient = tf.IndexedSlices(tf.fill((3, 3), 0.1), tf.constant([1, 0, 1]), dense_shape=tf.constant([2, 3]))
+    kind, total = keras.optimizers.Adagrad, tf.convert_to_tensor(gradient)
+    return _disagreement(in_use, lambda: _steps(kind, gradient), lambda: _steps(kind, total))
 
 
 def _recurrent(in_use: InUse, kind: Any) -> str | None:
@@ -118,10 +121,11 @@ def _computed(model: Any, values: tf.Tensor) -> list[Any]:
     return [outputs.numpy(), *gradients, *(weight.numpy() for weight in model.non_trainable_weights)]
 
 
-def _steps(gradient: Any) -> list[Any]:
-    """A table after one and after two steps of Adam with this gradient."""
-    variable = keras.Variable(np.zeros((2, 3)), **FLOAT32)
-    optimizer: Any = keras.optimizers.Adam(0.1)
+def _steps(kind: Any, gradient: Any) -> list[Any]:
+    """A table after one and after two steps of an optimizer with this gradient."""
+    dtype = layers.Layer(**FLOAT32).variable_dtype  # float64, where a model is verified in it
+    variable, gradient = keras.Variable(np.zeros((2, 3)), dtype=dtype), tf.cast(gradient, dtype)
+    optimizer = kind(0.1)
     found: list[Any] = []
     for _ in range(2):
         optimizer.apply([gradient], [variable])
