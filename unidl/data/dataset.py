@@ -29,12 +29,28 @@ Kind = Literal["images", "text", "arrays"]
 class Split(Batches):
     """Rows to train or test on, and what their numbers mean.
 
-    x, y, sample_weight: anything NumPy reads as an array, or a dict, list or tuple of such, kept as it is nested; all
-    of the same length. A list of numbers, or of lists of numbers, is one array; a list of arrays is a nest. float64
-    becomes float32, as in Keras's own `fit`, so that every backend computes on the same numbers; that of a
-    memory-mapped file, and of an array too large to copy, row by row as it is read. class_names: the name of each
-    label, for images and texts with classes. vocabulary: the word of each token, for text; token 0 is padding and token
-    1 stands for every unknown word. Raises `DataError` if lengths differ or there is no row.
+    `x`, `y` and `sample_weight` are anything that NumPy reads as an array, or a dict, list or tuple of such, kept as it
+    is nested; all of the same length. A list of numbers, or of lists of numbers, is one array; a list of arrays is a
+    nest. float64 becomes float32, as in Keras's own `fit`, so that every backend computes on the same numbers; that of
+    a memory-mapped file, and of an array too large to copy, row by row as it is read. `len` of a split is its number of
+    rows.
+
+    Args:
+        x: The inputs, (rows, ...).
+        y: What is to be predicted, (rows, ...); None for prediction.
+        sample_weight: How much each row counts, (rows,) or (rows, steps); None for all alike.
+        class_names: The name of each label, for images and texts with classes.
+        vocabulary: The word of each token, for text; token 0 is padding and token 1 stands for every unknown word.
+
+    Raises:
+        DataError: If lengths differ, there is no row, or NumPy cannot read a part as one array.
+
+    Examples:
+        >>> import numpy as np
+        >>> import unidl
+        >>> split = unidl.Split(np.zeros((6, 3)), [0, 1, 0, 1, 0, 1], class_names=("cat", "dog"))
+        >>> len(split), split.x.dtype.name, split.y.shape
+        (6, 'float32', (6,))
     """
 
     class_names: tuple[str, ...] = ()
@@ -54,8 +70,11 @@ class Split(Batches):
 
     @cached_property
     def is_streamed(self) -> bool:
-        """Whether the rows are read as they are needed: those of a memory-mapped file, such as
-        `numpy.load(path, mmap_mode="r")` gives, and those that would fill half of the memory that is free now."""
+        """Whether the rows are read as they are needed.
+
+        Those of a memory-mapped file are, such as `numpy.load(path, mmap_mode="r")` gives, and those that would fill
+        half of the memory that is free now.
+        """
         return is_streamed(self)
 
 
@@ -63,8 +82,22 @@ class Split(Batches):
 class Dataset:
     """A named data set, split once for training and test.
 
-    kind: what the rows are, so that a model of the right form can be built. origin: where the data came from,
-    with the hash of what can change; kept with every run, so its values are JSON's.
+    Args:
+        name: What the data set is called.
+        kind: What the rows are, so that a model of the right form can be built: "images", "text" or "arrays".
+        train: The rows to train on.
+        test: The rows to test on.
+        origin: Where the data came from, with the hash of what can change. It is kept with every run, so its values are
+            JSON's.
+
+    Examples:
+        >>> import numpy as np
+        >>> import unidl
+        >>> train = unidl.Split(np.zeros((6, 3)), np.zeros(6))
+        >>> test = unidl.Split(np.zeros((2, 3)), np.zeros(2))
+        >>> data = unidl.Dataset("zeros", "arrays", train, test)
+        >>> len(data.train), len(data.test)
+        (6, 2)
     """
 
     name: str

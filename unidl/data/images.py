@@ -31,12 +31,29 @@ def load_images(
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
 ) -> np.ndarray:
-    """Return image files as (n, height, width, channels) float32 in [0, 1].
+    """Return image files as one array.
 
-    image_size: (height, width) to which each is stretched; None if they have one size already. channels: 1 or
-    3; None takes 1 if every image is greyscale. Transparent pixels are drawn over white, a photograph is
-    turned as its camera says, of an animation the first frame is taken. Raises `DataError`, naming the file,
-    for what cannot be read.
+    Transparent pixels are drawn over white, a photograph is turned as its camera says, and of an animation the first
+    frame is taken.
+
+    Args:
+        paths: The paths of the files, or one path.
+        image_size: (height, width) in pixels, to which each image is stretched; None if they have one size already.
+        channels: 1 (grey) or 3 (red, green, blue). None takes 1 if every image is greyscale.
+
+    Returns:
+        The images, (n, height, width, channels) float32 in [0, 1].
+
+    Raises:
+        DataError: If a file cannot be read; the message names it.
+        UsageError: If no image has this size or number of channels.
+
+    Examples:
+        >>> from PIL import Image
+        >>> from unidl.data.images import load_images
+        >>> Image.new("RGB", (12, 8)).save("black.png")
+        >>> load_images(["black.png"], image_size=(4, 6)).shape
+        (1, 4, 6, 3)
     """
     return decode_files([paths] if isinstance(paths, (str, Path)) else paths, image_size, channels)[0]
 

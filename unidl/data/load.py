@@ -40,12 +40,25 @@ _LEAST = {"seed": 0, "vocabulary_size": 3, "sequence_length": 1}
 
 @dataclass(frozen=True)
 class Loader:
-    """How to load one data set. An entry point of the group `unidl.data` gives one under the name of the data set."""
+    """How to load one data set.
+
+    An entry point of the group `unidl.data` gives one under the name of the data set.
+
+    Examples:
+        >>> import numpy as np
+        >>> from unidl.data import Dataset, Loader, Split
+        >>> def load_bars():
+        ...     bars = Split(np.zeros((4, 8, 8, 1)), np.arange(4))
+        ...     return Dataset("bars", "images", train=bars, test=bars)
+        >>> BARS = Loader("images of a bar", load_bars)
+        >>> BARS.load().train.x.shape
+        (4, 8, 8, 1)
+    """
 
     what: str
     """What it is, for messages: "images", "text"."""
     load: Callable[..., Dataset]
-    """Called with those of the options that somebody gave, by their names."""
+    """Called with those of the options that were given, by their names."""
     options: tuple[str, ...] = ()
     """The arguments of `load_data` that mean something for it."""
     seeded: bool = False
@@ -80,14 +93,36 @@ def load_data(
     vocabulary: Sequence[str] | None = None,
     sequence_length: int | None = None,
 ) -> Dataset:
-    """Load a data set by name, or from a file or folder; a known name goes before a file called so.
+    """Load a data set by name, or from a file or folder.
 
-    seed: which rows are held out, where rows are drawn; the default is the same split everywhere. None leaves
-    an option to the data set: test_fraction 0.2 (text: the last 0.1), digits at 28 x 28 x 1, other images as
-    they are, vocabulary_size 1000, sequence_length 20 (python-topics: 64). image_size is (height, width).
-    vocabulary: the words of a model that is already trained, so that its tokens keep their meaning; without it
-    they are counted anew. Raises `UsageError` for an option that means nothing for this data set, `DataError`
-    for data that is missing, damaged or too little.
+    The name of a data set goes before a file or folder of the same name.
+
+    Args:
+        name: "digits", "python-docs", "python-topics", "mnist", "fashion_mnist", "cifar10", "cifar100" or a data set of
+            a plugin; or the path of a folder of class folders with images, of a `.npz` file with arrays, or of a text
+            in UTF-8.
+        seed: Which rows are held out, where rows are drawn. The default is the same split everywhere.
+        test_fraction: The share of the rows to hold out, between 0 and 1. If None, 0.2; of a text, the last 0.1 (of
+            "python-topics" 0.2).
+        image_size: (height, width) in pixels. If None, (28, 28) for "digits"; other images stay as they are.
+        channels: 1 (grey) or 3 (red, green, blue). If None, 1 for "digits"; other images stay as they are.
+        vocabulary_size: The most words of a vocabulary, with padding and the unknown word. If None, 1000.
+        vocabulary: The words of a model that is already trained, so that its tokens keep their meaning. If None, they
+            are counted anew.
+        sequence_length: How many tokens a row has. If None, 20; for "python-topics", 64.
+
+    Returns:
+        The data set, split for training and test.
+
+    Raises:
+        UsageError: If an option means nothing for this data set, or its value cannot be used.
+        DataError: If the data is missing, damaged or too little.
+
+    Examples:
+        >>> import unidl
+        >>> digits = unidl.load_data("digits", image_size=(8, 8))
+        >>> digits.train.x.shape, digits.test.y.shape
+        ((1438, 8, 8, 1), (359,))
     """
     _check_counts(seed=seed)
     loader = _find(name)
