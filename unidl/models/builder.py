@@ -29,8 +29,18 @@ FACTS = ("input_shape", "classes", "targets", "features", "vocabulary_size", "se
 class Recipe:
     """What a model is trained with, where the command line says nothing; the same on every backend.
 
-    data: a name for `load_data`; None if the user must say it. schedule: "constant" or "cosine". learning_rate,
-    schedule: None only for a model of somebody's own, which then keeps what it is compiled with.
+    Args:
+        data: A name for `load_data`; None if the user must say it.
+        epochs: How many epochs to train.
+        batch_size: Rows of a batch.
+        learning_rate: The learning rate of the optimizer at the start; None only for a model of your own, which then
+            keeps what it is compiled with.
+        schedule: "constant" or "cosine"; None only for a model of your own.
+
+    Examples:
+        >>> from unidl.models import Recipe
+        >>> Recipe("digits", epochs=10, batch_size=64, learning_rate=3e-3, schedule="cosine").epochs
+        10
     """
 
     data: str | None
@@ -48,9 +58,22 @@ OWN = Recipe(None, epochs=10, batch_size=32, learning_rate=None, schedule=None)
 class Workload:
     """What `unidl compare` trains of a builder, the same in every implementation.
 
-    build: makes the Keras model in a precision. data: makes so many rows. rows: how many an epoch has. batch_size: if
-    nobody says. epochs: of a round; None for as many as take the time of a round. round_seconds: about how long such a
-    round takes on two CPU cores. frozen_front: whether our loop is measured with `precompute_frozen` as well.
+    Args:
+        name: The name in `unidl compare --models`.
+        summary: What it is, in one line, for the report.
+        build: Makes the Keras model in a precision, which it is given by name.
+        data: Makes so many rows.
+        rows: How many rows an epoch has.
+        batch_size: Rows of a batch, if the user does not say.
+        epochs: The epochs of a round; None for as many as take the time of a round.
+        round_seconds: About how long such a round takes on two CPU cores.
+        frozen_front: Whether our loop is measured with `precompute_frozen` as well.
+
+    Examples:
+        >>> from unidl.models import builders
+        >>> workload = builders.builder("cnn").workload
+        >>> workload.rows, workload.data(2).x.shape
+        (4096, (2, 28, 28, 1))
     """
 
     name: str
@@ -64,15 +87,37 @@ class Workload:
     frozen_front: bool = False
 
     def epoch_rows(self, batch_size: int, rows: int | None = None) -> int:
-        """Rows of an epoch that whole batches fill, at least 8 of them. rows: about how many, instead of its own."""
+        """Return the rows of an epoch that whole batches fill, at least 8 of them.
+
+        Args:
+            batch_size: Rows of a batch.
+            rows: About how many rows to take, instead of the workload's own.
+
+        Returns:
+            A multiple of `batch_size`.
+
+        Examples:
+            >>> from unidl.models import builders
+            >>> builders.builder("cnn").workload.epoch_rows(batch_size=100)
+            4000
+        """
         return max(8, (rows or self.rows) // batch_size) * batch_size
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model of tokens of any length reads. pads: whether padding behind a text changes nothing that is said after
-    it, once each step has an output. every_step: the arguments with which the same layers give each step's output; None
-    if padding is masked, so that the last output is that of the last token anyway."""
+    """How a model of tokens of any length reads.
+
+    Args:
+        pads: Whether padding behind a text changes nothing that is said after it, once each step has an output.
+        every_step: The arguments with which the same layers give each step's output; None if padding is masked, so that
+            the last output is that of the last token anyway.
+
+    Examples:
+        >>> from unidl.models import builders
+        >>> builders.builder("lstm").reading({"bidirectional": True}).pads
+        False
+    """
 
     pads: bool
     every_step: Given | None
@@ -82,20 +127,33 @@ class Reading:
 class Builder:
     """A kind of model, as the command line, saving, verification and the comparison know it.
 
-    name: what a person writes, as in `unidl train NAME`, and what a record keeps. build: the public function; it checks
-    its arguments, and notes them with `unidl.models.note` as an `Architecture` of this name. task: what is learned.
-    from_data: the arguments that come from the data, out of `FACTS`. recipe: of `unidl train`.
+    Args:
+        name: What a person writes, as in `unidl train NAME`, and what a record keeps.
+        build: The public function; it checks its arguments, and notes them with `unidl.models.note` as an
+            `Architecture` of this name.
+        task: What is learned: "image classifier", "text classifier", "language model", "classifier" or "regression".
+        from_data: The arguments that come from the data, out of "input_shape", "classes", "targets", "features",
+            "vocabulary_size" and "sequence_length".
+        recipe: The recipe of `unidl train`.
+        head: Gives the name of the first layer that a model with these arguments has behind its features: a transfer
+            model is cut off in front of it. `head` and `smallest_head` are None for a model that cannot be a base.
+        smallest_head: Gives the arguments that make what is cut off as small as can be.
+        base: The base where the user names none, for a builder that stands on a base; None for all others.
+        rebuild: Builds again from a record, if not by calling `build`.
+        verified_with: Arguments of `unidl verify`, where those of `build` would not do.
+        reading: Tells how a model with these arguments reads tokens; None if that is not known.
+        workload: The workload of the comparison; None if it is not compared.
 
-    head: the name of the first layer that a model with these arguments has behind its features: a transfer model is cut
-    off in front of it. smallest_head: arguments that make what is cut off as small as can be. Both None for a model
-    that cannot be a base.
+    Raises:
+        ModelError: If a value cannot be right.
 
-    base: the base where nobody names one, for a builder that stands on a base; None for all others. rebuild: builds
-    again from a record, if not by calling `build`. verified_with: arguments of `unidl verify`, where those of `build`
-    would not do. reading: how a model with these arguments reads tokens; None if that is not known. workload: of the
-    comparison; None if it is not compared.
-
-    Raises `ModelError` for a value that cannot be right.
+    Examples:
+        >>> import unidl
+        >>> from unidl.models import Builder, Recipe
+        >>> recipe = Recipe("digits", epochs=1, batch_size=32, learning_rate=1e-3, schedule="constant")
+        >>> small = Builder("small", unidl.build_cnn, "image classifier", ("input_shape", "classes"), recipe)
+        >>> small.function, small.takes("dropout"), small.takes("cell")
+        ('build_cnn', True, False)
     """
 
     name: str
@@ -146,7 +204,14 @@ class Builder:
         return {name: parameter.default for name, parameter in signature(self.build).parameters.items()}
 
     def takes(self, option: str) -> bool:
-        """Whether an option of `unidl train` means something for it."""
+        """Tell whether an option of `unidl train` means something for this builder.
+
+        Args:
+            option: The name of the option, as an argument in Python.
+
+        Returns:
+            True if it does.
+        """
         if option == "image_size":
             return self.task == "image classifier"
         if option in ("base", "trust", "weights", "precompute_frozen"):
