@@ -22,8 +22,23 @@ LONGEST = 4096
 class PositionEmbedding(keras.layers.Layer):
     """Add a vector to each step of a sequence (batch, time, size) that tells its place.
 
-    length: the vectors of so many places are learned, and no sequence may be longer; None for sines and cosines
-    of different periods (Vaswani et al. 2017, "Attention is all you need", section 3.5), up to 4096 steps.
+    Args:
+        length: The vectors of so many places are learned, and no sequence may be longer; None for sines and cosines of
+            different periods (Vaswani et al. 2017, "Attention is all you need", section 3.5), up to 4096 steps.
+        embeddings_initializer: Keras's initializer of the vectors that are learned.
+        **kwargs (Any): Those of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If a sequence is longer.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> layer = layers.PositionEmbedding()
+        >>> print(keras.ops.convert_to_numpy(layer(np.zeros((1, 2, 4)))).round(4))
+        [[[0.     1.     0.     1.    ]
+          [0.8415 0.5403 0.01   1.    ]]]
     """
 
     def __init__(self, length: int | None = None, embeddings_initializer: Any = "uniform", **kwargs: Any) -> None:
@@ -73,8 +88,21 @@ def _sines(size: int) -> np.ndarray:
 class AttentionMask(keras.layers.Layer):
     """Return which tokens see which, booleans (batch, time, time), of tokens (batch, time).
 
-    Nobody sees padding, but each step sees itself: a row without any would be NaN on one backend and 0 on another.
-    causal: whether a step sees only those before it, too.
+    No step sees padding, but each step sees itself: a row without any would be NaN on one backend and 0 on another.
+
+    Args:
+        causal: Whether a step sees only those before it, too.
+        **kwargs (Any): Those of every Keras layer, such as `name` and `dtype`.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> mask = layers.AttentionMask(causal=True)(np.array([[5, 7, 0]]))
+        >>> print(keras.ops.convert_to_numpy(mask).astype(int))
+        [[[1 0 0]
+          [1 1 0]
+          [1 1 1]]]
     """
 
     def __init__(self, causal: bool = False, **kwargs: Any) -> None:
@@ -96,10 +124,25 @@ class AttentionMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("unidl")
 class TokenPooling(keras.layers.Layer):
-    """Make one vector of the steps (batch, time, size) of each row, by its tokens (batch, time): that of the last token
-    that is not padding, or the average over all that are not. A row of padding alone gives zeros.
+    """Make one vector of the steps (batch, time, size) of each row, by its tokens (batch, time).
 
-    kind: "last" or "average".
+    That of the last token that is not padding, or the average over all that are not. A row of padding alone gives
+    zeros.
+
+    Args:
+        kind: "last" or "average".
+        **kwargs (Any): Those of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the kind is another word.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> steps, tokens = np.array([[[1.0], [3.0], [9.0]]]), np.array([[5, 7, 0]])
+        >>> print(keras.ops.convert_to_numpy(layers.TokenPooling("average")(steps, tokens)))
+        [[2.]]
     """
 
     def __init__(self, kind: str = "average", **kwargs: Any) -> None:
