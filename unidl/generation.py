@@ -56,13 +56,34 @@ def generate_text(
     seed: int = 0,
     vocabulary: Sequence[str] | None = None,
 ) -> str:
-    """Return `prompt` and `words` more words (numbers and signs count as words) that the model finds likely.
+    """Return `prompt` and `words` more words that the model finds likely.
 
-    temperature: below 1 keeps to likely words, above 1 wanders, 0 always takes the likeliest. top_k, top_p: draw only
-    from the k likeliest words, or from the fewest that together have probability p. vocabulary: needed only for a
-    model that unidl neither trained nor loaded. The same seed gives the same draws on every backend.
+    Args:
+        model: A language model: it takes tokens (batch, time) and gives probabilities (batch, words) of the next token,
+            or (batch, time, words) of the next token after each step.
+        prompt: The text to go on from, of at least one word.
+        words: How many words to add. Numbers and signs count as words.
+        temperature: Below 1 keeps to likely words, above 1 wanders, 0 always takes the likeliest.
+        top_k: Draw only from the k likeliest words. If None, from all.
+        top_p: Draw only from the fewest words that together have probability p, above 0 and at most 1. If None, from
+            all.
+        seed: The same seed gives the same draws on every backend.
+        vocabulary: The word of each token; needed only for a model that unidl neither trained nor loaded.
 
-    Raises `UsageError` for an argument out of range, and `ModelError` if the model predicts no words.
+    Returns:
+        The text, beginning with the prompt.
+
+    Raises:
+        UsageError: If an argument is out of range.
+        ModelError: If the model predicts no words.
+
+    Examples:
+        >>> import unidl
+        >>> words = ("<pad>", "<unk>", "to", "be", "or", "not")
+        >>> model = unidl.build_lstm(vocabulary_size=6, sequence_length=4, units=4, embedding_size=4)
+        >>> text = unidl.generate_text(model, "To be", words=3, vocabulary=words)
+        >>> text.startswith("to be "), len(text.split())
+        (True, 5)
     """
     pieces = stream_text(
         model,
