@@ -77,12 +77,38 @@ class Evaluator:
         *,
         x: Any = None,
     ) -> Any:
-        """Return loss and metrics on the data by their names; with return_dict=False a list of them in Keras's order,
-        or the loss alone if that is all.
+        """Return loss and metrics on the data.
 
-        The arguments are those of `keras.Model.evaluate`, `evaluate(x, y, ...)`; or data: a Split, (x, y) or
-        (x, y, sample_weight). Nothing is printed unless verbose says so. Batches of 256, if nobody says; steps: the
-        most batches.
+        The positional arguments are those of `keras.Model.evaluate`: `evaluate(x, y, ...)`. Nothing is printed unless
+        `verbose` says so.
+
+        Args:
+            data: The inputs x, an array (rows, ...) or a nest of such, beside `y`; or alone a `Split`, (x, y) or (x, y,
+                sample_weight).
+            y: What is to be predicted, (rows, ...), or a nest of such.
+            batch_size: Rows of a batch. If None, 256; with `steps`, so many that the steps take all rows.
+            verbose: Keras's word for how much is printed: "auto", 0, 1 or 2.
+            sample_weight: How much each row counts, (rows,) or (rows, steps), or a nest of such.
+            steps: The most batches. If None, all.
+            callbacks: Keras's.
+            return_dict: False for a list of the values in Keras's order, or the loss alone if that is all.
+            x: The inputs, as another name for `data`; a tuple is then several inputs.
+
+        Returns:
+            Loss and metrics by their names, unless `return_dict` is False.
+
+        Raises:
+            DataError: If the data does not fit the model, or the loss is not a number because of it.
+            UsageError: If an argument cannot be used, or another thread uses the model.
+
+        Examples:
+            >>> import unidl
+            >>> import keras
+            >>> import numpy as np
+            >>> double = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+            >>> trainer = unidl.Trainer(double, optimizer="sgd", loss="mean_squared_error")
+            >>> trainer.evaluate(np.ones((4, 1)), np.full((4, 1), 3.0))
+            {'loss': 4.0}
         """
         steps = optional_whole("steps", steps)
         size = optional_whole("batch_size", batch_size)
@@ -108,10 +134,32 @@ class Evaluator:
         steps: int | None = None,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
     ) -> Tree:
-        """Return the model's outputs for `x`, an array or a nest of arrays, as NumPy arrays in the order of `x`.
+        """Return the model's outputs.
 
-        The arguments are those of `keras.Model.predict`. verbose changes nothing: there is nothing to tell. Batches of
-        256, if nobody says; steps: the most batches.
+        The arguments are those of `keras.Model.predict`.
+
+        Args:
+            x: The inputs, an array (rows, ...) or a nest of such.
+            batch_size: Rows of a batch. If None, 256; with `steps`, so many that the steps take all rows.
+            verbose: Changes nothing: there is nothing to tell.
+            steps: The most batches. If None, all.
+            callbacks: Keras's.
+
+        Returns:
+            The outputs as NumPy arrays (rows, ...), nested as the model's are, in the order of `x`.
+
+        Raises:
+            DataError: If the data does not fit the model, or an output is not a number because of it.
+            UsageError: If an argument cannot be used, or another thread uses the model.
+
+        Examples:
+            >>> import unidl
+            >>> import keras
+            >>> import numpy as np
+            >>> total = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="ones")])
+            >>> trainer = unidl.Trainer(total, optimizer="sgd", loss="mean_squared_error")
+            >>> trainer.predict(np.ones((2, 3))).tolist()
+            [[3.0], [3.0]]
         """
         style_of("auto", verbose)
         steps = optional_whole("steps", steps)

@@ -29,17 +29,57 @@ if TYPE_CHECKING:
 class Trainer(Evaluator):
     """Trains, evaluates and saves a Keras model.
 
-    model: any keras.Model. optimizer, loss, metrics: as in `keras.Model.compile`; not needed for a model that is
-    compiled already or came from one of our builders (Adam, crossentropy and accuracy). Gradient clipping and
-    accumulation and learning-rate schedules are the optimizer's own arguments. device: "auto", "cpu", "gpu", "gpu:1";
-    "auto" is UNIDL_DEVICE, else the first GPU, else the CPU. precision: how float32 is computed; a mixed precision is
-    chosen when the model is built. seed: keys the order of the data.
-
     It trains as `keras.Model.fit` does, but for a model whose layers alone are in mixed_float16: Keras looks at the
     policy of the model and leaves its loss as it is, and gradients vanish; here its optimizer becomes a
     LossScaleOptimizer, and the weights differ.
 
-    Raises `DeviceError`, `PrecisionError` or `ModelError` if model, device and precision do not go together.
+    Args:
+        model: Any keras.Model.
+        device: "auto", "cpu", "gpu" or one by number such as "gpu:1". "auto" is UNIDL_DEVICE, else the first GPU, else
+            the CPU.
+        precision: How float32 is computed, "float32" or "tf32"; a mixed precision is chosen when the model is built.
+            "auto" is what its layers were built in; None is that as well, and where they are float32, the precision its
+            builder was given, then UNIDL_PRECISION, says whether TF32 may be used.
+        optimizer: As in `keras.Model.compile`. Gradient clipping and accumulation and learning-rate schedules are the
+            optimizer's own arguments. Not needed for a model that is compiled already or came from one of our builders
+            (Adam).
+        loss: As in `keras.Model.compile`; not needed for the same models (crossentropy).
+        metrics: As in `keras.Model.compile`; not needed for the same models (accuracy).
+        seed: Keys the order of the data.
+
+    Attributes:
+        model (keras.Model): The model.
+        backend (Backend): The backend in use.
+        placement (Placement): The device that computes, and why this one.
+        precision (Precision): The precision that the model is computed in.
+        seed (int): What the order of the data is keyed by.
+        history (dict): The values of each metric of the last `fit`, one an epoch, by the name of the metric.
+        settings (FitSettings): The arguments of the last `fit`; None before the first.
+        interrupted (bool): Whether the last `fit` was ended by Ctrl-C, or by SIGTERM where that is taken.
+        signal (int): Which of the two signals it was; None if neither.
+
+    Raises:
+        DeviceError: If the device is not there.
+        PrecisionError: If the device cannot compute in this precision, or the model is in another one.
+        ModelError: If the model cannot be trained with these arguments.
+        BackendError: If the backend in use cannot train.
+
+    Examples:
+        >>> import numpy as np
+        >>> import unidl
+        >>> x = np.random.default_rng(0).random((32, 8, 8, 1))
+        >>> y = np.arange(32) % 4
+        >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+        >>> trainer = unidl.Trainer(model)
+        >>> history = trainer.fit(x, y, epochs=2, progress="quiet")
+        >>> len(history.history["loss"])
+        2
+        >>> sorted(trainer.evaluate(x, y))
+        ['accuracy', 'loss']
+        >>> trainer.predict(x).shape
+        (32, 4)
+        >>> trainer.save("runs/cnn").name
+        'cnn'
     """
 
     def __init__(
@@ -90,30 +130,75 @@ class Trainer(Evaluator):
         configuration: Mapping[str, Any] | None = None,
         progress: Style = "auto",
     ) -> keras.callbacks.History:
-        """Train and return Keras's History.
+        """Train the model, and return Keras's History.
 
-        The first row of arguments is that of `keras.Model.fit`, with its meaning: `fit(x, y, ...)`. data: arrays x
-        beside y; or alone a Split, (x, y) or (x, y, sample_weight). validation: the same as validation_data, or a
-        Split. verbose: 0, 1 and 2 are progress "quiet", "bar" and "lines". class_weight multiplies the weights of
-        rows. steps_per_epoch: batches of an epoch; the next one goes on behind them, and mixes the rows anew at the end
-        of the data.
+        The positional arguments are those of `keras.Model.fit`, with their meaning: `fit(x, y, ...)`. Ctrl-C ends the
+        run after the step under way, with the history so far; then `interrupted` is True. So does SIGTERM, if there is
+        a folder for checkpoints and this is the main thread: one is written, and `signal` tells which of them it was.
 
-        early_stopping: end after so many epochs without a better validation loss (training loss, without validation
-        data) and go back to the best weights. precompute_frozen: compute what the frozen layers at the front of the
-        model give once, before the first epoch, and train the rest on that: the same result for a fraction of the
-        work, and memory for the features. callbacks: Keras's; one that looks at single batches gets every batch, at the
-        price of one dispatch a batch. progress: "auto", "bar", "lines", "json" or "quiet".
+        Args:
+            data: The inputs x, an array (rows, ...) or a nest of such, beside `y`; or alone a `Split`, (x, y) or (x, y,
+                sample_weight).
+            y: What is to be predicted, (rows, ...), or a nest of such.
+            batch_size: Rows of a batch. If None, 32; with `steps_per_epoch`, so many that the steps take all rows.
+            epochs: The number of the epoch at whose end training is over, counted from 1.
+            verbose: 0, 1 and 2 are progress "quiet", "bar" and "lines"; "auto" is progress "auto".
+            callbacks: Keras's. One that looks at single batches gets every batch, at the price of one dispatch a batch.
+            validation_split: The share of the rows, from the end, to validate on, from 0 up to 1.
+            validation_data: Rows to validate on after each epoch: (x, y) or (x, y, sample_weight), or a `Split`. It is
+                used in place of `validation_split`.
+            shuffle: Whether all rows are mixed in each epoch; "batch" mixes the rows of each batch.
+            class_weight: A weight for each class by its number; multiplies the weights of rows.
+            sample_weight: How much each row counts, (rows,) or (rows, steps), or a nest of such.
+            initial_epoch: The epoch to begin with, counted from 0.
+            steps_per_epoch: Batches of an epoch; the next epoch goes on behind them, and mixes the rows anew at the end
+                of the data. If None, all batches of the data.
+            validation_steps: The most batches of each validation. If None, all.
+            validation_batch_size: Rows of a batch of the validation. If None, `batch_size`; where that is None, 32, or
+                with `validation_steps` so many that the steps take all rows.
+            validation_freq: Validate after so many epochs each, or after the epochs of a list, counted from 1.
+            x: The inputs, as another name for `data`; a tuple is then several inputs.
+            validation: Another name for `validation_data`.
+            early_stopping: End after so many epochs without a better validation loss (training loss, without validation
+                data), and go back to the best weights. If None, train all epochs.
+            precompute_frozen: Whether to compute what the frozen layers at the front of the model give once, before the
+                first epoch, and train the rest on that: the same result for a fraction of the work, and memory for the
+                features.
+            checkpoint: A folder for checkpoints, one after each epoch and every `save_every_steps` steps.
+            save_every_steps: Steps between the checkpoints within an epoch. If None, there are only those after each
+                epoch.
+            keep: How many checkpoints stay, the newest ones; at least 2.
+            resume: Whether to go on from the newest whole checkpoint in the folder, if there is one, as if training had
+                never stopped; with more epochs than then, a longer run.
+            configuration: JSON values that are kept with each checkpoint, for the caller.
+            progress: "auto" (bars on a terminal, lines elsewhere), "bar", "lines", "json" or "quiet".
 
-        checkpoint: a folder for checkpoints, one after each epoch, and every so many steps; the newest `keep` stay.
-        resume: go on from the newest whole one there, if there is one, as if training had never stopped; with more
-        epochs than then, a longer run. configuration: JSON values that are kept with each, for the caller.
+        Returns:
+            Keras's History: `history.history` holds the values of each metric by its name, one an epoch.
 
-        Raises `DataError` before the first step if the data does not fit the model, or is not what the run to go on
-        with was begun with (of arrays above 16 MiB a sample of rows is compared), `ModelError` if precompute_frozen is
-        asked of a model whose front learns or draws at random, `UsageError` if another thread uses the model, and
-        `TrainingError` if the loss becomes NaN or infinite, or a callback compiles the model. Ctrl-C ends the run after
-        the step under way, with the history so far; then `interrupted` is True. So does SIGTERM, if there is a folder
-        for checkpoints and this is the main thread: one is written, and `signal` tells which of them it was.
+        Raises:
+            DataError: Before the first step, if the data does not fit the model, or is not what the run to go on with
+                was begun with (of arrays above 16 MiB a sample of rows is compared).
+            ModelError: If `precompute_frozen` is asked of a model whose front learns or draws at random.
+            UsageError: If an argument cannot be used, or another thread uses the model.
+            SavedModelError: If a checkpoint cannot be written, or there are some to go on from and all are damaged.
+            TrainingError: If the loss becomes NaN or infinite, or a callback compiles the model.
+
+        Examples:
+            >>> import unidl
+            >>> import keras
+            >>> import numpy as np
+            >>> x = np.random.default_rng(0).random((32, 3))
+            >>> y = x.sum(axis=1)
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+            >>> trainer = unidl.Trainer(model, optimizer="sgd", loss="mean_squared_error")
+            >>> kept = {"checkpoint": "runs/sum", "progress": "quiet"}
+            >>> history = trainer.fit(x, y, epochs=2, validation_split=0.25, **kept)
+            >>> sorted(history.history)
+            ['loss', 'val_loss']
+            >>> longer = trainer.fit(x, y, epochs=3, validation_split=0.25, resume=True, **kept)
+            >>> len(longer.history["loss"])
+            3
         """
         saving = saving_in(checkpoint, save_every_steps, keep, resume, configuration)
         reporter = make_progress(style_of(progress, verbose))
@@ -145,16 +230,42 @@ class Trainer(Evaluator):
             return self._run(given, settings, told, reporter, saving)
 
     def save(self, path: str | Path) -> Path:
-        """Write the model, its history and how it was trained to the directory `path`, whole or not at all.
+        """Write the model, its history and how it was trained to a directory, whole or not at all.
 
-        Raises `SavedModelError` if something else is there, or it cannot be written.
+        Args:
+            path: The directory, which is new or was written by this method before.
+
+        Returns:
+            The path of the directory.
+
+        Raises:
+            SavedModelError: If something else is there, or it cannot be written.
+
+        Examples:
+            >>> import unidl
+            >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+            >>> folder = unidl.Trainer(model).save("runs/untrained")
+            >>> sorted(file.name for file in folder.iterdir() if file.suffix == ".safetensors")
+            ['weights.safetensors']
         """
         from unidl.training.run_directory import save_run
 
         return save_run(self, as_path(path))
 
     def describe(self) -> dict[str, Any]:
-        """Return what somebody needs to know to repeat this training, as JSON values."""
+        """Return what somebody needs to know to repeat this training, as JSON values.
+
+        Returns:
+            The backend, versions, device, precision, seed, kernels that are off, and the arguments of the last `fit`,
+                by name.
+
+        Examples:
+            >>> import unidl
+            >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+            >>> described = unidl.Trainer(model, device="cpu", seed=3).describe()
+            >>> described["device"]["kind"], described["precision"], described["seed"], described["fit"]
+            ('cpu', 'float32', 3, None)
+        """
         return description(
             self.backend, self.placement, precision=self.precision.name, seed=self.seed, settings=self.settings
         )
