@@ -23,15 +23,27 @@ Tree = Any
 
 @dataclass(frozen=True)
 class Device:
-    """One device of this machine, as every adapter names it."""
+    """One device of this machine, as every adapter names it.
+
+    Args:
+        kind: "cpu" or "gpu".
+        index: Its number among those of its kind, from 0.
+        name: What the maker calls it.
+        memory_bytes: Its memory; None if it is not known.
+        compute_capability: NVIDIA's (major, minor); None for any other device. 7.0 and up has float16 Tensor Cores, 8.0
+            and up TF32 and bfloat16 as well (CUDA C++ Programming Guide, "Compute Capabilities").
+
+    Examples:
+        >>> from unidl.backend import Device
+        >>> Device("gpu", 1).id
+        'gpu:1'
+    """
 
     kind: Literal["cpu", "gpu"]
     index: int = 0
     name: str = ""
     memory_bytes: int | None = None
     compute_capability: tuple[int, int] | None = None
-    """NVIDIA's (major, minor); None for any other device. 7.0 and up has float16 Tensor Cores, 8.0 and up TF32 and
-    bfloat16 as well (CUDA C++ Programming Guide, "Compute Capabilities")."""
 
     @property
     def id(self) -> str:
@@ -41,7 +53,17 @@ class Device:
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices a framework sees, and a sentence if this build of it could never see a GPU."""
+    """The devices a framework sees.
+
+    Args:
+        found: The devices, CPUs first.
+        cpu_only: A sentence if this build of the framework could never see a GPU; None if it could.
+
+    Examples:
+        >>> from unidl.backend import Device, Devices
+        >>> Devices((Device("cpu"),), "this is a CPU-only build").found[0].id
+        'cpu:0'
+    """
 
     found: tuple[Device, ...]
     cpu_only: str | None = None
@@ -49,7 +71,17 @@ class Devices:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Bytes that a framework holds on one device; None where it cannot tell."""
+    """Bytes that a framework holds on one device.
+
+    Args:
+        current_bytes: What it holds now; None where it cannot tell.
+        peak_bytes: The most that it has held since the last reset; None where it cannot tell.
+
+    Examples:
+        >>> from unidl.backend import MemoryUse
+        >>> MemoryUse(current_bytes=1024, peak_bytes=4096).peak_bytes
+        4096
+    """
 
     current_bytes: int | None
     peak_bytes: int | None
@@ -59,7 +91,19 @@ class MemoryUse:
 class Batches:
     """Rows that batches are made of, in host memory: NumPy arrays that share their first axis, or nests of such.
 
-    `x` alone is enough for prediction; `y` and `sample_weight` may be None.
+    `x` alone is enough for prediction.
+
+    Args:
+        x: The inputs, (rows, ...).
+        y: What is to be predicted, (rows, ...), or None.
+        sample_weight: How much each row counts, (rows,) or (rows, steps), or None.
+
+    Examples:
+        >>> import numpy as np
+        >>> from unidl.backend import Batches
+        >>> batches = Batches(np.zeros((4, 3)), np.zeros(4))
+        >>> [part.shape for part in batches.parts()]
+        [(4, 3), (4,)]
     """
 
     x: Tree
@@ -67,14 +111,28 @@ class Batches:
     sample_weight: Tree = None
 
     def parts(self) -> tuple[Tree, ...]:
-        """Return (x,), (x, y) or (x, y, sample_weight), whichever is there."""
+        """Return (x,), (x, y) or (x, y, sample_weight), whichever is there.
+
+        Returns:
+            The parts that are not None.
+        """
         if self.sample_weight is not None:
             return self.x, self.y, self.sample_weight
         return (self.x,) if self.y is None else (self.x, self.y)
 
     def as_keras(self) -> Tree:
-        """Return what `keras.Model.fit` hands to a model's steps: these parts, or `x` itself where it is all there is
-        and neither a list nor a tuple, which a step would unpack as the parts."""
+        """Return what `keras.Model.fit` hands to a model's steps.
+
+        Returns:
+            The parts, or `x` itself where it is all there is and neither a list nor a tuple, which a step would unpack
+                as the parts.
+
+        Examples:
+            >>> import numpy as np
+            >>> from unidl.backend import Batches
+            >>> Batches(np.zeros((4, 3))).as_keras().shape
+            (4, 3)
+        """
         parts = self.parts()
         return self.x if len(parts) == 1 and not isinstance(self.x, (list, tuple)) else parts
 
@@ -83,19 +141,43 @@ class Batches:
 class Chunk:
     """A few steps of one global order: row `rows[k]` of `data` is the batch of step k.
 
-    rows: (steps, batch) int64, every row number inside the data. An adapter is free to keep `data` on its device and
-    gather there, or to gather on the host.
+    An adapter is free to keep `data` on its device and gather there, or to gather on the host.
+
+    Args:
+        data: The rows to gather from.
+        rows: (steps, batch) int64, every row number inside the data.
+        partial: Whether this is what is left over at the end of an epoch: one batch, smaller than the others.
+
+    Examples:
+        >>> import numpy as np
+        >>> from unidl.backend import Batches, Chunk
+        >>> chunk = Chunk(Batches(np.arange(6.0)), np.array([[4, 0], [2, 5]]))
+        >>> chunk.data.x[chunk.rows].tolist()
+        [[4.0, 0.0], [2.0, 5.0]]
     """
 
     data: Batches
     rows: np.ndarray[Any, np.dtype[np.int64]]
     partial: bool = False
-    """Whether this is what is left over at the end of an epoch: one batch, smaller than the others."""
 
     def gathering(self, steps: int) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-        """For data too large for a device: what to gather on the host for at most `steps` batches at a time, as row
-        numbers, and where each batch then finds its rows (steps, batch), int32. The row numbers are as many each time,
-        so that a compiled program sees one shape."""
+        """Yield what to gather on the host, for data too large for a device.
+
+        The row numbers are as many each time, so that a compiled program sees one shape.
+
+        Args:
+            steps: The most batches at a time.
+
+        Yields:
+            The row numbers, (rows,) int64, and where each batch then finds its rows, (steps, batch) int32.
+
+        Examples:
+            >>> import numpy as np
+            >>> from unidl.backend import Batches, Chunk
+            >>> chunk = Chunk(Batches(np.arange(6.0)), np.array([[4, 0], [2, 5]]))
+            >>> [(rows.tolist(), places.tolist()) for rows, places in chunk.gathering(steps=1)]
+            [([4, 0], [[0, 1]]), ([2, 5], [[0, 1]])]
+        """
         import numpy as np
 
         for first in range(0, len(self.rows), steps):
@@ -110,7 +192,11 @@ class Logs(Protocol):
     """Metrics as they stand after a chunk. Nothing waits for the device until somebody reads."""
 
     def read(self) -> dict[str, float]:
-        """Name to value, in the order in which Keras reports them, "loss" among them."""
+        """Return the metrics, and wait for them.
+
+        Returns:
+            Name to value, in the order in which Keras reports them, "loss" among them.
+        """
         ...
 
 
@@ -131,15 +217,36 @@ class TrainLoop(Protocol):
     """Whether a step changes variables that neither the model, its metrics nor its optimizer lists."""
 
     def run(self, chunk: Chunk) -> Logs:
-        """Take one optimizer step a row of `chunk.rows` and return the metrics since the last `reset_metrics`."""
+        """Take one optimizer step a row of `chunk.rows`.
+
+        Args:
+            chunk: The batches, (steps, batch).
+
+        Returns:
+            The metrics since the last `reset_metrics`.
+        """
         ...
 
     def test(self, chunk: Chunk) -> Logs:
-        """Update the metrics with each batch; no weight changes."""
+        """Update the metrics with each batch; no weight changes.
+
+        Args:
+            chunk: The batches, (steps, batch).
+
+        Returns:
+            The metrics since the last `reset_metrics`.
+        """
         ...
 
     def predict(self, chunk: Chunk) -> Tree:
-        """Return the outputs of every batch, joined along the first axis, as NumPy arrays."""
+        """Return the outputs of every batch, joined along the first axis.
+
+        Args:
+            chunk: The batches, (steps, batch).
+
+        Returns:
+            NumPy arrays (steps * batch, ...), nested as the model's outputs are.
+        """
         ...
 
     def reset_metrics(self) -> None:
@@ -159,30 +266,67 @@ class Backend(Protocol):
     """What every adapter implements."""
 
     name: str
+    """What the user says: the name of the adapter."""
 
     def versions(self) -> dict[str, str]:
-        """Distribution name to version, the framework first."""
+        """Return the versions of what computes.
+
+        Returns:
+            Distribution name to version, the framework first.
+        """
         ...
 
     def devices(self) -> Devices:
-        """The devices the framework sees, CPUs first."""
+        """Return the devices the framework sees.
+
+        Returns:
+            The devices, CPUs first.
+        """
         ...
 
     def on(self, device: Device) -> AbstractContextManager[Any]:
-        """Inside it new variables and computations go to `device`."""
+        """Return a context in which new variables and computations go to a device.
+
+        Args:
+            device: One of `devices()`.
+
+        Returns:
+            The context manager.
+        """
         ...
 
     def precision(self, policy: Precision) -> AbstractContextManager[Any]:
-        """Inside it float32 matrix products and convolutions are computed as `policy.products` says: true float32, or
-        TF32. Raises `BackendError` for an arithmetic that this framework does not have; `policy.products_in` does."""
+        """Return a context in which float32 matrix products and convolutions are computed as `policy.products` says.
+
+        Args:
+            policy: The precision; its `products` is "float32", which is true float32, or "tf32".
+
+        Returns:
+            The context manager.
+
+        Raises:
+            BackendError: For an arithmetic that this framework does not have; `policy.products_in` raises it.
+        """
         ...
 
     def synchronise(self, tree: Tree) -> None:
-        """Wait until every array in `tree` is computed."""
+        """Wait until every array in `tree` is computed.
+
+        Args:
+            tree: A nest of the framework's arrays.
+        """
         ...
 
     def memory(self, device: Device, reset: bool = False) -> MemoryUse:
-        """What the framework holds on `device`; with `reset`, the peak starts anew from here."""
+        """Return what the framework holds on a device.
+
+        Args:
+            device: One of `devices()`.
+            reset: Whether the peak starts anew from here.
+
+        Returns:
+            The bytes, None where the framework cannot tell.
+        """
         ...
 
 
@@ -191,8 +335,18 @@ class Trains(Protocol):
     """The role of an adapter that can train."""
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
-        """Prepare the loop of a compiled Keras model on `device`. steps: optimizer steps a dispatch, or None for what
-        suits this framework. Computes nothing yet. `build` makes what the model still lacks at the first chunk."""
+        """Prepare the loop of a compiled Keras model on a device.
+
+        Computes nothing yet. `unidl.model_state.build` makes what the model still lacks at the first chunk.
+
+        Args:
+            model: The model, compiled.
+            device: One of `devices()`.
+            steps: Optimizer steps a dispatch, or None for what suits this framework.
+
+        Returns:
+            The loop.
+        """
         ...
 
 
@@ -201,7 +355,9 @@ class KernelOff:
     """A kernel of an adapter that stays off with this Keras, and why."""
 
     name: str
+    """The kernel."""
     why: str
+    """The reason, as a clause without its full stop."""
     corrects: str | None = None
     """The numbers that stay wrong without it, for a kernel that corrects some of Keras's; None for a faster one."""
 
@@ -218,18 +374,48 @@ class Kernels(Protocol):
     """The role of an adapter whose loop computes with kernels of its own in place of some of Keras's."""
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
-        """Inside it Keras computes on `device` as it does in the adapter's loop; where its kernels are not for this
-        Keras or this device, that is as it always does."""
+        """Return a context in which Keras computes as it does in the adapter's loop.
+
+        Where the adapter's kernels are not for this Keras or this device, that is as it always does.
+
+        Args:
+            device: One of `devices()`.
+
+        Returns:
+            The context manager.
+        """
         ...
 
     def kernels_off(self, device: Device) -> Sequence[KernelOff]:
-        """Return the kernels for `device` that stay off with this Keras, each with the reason. The first call may check
-        them, which takes seconds."""
+        """Return the kernels for a device that stay off with this Keras.
+
+        The first call may check them, which takes seconds.
+
+        Args:
+            device: One of `devices()`.
+
+        Returns:
+            The kernels, each with the reason.
+        """
         ...
 
 
 def kernels_off(backend: Backend, device: Device) -> Sequence[KernelOff]:
-    """Return the kernels of a backend for `device` that stay off; none, if it has no such role."""
+    """Return the kernels of a backend for a device that stay off.
+
+    Args:
+        backend: Any backend.
+        device: One of its devices.
+
+    Returns:
+        The kernels, each with the reason; none, if the backend has no role `Kernels`.
+
+    Examples:
+        >>> from unidl import registry
+        >>> from unidl.backend import Device, KernelOff, kernels_off
+        >>> all(isinstance(kernel, KernelOff) for kernel in kernels_off(registry.current(), Device("cpu")))
+        True
+    """
     return backend.kernels_off(device) if isinstance(backend, Kernels) else ()
 
 
@@ -246,19 +432,34 @@ class Task:
     learning_rate: float
     """Adam's, constant."""
     device: Device
+    """The device that computes."""
     precision: Precision
+    """What to compute in."""
 
 
 class Reference(Protocol):
     """One model and its training in the framework alone, as a good engineer of that framework writes it by hand."""
 
     def train(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> float:
-        """Take one Adam step on the mean crossentropy for each row of `rows` (steps, batch), wait for the last one and
-        return its loss."""
+        """Take one Adam step on the mean crossentropy for each row of `rows`, and wait for the last one.
+
+        Args:
+            rows: (steps, batch) int64, row numbers of the task's data.
+
+        Returns:
+            The loss of the last step.
+        """
         ...
 
     def predict(self, x: Tree) -> np.ndarray[Any, Any]:
-        """Return the probabilities (batch, classes) of one batch, in float32."""
+        """Return the probabilities of one batch.
+
+        Args:
+            x: The inputs, (batch, ...).
+
+        Returns:
+            (batch, classes) float32.
+        """
         ...
 
 
@@ -267,7 +468,17 @@ class Native(Protocol):
     """The role of an adapter that brings references for `unidl compare`."""
 
     def reference(self, task: Task) -> Reference:
-        """Prepare the reference of `task`. Raises `BackendError` if there is none for this model or precision."""
+        """Prepare the reference of a task.
+
+        Args:
+            task: What to train.
+
+        Returns:
+            The reference, which begins with the weights of the task.
+
+        Raises:
+            BackendError: If there is none for this model or precision.
+        """
         ...
 
 
