@@ -23,15 +23,15 @@ Tree = Any
 
 @dataclass(frozen=True)
 class Device:
-    """One device of this machine, as every adapter names it.
+    """One device of this machine, named the same way by every adapter.
 
     Args:
         kind: "cpu" or "gpu".
-        index: Its number among those of its kind, from 0.
-        name: What the maker calls it.
-        memory_bytes: Its memory; None if it is not known.
-        compute_capability: NVIDIA's (major, minor); None for any other device. 7.0 and up has float16 Tensor Cores, 8.0
-            and up TF32 and bfloat16 as well (CUDA C++ Programming Guide, "Compute Capabilities").
+        index: Number of the device among those of its kind, from 0.
+        name: The name of the product.
+        memory_bytes: Memory of the device; None if unknown.
+        compute_capability: NVIDIA's (major, minor); None for any other device. 7.0 and higher have float16 Tensor
+            Cores, 8.0 and higher also TF32 and bfloat16 (CUDA C++ Programming Guide, "Compute Capabilities").
 
     Examples:
         >>> from unidl.backend import Device
@@ -47,17 +47,17 @@ class Device:
 
     @property
     def id(self) -> str:
-        """The name Keras and the user know it by: "cpu:0", "gpu:1"."""
+        """The name used by Keras and by users: "cpu:0", "gpu:1"."""
         return f"{self.kind}:{self.index}"
 
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices a framework sees.
+    """The devices that a framework sees.
 
     Args:
         found: The devices, CPUs first.
-        cpu_only: A sentence if this build of the framework could never see a GPU; None if it could.
+        cpu_only: A sentence if this build of the framework cannot use GPUs at all; else None.
 
     Examples:
         >>> from unidl.backend import Device, Devices
@@ -71,11 +71,11 @@ class Devices:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Bytes that a framework holds on one device.
+    """Bytes that a framework has allocated on one device.
 
     Args:
-        current_bytes: What it holds now; None where it cannot tell.
-        peak_bytes: The most that it has held since the last reset; None where it cannot tell.
+        current_bytes: What is allocated now; None if unknown.
+        peak_bytes: The maximum since the last reset; None if unknown.
 
     Examples:
         >>> from unidl.backend import MemoryUse
@@ -89,14 +89,15 @@ class MemoryUse:
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Rows that batches are made of, in host memory: NumPy arrays that share their first axis, or nests of such.
+    """Rows from which batches are formed, in host memory.
 
-    `x` alone is enough for prediction.
+    The parts are NumPy arrays of equal length along the first axis, or nests of them. `x` alone is enough for
+    prediction.
 
     Args:
         x: The inputs, (rows, ...).
-        y: What is to be predicted, (rows, ...), or None.
-        sample_weight: How much each row counts, (rows,) or (rows, steps), or None.
+        y: The targets, (rows, ...), or None.
+        sample_weight: Weight of each row, (rows,) or (rows, steps), or None.
 
     Examples:
         >>> import numpy as np
@@ -111,7 +112,7 @@ class Batches:
     sample_weight: Tree = None
 
     def parts(self) -> tuple[Tree, ...]:
-        """Return (x,), (x, y) or (x, y, sample_weight), whichever is there.
+        """Return (x,), (x, y) or (x, y, sample_weight), depending on what is set.
 
         Returns:
             The parts that are not None.
@@ -121,11 +122,11 @@ class Batches:
         return (self.x,) if self.y is None else (self.x, self.y)
 
     def as_keras(self) -> Tree:
-        """Return what `keras.Model.fit` hands to a model's steps.
+        """Return what `keras.Model.fit` passes to a model's steps.
 
         Returns:
-            The parts, or `x` itself where it is all there is and neither a list nor a tuple, which a step would unpack
-                as the parts.
+            The parts, or only `x` if there is nothing else and it is neither a list nor a tuple, which a step would
+                unpack.
 
         Examples:
             >>> import numpy as np
@@ -139,14 +140,14 @@ class Batches:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """A few steps of one global order: row `rows[k]` of `data` is the batch of step k.
+    """Consecutive steps of the global order: the rows `rows[k]` of `data` are the batch of step k.
 
-    An adapter is free to keep `data` on its device and gather there, or to gather on the host.
+    An adapter may keep `data` on its device and gather there, or gather on the host.
 
     Args:
         data: The rows to gather from.
-        rows: (steps, batch) int64, every row number inside the data.
-        partial: Whether this is what is left over at the end of an epoch: one batch, smaller than the others.
+        rows: (steps, batch) int64, valid row numbers of `data`.
+        partial: Whether this is the remainder of an epoch: one batch that is smaller than the others.
 
     Examples:
         >>> import numpy as np
@@ -161,15 +162,16 @@ class Chunk:
     partial: bool = False
 
     def gathering(self, steps: int) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-        """Yield what to gather on the host, for data too large for a device.
+        """Split the gathering of data that is too large for a device.
 
-        The row numbers are as many each time, so that a compiled program sees one shape.
+        The number of rows is constant, so that a compiled program sees a single shape.
 
         Args:
-            steps: The most batches at a time.
+            steps: Maximum number of batches at a time.
 
         Yields:
-            The row numbers, (rows,) int64, and where each batch then finds its rows, (steps, batch) int32.
+            The row numbers to gather on the host, (rows,) int64, and the positions of each batch in them, (steps,
+                batch) int32.
 
         Examples:
             >>> import numpy as np
@@ -189,13 +191,13 @@ class Chunk:
 
 
 class Logs(Protocol):
-    """Metrics as they stand after a chunk. Nothing waits for the device until somebody reads."""
+    """Metrics after a chunk. Reading them waits for the device; creating them does not."""
 
     def read(self) -> dict[str, float]:
-        """Return the metrics, and wait for them.
+        """Return the metrics, waiting for the device.
 
         Returns:
-            Name to value, in the order in which Keras reports them, "loss" among them.
+            Values by name, including "loss", in the order in which Keras reports them.
         """
         ...
 
@@ -217,7 +219,7 @@ class TrainLoop(Protocol):
     """Whether a step changes variables that neither the model, its metrics nor its optimizer lists."""
 
     def run(self, chunk: Chunk) -> Logs:
-        """Take one optimizer step a row of `chunk.rows`.
+        """Take one optimizer step per row of `chunk.rows`.
 
         Args:
             chunk: The batches, (steps, batch).
@@ -228,7 +230,7 @@ class TrainLoop(Protocol):
         ...
 
     def test(self, chunk: Chunk) -> Logs:
-        """Update the metrics with each batch; no weight changes.
+        """Update the metrics with each batch, without changing weights.
 
         Args:
             chunk: The batches, (steps, batch).
@@ -239,7 +241,7 @@ class TrainLoop(Protocol):
         ...
 
     def predict(self, chunk: Chunk) -> Tree:
-        """Return the outputs of every batch, joined along the first axis.
+        """Return the outputs of all batches, concatenated along the first axis.
 
         Args:
             chunk: The batches, (steps, batch).
@@ -250,7 +252,7 @@ class TrainLoop(Protocol):
         ...
 
     def reset_metrics(self) -> None:
-        """Start the metrics afresh."""
+        """Reset the metrics."""
         ...
 
     def commit(self) -> None:
@@ -263,21 +265,21 @@ class TrainLoop(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """What every adapter implements."""
+    """The protocol that every adapter implements."""
 
     name: str
-    """What the user says: the name of the adapter."""
+    """The name for users: that of the adapter."""
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of what computes.
+        """Return the versions of the framework and of Keras.
 
         Returns:
-            Distribution name to version, the framework first.
+            Versions by distribution name, the framework first.
         """
         ...
 
     def devices(self) -> Devices:
-        """Return the devices the framework sees.
+        """Return the devices that the framework sees.
 
         Returns:
             The devices, CPUs first.
@@ -285,7 +287,7 @@ class Backend(Protocol):
         ...
 
     def on(self, device: Device) -> AbstractContextManager[Any]:
-        """Return a context in which new variables and computations go to a device.
+        """Return a context in which new variables and computations are placed on a device.
 
         Args:
             device: One of `devices()`.
@@ -296,21 +298,21 @@ class Backend(Protocol):
         ...
 
     def precision(self, policy: Precision) -> AbstractContextManager[Any]:
-        """Return a context in which float32 matrix products and convolutions are computed as `policy.products` says.
+        """Return a context in which float32 matrix products and convolutions use `policy.products`.
 
         Args:
-            policy: The precision; its `products` is "float32", which is true float32, or "tf32".
+            policy: The precision; its `products` is "float32" (full float32) or "tf32".
 
         Returns:
             The context manager.
 
         Raises:
-            BackendError: For an arithmetic that this framework does not have; `policy.products_in` raises it.
+            BackendError: For arithmetic that this framework lacks, as `policy.products_in` does.
         """
         ...
 
     def synchronise(self, tree: Tree) -> None:
-        """Wait until every array in `tree` is computed.
+        """Wait until every array in `tree` has been computed.
 
         Args:
             tree: A nest of the framework's arrays.
@@ -318,14 +320,14 @@ class Backend(Protocol):
         ...
 
     def memory(self, device: Device, reset: bool = False) -> MemoryUse:
-        """Return what the framework holds on a device.
+        """Return the memory use of the framework on a device.
 
         Args:
             device: One of `devices()`.
-            reset: Whether the peak starts anew from here.
+            reset: Whether to restart the peak from the current value.
 
         Returns:
-            The bytes, None where the framework cannot tell.
+            The bytes; None if unknown.
         """
         ...
 
@@ -337,12 +339,12 @@ class Trains(Protocol):
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
         """Prepare the loop of a compiled Keras model on a device.
 
-        Computes nothing yet. `unidl.model_state.build` makes what the model still lacks at the first chunk.
+        Computes nothing yet; `unidl.model_state.build` creates missing state at the first chunk.
 
         Args:
             model: The model, compiled.
             device: One of `devices()`.
-            steps: Optimizer steps a dispatch, or None for what suits this framework.
+            steps: Optimizer steps per dispatch, or None for the default of this framework.
 
         Returns:
             The loop.
@@ -355,7 +357,7 @@ class KernelOff:
     """A kernel of an adapter that stays off with this Keras, and why."""
 
     name: str
-    """The kernel."""
+    """Name of the kernel."""
     why: str
     """The reason, as a clause without its full stop."""
     corrects: str | None = None
@@ -374,9 +376,9 @@ class Kernels(Protocol):
     """The role of an adapter whose loop computes with kernels of its own in place of some of Keras's."""
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
-        """Return a context in which Keras computes as it does in the adapter's loop.
+        """Return a context in which Keras computes as in the adapter's loop.
 
-        Where the adapter's kernels are not for this Keras or this device, that is as it always does.
+        Kernels that do not support this Keras or this device are not used.
 
         Args:
             device: One of `devices()`.
@@ -387,7 +389,7 @@ class Kernels(Protocol):
         ...
 
     def kernels_off(self, device: Device) -> Sequence[KernelOff]:
-        """Return the kernels for a device that stay off with this Keras.
+        """Return the kernels for a device that are disabled with this Keras.
 
         The first call may check them, which takes seconds.
 
@@ -401,14 +403,14 @@ class Kernels(Protocol):
 
 
 def kernels_off(backend: Backend, device: Device) -> Sequence[KernelOff]:
-    """Return the kernels of a backend for a device that stay off.
+    """Return the disabled kernels of a backend for a device.
 
     Args:
         backend: Any backend.
         device: One of its devices.
 
     Returns:
-        The kernels, each with the reason; none, if the backend has no role `Kernels`.
+        The kernels, each with the reason; empty if the backend does not have the role `Kernels`.
 
     Examples:
         >>> from unidl import registry
@@ -441,7 +443,7 @@ class Reference(Protocol):
     """One model and its training in the framework alone, as a good engineer of that framework writes it by hand."""
 
     def train(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> float:
-        """Take one Adam step on the mean crossentropy for each row of `rows`, and wait for the last one.
+        """Take one Adam step on the mean cross-entropy for each row of `rows`, and wait for the last one.
 
         Args:
             rows: (steps, batch) int64, row numbers of the task's data.
@@ -474,7 +476,7 @@ class Native(Protocol):
             task: What to train.
 
         Returns:
-            The reference, which begins with the weights of the task.
+            The reference, which starts with the weights of the task.
 
         Raises:
             BackendError: If there is none for this model or precision.

@@ -18,16 +18,17 @@ ALLOWED = "'auto', 'cpu', 'gpu', or one by number such as 'gpu:1'"
 
 @dataclass(frozen=True)
 class Placement:
-    """The device that was chosen, and why.
+    """The selected device, and why it was selected.
 
     Args:
         device: The device.
-        reason: Who asked for it, or, if "auto" had to take the CPU, why.
+        reason: Which setting requested it, or, if "auto" had to use the CPU, why.
 
     Examples:
         >>> from unidl import devices
-        >>> devices.resolve("cpu").reason
-        "asked for by device='cpu'"
+        >>> placement = devices.resolve("cpu")
+        >>> placement.device.kind
+        'cpu'
     """
 
     device: Device
@@ -35,17 +36,17 @@ class Placement:
 
 
 def resolve(request: str | None = None) -> Placement:
-    """Turn a request into a device of the backend in use.
+    """Resolve a request to a device of the current backend.
 
     Args:
         request: "cpu", "gpu" or one by number such as "gpu:1". None and "auto" mean UNIDL_DEVICE, then automatic: the
             first GPU, else the CPU.
 
     Returns:
-        The device, and why this one.
+        The device, and why it was selected.
 
     Raises:
-        DeviceError: If the request is not one of the allowed words, or names a device that is not there.
+        DeviceError: If the request is not an allowed value, or names a device that does not exist.
 
     Examples:
         >>> from unidl import devices
@@ -79,13 +80,13 @@ def resolve(request: str | None = None) -> Placement:
 
 
 def kind_and_index(name: str) -> tuple[str, int] | None:
-    """Return what "cpu", "gpu" or "gpu:1" names.
+    """Parse "cpu", "gpu" or "gpu:1".
 
     Args:
         name: The name of a device.
 
     Returns:
-        The kind and the number of the device; None if it is not such a name.
+        The kind and the number of the device; None for any other string.
 
     Examples:
         >>> from unidl.devices import kind_and_index
@@ -97,7 +98,7 @@ def kind_and_index(name: str) -> tuple[str, int] | None:
 
 
 def why_no_gpu(backend: Backend, devices: Devices) -> str:
-    """Say in one sentence, without its full stop, why the backend sees no GPU.
+    """Return in one sentence, without a final full stop, why the backend sees no GPU.
 
     Args:
         backend: The backend.
@@ -131,7 +132,7 @@ def automatic(backend: Backend, devices: Devices) -> Placement:
         devices: The devices that it sees.
 
     Returns:
-        The device, and why this one.
+        The device, and why it was selected.
 
     Examples:
         >>> from unidl import registry

@@ -2,7 +2,7 @@
 
 
 class UnidlError(Exception):
-    """Base of all errors that unidl raises on purpose.
+    """Base class of all errors that unidl raises on purpose.
 
     The message says what was wrong, what is allowed, what arrived and what to do next.
 

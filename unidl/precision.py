@@ -89,7 +89,7 @@ FLOAT32 = TABLE[0]
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all precisions: ours, then those of plugins.
+    """Return the names of all precisions: those of unidl, then those of plugins.
 
     Returns:
         The names, without "auto".
@@ -103,11 +103,11 @@ def names() -> tuple[str, ...]:
 
 
 def named(name: str, *, source: str = "precision") -> Precision:
-    """Return the row of a name.
+    """Return the precision of a name.
 
     Args:
         name: The name of a precision.
-        source: Who asks, for the message.
+        source: Name of the setting, for the error message.
 
     Returns:
         The precision.
@@ -136,7 +136,7 @@ def named(name: str, *, source: str = "precision") -> Precision:
 
 
 def resolve(request: str | None, device: Device) -> Precision:
-    """Turn a request into what is computed on a device.
+    """Resolve a request to a precision on a device.
 
     Args:
         request: The name of a precision, or "auto". None means UNIDL_PRECISION, then Keras's own dtype policy, which is
@@ -147,7 +147,7 @@ def resolve(request: str | None, device: Device) -> Precision:
         The precision.
 
     Raises:
-        PrecisionError: If the word is unknown, or the device cannot compute this way.
+        PrecisionError: If the name is unknown, or the device cannot compute in this precision.
 
     Examples:
         >>> from unidl import precision
@@ -173,9 +173,9 @@ def resolve(request: str | None, device: Device) -> Precision:
 
 
 def why_not_on(row: Precision, device: Device) -> str | None:
-    """Say why a device cannot compute in a precision.
+    """Return why a device cannot compute in a precision.
 
-    A CPU can compute in every type of 16 bits, if slowly: there they serve to try a program before it meets a GPU.
+    A CPU can compute in every 16-bit type, although slowly, which is enough to try a program before it runs on a GPU.
 
     Args:
         row: The precision.
@@ -206,14 +206,14 @@ def why_not_on(row: Precision, device: Device) -> str | None:
 
 
 def require_training(row: Precision, optimizer: Any = None) -> None:
-    """Raise unless models are trained in this precision, and say once what is lost where that is known.
+    """Raise unless a model can be trained in a precision, and give notice once of what is lost where that is known.
 
     Args:
         row: The precision.
-        optimizer: The optimizer that is to train; None for any.
+        optimizer: The optimizer to train with; None for any.
 
     Raises:
-        PrecisionError: If no model is trained in this precision, or not by this optimizer.
+        PrecisionError: If no model can be trained in this precision, or not with this optimizer.
 
     Examples:
         >>> from unidl import precision
@@ -234,7 +234,7 @@ def require_training(row: Precision, optimizer: Any = None) -> None:
 
 
 def scales_loss(dtype_policy: str) -> bool:
-    """Tell whether gradients of layers with a Keras dtype policy would vanish without loss scaling.
+    """Return whether gradients of layers with a Keras dtype policy would vanish without loss scaling.
 
     Args:
         dtype_policy: The name of the policy.
@@ -265,7 +265,7 @@ def automatic(device: Device) -> Precision:
         device: The device that computes.
 
     Returns:
-        bfloat16 where Tensor Cores have it, float16 where they have only that, float32 elsewhere.
+        Mixed bfloat16 where Tensor Cores have it, mixed float16 where they have only that, else float32.
 
     Examples:
         >>> from unidl import precision

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Precision:
-    """What is computed in which type, and all that is to be known of it: a row of the table in `unidl.precision`.
+    """The types of a computation, and what they need: a row of the table in `unidl.precision`.
 
     Losses, metrics and the final softmax of unidl's builders are float32 in all of them.
 
@@ -60,14 +60,14 @@ class Precision:
         return self.products == "tf32"
 
     def products_in(self, framework: str, words: Mapping[str, T]) -> T:
-        """Return a framework's own word for the arithmetic of float32 products.
+        """Return a framework's own name for the arithmetic of float32 products.
 
         Args:
             framework: The framework's name, for the message.
-            words: The words that the framework has, by `products`.
+            words: The framework's names, by `products`.
 
         Returns:
-            The word for this precision.
+            The name for this precision.
 
         Raises:
             BackendError: If the framework has none for this precision.
@@ -85,7 +85,7 @@ class Precision:
         return words[self.products]
 
     def dtype_in(self, framework: str, dtypes: Mapping[str, T]) -> T:
-        """Return the type in which a reference that knows no loss scaling and keeps its weights in float32 computes.
+        """Return the type in which a reference computes that lacks loss scaling and keeps its weights in float32.
 
         Args:
             framework: The framework's name, for the message.
@@ -95,8 +95,8 @@ class Precision:
             The type for this precision.
 
         Raises:
-            BackendError: For a precision that asks for something else, which a reference would otherwise compute in
-                float32 without a word.
+            BackendError: For a precision that needs anything else, which a reference would otherwise silently compute
+                in float32.
 
         Examples:
             >>> from unidl.precision import named

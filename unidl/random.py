@@ -9,19 +9,19 @@ import numpy as np
 
 
 def stream(seed: int, purpose: str, *position: int | str) -> np.random.Generator:
-    """Return the generator of one place in the stream, such as `stream(0, "order", epoch)`.
+    """Return the generator of one position in the stream, such as `stream(0, "order", epoch)`.
 
     The same arguments give the same draws in every process and on every backend; different arguments give independent
     ones. Philox is counter-based (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"); its 128-bit key
     is the BLAKE2b hash of the arguments, since neighbouring seeds must not give neighbouring streams.
 
     Args:
-        seed: The seed of the whole stream, a whole number.
+        seed: The seed of the whole stream, an integer.
         purpose: What the draws are for, such as "order".
-        *position: Where in the stream, in whole numbers and words.
+        *position: Where in the stream: integers and strings.
 
     Returns:
-        A NumPy generator at the beginning of this place.
+        A NumPy generator at the start of this position.
 
     Examples:
         >>> from unidl.random import stream
@@ -43,7 +43,7 @@ def derived_seed(seed: int, purpose: str, *position: int | str) -> int:
         *position: As in `stream`.
 
     Returns:
-        A whole number from 0, the same for the same arguments.
+        A non-negative integer, the same for the same arguments.
 
     Examples:
         >>> from unidl.random import derived_seed

@@ -27,15 +27,15 @@ class BackendStatus:
     """One row of `unidl.backends()`: a backend, and whether this process can use it."""
 
     name: str
-    """What the user says: a value of UNIDL_BACKEND and of `unidl.use`."""
+    """The name for users, as in UNIDL_BACKEND and `unidl.use`."""
     framework: str
-    """The framework's own spelling."""
+    """The framework's name as it is written in messages."""
     installed: bool
     """Whether the framework is installed."""
     version: str | None
     """The installed version of the framework; None if it cannot be found."""
     selected: bool
-    """Whether this process uses the backend, or would use it."""
+    """Whether this process uses the backend, or would use it when one is needed."""
     why_not: str | None
     """Why it cannot be used; None if it can."""
 
@@ -78,7 +78,7 @@ def versions(names: Sequence[str]) -> dict[str, str | None]:
 
 
 def backends() -> list[BackendStatus]:
-    """List every known backend, whether it is installed and selected, and why not.
+    """List all known backends: whether each is installed and selected, and why it cannot be used.
 
     Imports no framework.
 
@@ -138,7 +138,7 @@ def use(name: str, *, source: str = "unidl.use") -> None:
     Args:
         name: "jax", "torch", "tensorflow" or the name of an installed plugin; or "auto" for the backend that
             `unidl compare --choose` found to be the fastest on this machine.
-        source: Who asks; messages name it.
+        source: Name of the caller, for error messages.
 
     Raises:
         BackendError: If the name is unknown, its framework is missing, or another backend already runs; and for "auto",

@@ -38,7 +38,7 @@ class Split(Batches):
     Args:
         x: The inputs, (rows, ...).
         y: What is to be predicted, (rows, ...); None for prediction.
-        sample_weight: How much each row counts, (rows,) or (rows, steps); None for all alike.
+        sample_weight: Weight of each row, (rows,) or (rows, steps); None for equal weights.
         class_names: The name of each label, for images and texts with classes.
         vocabulary: The word of each token, for text; token 0 is padding and token 1 stands for every unknown word.
 
@@ -87,8 +87,8 @@ class Dataset:
         kind: What the rows are, so that a model of the right form can be built: "images", "text" or "arrays".
         train: The rows to train on.
         test: The rows to test on.
-        origin: Where the data came from, with the hash of what can change. It is kept with every run, so its values are
-            JSON's.
+        origin: Where the data came from, with the hash of everything that can change. It is stored with every run, so
+            its values are JSON's.
 
     Examples:
         >>> import numpy as np

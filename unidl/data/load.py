@@ -40,7 +40,7 @@ _LEAST = {"seed": 0, "vocabulary_size": 3, "sequence_length": 1}
 
 @dataclass(frozen=True)
 class Loader:
-    """How to load one data set.
+    """The loader of one data set.
 
     An entry point of the group `unidl.data` gives one under the name of the data set.
 
@@ -95,28 +95,28 @@ def load_data(
 ) -> Dataset:
     """Load a data set by name, or from a file or folder.
 
-    The name of a data set goes before a file or folder of the same name.
+    The name of a data set takes precedence over a file or folder of the same name.
 
     Args:
         name: "digits", "python-docs", "python-topics", "mnist", "fashion_mnist", "cifar10", "cifar100" or a data set of
             a plugin; or the path of a folder of class folders with images, of a `.npz` file with arrays, or of a text
             in UTF-8.
-        seed: Which rows are held out, where rows are drawn. The default is the same split everywhere.
-        test_fraction: The share of the rows to hold out, between 0 and 1. If None, 0.2; of a text, the last 0.1 (of
+        seed: Determines which rows are held out, where rows are drawn. The default gives the same split everywhere.
+        test_fraction: Fraction of the rows to hold out, between 0 and 1. If None, 0.2; of a text, the last 0.1 (of
             "python-topics" 0.2).
         image_size: (height, width) in pixels. If None, (28, 28) for "digits"; other images stay as they are.
         channels: 1 (grey) or 3 (red, green, blue). If None, 1 for "digits"; other images stay as they are.
-        vocabulary_size: The most words of a vocabulary, with padding and the unknown word. If None, 1000.
-        vocabulary: The words of a model that is already trained, so that its tokens keep their meaning. If None, they
-            are counted anew.
-        sequence_length: How many tokens a row has. If None, 20; for "python-topics", 64.
+        vocabulary_size: Maximum size of the vocabulary, including padding and the unknown word. If None, 1000.
+        vocabulary: The words of a model that is already trained, so that its tokens keep their meaning. If None, the
+            words are counted again.
+        sequence_length: Tokens per row. If None, 20; for "python-topics", 64.
 
     Returns:
         The data set, split for training and test.
 
     Raises:
-        UsageError: If an option means nothing for this data set, or its value cannot be used.
-        DataError: If the data is missing, damaged or too little.
+        UsageError: If an option does not apply to this data set, or its value cannot be used.
+        DataError: If the data is missing, damaged or too small.
 
     Examples:
         >>> import unidl

@@ -35,19 +35,19 @@ def _dropped(layer: Any, inputs: Any, noise_shape: Any, training: bool) -> Any:
 class Dropout(OwnStream, keras.layers.Dropout):
     """Keras's dropout, with masks that are the same bits on every backend.
 
-    In training a share of the inputs becomes 0, and the others are divided by 1 - rate; in inference all pass as they
-    are.
+    In training a fraction of the inputs becomes 0, and the others are divided by 1 - rate; in inference all pass
+    unchanged.
 
     Args:
-        rate (float): The share to drop, from 0 to 1.
+        rate (float): Fraction to drop, from 0 to 1.
         noise_shape (tuple): The shape of the mask, with 1 where it holds for a whole axis and None for the size of the
             inputs. If None, that of the inputs.
         seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
-            that layers of one name draw alike, whatever the seed of the trainer or of Keras is.
-        **kwargs (Any): Those of every Keras layer, such as `name` and `dtype`.
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
 
     Raises:
-        ModelError: If the seed is not such a number.
+        ModelError: If the seed is not such an integer.
 
     Examples:
         >>> from unidl import layers
@@ -77,14 +77,14 @@ class SpatialDropout1D(_SpatialDropout, keras.layers.SpatialDropout1D):
     """Keras's dropout of whole channels of (batch, steps, channels), with our masks.
 
     Args:
-        rate (float): The share to drop, from 0 to 1.
+        rate (float): Fraction to drop, from 0 to 1.
         seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
-            that layers of one name draw alike, whatever the seed of the trainer or of Keras is.
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
         name (str): The name of the layer.
         dtype (str): The dtype or dtype policy of the layer.
 
     Raises:
-        ModelError: If the seed is not such a number.
+        ModelError: If the seed is not such an integer.
 
     Examples:
         >>> from unidl import layers
@@ -104,15 +104,15 @@ class SpatialDropout2D(_SpatialDropout, keras.layers.SpatialDropout2D):
     Images are (batch, height, width, channels), or (batch, channels, height, width).
 
     Args:
-        rate (float): The share to drop, from 0 to 1.
+        rate (float): Fraction to drop, from 0 to 1.
         data_format (str): "channels_last" or "channels_first". If None, that of Keras's configuration.
         seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
-            that layers of one name draw alike, whatever the seed of the trainer or of Keras is.
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
         name (str): The name of the layer.
         dtype (str): The dtype or dtype policy of the layer.
 
     Raises:
-        ModelError: If the seed is not such a number.
+        ModelError: If the seed is not such an integer.
 
     Examples:
         >>> from unidl import layers
@@ -132,15 +132,15 @@ class SpatialDropout3D(_SpatialDropout, keras.layers.SpatialDropout3D):
     Volumes are (batch, depth, height, width, channels), or (batch, channels, depth, height, width).
 
     Args:
-        rate (float): The share to drop, from 0 to 1.
+        rate (float): Fraction to drop, from 0 to 1.
         data_format (str): "channels_last" or "channels_first". If None, that of Keras's configuration.
         seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
-            that layers of one name draw alike, whatever the seed of the trainer or of Keras is.
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
         name (str): The name of the layer.
         dtype (str): The dtype or dtype policy of the layer.
 
     Raises:
-        ModelError: If the seed is not such a number.
+        ModelError: If the seed is not such an integer.
 
     Examples:
         >>> from unidl import layers
@@ -158,15 +158,15 @@ class AlphaDropout(OwnStream, keras.layers.AlphaDropout):
     """Keras's dropout for networks of SELU, with our masks: mean and variance stay.
 
     Args:
-        rate (float): The share to drop, from 0 to 1.
+        rate (float): Fraction to drop, from 0 to 1.
         noise_shape (tuple): The shape of the mask, with 1 where it holds for a whole axis and None for the size of the
             inputs. If None, that of the inputs.
         seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
-            that layers of one name draw alike, whatever the seed of the trainer or of Keras is.
-        **kwargs (Any): Those of every Keras layer, such as `name` and `dtype`.
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
 
     Raises:
-        ModelError: If the seed is not such a number.
+        ModelError: If the seed is not such an integer.
 
     Examples:
         >>> from unidl import layers

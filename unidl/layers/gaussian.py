@@ -24,11 +24,11 @@ class GaussianNoise(OwnStream, keras.layers.GaussianNoise):
     Args:
         stddev (float): The standard deviation of the noise, from 0 to 1.
         seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
-            that layers of one name draw alike, whatever the seed of the trainer or of Keras is.
-        **kwargs (Any): Those of every Keras layer, such as `name` and `dtype`.
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
 
     Raises:
-        ModelError: If the seed is not such a number.
+        ModelError: If the seed is not such an integer.
 
     Examples:
         >>> from unidl import layers
@@ -51,11 +51,11 @@ class GaussianDropout(OwnStream, keras.layers.GaussianDropout):
         rate (float): From 0 up to, but not including, 1, where the noise would be infinite; its variance is rate / (1 -
             rate).
         seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
-            that layers of one name draw alike, whatever the seed of the trainer or of Keras is.
-        **kwargs (Any): Those of every Keras layer, such as `name` and `dtype`.
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
 
     Raises:
-        ModelError: If the rate is 1, or the seed is not such a number.
+        ModelError: If the rate is 1, or the seed is not such an integer.
 
     Examples:
         >>> from unidl import layers

@@ -43,7 +43,7 @@ class OwnStream:
 
 
 def foreign_draws(model: keras.Model) -> list[str]:
-    """Return the layers that draw from Keras's own stream in training, another one on each backend.
+    """Return the layers that draw from Keras's own random stream in training, which differs between backends.
 
     Args:
         model: Any model.

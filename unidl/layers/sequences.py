@@ -20,13 +20,14 @@ LONGEST = 4096
 
 @keras.saving.register_keras_serializable("unidl")
 class PositionEmbedding(keras.layers.Layer):
-    """Add a vector to each step of a sequence (batch, time, size) that tells its place.
+    """Add a vector that encodes its position to each step of a sequence (batch, time, size).
 
     Args:
-        length: The vectors of so many places are learned, and no sequence may be longer; None for sines and cosines of
-            different periods (Vaswani et al. 2017, "Attention is all you need", section 3.5), up to 4096 steps.
+        length: Number of positions whose vectors are learned, and the maximum length of a sequence; None for sines and
+            cosines of different periods (Vaswani et al. 2017, "Attention is all you need", section 3.5), up to 4096
+            steps.
         embeddings_initializer: Keras's initializer of the vectors that are learned.
-        **kwargs (Any): Those of every Keras layer, such as `name` and `dtype`.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
 
     Raises:
         ModelError: If a sequence is longer.
@@ -86,13 +87,14 @@ def _sines(size: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("unidl")
 class AttentionMask(keras.layers.Layer):
-    """Return which tokens see which, booleans (batch, time, time), of tokens (batch, time).
+    """Return which tokens attend to which, booleans (batch, time, time), for tokens (batch, time).
 
-    No step sees padding, but each step sees itself: a row without any would be NaN on one backend and 0 on another.
+    No step sees padding, but each step sees itself: a row that sees nothing would be NaN on one backend and 0 on
+    another.
 
     Args:
-        causal: Whether a step sees only those before it, too.
-        **kwargs (Any): Those of every Keras layer, such as `name` and `dtype`.
+        causal: Whether, besides, each step sees only itself and earlier steps.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
 
     Examples:
         >>> from unidl import layers
@@ -124,17 +126,17 @@ class AttentionMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("unidl")
 class TokenPooling(keras.layers.Layer):
-    """Make one vector of the steps (batch, time, size) of each row, by its tokens (batch, time).
+    """Reduce the steps (batch, time, size) of each row to one vector, by its tokens (batch, time).
 
     That of the last token that is not padding, or the average over all that are not. A row of padding alone gives
     zeros.
 
     Args:
         kind: "last" or "average".
-        **kwargs (Any): Those of every Keras layer, such as `name` and `dtype`.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
 
     Raises:
-        ModelError: If the kind is another word.
+        ModelError: If the kind is anything else.
 
     Examples:
         >>> from unidl import layers

@@ -27,15 +27,15 @@ FACTS = ("input_shape", "classes", "targets", "features", "vocabulary_size", "se
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a model is trained with, where the command line says nothing; the same on every backend.
+    """The default training settings of `unidl train`; the same on every backend.
 
     Args:
-        data: A name for `load_data`; None if the user must say it.
-        epochs: How many epochs to train.
-        batch_size: Rows of a batch.
-        learning_rate: The learning rate of the optimizer at the start; None only for a model of your own, which then
-            keeps what it is compiled with.
-        schedule: "constant" or "cosine"; None only for a model of your own.
+        data: A name for `load_data`; None if the user must pass one.
+        epochs: Number of epochs.
+        batch_size: Rows per batch.
+        learning_rate: The learning rate of the optimizer at the start; None only for a user's own model, which then
+            keeps its compiled optimizer.
+        schedule: "constant" or "cosine"; None only for a user's own model.
 
     Examples:
         >>> from unidl.models import Recipe
@@ -56,18 +56,18 @@ OWN = Recipe(None, epochs=10, batch_size=32, learning_rate=None, schedule=None)
 
 @dataclass(frozen=True)
 class Workload:
-    """What `unidl compare` trains of a builder, the same in every implementation.
+    """The model and data with which `unidl compare` measures a builder, the same in every implementation.
 
     Args:
         name: The name in `unidl compare --models`.
         summary: What it is, in one line, for the report.
-        build: Makes the Keras model in a precision, which it is given by name.
-        data: Makes so many rows.
-        rows: How many rows an epoch has.
-        batch_size: Rows of a batch, if the user does not say.
-        epochs: The epochs of a round; None for as many as take the time of a round.
-        round_seconds: About how long such a round takes on two CPU cores.
-        frozen_front: Whether our loop is measured with `precompute_frozen` as well.
+        build: Returns the Keras model for a precision, given by name.
+        data: Returns a given number of rows.
+        rows: Rows per epoch.
+        batch_size: Rows per batch, by default.
+        epochs: Epochs per round; None for as many as fill the duration of a round.
+        round_seconds: Approximate duration of such a round on two CPU cores, in seconds.
+        frozen_front: Whether unidl's loop is also measured with `precompute_frozen`.
 
     Examples:
         >>> from unidl.models import builders
@@ -87,11 +87,11 @@ class Workload:
     frozen_front: bool = False
 
     def epoch_rows(self, batch_size: int, rows: int | None = None) -> int:
-        """Return the rows of an epoch that whole batches fill, at least 8 of them.
+        """Return the rows per epoch, a multiple of the batch size and at least 8 batches.
 
         Args:
-            batch_size: Rows of a batch.
-            rows: About how many rows to take, instead of the workload's own.
+            batch_size: Rows per batch.
+            rows: Approximate number of rows, instead of the workload's own.
 
         Returns:
             A multiple of `batch_size`.
@@ -106,12 +106,13 @@ class Workload:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model of tokens of any length reads.
+    """How a token model of variable length handles padding.
 
     Args:
-        pads: Whether padding behind a text changes nothing that is said after it, once each step has an output.
-        every_step: The arguments with which the same layers give each step's output; None if padding is masked, so that
-            the last output is that of the last token anyway.
+        pads: Whether padding at the end of a text leaves the outputs of earlier steps unchanged, given one output per
+            step.
+        every_step: The arguments with which the same layers return the output of every step; None if padding is masked,
+            in which case the last output is that of the last token.
 
     Examples:
         >>> from unidl.models import builders
@@ -125,27 +126,27 @@ class Reading:
 
 @dataclass(frozen=True)
 class Builder:
-    """A kind of model, as the command line, saving, verification and the comparison know it.
+    """A kind of model, as used by the command line, saving, verification and the comparison.
 
     Args:
-        name: What a person writes, as in `unidl train NAME`, and what a record keeps.
-        build: The public function; it checks its arguments, and notes them with `unidl.models.note` as an
+        name: The name in `unidl train NAME` and in the record of a model.
+        build: The public function; it validates its arguments and records them with `unidl.models.note` as an
             `Architecture` of this name.
         task: What is learned: "image classifier", "text classifier", "language model", "classifier" or "regression".
-        from_data: The arguments that come from the data, out of "input_shape", "classes", "targets", "features",
+        from_data: The arguments derived from the data, a subset of "input_shape", "classes", "targets", "features",
             "vocabulary_size" and "sequence_length".
-        recipe: The recipe of `unidl train`.
-        head: Gives the name of the first layer that a model with these arguments has behind its features: a transfer
-            model is cut off in front of it. `head` and `smallest_head` are None for a model that cannot be a base.
-        smallest_head: Gives the arguments that make what is cut off as small as can be.
-        base: The base where the user names none, for a builder that stands on a base; None for all others.
-        rebuild: Builds again from a record, if not by calling `build`.
-        verified_with: Arguments of `unidl verify`, where those of `build` would not do.
-        reading: Tells how a model with these arguments reads tokens; None if that is not known.
+        recipe: The defaults of `unidl train`.
+        head: Returns, for given arguments, the name of the first layer after the features: a transfer model removes it
+            and all later layers. `head` and `smallest_head` are None for a model that cannot be a base.
+        smallest_head: Returns arguments that make the removed layers as small as possible.
+        base: The default base, for a builder that needs one; else None.
+        rebuild: Builds from a record, if calling `build` is not enough.
+        verified_with: Arguments for `unidl verify`, where the defaults of `build` do not fit.
+        reading: Returns how a model with given arguments handles padding; None if unknown.
         workload: The workload of the comparison; None if it is not compared.
 
     Raises:
-        ModelError: If a value cannot be right.
+        ModelError: If a value is invalid.
 
     Examples:
         >>> import unidl
@@ -204,7 +205,7 @@ class Builder:
         return {name: parameter.default for name, parameter in signature(self.build).parameters.items()}
 
     def takes(self, option: str) -> bool:
-        """Tell whether an option of `unidl train` means something for this builder.
+        """Return whether an option of `unidl train` applies to this builder.
 
         Args:
             option: The name of the option, as an argument in Python.

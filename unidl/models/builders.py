@@ -49,7 +49,8 @@ def builder(name: Any) -> Builder:
         The builder.
 
     Raises:
-        ModelError: If there is none, or a plugin is to blame: then it says which one, and what is wrong with it.
+        ModelError: If there is none, or the plugin that provides it cannot be used; the message names the plugin and
+            the reason.
 
     Examples:
         >>> from unidl.models import builders
@@ -85,7 +86,7 @@ def find(name: Any) -> Builder | None:
         The builder, or None.
 
     Raises:
-        ModelError: If a plugin is to blame.
+        ModelError: If the plugin that provides it cannot be used.
 
     Examples:
         >>> from unidl.models import builders

@@ -35,15 +35,15 @@ def build_cnn(
 
     Args:
         input_shape: (height, width, channels) of an image, in pixels.
-        classes: How many classes there are, at least 2.
-        filters: The channels that each convolution gives, one number a convolution.
+        classes: Number of classes, at least 2.
+        filters: Output channels of each convolution, one number per convolution.
         kernel_size: Height and width of the kernel of each convolution, in pixels.
         dense_units: The units of the dense layer.
-        dropout: The share dropped of what the dense layer gives, from 0 up to, but not including, 1.
+        dropout: Fraction of the outputs of the dense layer to drop; at least 0 and below 1.
         batch_normalization: Whether each convolution is normalized before its ReLU.
-        precision: What the layers compute in, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
             Keras's own dtype policy.
-        seed: What the initial weights and the masks of dropout are drawn from, the same on every backend.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
         name: The name of the model.
 
     Returns:

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
-    """Let the base of a transfer model learn, too.
+    """Make the base of a transfer model trainable.
 
-    Batch normalization stays frozen, and so keeps the statistics it came with: the batches of a fine-tuning run are too
-    few to replace them. Compile the model again, or make a new Trainer, before training goes on, with a learning rate
-    10 to 100 times smaller: Keras settles at compile time what an optimizer updates.
+    Batch normalization stays frozen, and so keeps its statistics: the batches of a fine-tuning run are too few to
+    replace them. Compile the model again, or make a new Trainer, before training continues, with a learning rate 10 to
+    100 times smaller: Keras settles at compile time what an optimizer updates.
 
     Args:
         model: A model of `build_transfer`.
-        from_layer: The name of a layer of the base: it and all that come after it in `base.layers` learn. If None, the
-            whole base.
+        from_layer: The name of a layer of the base: this layer and all later ones in `base.layers` become trainable. If
+            None, the whole base.
 
     Returns:
-        How many parameters of the model are trainable now.
+        The number of trainable parameters of the model.
 
     Raises:
         ModelError: If the model has no base, or the base has no such layer.
@@ -61,7 +61,7 @@ def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
 
 
 def base_of(model: keras.Model) -> keras.Model:
-    """Return the base of a transfer model: the one among its layers that is a model.
+    """Return the base of a transfer model, its only layer that is a model.
 
     Args:
         model: A model of `build_transfer`.
@@ -114,7 +114,7 @@ def set_trainable_state(model: keras.Model, state: Sequence[str]) -> None:
     """Freeze exactly the layers in `state`, which `trainable_state` gave for an equal model.
 
     Args:
-        model: The model whose layers are frozen, and all others set free.
+        model: The model; all its other layers become trainable.
         state: The paths of the layers to freeze.
 
     Raises:

@@ -39,29 +39,28 @@ def build_lstm(
     """Build a recurrent network for token ids (batch, time), or for measurements (batch, time, features).
 
     It gives probabilities of `classes`, by default of the next token out of the vocabulary; or, with `targets`, that
-    many unbounded numbers for a regression. With `features` there is no vocabulary and no embedding, and `classes` or
-    `targets` must be said.
+    many unbounded numbers for a regression. With `features` the model has neither vocabulary nor embedding, and needs
+    `classes` or `targets`.
 
     Args:
-        vocabulary_size: How many different tokens there are, at least 2; None with `features`.
-        sequence_length: How many steps a row has; None for any length.
+        vocabulary_size: Number of different tokens, at least 2; None with `features`.
+        sequence_length: Steps per row; None for any length.
         units: The units of each recurrent layer.
         embedding_size: The size of the vector of each token.
-        layers: How many recurrent layers there are, at most 32.
+        layers: Number of recurrent layers, at most 32.
         cell: "lstm", or "gru" with Keras's `reset_after`.
         bidirectional: Whether a second network reads backwards, and both outputs are joined; with output="steps" every
             step then knows the later ones, which is wrong for predicting the next token.
-        dropout: The share dropped of the embeddings, and of what each recurrent layer gives, from 0 up to, but not
-            including, 1.
+        dropout: Fraction to drop of the embeddings and of the outputs of each recurrent layer; at least 0 and below 1.
         output: "last" gives (batch, classes) after the last step, "steps" gives (batch, time, classes).
         mask_padding: Whether to skip steps whose token is 0, or whose features are all 0; on a GPU this may rule out
             the fast kernels.
-        features: How many measurements a step has. If None, the inputs are tokens.
-        classes: How many classes there are, at least 2. If None, the tokens of the vocabulary.
-        targets: How many numbers to predict, in place of probabilities.
-        precision: What the layers compute in, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+        features: Number of measurements per step. If None, the inputs are tokens.
+        classes: Number of classes, at least 2. If None, the tokens of the vocabulary.
+        targets: Number of values to predict, instead of probabilities.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
             Keras's own dtype policy.
-        seed: What the initial weights and the masks of dropout are drawn from, the same on every backend.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
         name: The name of the model.
 
     Returns:

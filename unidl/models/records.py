@@ -34,12 +34,12 @@ class Record:
     """What unidl knows of a model, kept beside it, so that the model itself stays a plain keras.Model.
 
     Args:
-        architecture: How the model was built; None if no builder made it.
+        architecture: How the model was built; None if it did not come from a builder.
         class_names: The name of each class; empty if they are not known.
         vocabulary: The word of each token; empty if there are none.
-        value_range: From where to where the values of its images go; None if nobody knows, or it takes no images.
-        value_range_fixed: Whether the model was built for this range, as on a base that has learned, and takes no other
-            one.
+        value_range: (low, high) of the values of its images; None if unknown, or if it does not take images.
+        value_range_fixed: Whether the model was built for this range, as on a pretrained base, and does not take
+            another one.
 
     Examples:
         >>> from unidl.models import Record

@@ -35,7 +35,7 @@ def build_transfer(
     seed: int = 0,
     name: str = "transfer",
 ) -> keras.Model:
-    """Put a new classifier on a frozen network; `unidl.unfreeze` sets the network free later.
+    """Put a new classifier on a frozen network; `unidl.unfreeze` makes the network trainable later.
 
     The images of a named base are 0 to 1, red first, as everywhere in unidl: the model contains the preprocessing that
     the base expects. The batch normalization of the base keeps its statistics, also once it is unfrozen. Its dropout is
@@ -49,15 +49,15 @@ def build_transfer(
             which is copied up to its own head; or any other functional keras.Model, which is shared as it is, in its
             own precision, and frozen.
         input_shape: (height, width, 3) in pixels for a name. If None, (224, 224, 3) for a name; a model has its own.
-        classes: How many classes there are, at least 2.
+        classes: Number of classes, at least 2.
         weights: The weights of a named base: "imagenet" (downloaded once), the path of a weights file, or None for
             random ones.
         dense_units: The units of a dense layer with ReLU before the classes; None for no such layer.
-        dropout: The share dropped in front of the classes, from 0 up to, but not including, 1.
+        dropout: Fraction to drop before the last layer; at least 0 and below 1.
         pooling: "flatten" the features, "average" them over places or steps, or take the "first" step.
-        precision: What the layers compute in, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
             Keras's own dtype policy.
-        seed: What the initial weights and the masks of dropout are drawn from, the same on every backend.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
         name: The name of the model.
 
     Returns:

@@ -47,27 +47,26 @@ def build_transformer(
     with GELU and one back to `units`, each behind a layer normalization and beside a shortcut.
 
     Args:
-        vocabulary_size: How many different tokens there are, at least 2.
-        sequence_length: How many steps a row has; None for any length, which needs positions="sines"; they go up to
-            4096 steps.
+        vocabulary_size: Number of different tokens, at least 2.
+        sequence_length: Steps per row; None for any length, which needs positions="sines"; they go up to 4096 steps.
         units: The size of the vector of each step; `heads` must divide it.
-        heads: The heads of each attention.
-        layers: How many blocks there are, at most 32.
+        heads: Number of heads of each attention.
+        layers: Number of blocks, at most 32.
         feedforward_units: The units of the dense layer with GELU. If None, 4 times `units`.
         causal: Whether a step sees only those before it; without, output="steps" is wrong for predicting the next
             token.
-        positions: "learned" vectors, one a place, or "sines".
-        dropout: The share dropped of the embeddings, and of what each attention and each feedforward layer gives, from
-            0 up to, but not including, 1.
+        positions: "learned" vectors, one per position, or "sines".
+        dropout: Fraction to drop of the embeddings and of the outputs of each attention and each feedforward layer; at
+            least 0 and below 1.
         output: "last" gives (batch, classes) after the last step, "average" after the average of the steps, "steps"
             gives (batch, time, classes).
         mask_padding: Whether nothing sees steps whose token is 0, and the last step is that of the last other token; on
             a GPU this may rule out the fast kernels.
-        classes: How many classes there are, at least 2. If None, the tokens of the vocabulary.
-        targets: How many numbers to predict, in place of probabilities.
-        precision: What the layers compute in, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+        classes: Number of classes, at least 2. If None, the tokens of the vocabulary.
+        targets: Number of values to predict, instead of probabilities.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
             Keras's own dtype policy.
-        seed: What the initial weights and the masks of dropout are drawn from, the same on every backend.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
         name: The name of the model.
 
     Returns:
@@ -130,11 +129,11 @@ def build_text_classifier(
     """Build a classifier of texts, which are token ids (batch, time).
 
     A transformer whose steps see all others, earlier and later, and the average of what they give. Padding, token 0, is
-    seen by no step and counts for nothing: it may stand behind or before a text.
+    seen by no step and counts for nothing: it may come before or after a text.
 
     Args:
         vocabulary_size: As in `build_transformer`.
-        classes: How many classes there are, at least 2.
+        classes: Number of classes, at least 2.
         sequence_length: As in `build_transformer`.
         units: As in `build_transformer`.
         heads: As in `build_transformer`.
@@ -142,9 +141,9 @@ def build_text_classifier(
         feedforward_units: As in `build_transformer`.
         positions: As in `build_transformer`.
         dropout: As in `build_transformer`.
-        precision: What the layers compute in, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
             Keras's own dtype policy.
-        seed: What the initial weights and the masks of dropout are drawn from, the same on every backend.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
         name: The name of the model.
 
     Returns:

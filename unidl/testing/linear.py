@@ -16,9 +16,9 @@ class LinearCase:
     """Linear regression by gradient descent, on the backend as a Keras model and beside it in NumPy.
 
     Args:
-        steps: How many steps to take.
-        batch: Rows of a batch.
-        seed: What data, order and initial weights are drawn from.
+        steps: Number of steps.
+        batch: Rows per batch.
+        seed: Determines the data, their order and the initial weights.
 
     Attributes:
         model (keras.Model): The model (batch, 3) to (batch, 2), compiled.
@@ -83,7 +83,7 @@ class LinearCase:
             kernel: The kernel before, (3, 2).
             bias: The bias before, (2,).
             rows: The numbers of the rows of the batch, (batch,).
-            row_weights: How much each row counts, (batch,). If None, all alike.
+            row_weights: Weight of each row, (batch,). If None, equal weights.
 
         Returns:
             Kernel and bias after the step, and the loss before it.
@@ -96,7 +96,7 @@ class LinearCase:
         return kernel - LEARNING_RATE * x.T @ slope, bias - LEARNING_RATE * slope.sum(axis=0), loss
 
     def outputs(self, kernel: Any, bias: Any, rows: Any) -> np.ndarray[Any, Any]:
-        """Return what the model gives for some rows.
+        """Return the outputs of the model for some rows.
 
         Args:
             kernel: The kernel, (3, 2).

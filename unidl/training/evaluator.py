@@ -77,7 +77,7 @@ class Evaluator:
         *,
         x: Any = None,
     ) -> Any:
-        """Return loss and metrics on the data.
+        """Return the loss and the metrics on the given data.
 
         The positional arguments are those of `keras.Model.evaluate`: `evaluate(x, y, ...)`. Nothing is printed unless
         `verbose` says so.
@@ -85,20 +85,20 @@ class Evaluator:
         Args:
             data: The inputs x, an array (rows, ...) or a nest of such, beside `y`; or alone a `Split`, (x, y) or (x, y,
                 sample_weight).
-            y: What is to be predicted, (rows, ...), or a nest of such.
-            batch_size: Rows of a batch. If None, 256; with `steps`, so many that the steps take all rows.
-            verbose: Keras's word for how much is printed: "auto", 0, 1 or 2.
-            sample_weight: How much each row counts, (rows,) or (rows, steps), or a nest of such.
-            steps: The most batches. If None, all.
-            callbacks: Keras's.
-            return_dict: False for a list of the values in Keras's order, or the loss alone if that is all.
+            y: The targets, an array (rows, ...) or a nest of such.
+            batch_size: Rows per batch. If None, 256; with `steps`, the size at which that many steps cover all rows.
+            verbose: How much is printed, as in Keras: "auto", 0, 1 or 2. If None, nothing.
+            sample_weight: Weight of each row, (rows,) or (rows, steps), or a nest of such.
+            steps: Maximum number of batches. If None, all.
+            callbacks: Keras's callbacks.
+            return_dict: False for a list of the values in Keras's order, or only the loss if there is nothing else.
             x: The inputs, as another name for `data`; a tuple is then several inputs.
 
         Returns:
             Loss and metrics by their names, unless `return_dict` is False.
 
         Raises:
-            DataError: If the data does not fit the model, or the loss is not a number because of it.
+            DataError: If the data does not fit the model, or makes the loss NaN or infinite.
             UsageError: If an argument cannot be used, or another thread uses the model.
 
         Examples:
@@ -140,16 +140,17 @@ class Evaluator:
 
         Args:
             x: The inputs, an array (rows, ...) or a nest of such.
-            batch_size: Rows of a batch. If None, 256; with `steps`, so many that the steps take all rows.
-            verbose: Changes nothing: there is nothing to tell.
-            steps: The most batches. If None, all.
-            callbacks: Keras's.
+            batch_size: Rows per batch. If None, 256; with `steps`, the size at which that many steps cover all rows.
+            verbose: Has no effect: nothing is printed.
+            steps: Maximum number of batches. If None, all.
+            callbacks: Keras's callbacks.
+
 
         Returns:
             The outputs as NumPy arrays (rows, ...), nested as the model's are, in the order of `x`.
 
         Raises:
-            DataError: If the data does not fit the model, or an output is not a number because of it.
+            DataError: If the data does not fit the model, or makes an output NaN or infinite.
             UsageError: If an argument cannot be used, or another thread uses the model.
 
         Examples:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 class Trainer(Evaluator):
     """Trains, evaluates and saves a Keras model.
 
-    It trains as `keras.Model.fit` does, but for a model whose layers alone are in mixed_float16: Keras looks at the
-    policy of the model and leaves its loss as it is, and gradients vanish; here its optimizer becomes a
-    LossScaleOptimizer, and the weights differ.
+    It trains as `keras.Model.fit` does, with one exception: a model of which only the layers are in mixed_float16.
+    Keras reads the policy of the model, does not scale its loss, and gradients vanish; here its optimizer is wrapped in
+    a LossScaleOptimizer, and the weights differ.
 
     Args:
         model: Any keras.Model.
@@ -45,22 +45,22 @@ class Trainer(Evaluator):
             (Adam).
         loss: As in `keras.Model.compile`; not needed for the same models (crossentropy).
         metrics: As in `keras.Model.compile`; not needed for the same models (accuracy).
-        seed: Keys the order of the data.
+        seed: Determines the order of the data.
 
     Attributes:
         model (keras.Model): The model.
         backend (Backend): The backend in use.
-        placement (Placement): The device that computes, and why this one.
-        precision (Precision): The precision that the model is computed in.
-        seed (int): What the order of the data is keyed by.
-        history (dict): The values of each metric of the last `fit`, one an epoch, by the name of the metric.
+        placement (Placement): The device that computes, and why it was selected.
+        precision (Precision): The precision of the computation.
+        seed (int): The seed of the order of the data.
+        history (dict): Values of each metric of the last `fit`, one per epoch, by the name of the metric.
         settings (FitSettings): The arguments of the last `fit`; None before the first.
         interrupted (bool): Whether the last `fit` was ended by Ctrl-C, or by SIGTERM where that is taken.
         signal (int): Which of the two signals it was; None if neither.
 
     Raises:
-        DeviceError: If the device is not there.
-        PrecisionError: If the device cannot compute in this precision, or the model is in another one.
+        DeviceError: If the device does not exist.
+        PrecisionError: If the device cannot compute in this precision, or the model was built in another one.
         ModelError: If the model cannot be trained with these arguments.
         BackendError: If the backend in use cannot train.
 
@@ -139,49 +139,50 @@ class Trainer(Evaluator):
         Args:
             data: The inputs x, an array (rows, ...) or a nest of such, beside `y`; or alone a `Split`, (x, y) or (x, y,
                 sample_weight).
-            y: What is to be predicted, (rows, ...), or a nest of such.
-            batch_size: Rows of a batch. If None, 32; with `steps_per_epoch`, so many that the steps take all rows.
+            y: The targets, an array (rows, ...) or a nest of such.
+            batch_size: Rows per batch. If None, 32; with `steps_per_epoch`, the size at which that many steps cover all
+                rows.
             epochs: The number of the epoch at whose end training is over, counted from 1.
             verbose: 0, 1 and 2 are progress "quiet", "bar" and "lines"; "auto" is progress "auto".
-            callbacks: Keras's. One that looks at single batches gets every batch, at the price of one dispatch a batch.
-            validation_split: The share of the rows, from the end, to validate on, from 0 up to 1.
+            callbacks: Keras's callbacks. One that uses single batches is called for every batch, at the price of one
+                dispatch per batch.
+            validation_split: Fraction of the rows to validate on, taken from the end; at least 0 and below 1.
             validation_data: Rows to validate on after each epoch: (x, y) or (x, y, sample_weight), or a `Split`. It is
                 used in place of `validation_split`.
-            shuffle: Whether all rows are mixed in each epoch; "batch" mixes the rows of each batch.
-            class_weight: A weight for each class by its number; multiplies the weights of rows.
-            sample_weight: How much each row counts, (rows,) or (rows, steps), or a nest of such.
-            initial_epoch: The epoch to begin with, counted from 0.
-            steps_per_epoch: Batches of an epoch; the next epoch goes on behind them, and mixes the rows anew at the end
-                of the data. If None, all batches of the data.
-            validation_steps: The most batches of each validation. If None, all.
-            validation_batch_size: Rows of a batch of the validation. If None, `batch_size`; where that is None, 32, or
-                with `validation_steps` so many that the steps take all rows.
-            validation_freq: Validate after so many epochs each, or after the epochs of a list, counted from 1.
+            shuffle: Whether to shuffle all rows in each epoch; "batch" shuffles only the rows of each batch.
+            class_weight: Weight of each class, by class index; multiplies the weights of rows.
+            sample_weight: Weight of each row, (rows,) or (rows, steps), or a nest of such.
+            initial_epoch: The first epoch, counted from 0.
+            steps_per_epoch: Batches per epoch; the next epoch continues after them, and the rows are shuffled again at
+                the end of the data. If None, all batches of the data.
+            validation_steps: Maximum number of batches of each validation. If None, all.
+            validation_batch_size: Rows per batch of the validation. If None, `batch_size`; where that is None, 32, or
+                with `validation_steps` the size at which that many steps cover all rows.
+            validation_freq: Validate every this many epochs, or after the epochs of a list, counted from 1.
             x: The inputs, as another name for `data`; a tuple is then several inputs.
             validation: Another name for `validation_data`.
-            early_stopping: End after so many epochs without a better validation loss (training loss, without validation
-                data), and go back to the best weights. If None, train all epochs.
-            precompute_frozen: Whether to compute what the frozen layers at the front of the model give once, before the
-                first epoch, and train the rest on that: the same result for a fraction of the work, and memory for the
-                features.
+            early_stopping: Stop after this many epochs without a better validation loss (training loss, without
+                validation data), and restore the best weights. If None, train all epochs.
+            precompute_frozen: Whether to compute the outputs of the frozen layers at the front of the model once,
+                before the first epoch, and to train the rest on them: the same result for a fraction of the work, at
+                the cost of memory for the features.
             checkpoint: A folder for checkpoints, one after each epoch and every `save_every_steps` steps.
-            save_every_steps: Steps between the checkpoints within an epoch. If None, there are only those after each
-                epoch.
-            keep: How many checkpoints stay, the newest ones; at least 2.
-            resume: Whether to go on from the newest whole checkpoint in the folder, if there is one, as if training had
-                never stopped; with more epochs than then, a longer run.
-            configuration: JSON values that are kept with each checkpoint, for the caller.
+            save_every_steps: Steps between the checkpoints within an epoch. If None, only after each epoch.
+            keep: Number of checkpoints to keep, the newest ones; at least 2.
+            resume: Whether to continue from the newest intact checkpoint in the folder, if there is one, as if training
+                had never stopped; with more epochs than before, the run is extended.
+            configuration: JSON values that are stored with each checkpoint, for the caller.
             progress: "auto" (bars on a terminal, lines elsewhere), "bar", "lines", "json" or "quiet".
 
         Returns:
-            Keras's History: `history.history` holds the values of each metric by its name, one an epoch.
+            Keras's History: `history.history` holds the values of each metric by its name, one per epoch.
 
         Raises:
-            DataError: Before the first step, if the data does not fit the model, or is not what the run to go on with
-                was begun with (of arrays above 16 MiB a sample of rows is compared).
-            ModelError: If `precompute_frozen` is asked of a model whose front learns or draws at random.
+            DataError: Before the first step, if the data does not fit the model, or differs from the data with which
+                the run to continue was started (of arrays above 16 MiB a sample of rows is compared).
+            ModelError: If `precompute_frozen` is requested for a model whose front learns or draws random numbers.
             UsageError: If an argument cannot be used, or another thread uses the model.
-            SavedModelError: If a checkpoint cannot be written, or there are some to go on from and all are damaged.
+            SavedModelError: If a checkpoint cannot be written, or all those to continue from are damaged.
             TrainingError: If the loss becomes NaN or infinite, or a callback compiles the model.
 
         Examples:
@@ -253,11 +254,11 @@ class Trainer(Evaluator):
         return save_run(self, as_path(path))
 
     def describe(self) -> dict[str, Any]:
-        """Return what somebody needs to know to repeat this training, as JSON values.
+        """Return everything needed to repeat this training, as JSON values.
 
         Returns:
-            The backend, versions, device, precision, seed, kernels that are off, and the arguments of the last `fit`,
-                by name.
+            The backend, versions, device, precision, seed, disabled kernels, and the arguments of the last `fit`, by
+                name.
 
         Examples:
             >>> import unidl
