@@ -45,7 +45,7 @@ BUILDERS = {
     "transformer, every step, dropout": (
         "transformer",
         TRANSFORMER | {"layers": 2, "dropout": 0.3, "output": "steps"},
-        ("float32", "mixed_bfloat16"),  # JAX 0.10 has no attention in float16 on the CPU
+        ("float32", *MIXED),
     ),
     "transformer, padded": ("transformer", TRANSFORMER | {"mask_padding": True}, F32),
     "transformer, sines, all steps to numbers": (
