@@ -47,13 +47,13 @@ RATE = "optimizers/optimizer/00001"
 CHECKPOINTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "state is a link": (link("state.safetensors", "../mine-{name}"), "is a link"),
     "progress is a link": (link("progress.json", "../mine-{name}"), "is a link"),
-    "state is a pipe": (special("state.safetensors", os.mkfifo), "no regular file"),
-    "manifest names a file above": (names("../secret"), "no plain file name"),
-    "manifest as deep as 100 000": (manifest(b"[" * DEEP + b"]" * DEEP), "deep inside one another"),
-    "progress as deep as 100 000": (progress(lambda _: '{"a":' * DEEP + "1" + "}" * DEEP), "deep inside one another"),
+    "state is a pipe": (special("state.safetensors", os.mkfifo), "is not a regular file"),
+    "manifest names a file above": (names("../secret"), "not a plain file name"),
+    "manifest as deep as 100 000": (manifest(b"[" * DEEP + b"]" * DEEP), "deep"),
+    "progress as deep as 100 000": (progress(lambda _: '{"a":' * DEEP + "1" + "}" * DEEP), "deep"),
     "progress with a key twice": (
         progress(lambda found: json.dumps(found).replace('"epoch"', '"epoch": 9, "epoch"')),
-        "is there twice",
+        "is repeated",
     ),
     "progress with another key": (says(code="import os"), "unexpected keyword"),
     "progress that is a list": (progress(lambda found: [found]), "it is no object"),

@@ -54,7 +54,7 @@ def flipped(content: bytes, place: int) -> bytes:
 
 def test_a_directory_without_a_model_says_so(saved):
     rewrite(saved, weights=None)
-    with pytest.raises(SavedModelError, match=r"it holds no model, since it has no weights\.safetensors"):
+    with pytest.raises(SavedModelError, match=r"it is not a saved model: weights\.safetensors is missing"):
         load_model(saved)
 
 

@@ -104,9 +104,9 @@ def test_nobody_is_trusted_unless_it_is_said(tmp_path):
         lambda: load_weights(model, weights),
     ]
     for attempt in attempts:
-        with pytest.raises(SavedModelError, match="nobody has said that it can be trusted") as caught:
+        with pytest.raises(SavedModelError, match="loaded only if you trust them") as caught:
             attempt()
-        for word in ("safe mode", "fill the memory", "trust=True", "--trust", "Trainer.save"):
+        for word in ("safe mode", "exhaust memory", "trust=True", "--trust", "Trainer.save"):
             assert word in " ".join(str(caught.value).split())
     assert_same_model(load_model(run, trust=True), model, ROWS)
 
@@ -119,8 +119,8 @@ def test_a_model_of_a_builder_needs_no_trust(tmp_path):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("a.h5", "load_weights takes a file that ends in .weights.h5"),
-        ("a.keras", "load_weights takes a file that ends in .weights.h5"),
+        ("a.h5", "load_weights takes a file with the suffix .weights.h5"),
+        ("a.keras", "load_weights takes a file with the suffix .weights.h5"),
         ("a.weights.h5", "there is no such file"),
     ],
 )
@@ -194,8 +194,8 @@ class Silent(keras.layers.Layer):
 def test_a_place_or_a_model_that_cannot_be_saved_is_one_error(tmp_path):
     (tmp_path / "folder.keras").mkdir()
     for path, reason in (
-        (tmp_path / "a.h5", r"end in \.keras"),
-        (tmp_path / "folder.keras", "something that is no file"),
+        (tmp_path / "a.h5", r"the suffix must be \.keras"),
+        (tmp_path / "folder.keras", "is not a regular file"),
     ):
         with pytest.raises(SavedModelError, match=reason):
             save_keras(theirs(), path)
