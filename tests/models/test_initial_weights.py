@@ -232,7 +232,7 @@ def test_skipped_layers_keep_their_weights():
 
 
 def test_a_model_without_weights_yet_is_an_error(keras):
-    with pytest.raises(ModelError, match="it is not built yet"):
+    with pytest.raises(ModelError, match="it has not been built"):
         initialise(keras.Sequential([keras.layers.Dense(3)]), 0)
 
 

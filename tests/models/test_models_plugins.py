@@ -94,7 +94,7 @@ def test_help_names_it_and_an_option_that_it_lacks_is_refused(plugin):
     assert "needs --data" in unidl("train", "perceptron", **plugin).stderr
     compared = unidl("compare", "--models", "perceptron", **plugin)
     assert compared.returncode == 2
-    assert "brings no workload" in compared.stderr
+    assert "its builder has no workload" in compared.stderr
 
 
 def test_listing_builders_imports_no_plugin(plugin):
@@ -124,7 +124,7 @@ def test_a_broken_plugin_is_named_with_what_is_wrong_and_leaves_the_others_alone
 def test_a_plugin_by_another_name_than_its_builder_is_refused(tmp_path):
     """A record keeps the builder's name, and what it names could not be found again."""
     said = error_of("other", **install(tmp_path, other="unidl_strange_model:PERCEPTRON"))
-    assert "gives a builder that calls itself 'perceptron'. Give both the same name." in said
+    assert "defines a builder named 'perceptron'. The names must be equal." in said
 
 
 def test_no_plugin_replaces_a_builder_of_ours_and_it_is_told(tmp_path):
@@ -135,4 +135,4 @@ def test_no_plugin_replaces_a_builder_of_ours_and_it_is_told(tmp_path):
     )
     done = processes.run(sys.executable, "-c", code, **environment)
     assert done.stdout.strip() == "build_cnn 1"
-    assert done.stderr.count("the plugin 'cnn' of the group unidl.models is left out") == 1
+    assert done.stderr.count("the plugin 'cnn' of the group unidl.models is ignored") == 1

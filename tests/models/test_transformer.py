@@ -222,8 +222,8 @@ def test_a_sequence_that_is_too_long_for_its_places_is_an_error():
     [
         ({"vocabulary_size": 1}, "vocabulary_size=1): it must be a whole number of at least 2"),
         ({"sequence_length": 0}, "a whole number of at least 1"),
-        ({"sequence_length": None}, "say positions='sines'"),
-        ({"units": 10, "heads": 4}, "take a number that divides them"),
+        ({"sequence_length": None}, "or positions='sines'"),
+        ({"units": 10, "heads": 4}, "use a number that divides"),
         ({"heads": 0}, "a whole number of at least 1"),
         ({"layers": 33}, "at most 32"),
         ({"feedforward_units": 0}, "a whole number of at least 1"),

@@ -1,4 +1,4 @@
-"""What unidl knows of a model beside what Keras knows: how it was built, and what its numbers mean."""
+"""What unidl records about a model: how it was built, its class names, vocabulary and value range."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Record:
-    """Kept beside a model, so that the model itself stays a plain keras.Model."""
+    """Metadata stored outside the model, so that the model stays a plain keras.Model."""
 
     architecture: Architecture | None = None
     class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
-    """From where to where the values of its images go; None if nobody knows, or it takes no images."""
+    """Smallest and largest value of its images; None if unknown, or if it takes no images."""
     value_range_fixed: bool = False
-    """Whether the model was built for this range, as on a base that has learned, and takes no other one."""
+    """Whether the model requires this range, for example because of a pretrained base."""
 
 
 _records: WeakKeyDictionary[keras.Model, Record] = WeakKeyDictionary()
 
 
 def record_of(model: keras.Model) -> Record:
-    """Return what is known of `model`; an empty record for a stranger's model."""
+    """Return the record of `model`; empty for a model that unidl did not build."""
     return _records.get(model, Record())
 
 
 def note(model: keras.Model, **changes: Any) -> None:
-    """Add to what is known of `model`."""
+    """Add to the record of `model`."""
     _records[model] = replace(record_of(model), **changes)
