@@ -128,7 +128,7 @@ def test_noise_on_stdout_does_not_break_the_answer():
         ("unlinked", "importing Unlinked failed: libcudart.so.13: cannot open shared object file"),
         ("killed", "loading it failed: killed by signal 9 (Killed"),
         ("killed", "; its last line: a last word"),
-        ("exits", "loading it failed: ended with exit code 3"),
+        ("exits", "loading it failed: exited with code 3"),
         ("unheard-of", "Unknown backend 'unheard-of'"),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_broken_backend_is_a_row_and_not_the_end(tmp_path: Path):
     usable = {row["name"]: row["usable"] for row in survey["frameworks"] if row["installed"]}
     assert usable == {"exits": False, "good": True, "unlinked": False}
     assert survey["automatic"]["device"]["value"] == "gpu:0"
-    assert "unidl: asking Unlinked, in a process of its own" in answer.stderr
+    assert "unidl: querying Unlinked in a separate process" in answer.stderr
 
 
 def test_an_adapter_that_cannot_be_imported_is_a_row_with_its_reason(tmp_path: Path):
