@@ -1,4 +1,4 @@
-"""Linear regression by gradient descent, on the backend and beside it in NumPy: what the suite knows the answers to."""
+"""Linear regression by gradient descent on the backend and in NumPy, which provides the expected results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEARNING_RATE = 0.1
 
 
 class LinearCase:
-    """Linear regression by gradient descent, on the backend as a Keras model and beside it in NumPy."""
+    """Linear regression by gradient descent, as a Keras model on the backend and in NumPy."""
 
     def __init__(self, *, steps: int, batch: int, seed: int = 0) -> None:
         registry.current()
@@ -33,14 +33,14 @@ class LinearCase:
         self._start = self.weights()
 
     def weights(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Kernel (3, 2) and bias (2,) of the Keras model."""
+        """Return kernel (3, 2) and bias (2,) of the Keras model."""
         from keras import ops
 
         kernel, bias = (np.array(ops.convert_to_numpy(variable.value)) for variable in self.model.weights)
         return kernel, bias
 
     def expected(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[float]]:
-        """Kernel and bias after all steps, and the loss before each."""
+        """Return kernel and bias after all steps, and the loss before each step."""
         kernel, bias = self._start
         losses: list[float] = []
         for rows in self.rows:
@@ -51,7 +51,7 @@ class LinearCase:
     def stepped(
         self, kernel: Any, bias: Any, rows: Any, row_weights: Any = None
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], float]:
-        """One step of gradient descent on the mean over rows and outputs of the squared error."""
+        """Take one step of gradient descent on the squared error, averaged over rows and outputs."""
         x, y = self.data.x[rows].astype(np.float64), self.data.y[rows].astype(np.float64)
         weights = np.ones(len(rows)) if row_weights is None else row_weights
         error = x @ kernel + bias - y
@@ -60,16 +60,16 @@ class LinearCase:
         return kernel - LEARNING_RATE * x.T @ slope, bias - LEARNING_RATE * slope.sum(axis=0), loss
 
     def outputs(self, kernel: Any, bias: Any, rows: Any) -> np.ndarray[Any, Any]:
-        """What the model gives for `rows`."""
+        """Return the outputs of the model for `rows`."""
         return self.data.x[rows] @ kernel + bias
 
     def loss(self, kernel: Any, bias: Any, rows: Any) -> float:
-        """The mean squared error on `rows`."""
+        """Return the mean squared error on `rows`."""
         return float(np.mean((self.outputs(kernel, bias, rows) - self.data.y[rows]) ** 2))
 
 
 class NestedCase:
-    """Two linear regressions in one model, each with an input and an output of its own, told apart by their keys."""
+    """Two linear regressions in one model, with separate inputs and outputs identified by keys."""
 
     def __init__(self, *, steps: int, batch: int) -> None:
         registry.current()
@@ -78,7 +78,7 @@ class NestedCase:
         self.cases = {"one": LinearCase(steps=steps, batch=batch), "two": LinearCase(steps=steps, batch=batch, seed=1)}
         self.rows = self.cases["one"].rows
         data = {name: case.data for name, case in self.cases.items()}
-        # In another order than the model's, since the keys and not the places decide.
+        # In a different order than the model's, since keys and not positions identify them.
         self.data = Batches({name: data[name].x for name in ("two", "one")}, {name: data[name].y for name in data})
         inputs = {name: keras.Input((3,), name=name) for name in data}
         outputs = {name: keras.layers.Dense(2, name=f"dense_{name}")(inputs[name]) for name in data}
@@ -89,7 +89,7 @@ class NestedCase:
         self.model.compile(optimizer=keras.optimizers.SGD(LEARNING_RATE), loss=losses)
 
     def weights(self) -> dict[str, list[np.ndarray[Any, Any]]]:
-        """Kernel and bias of each."""
+        """Return kernel and bias of each."""
         from keras import ops
 
         return {
@@ -98,7 +98,7 @@ class NestedCase:
         }
 
     def expected(self) -> dict[str, list[np.ndarray[Any, Any]]]:
-        """Kernel and bias of each after all steps, which take the rows of `self.rows`."""
+        """Return kernel and bias of each after all steps on the rows of `self.rows`."""
         found: dict[str, list[np.ndarray[Any, Any]]] = {}
         for name, case in self.cases.items():
             kernel, bias = case.weights()
@@ -108,11 +108,11 @@ class NestedCase:
         return found
 
     def loss(self, rows: Any) -> float:
-        """The loss of the model on `rows` before it has learned: the sum of both."""
+        """Return the loss of the untrained model on `rows`: the sum of both."""
         return sum(case.loss(*case.weights(), rows) for case in self.cases.values())
 
     def outputs(self, rows: Any) -> Tree:
-        """What the model gives for `rows` before it has learned."""
+        """Return the outputs of the untrained model for `rows`."""
         return {name: case.outputs(*case.weights(), rows) for name, case in self.cases.items()}
 
     def _dense(self, name: str) -> Any:
