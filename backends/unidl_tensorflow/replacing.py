@@ -1,4 +1,4 @@
-"""The kernels of this adapter, imported when somebody first wants them: without them it still loads and trains."""
+"""The kernels of this adapter, imported on first use: without them the adapter still loads and trains."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ KERNELS = "unidl_tensorflow.kernels"
 
 
 def kernels(device: Device) -> AbstractContextManager[None]:
-    """Inside it Keras traces with our kernels, where they suit; on a GPU only with those that correct wrong numbers."""
+    """Make Keras trace with unidl's kernels where they apply; on a GPU only with those that correct wrong results."""
     return loaded(KERNELS).where_sound(faster=device.kind == "cpu")
 
 
 def kernels_off(device: Device) -> Sequence[KernelOff]:
-    """Those that stay off on `device`."""
+    """Return the disabled kernels for `device`."""
     return [one for one in loaded(KERNELS).off() if one.corrects or device.kind == "cpu"]
