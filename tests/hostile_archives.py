@@ -151,11 +151,14 @@ ARCHIVES |= {
     "member less": (archive(lambda found: list(found.items())[1:]), "Keras writes 3"),
     "member that is a link": (
         archive(lambda found: [(is_a_link() if name == "config.json" else name, found[name]) for name in MEMBERS]),
-        "is a link",
+        "is not a regular file",
     ),
     "member that is encrypted": (raw(flagged), "is encrypted"),
     "member that is longer than it says": (raw(lambda content: size_of_first(content, 5)), "Bad CRC-32"),
-    "member that is shorter than it says": (raw(lambda content: size_of_first(content, 2**31)), "bytes, and 65,536"),
+    "member that is shorter than it says": (
+        raw(lambda content: size_of_first(content, 2**31)),
+        "bytes; at most 65,536",
+    ),
     "members one on the other": (raw(overlapping), "there is data before the first"),
     "member with another checksum": (
         raw(lambda content: content.replace(b'"keras_version"', b'"keras_vers1on"', 1)),
@@ -177,11 +180,11 @@ ARCHIVES |= {
             lambda found: list((found | {"config.json": b" " * (100 * 2**20)}).items()),
             compression=zipfile.ZIP_DEFLATED,
         ),
-        "bytes, and ",
+        "bytes; at most",
     ),
     "metadata as deep as 100 000": (
         archive(lambda found: list((found | {"metadata.json": b"[" * DEEP}).items())),
-        "bytes, and 65,536",
+        "bytes; at most 65,536",
     ),
     "description as deep as 100 000": (
         configured(lambda _: b'{"a":' * DEEP + b"1" + b"}" * DEEP),
@@ -196,7 +199,7 @@ ARCHIVES |= {
         configured(lambda found: json.dumps(found).encode().replace(b"0.01", b"1e400", 1)),
         "is too large",
     ),
-    "description that is a list": (configured(lambda found: [found]), "is no object"),
+    "description that is a list": (configured(lambda found: [found]), "is not a JSON object"),
     "description of no model": (configured(lambda found: found["config"]["layers"][-1]), "not a model"),
     "a lambda": (
         layer(class_name="Lambda", config={"function": LAMBDA, "name": "evil"}),
@@ -284,7 +287,7 @@ ARCHIVES |= {
     ),
     "weights of fewer layers": (
         configured(lambda found: {**found, "config": {**found["config"], "layers": found["config"]["layers"][:-1]}}),
-        "in only one of both",
+        "in only one of the two",
     ),
-    "weights of another shape": (dense(units=5), "and the model 'theirs' needs"),
+    "weights of another shape": (dense(units=5), "but the model 'theirs' needs"),
 }

@@ -58,7 +58,10 @@ DESCRIPTIONS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "description of 40 MB": (described(lambda found: json.dumps(found) + " " * 40_000_000), "bytes; at most"),
     "description with a key twice": (replaced('"builder"', '"builder": "lstm", "builder"'), "is repeated"),
-    "description with another key": (described(lambda found: {**found, "code": "import os"}), "it has ['arguments'"),
+    "description with another key": (
+        described(lambda found: {**found, "code": "import os"}),
+        "its keys are ['arguments'",
+    ),
     "builder os.system": (described(lambda found: {**found, "builder": "os.system"}), "unknown builder"),
     "builder __import__": (described(lambda found: {**found, "builder": "__import__"}), "unknown builder"),
     "builder in Keras's words without trust": (
@@ -97,8 +100,8 @@ DESCRIPTIONS: dict[str, tuple[Callable[[Path], None], str]] = {
     "base that is a path": (transfer("../run"), "nor a network of keras.applications"),
     "base of 300 million weights": (transfer("ConvNeXtXLarge"), "more weights than its file contains"),
     "base of 1000 layers": (transfer("EfficientNetB7"), "more weights than its file contains"),
-    "base without an end": (transfer(tower(40)), "more than 3 times"),
-    "base on 4 bases": (transfer(tower(4)), "more than 3 times"),
+    "base without an end": (transfer(tower(40)), "more than 3 deep"),
+    "base on 4 bases": (transfer(tower(4)), "more than 3 deep"),
     "base with a head of 10^9 weights": (
         transfer(
             {"builder": "cnn", "arguments": {"dense_units": 10**6, "input_shape": [64, 64, 1]}}, pooling="average"

@@ -108,15 +108,15 @@ WEIGHTS: dict[str, tuple[Change, str]] = {
     ),
     "array of 4 GB in packed parts": (
         instead(lambda group, _: three_numbers(group, shape=(2**30,), chunks=(2**20,), compression="gzip")),
-        "packs nothing",
+        "is compressed, which Keras does not do",
     ),
     "array that may grow": (
         instead(lambda group, _: three_numbers(group, maxshape=(None,), chunks=(3,))),
-        "packs nothing",
+        "is compressed, which Keras does not do",
     ),
     "array in packed parts": (
         instead(lambda group, _: three_numbers(group, data=np.ones(3), compression="gzip")),
-        "packs nothing",
+        "is compressed, which Keras does not do",
     ),
     "array of words": (
         instead(lambda group, _: three_numbers(group, dtype=h5py.string_dtype())),
@@ -140,21 +140,21 @@ WEIGHTS: dict[str, tuple[Change, str]] = {
     ),
     "array of whole numbers": (
         instead(lambda group, _: three_numbers(group, data=np.ones(3, np.int32))),
-        "and the model 'theirs' needs",
+        "but the model 'theirs' needs",
     ),
     "array of another shape": (
         instead(lambda group, _: three_numbers(group, data=np.ones((3, 1), np.float32))),
-        "and the model 'theirs' needs",
+        "but the model 'theirs' needs",
     ),
-    "array that is a group": (instead(lambda group, _: group.create_group("1")), "in only one of both"),
+    "array that is a group": (instead(lambda group, _: group.create_group("1")), "in only one of the two"),
     "array that is a type": (
         instead(lambda group, _: group.update({"1": np.dtype("f4")})),
         "neither a group nor an array",
     ),
-    "array less": (instead(lambda group, _: None), "in only one of both"),
+    "array less": (instead(lambda group, _: None), "in only one of the two"),
     "array more": (
         hdf5(lambda file, group: group.create_dataset("7", data=np.ones(3, np.float32))),
-        "in only one of both",
+        "in only one of the two",
     ),
     "groups as deep as 500": (hdf5(lambda file, _: nested(file)), "objects, or nests them more than"),
     "attribute of 30 kB": (

@@ -173,13 +173,13 @@ def test_keras_imported_before_unidl_on_another_backend_names_the_order_and_the_
             code.format(setting="pass", call=call), **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST} | variables
         )
         assert f"Cannot use backend '{OTHER}': Keras already runs on '{UNDER_TEST}'" in said
-        assert f"Keras was imported before unidl, and took '{UNDER_TEST}' from KERAS_BACKEND." in said
-        assert f"Start with KERAS_BACKEND={OTHER}, or have `import unidl` come before `import keras`" in said
+        assert f"Keras was imported before unidl and selected '{UNDER_TEST}' from KERAS_BACKEND." in said
+        assert f"Start with KERAS_BACKEND={OTHER}, or put `import unidl` before `import keras`" in said
     said = processes.python(
         code.format(setting="import os; del os.environ['KERAS_BACKEND']", call="build_cnn()"),
         **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST, "UNIDL_BACKEND": OTHER},
     )
-    assert f"took '{UNDER_TEST}' from its default, or what ~/.keras/keras.json says" in said
+    assert f"selected '{UNDER_TEST}' from its default or ~/.keras/keras.json" in said
 
 
 @pytest.mark.parametrize("imports", ["unidl, keras", "keras, unidl"])
@@ -266,7 +266,7 @@ def test_a_strangers_adapter_is_listed_after_ours(stranger):
 
 def test_a_broken_adapter_says_why_and_leaves_the_others_alone(stranger, tmp_path):
     for source, why in (
-        ("ADAPTER = 3", "must be a unidl.backend.Adapter, and is a int"),
+        ("ADAPTER = 3", "must be a unidl.backend.Adapter, but is a int"),
         ("import no_such_module", "no_such_module"),
     ):
         (tmp_path / "unidl_stranger.py").write_text(source + "\n")
@@ -294,7 +294,7 @@ def test_an_adapter_with_other_arguments_is_refused_by_name(stranger, tmp_path, 
     answer = error_of("import unidl.registry; unidl.registry.current()", **stranger)
     assert "Cannot use backend 'stranger' of the plugin unidl-stranger 1.0 (unidl_stranger:ADAPTER): " in answer
     assert said in answer
-    assert "Install a version of the plugin that is made for unidl" in answer
+    assert "Install a version of the plugin that supports unidl" in answer
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_a_strangers_language_model_writes(tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [
-        (["--prompt", " "], 2, "it has no word to go on from"),
+        (["--prompt", " "], 2, "it contains no words"),
         (["--prompt", "a", "--words", "-1"], 2, "'-1' is not a whole number of at least 0"),
         (["--prompt", "a", "--temperature", "-1"], 2, "'-1' is not a number of at least 0"),
         (["--prompt", "a", "--temperature", "inf"], 2, "'inf' is not a number of at least 0"),

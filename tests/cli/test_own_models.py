@@ -126,7 +126,7 @@ def test_a_model_keeps_its_own_loss_optimizer_and_metrics_and_is_found_again(mod
         assert refused.code == 2
         assert told in refused.err
     (models / "mine.py").unlink()
-    assert "there is no file" in unidl("train", "--resume", "runs/mine").err
+    assert "mine.py does not exist" in unidl("train", "--resume", "runs/mine").err
 
 
 def test_a_run_is_kept_and_lengthened_in_the_folder_one_stands_in(models, monkeypatch):
@@ -220,7 +220,7 @@ def test_a_saved_run_is_trained_further_elsewhere(models):
 
 MISTAKES = {
     "no data": ("mine.py:build", 2, "No data given. `unidl train mine.py:build` needs --data"),
-    "no such file": ("theirs.py:build --data numbers.npz", 2, "there is no file theirs.py"),
+    "no such file": ("theirs.py:build --data numbers.npz", 2, "the file theirs.py does not exist"),
     "no such function": ("mine.py:missing --data numbers.npz", 7, "mine.py has no function 'missing'"),
     "no model at all": (
         "mine.py --data numbers.npz",

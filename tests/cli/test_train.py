@@ -208,8 +208,8 @@ def test_a_base_of_somebody_is_trusted_once_and_so_is_what_stands_on_it(tmp_path
 MISTAKES = {
     "trust in nobody": (["cnn", "--trust"], 2, "Cannot use --trust with `unidl train cnn`"),
     "a data set that is not there": (["cnn", "--data", "nothing.npz"], 6, "'nothing.npz'"),
-    "text for a CNN": (["cnn", "--data", text_file], 6, "needs images, and 'text.txt' is text"),
-    "images for an LSTM": (["lstm", "--data", image_folder], 6, "needs text, and 'folder' is images"),
+    "text for a CNN": (["cnn", "--data", text_file], 6, "needs images, but 'text.txt' is text"),
+    "images for an LSTM": (["lstm", "--data", image_folder], 6, "needs text, but 'folder' is images"),
     "an unknown backend": (["cnn", "--backend", "jaxx"], 3, "Unknown backend 'jaxx'"),
     "an unknown device": (["cnn", "--data", arrays_file, "--device", "tpu"], 4, "'tpu'"),
     "TF32 on a CPU": (["cnn", "--data", arrays_file, "--device", "cpu", "--precision", "tf32"], 5, "TF32 exists only"),

@@ -53,7 +53,7 @@ def test_a_fault_is_named_with_its_layer(tmp_path):
             2,
             "neither a builder (cnn, lstm, transfer, transformer, text-classifier), nor the directory",
         ),
-        (["nothing.py:build"], 2, "there is no file nothing.py"),
+        (["nothing.py:build"], 2, "the file nothing.py does not exist"),
         (["cnn", "--precision", "float8"], 2, "Cannot use precision 'float8'. Known: float32"),
         (["cnn", "--by", "pytorch"], 2, "Cannot use implementation 'pytorch'. Known: unidl, keras"),
         (["cnn", "--devices", "tpu"], 2, "Cannot verify on device 'tpu'"),

@@ -124,7 +124,7 @@ def test_a_cell_that_cannot_be_is_a_row_and_the_exit_code_tells():
         (("--against", "numpy"), ["native", "keras"]),
         (("--batch-size", "128,-1"), ["at least 1"]),
         (("--rounds", "0"), ["at least 1"]),
-        (("--models", "cnn,,lstm"), ["commas"]),
+        (("--models", "cnn,,lstm"), ["comma-separated names"]),
         (("--choose", "--out", "x"), ["--choose"]),
         (("--choose", "--batch-size", "1,2"), ["--choose"]),
     ],

@@ -26,7 +26,7 @@ on a whole step."""
 UNTRACED = {"torch": "cannot be traced"}
 """For `Case.plain`: Keras looks at values there, in `ops.cond` or by asking a tensor for its number."""
 
-OWN = {"torch": "of its own", "tensorflow": "of its own"}
+OWN = {"torch": "overrides", "tensorflow": "overrides"}
 """For `Case.plain`: what the user wrote takes each step."""
 
 

@@ -83,7 +83,7 @@ def test_the_workload_says_what_the_model_is(name):
         ({"recipe": "digits"}, "unidl.models.Recipe"),
         ({"recipe": Recipe("digits", 1, 1, None, None)}, "it must set learning_rate and schedule"),
         ({"workload": "digits"}, "unidl.models.Workload"),
-        ({"smallest_head": None}, "go together"),
+        ({"smallest_head": None}, "must be given together"),
     ],
 )
 def test_a_value_that_cannot_be_right_is_refused(changes, message):

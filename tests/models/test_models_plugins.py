@@ -109,7 +109,7 @@ def test_listing_builders_imports_no_plugin(plugin):
     [
         ("unidl_strange_model:NOTHING", "cannot be loaded (distribution unidl-strange-model): AttributeError"),
         ("nowhere_at_all:MODEL", "cannot be loaded (distribution unidl-strange-model): ModuleNotFoundError"),
-        ("unidl_strange_model:NOT_A_BUILDER", "must be a unidl.models.builder.Builder, and is a function"),
+        ("unidl_strange_model:NOT_A_BUILDER", "must be a unidl.models.builder.Builder, but is a function"),
     ],
 )
 def test_a_broken_plugin_is_named_with_what_is_wrong_and_leaves_the_others_alone(value, what, tmp_path):

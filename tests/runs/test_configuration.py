@@ -74,7 +74,7 @@ def test_what_a_run_keeps_gives_it_back_whichever_version_wrote_it():
         ),
         ({"model": "lstm", "image_size": 20}, "Cannot use --image-size with `unidl train lstm`"),
         ({"model": "saved"}, "No data given. `unidl train saved` needs --data"),
-        ({"model": "no.py:build"}, "there is no file no.py"),
+        ({"model": "no.py:build"}, "the file no.py does not exist"),
     ],
 )
 def test_a_setting_that_cannot_be_says_what_can(given, said):
