@@ -1,4 +1,4 @@
-"""Data: what a model is trained and tested on, checked before training."""
+"""Data sets for training and testing, checked before training."""
 
 from unidl.data.dataset import Dataset, Split
 from unidl.data.load import Loader, load_data
