@@ -66,24 +66,24 @@ CHECKPOINTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "settings that are words": (says(settings="all"), "is no object"),
     "stopped as a word": (says(stopped="no"), "neither true nor false"),
     "loss of 1e400": (progress(lambda found: json.dumps(found).replace("[1.0]", "[1e400]")), "is too large"),
-    "callbacks that are words": (says(callbacks="all"), "'callbacks' is no list"),
+    "callbacks that are words": (says(callbacks="all"), "'callbacks' is not a list"),
     "callback of another class": (
         says(callbacks=[{"class": "os.system", "values": {}}]),
         "these are ['EarlyStopping']",
     ),
     "callback with code": (
         says(callbacks=[{"class": "EarlyStopping", "values": {}, "code": "import os"}]),
-        "not exactly a class and values",
+        "must be exactly a class and values",
     ),
-    "callback with 10^12 arrays": (remembers(best_weights={"arrays": 10**12}), "neither a value nor arrays"),
+    "callback with 10^12 arrays": (remembers(best_weights={"arrays": 10**12}), "neither a value nor an array"),
     "callback with an array that is not there": (
         remembers(best_weights={"array": True}),
-        "not those that they speak of",
+        "do not match their states",
     ),
-    "callback with a value that is none": (remembers(best={"pickle": "gAQ="}), "neither a value nor arrays"),
-    "callback with another attribute": (remembers(model={"value": 5}), "never remembers"),
-    "callback that waits for a word": (remembers(wait={"value": "long"}), "never remembers"),
-    "callback that remembers other callbacks": (remembers(best={"value": {"a": [1]}}), "never remembers"),
+    "callback with a value that is none": (remembers(best={"pickle": "gAQ="}), "neither a value nor an array"),
+    "callback with another attribute": (remembers(model={"value": 5}), "never stores"),
+    "callback that waits for a word": (remembers(wait={"value": "long"}), "never stores"),
+    "callback that remembers other callbacks": (remembers(best={"value": {"a": [1]}}), "never stores"),
     "no variable of the optimizer": (state(lambda _: {"x": np.zeros(1, np.float32)}), "another optimizer"),
     "variable of the optimizer more": (
         state(lambda found: found | {"optimizers/x/00000": np.zeros(1, np.float32)}),
@@ -99,7 +99,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "array of a callback that nobody speaks of": (
         state(lambda found: found | {"callbacks/0/x/00000": np.zeros(1)}),
-        "not those that they speak of",
+        "do not match their states",
     ),
     "state that is a pickle": (lambda path: sealed(path, state=b"\x80\x04cos\nsystem\n(S'true'\ntR."), "a header of"),
 }

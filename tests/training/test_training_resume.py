@@ -161,7 +161,7 @@ def test_a_damaged_one_is_passed_over_with_its_reason(backend, monkeypatch, tmp_
     )  # fmt: skip
     out = capsys.readouterr().out
     assert "state.safetensors has changed since it was saved" in out
-    assert "goes on from epoch 2, step" in out
+    assert "resuming from epoch 2, step" in out
     assert_same_state(state_of(trainer), expected)
     for path in (tmp_path / "c").iterdir():
         (path / "manifest.json").unlink()
