@@ -1,8 +1,7 @@
 """The interface between unidl and its adapters: protocols and value types. How to write one: `backends/README.md`.
 
 An adapter imports this module, `unidl.errors`, `unidl.kernels`, `unidl.keras_internals`, `unidl.keras_places`,
-`unidl.logs`, `unidl.model_state` and `unidl.replacements`, and no other module of the core; the core imports no
-framework.
+`unidl.logs`, `unidl.model_state` and `unidl.replacements`, nothing else of the core; the core imports no framework.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ Tree = Any
 
 @dataclass(frozen=True)
 class Device:
-    """One device of this machine, named the same way by every adapter."""
+    """One device of this machine, as every adapter names it."""
 
     kind: Literal["cpu", "gpu"]
     index: int = 0
     name: str = ""
     memory_bytes: int | None = None
     compute_capability: tuple[int, int] | None = None
-    """NVIDIA's (major, minor); None for any other device. 7.0 and higher have float16 Tensor Cores, 8.0 and higher also
-    TF32 and bfloat16 (CUDA C++ Programming Guide, "Compute Capabilities")."""
+    """NVIDIA's (major, minor); None for any other device. 7.0 and up has float16 Tensor Cores, 8.0 and up TF32 and
+    bfloat16 as well (CUDA C++ Programming Guide, "Compute Capabilities")."""
 
     @property
     def id(self) -> str:
@@ -42,7 +41,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices that a framework sees, and a sentence if this build of it cannot use GPUs at all."""
+    """The devices a framework sees, and a sentence if this build of it could never see a GPU."""
 
     found: tuple[Device, ...]
     cpu_only: str | None = None
@@ -50,7 +49,7 @@ class Devices:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Bytes that a framework has allocated on one device; None if unknown."""
+    """Bytes that a framework holds on one device; None where it cannot tell."""
 
     current_bytes: int | None
     peak_bytes: int | None
@@ -69,14 +68,14 @@ class Batches:
     sample_weight: Tree = None
 
     def parts(self) -> tuple[Tree, ...]:
-        """Return (x,), (x, y) or (x, y, sample_weight), depending on what is set."""
+        """Return (x,), (x, y) or (x, y, sample_weight), whichever is there."""
         if self.sample_weight is not None:
             return self.x, self.y, self.sample_weight
         return (self.x,) if self.y is None else (self.x, self.y)
 
     def as_keras(self) -> Tree:
-        """Return what `keras.Model.fit` passes to a model's steps: these parts, or only `x` if there is nothing else
-        and it is neither a list nor a tuple, which a step would unpack."""
+        """Return what `keras.Model.fit` hands to a model's steps: these parts, or `x` itself where it is all there is
+        and neither a list nor a tuple, which a step would unpack as the parts."""
         parts = self.parts()
         return self.x if len(parts) == 1 and not isinstance(self.x, (list, tuple)) else parts
 
@@ -85,19 +84,19 @@ class Batches:
 class Chunk:
     """Consecutive steps of the global order: the rows `rows[k]` of `data` are the batch of step k.
 
-    rows: (steps, batch) int64, valid row numbers of `data`. An adapter may keep `data` on its device and
+    rows: (steps, batch) int64, every row number inside the data. An adapter is free to keep `data` on its device and
     gather there, or to gather on the host.
     """
 
     data: Batches
     rows: np.ndarray[Any, np.dtype[np.int64]]
     partial: bool = False
-    """Whether this is the remainder of an epoch: one batch that is smaller than the others."""
+    """Whether this is what is left over at the end of an epoch: one batch, smaller than the others."""
 
     def gathering(self, steps: int) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-        """Split the gathering of data too large for a device. Yields, for at most `steps` batches at a time, the row
-        numbers to gather on the host, and the positions (steps, batch), int32, of each batch in them. The number of
-        rows is constant, so that a compiled program sees a single shape."""
+        """For data too large for a device: what to gather on the host for at most `steps` batches at a time, as row
+        numbers, and where each batch then finds its rows (steps, batch), int32. The row numbers are as many each time,
+        so that a compiled program sees one shape."""
         import numpy as np
 
         for first in range(0, len(self.rows), steps):
@@ -112,7 +111,7 @@ class Logs(Protocol):
     """Metrics after a chunk. Reading them waits for the device; creating them does not."""
 
     def read(self) -> dict[str, float]:
-        """Return values by name, including "loss", in the order in which Keras reports them."""
+        """Name to value, in the order in which Keras reports them, "loss" among them."""
         ...
 
 
@@ -133,15 +132,15 @@ class TrainLoop(Protocol):
     """Whether a step updates variables that are not listed by the model, its metrics or its optimizer."""
 
     def run(self, chunk: Chunk) -> Logs:
-        """Take one optimizer step per row of `chunk.rows` and return the metrics since the last `reset_metrics`."""
+        """Take one optimizer step a row of `chunk.rows` and return the metrics since the last `reset_metrics`."""
         ...
 
     def test(self, chunk: Chunk) -> Logs:
-        """Update the metrics with each batch, without changing weights."""
+        """Update the metrics with each batch; no weight changes."""
         ...
 
     def predict(self, chunk: Chunk) -> Tree:
-        """Return the outputs of all batches as NumPy arrays, concatenated along the first axis."""
+        """Return the outputs of every batch, joined along the first axis, as NumPy arrays."""
         ...
 
     def reset_metrics(self) -> None:
@@ -163,28 +162,28 @@ class Backend(Protocol):
     name: str
 
     def versions(self) -> dict[str, str]:
-        """Return versions by distribution name, the framework first."""
+        """Distribution name to version, the framework first."""
         ...
 
     def devices(self) -> Devices:
-        """Return the devices that the framework sees, CPUs first."""
+        """The devices the framework sees, CPUs first."""
         ...
 
     def on(self, device: Device) -> AbstractContextManager[Any]:
-        """Return a context in which new variables and computations are placed on `device`."""
+        """Inside it new variables and computations go to `device`."""
         ...
 
     def precision(self, policy: Precision) -> AbstractContextManager[Any]:
-        """Return a context in which float32 matrix products and convolutions use `policy.products`: full float32, or
-        TF32. Raises `BackendError` for arithmetic that this framework lacks, as `policy.products_in` does."""
+        """Inside it float32 matrix products and convolutions are computed as `policy.products` says: true float32, or
+        TF32. Raises `BackendError` for an arithmetic that this framework does not have; `policy.products_in` does."""
         ...
 
     def synchronise(self, tree: Tree) -> None:
-        """Wait until every array in `tree` has been computed."""
+        """Wait until every array in `tree` is computed."""
         ...
 
     def memory(self, device: Device, reset: bool = False) -> MemoryUse:
-        """Return the memory use of the framework on `device`. reset: restart the peak from the current value."""
+        """What the framework holds on `device`; with `reset`, the peak starts anew from here."""
         ...
 
 
@@ -193,8 +192,8 @@ class Trains(Protocol):
     """The role of an adapter that can train."""
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
-        """Prepare the loop of a compiled Keras model on `device`. steps: optimizer steps per dispatch, or None for the
-        default of this framework. Computes nothing yet; `build` creates missing state at the first chunk."""
+        """Prepare the loop of a compiled Keras model on `device`. steps: optimizer steps a dispatch, or None for what
+        suits this framework. Computes nothing yet. `build` makes what the model still lacks at the first chunk."""
         ...
 
 
@@ -221,18 +220,18 @@ class Kernels(Protocol):
     """The role of an adapter whose loop replaces some Keras functions by its own kernels."""
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
-        """Return a context in which Keras computes on `device` as in the adapter's loop. Kernels that do not support
-        this Keras or this device are not used."""
+        """Inside it Keras computes on `device` as it does in the adapter's loop; where its kernels are not for this
+        Keras or this device, that is as it always does."""
         ...
 
     def kernels_off(self, device: Device) -> Sequence[KernelOff]:
-        """Return the kernels for `device` that are disabled with this Keras, with reasons. The first call may check
+        """Return the kernels for `device` that stay off with this Keras, each with the reason. The first call may check
         them, which takes seconds."""
         ...
 
 
 def kernels_off(backend: Backend, device: Device) -> Sequence[KernelOff]:
-    """Return the disabled kernels of a backend for `device`; empty if it does not have this role."""
+    """Return the kernels of a backend for `device` that stay off; none, if it has no such role."""
     return backend.kernels_off(device) if isinstance(backend, Kernels) else ()
 
 
@@ -256,7 +255,7 @@ class Reference(Protocol):
     """One model and its training in idiomatic, hand-written framework code, without Keras."""
 
     def train(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> float:
-        """Take one Adam step on the mean cross-entropy for each row of `rows` (steps, batch), wait for the last one and
+        """Take one Adam step on the mean crossentropy for each row of `rows` (steps, batch), wait for the last one and
         return its loss."""
         ...
 
@@ -270,7 +269,7 @@ class Native(Protocol):
     """The role of an adapter that provides references for `unidl compare`."""
 
     def reference(self, task: Task) -> Reference:
-        """Prepare the reference for `task`. Raises `BackendError` if there is none for this model or precision."""
+        """Prepare the reference of `task`. Raises `BackendError` if there is none for this model or precision."""
         ...
 
 

@@ -18,17 +18,17 @@ ALLOWED = "'auto', 'cpu', 'gpu', or a numbered device such as 'gpu:1'"
 
 @dataclass(frozen=True)
 class Placement:
-    """The selected device and, if `auto` had to use the CPU, why."""
+    """The device that was chosen and, if `auto` had to take the CPU, why."""
 
     device: Device
     reason: str
 
 
 def resolve(request: str | None = None) -> Placement:
-    """Resolve a request to a device of the current backend. request: None and "auto" mean UNIDL_DEVICE, then automatic:
+    """Turn a request into a device of the backend in use. request: None and "auto" mean UNIDL_DEVICE, then automatic:
     the first GPU, else the CPU.
 
-    Raises `DeviceError` if the request is not an allowed value, or names a device that does not exist.
+    Raises `DeviceError` if the request is not one of the allowed words, or names a device that is not there.
     """
     explicit = request not in (None, "auto")
     wanted = str(request) if explicit else os.environ.get("UNIDL_DEVICE") or "auto"
@@ -57,13 +57,13 @@ def resolve(request: str | None = None) -> Placement:
 
 
 def kind_and_index(name: str) -> tuple[str, int] | None:
-    """Parse "cpu", "gpu" or "gpu:1"; None for any other string."""
+    """Return what "cpu", "gpu" or "gpu:1" names; None for what is no such name."""
     match = re.fullmatch(r"(cpu|gpu)(?::(\d+))?", name)
     return None if match is None else (match[1], int(match[2] or 0))
 
 
 def why_no_gpu(backend: Backend, devices: Devices) -> str:
-    """Return in one sentence, without a final full stop, why the backend sees no GPU."""
+    """Say in one sentence, without its full stop, why the backend sees no GPU."""
     if devices.cpu_only is not None:
         return devices.cpu_only
     if not _nvidia_driver_loads():

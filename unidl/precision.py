@@ -91,13 +91,12 @@ FLOAT32 = TABLE[0]
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all precisions: unidl's own, then those of plugins."""
+    """Return the names of all precisions: ours, then those of plugins."""
     return (*NAMES, *(name for name in plugins.found(GROUP) if name not in NAMES))
 
 
 def named(name: str, *, source: str = "precision") -> Precision:
-    """Return the row of that name. source: the origin of the name, for the message. Raises `PrecisionError` if
-    unknown."""
+    """Return the row of a name. source: who asks, for the message. Raises `PrecisionError` if there is none."""
     for row in TABLE:
         if row.name == name:
             return row
@@ -114,10 +113,10 @@ def named(name: str, *, source: str = "precision") -> Precision:
 
 
 def resolve(request: str | None, device: Device) -> Precision:
-    """Resolve a request to the precision used on `device`.
+    """Turn a request into what is computed on `device`.
 
     request: None means UNIDL_PRECISION, then Keras's own dtype policy, which is float32 unless the program set another.
-    Raises `PrecisionError` if the name is unknown, or the device does not support the precision.
+    Raises `PrecisionError` if the word is unknown, or the device cannot compute this way.
     """
     if request:
         source, wanted = "precision", request
@@ -137,9 +136,9 @@ def resolve(request: str | None, device: Device) -> Precision:
 
 
 def why_not_on(row: Precision, device: Device) -> str | None:
-    """Return why `device` cannot compute in this precision, or None if it can.
+    """Say why `device` cannot compute in this precision, or return None if it can.
 
-    A CPU can compute in every 16-bit dtype, although slowly, so that a program can be tried before it runs on a GPU.
+    A CPU can compute in every type of 16 bits, if slowly: there they serve to try a program before it meets a GPU.
     """
     if device.kind == "cpu":
         return row.why_not_on_cpu
@@ -154,8 +153,8 @@ def why_not_on(row: Precision, device: Device) -> str | None:
 
 
 def require_training(row: Precision, optimizer: Any = None) -> None:
-    """Raise `PrecisionError` if this precision does not support training, or not with this optimizer (None: any), and
-    log once what precision is lost where that is known."""
+    """Raise `PrecisionError` if no model is trained in this precision, or not by this optimizer (None: whichever), and
+    say once what is lost where that is known."""
     if row.why_not_train is not None:
         raise PrecisionError(f"Cannot train in precision {row.name!r}: {row.why_not_train}.")
     beta = getattr(getattr(optimizer, "inner_optimizer", optimizer), "beta_2", None)
@@ -171,7 +170,7 @@ def require_training(row: Precision, optimizer: Any = None) -> None:
 
 
 def scales_loss(dtype_policy: str) -> bool:
-    """Return whether gradients of layers with this Keras dtype policy would underflow without loss scaling."""
+    """Whether gradients of layers with this Keras dtype policy would vanish without loss scaling."""
     return any(row.loss_scaling for row in TABLE if row.dtype_policy == dtype_policy)
 
 
@@ -184,7 +183,7 @@ def _keras_policy() -> str:
 
 
 def automatic(device: Device) -> Precision:
-    """Select bfloat16 if the Tensor Cores support it, float16 if they support only that, else float32."""
+    """bfloat16 where Tensor Cores have it, float16 where they have only that, float32 elsewhere."""
     has = device.compute_capability
     if device.kind == "cpu" or has is None:
         return FLOAT32

@@ -56,7 +56,7 @@ class Precision:
     def products_in(self, framework: str, words: Mapping[str, T]) -> T:
         """Return a framework's own name for the arithmetic of float32 products.
 
-        words: the framework's names, by `products`. Raises `BackendError` if it has none for this precision.
+        words: those that the framework has, by `products`. Raises `BackendError` if it has none for this precision.
         """
         if self.products not in words:
             raise BackendError(
@@ -68,8 +68,8 @@ class Precision:
     def dtype_in(self, framework: str, dtypes: Mapping[str, T]) -> T:
         """Return the dtype in which a reference without loss scaling and with float32 weights computes.
 
-        dtypes: a framework's dtypes by the names used in `compute_dtype`. Raises `BackendError` for a precision
-        that requires anything else, which a reference would otherwise silently compute in float32.
+        dtypes: a framework's own types by the names that `compute_dtype` has. Raises `BackendError` for a precision
+        that asks for something else, which a reference would otherwise compute in float32 without a word.
         """
         why_not = None
         if self.compute_dtype not in dtypes:

@@ -40,7 +40,7 @@ InUse = Callable[[], AbstractContextManager[None]]
 """Returns the context in which a check computes with the kernel."""
 
 SHARED = ("kernels", "keras_internals", "keras_places", "replacements")
-"""Modules of the core that an outcome depends on."""
+"""The modules of the core that an outcome depends on."""
 
 MOST_KEPT = 16
 """Number of sets of versions whose outcomes are kept in the cache."""

@@ -17,7 +17,7 @@ TOLERANCE = 1e-4
 """Largest difference relative to the largest value: for float32 sums of about a hundred products, in a different
 order."""
 
-ops: Any = keras.ops  # Keras's annotations allow results that are not arrays
+ops: Any = keras.ops  # whose annotations allow for results that are no arrays
 IMAGES = (2, 7, 6, 2)
 
 

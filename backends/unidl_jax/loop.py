@@ -106,7 +106,7 @@ class JaxLoop:
     def test(self, chunk: Chunk) -> JaxLogs:
         self._read_state(chunk)
         logs = {}
-        # Without unidl's kernels: they speed up gradients, but in the forward pass alone XLA's own are faster.
+        # Without our kernels: they gain where gradients are computed, and forward alone XLA's own are faster.
         for data, rows in self._data.pieces(chunk):
             for batch in rows:
                 state = self._owned_state()

@@ -22,7 +22,7 @@ MAX_POOLING = place("max_pool", *_NN)
 """It pools after bias and ReLU, which are then computed for values that are discarded."""
 
 NORMALIZATION = place("call", "keras.layers:BatchNormalization")
-"""It uses a dozen operations in the forward pass."""
+"""It takes a dozen operations forward."""
 
 LSTM = place("lstm", *_RECURRENT)
 """On the CPU it is a loop that accumulates the gradients of the weights step by step."""

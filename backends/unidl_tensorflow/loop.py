@@ -151,7 +151,7 @@ class TensorFlowLoop:
             yield
             return
         own = any(_is_own(self._model, name) for name in ("train_step", "compute_loss", "test_step", "predict_step"))
-        # XLA lacks operations used by the kernels that read these attributes.
+        # XLA lacks operations that what is noticed is good for.
         with noticing(not own and not self._model.jit_compile), kernels(self._device):
             yield
 

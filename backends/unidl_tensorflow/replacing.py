@@ -12,7 +12,7 @@ KERNELS = "unidl_tensorflow.kernels"
 
 
 def kernels(device: Device) -> AbstractContextManager[None]:
-    """Make Keras trace with unidl's kernels where they apply; on a GPU only with those that correct wrong results."""
+    """Inside it Keras traces with our kernels, where they suit; on a GPU only with those that correct wrong numbers."""
     return loaded(KERNELS).where_sound(faster=device.kind == "cpu")
 
 

@@ -32,8 +32,7 @@ AVERAGE_POOLING = place("average_pool", *_NN)
 """Wrong with uneven padding (keras pull request 23233, not in 3.15.1)."""
 
 FUNCTIONAL_OF_IMAGES = place("F", *_IMAGE)
-"""`torch.nn.functional` as used by image operations; its bicubic interpolation differs from that of JAX and
-TensorFlow."""
+"""`torch.nn.functional` as image operations see it, whose bicubic interpolation is not that of JAX and TensorFlow."""
 
 SOFTMAX = place("softmax", *_NN)
 """Its outputs record how they were computed, for a following cross-entropy."""

@@ -38,8 +38,7 @@ log = logging.getLogger("unidl")
 
 
 class UntraceableError(Exception):
-    """Raised for a step that a list of operations cannot reproduce; the message completes a sentence that states
-    why."""
+    """A step that a list of operations would not repeat; its text is the end of a sentence that says why."""
 
 
 class Traced:

@@ -33,7 +33,9 @@ def register(subparsers: options.Subparsers) -> None:
         "run_directory", type=options.path, metavar="DIR", help="directory written by `unidl train` or Trainer.save"
     )
     options.add_trust(parser)
-    parser.add_argument("--data", type=options.name_or_path, metavar="NAME", help="other data; its test set is used")
+    parser.add_argument(
+        "--data", type=options.name_or_path, metavar="NAME", help="other data, of whose rows the test part is used"
+    )
     options.add_backend(parser)
     options.add_device(parser)
     options.add_precision(parser)
@@ -88,7 +90,7 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     name = arguments.data or _trained_on(arguments.run_directory)
     record = record_of(model)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras reports downloads on stdout
+        with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
             data = load_data(name, **(_form(model, record.vocabulary) if takes_options(name) else {}))
     except UsageError as error:
         what = "text" if record.vocabulary else f"images of {_size(model)}"

@@ -17,7 +17,7 @@ from unidl.cli import options
 from unidl.errors import UnidlError
 
 COMMANDS = ("train", "generate", "evaluate", "predict", "compare", "verify", "doctor")
-"""Modules of `unidl.cli` that define a command, in the order of --help."""
+"""The modules of `unidl.cli` that are commands, in the order in which --help lists them."""
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""

@@ -104,7 +104,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stop after N epochs without improvement of the loss on held-out training rows",
     )
-    parser.add_argument("--dropout", type=fraction, metavar="X", help="dropout rate (default: 0)")
+    parser.add_argument("--dropout", type=fraction, metavar="X", help="share of units dropped (default: 0)")
 
 
 def _add_transfer(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +127,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="transfer: compute the features of the frozen base once instead of in every epoch; needs more memory",
     )
-    parser.add_argument("--image-size", type=positive_whole, metavar="N", help="resize images to N x N")
+    parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -148,7 +148,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="resume a run from its newest checkpoint with its original options, on any backend",
     )
     parser.add_argument(
-        "--plot", action=argparse.BooleanOptionalAction, help="plot the learning curves to curves.png; needs matplotlib"
+        "--plot", action=argparse.BooleanOptionalAction, help="draw the curves as curves.png, with matplotlib"
     )
     parser.add_argument(
         "--config",
@@ -196,7 +196,7 @@ def from_file(arguments: argparse.Namespace) -> None:
 
 
 def _model(word: str) -> str:
-    """Parse a model: a builder's name, a function, or a saved model."""
+    """A model on the command line."""
     word = options.name_or_path(word)
     path = Path(word)
     if word in builders.names() or model_function(word) is not None or path.is_dir() or path.suffix == ".keras":

@@ -1,4 +1,4 @@
-"""Data sets for training and testing, checked before training."""
+"""Data: what a model is trained and tested on, checked before training."""
 
 from unidl.data.dataset import Dataset, Split
 from unidl.data.load import Loader, load_data

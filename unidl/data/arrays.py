@@ -137,7 +137,7 @@ def _counts_classes(y: np.ndarray) -> bool:
 
 
 def _class_names(path: Path, names: np.ndarray | None, kind: Kind, labels: Sequence[np.ndarray]) -> tuple[str, ...]:
-    """Return the names in the file; else "0", "1"... up to the largest label for images; else none."""
+    """The names in the file; else "0", "1"... up to the largest label of images; else none."""
     if not all(map(_counts_classes, labels)) or (kind != "images" and names is None):
         return ()
     low, high = min(int(y.min()) for y in labels), max(int(y.max()) for y in labels)

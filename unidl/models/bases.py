@@ -57,7 +57,7 @@ def from_model(model: keras.Model, precision: str | None) -> Base:
 def from_architecture(architecture: Architecture, precision: str | None, original: keras.Model | None = None) -> Base:
     """Build a unidl model without its head, with the weights of `original` if given.
 
-    Dropout is removed, since it would make the features of a frozen base random.
+    Without its dropout, which would make the features of a frozen base random.
     """
     import keras
 

@@ -29,8 +29,8 @@ FACTS = ("input_shape", "classes", "targets", "features", "vocabulary_size", "se
 class Recipe:
     """The default training settings of `unidl train`; the same on every backend.
 
-    data: a name for `load_data`; None if the user must pass one. schedule: "constant" or "cosine". learning_rate,
-    schedule: None only for a user's own model, which then keeps its compiled optimizer.
+    data: a name for `load_data`; None if the user must say it. schedule: "constant" or "cosine". learning_rate,
+    schedule: None only for a model of somebody's own, which then keeps what it is compiled with.
     """
 
     data: str | None
@@ -48,10 +48,9 @@ OWN = Recipe(None, epochs=10, batch_size=32, learning_rate=None, schedule=None)
 class Workload:
     """The model and data with which `unidl compare` measures a builder, the same in every implementation.
 
-    build: returns the Keras model for a precision. data: returns a number of rows. rows: rows per epoch. batch_size:
-    the default. epochs: per round; None for as many as fill the duration of a round. round_seconds: approximate
-    duration of such a round on two CPU cores. frozen_front: whether unidl's loop is also measured with
-    `precompute_frozen`.
+    build: makes the Keras model in a precision. data: makes so many rows. rows: how many an epoch has. batch_size: if
+    nobody says. epochs: of a round; None for as many as take the time of a round. round_seconds: about how long such a
+    round takes on two CPU cores. frozen_front: whether our loop is measured with `precompute_frozen` as well.
     """
 
     name: str
@@ -65,16 +64,15 @@ class Workload:
     frozen_front: bool = False
 
     def epoch_rows(self, batch_size: int, rows: int | None = None) -> int:
-        """Return the rows per epoch, a multiple of the batch size, at least 8 batches. rows: overrides the default."""
+        """Rows of an epoch that whole batches fill, at least 8 of them. rows: about how many, instead of its own."""
         return max(8, (rows or self.rows) // batch_size) * batch_size
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a token model of variable length handles padding. pads: whether padding at the end of a text leaves the
-    outputs of earlier steps unchanged, given one output per step. every_step: the arguments with which the same layers
-    return the output of every step; None if padding is masked, in which case the last output is that of the last
-    token."""
+    """How a model of tokens of any length reads. pads: whether padding behind a text changes nothing that is said after
+    it, once each step has an output. every_step: the arguments with which the same layers give each step's output; None
+    if padding is masked, so that the last output is that of the last token anyway."""
 
     pads: bool
     every_step: Given | None
@@ -84,20 +82,20 @@ class Reading:
 class Builder:
     """A kind of model, as used by the command line, saving, verification and the comparison.
 
-    name: used in `unidl train NAME` and stored in the record. build: the public function; it validates
-    its arguments and records them with `unidl.models.note` as an `Architecture` of this name. task: what is learned.
-    from_data: the arguments derived from the data, a subset of `FACTS`. recipe: the defaults of `unidl train`.
+    name: what a person writes, as in `unidl train NAME`, and what a record keeps. build: the public function; it checks
+    its arguments, and notes them with `unidl.models.note` as an `Architecture` of this name. task: what is learned.
+    from_data: the arguments that come from the data, out of `FACTS`. recipe: of `unidl train`.
 
-    head: returns, for given arguments, the name of the first layer after the features: a transfer model removes it and
-    all later layers. smallest_head: returns arguments that make the removed layers as small as possible. Both None for
-    a model that cannot be a base.
+    head: the name of the first layer that a model with these arguments has behind its features: a transfer model is cut
+    off in front of it. smallest_head: arguments that make what is cut off as small as can be. Both None for a model
+    that cannot be a base.
 
-    base: the default base, for a builder that needs one; else None. rebuild: builds
-    from a record, if calling `build` is not enough. verified_with: arguments for `unidl verify`, where the defaults of
-    `build` do not fit. reading: returns how a model with these arguments handles padding; None if unknown. workload: of
-    the comparison; None if it is not compared.
+    base: the base where nobody names one, for a builder that stands on a base; None for all others. rebuild: builds
+    again from a record, if not by calling `build`. verified_with: arguments of `unidl verify`, where those of `build`
+    would not do. reading: how a model with these arguments reads tokens; None if that is not known. workload: of the
+    comparison; None if it is not compared.
 
-    Raises `ModelError` for an invalid value.
+    Raises `ModelError` for a value that cannot be right.
     """
 
     name: str
@@ -149,7 +147,7 @@ class Builder:
         return {name: parameter.default for name, parameter in signature(self.build).parameters.items()}
 
     def takes(self, option: str) -> bool:
-        """Return whether an option of `unidl train` applies to this builder."""
+        """Whether an option of `unidl train` means something for it."""
         if option == "image_size":
             return self.task == "image classifier"
         if option in ("base", "trust", "weights", "precompute_frozen"):

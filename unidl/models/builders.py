@@ -26,14 +26,14 @@ OURS = {
 
 
 def names() -> list[str]:
-    """Return the names of all builders: unidl's own first, then plugins. Imports none of them."""
+    """Return the names of all builders: ours first, then those of plugins. Imports none of them."""
     return [*OURS, *_of_plugins()]
 
 
 def builder(name: Any) -> Builder:
-    """Return the builder of that name. Imports its module, but neither Keras nor a framework unless that module does.
+    """Return the builder of that name. Imports its file, and neither Keras nor a framework, if the file keeps to that.
 
-    Raises `ModelError` if it does not exist, or if its plugin is broken; the error names the plugin and the problem.
+    Raises `ModelError` if there is none, or a plugin is to blame: then it says which one, and what is wrong with it.
     """
     if isinstance(name, str) and name in OURS:
         module, _, attribute = OURS[name].partition(":")
@@ -55,12 +55,12 @@ def builder(name: Any) -> Builder:
 
 
 def find(name: Any) -> Builder | None:
-    """Return the builder of that name, or None. Raises `ModelError` if its plugin is broken."""
+    """Return the builder of that name, None if there is none. Raises `ModelError` if a plugin is to blame."""
     return builder(name) if name in names() else None
 
 
 def functions() -> dict[str, str]:
-    """Return unidl's public builder functions, a mapping of name to module."""
+    """Return the names of our public functions, each with the module that it is in."""
     return {f"build_{name.replace('-', '_')}": place.partition(":")[0] for name, place in OURS.items()}
 
 

@@ -11,7 +11,7 @@ from unidl.models.building import Tensor
 
 
 def frozen_features(found: Base, shape: tuple[int, ...] | None, asked: Arguments) -> tuple[Any, Tensor]:
-    """Return new inputs, a tensor or a nest of tensors, and the output of the base for them."""
+    """New inputs, one tensor or a nest of them, and what the base makes of them."""
     import keras
 
     model = found.model

@@ -45,7 +45,7 @@ def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
 
 
 def base_of(model: keras.Model) -> keras.Model:
-    """Return the base of a transfer model, its only layer that is a model. Raises `ModelError` if there is none."""
+    """Return the base of a transfer model: the one among its layers that is a model. Raises `ModelError`."""
     import keras
 
     found = [layer for layer in model.layers if isinstance(layer, keras.Model)]
@@ -58,14 +58,14 @@ def base_of(model: keras.Model) -> keras.Model:
 
 
 def trainable_state(model: keras.Model) -> list[str]:
-    """Return the paths of the frozen layers, including nested ones, as a JSON value."""
+    """Return the paths of the frozen layers, those inside other layers as well, as a JSON value."""
     return [path for path, layer in walk(model) if not layer.trainable]
 
 
 def set_trainable_state(model: keras.Model, state: Sequence[str]) -> None:
     """Freeze exactly the layers in `state`, as returned by `trainable_state` for an equal model.
 
-    Raises `ModelError` if the model does not have one of them.
+    Raises `ModelError` if the model lacks one of them.
     """
     layers = dict(walk(model))
     unknown = [path for path in state if path not in layers]
@@ -80,7 +80,7 @@ def set_trainable_state(model: keras.Model, state: Sequence[str]) -> None:
 
 
 def _layers(base: keras.Model) -> list[keras.layers.Layer]:
-    """Return the layers of the base in order, with nested models replaced by their layers."""
+    """The layers of the base in order; in place of a model among them, its layers."""
     import keras
 
     layers: list[keras.layers.Layer] = []

@@ -25,10 +25,10 @@ building = threading.RLock()
 def initialise(model: keras.Model, seed: int, *, skip: Collection[keras.layers.Layer] = ()) -> None:
     """Redraw every random initial weight of a built model from `seed` and the weight's position in the model.
 
-    The distribution is that of the layer's Keras initializer; the initializer's own seed is ignored. Weights
-    with constant initializers and those of the layers in `skip` are left unchanged. Two equal models get
+    The distribution is that of the layer's Keras initializer; the initializer's own seed is not used. Weights
+    that begin as constants stay as they are, and so do those of the layers in `skip`. Two equal models get
     equal weights, on any backend and in any process. Raises `ModelError` if the model has no weights yet, or
-    if the distribution of a random weight is unknown.
+    if a weight is random and nothing tells its distribution.
     """
     if not model.built:
         raise ModelError(

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def build(architecture: Architecture) -> keras.Model:
     """Build the model that `architecture` describes, with the initial weights of its seed.
 
-    The base of a transfer model gets no pretrained weights and nothing is downloaded: the weights of the
-    whole model are loaded afterwards. Raises `ModelError` if the builder or one of the arguments does not
-    exist, or the arguments are invalid.
+    The base of a transfer model gets no pretrained weights, and nothing is downloaded: the weights of the
+    whole model are to be loaded next. Raises `ModelError` if the builder or one of the arguments does not
+    exist, or the arguments ask for a model that cannot exist.
     """
     found = builder(architecture.builder)
     arguments = dict(architecture.arguments)

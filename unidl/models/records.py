@@ -21,25 +21,25 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Record:
-    """Metadata stored outside the model, so that the model stays a plain keras.Model."""
+    """Kept beside a model, so that the model itself stays a plain keras.Model."""
 
     architecture: Architecture | None = None
     class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
-    """Smallest and largest value of its images; None if unknown, or if it takes no images."""
+    """From where to where the values of its images go; None if nobody knows, or it takes no images."""
     value_range_fixed: bool = False
-    """Whether the model requires this range, for example because of a pretrained base."""
+    """Whether the model was built for this range, as on a base that has learned, and takes no other one."""
 
 
 _records: WeakKeyDictionary[keras.Model, Record] = WeakKeyDictionary()
 
 
 def record_of(model: keras.Model) -> Record:
-    """Return the record of `model`; empty for a model that unidl did not build."""
+    """Return what is known of `model`; an empty record for a stranger's model."""
     return _records.get(model, Record())
 
 
 def note(model: keras.Model, **changes: Any) -> None:
-    """Add to the record of `model`."""
+    """Add to what is known of `model`."""
     _records[model] = replace(record_of(model), **changes)

@@ -25,9 +25,9 @@ class RunConfiguration:
     None keeps the model's compiled setting. dropout: the dropout rate. image_size: height and width,
     in pixels. seed: determines every random draw. plot: whether to draw curves. save_every_steps: checkpoint interval.
 
-    base, weights, precompute_frozen: for transfer learning, else None. model_sha256, model_arguments: the hash of the
-    file in "model.py:build", and the arguments of the function. data_origin: the origin that the data reports.
-    precision: as in `Trainer`; None until it is determined.
+    base, weights, precompute_frozen: of a model on a base; None for others. model_sha256, model_arguments: of the file
+    that "model.py:build" names, and what the function was called with. data_origin: what the data says of itself.
+    precision: as in `Trainer`; None until it is settled.
 
     Raises `UsageError` for an invalid value.
     """
@@ -126,7 +126,7 @@ class RunConfiguration:
         return {name: value for name, value in values.items() if name in kept or value is not None}
 
     def options(self) -> dict[str, Any]:
-        """Return the settings that reproduce this run."""
+        """Return what has to be asked for to get this run again."""
         return {name: value for name, value in self.to_json().items() if name in RUN and value is not None}
 
     @property
@@ -136,7 +136,7 @@ class RunConfiguration:
 
 
 FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout")
-"""The settings that apply only to some models."""
+"""The settings that mean something for some models only."""
 
 FOR_OWN = ("precompute_frozen", "image_size")
 """Those of them that apply to a user's own model."""

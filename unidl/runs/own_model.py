@@ -107,12 +107,12 @@ def tell_if_changed(function: ModelFunction, configuration: Mapping[str, Any], r
 
 
 def _in_form_of(model: keras.Model, data_name: str, size: tuple[int, int] | None) -> Dataset:
-    """Load the data, with images converted to the size and channels that the model expects, if known."""
+    """The data; images in the size and with the channels that a model takes, if it says so."""
     from unidl import load_data
 
     shape = getattr(model, "input_shape", None)
     if size is None and isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
-        with contextlib.suppress(UsageError):  # not images: the model has to accept them as they are
+        with contextlib.suppress(UsageError):  # no images: what they are the model has to take
             return load_data(data_name, image_size=shape[1:3], channels=shape[3])
     return load_data(data_name, image_size=size)
 

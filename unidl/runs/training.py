@@ -48,7 +48,7 @@ class ReadyRun:
     resume: bool
 
     def fit(self, *, progress: Style = "auto") -> FinishedRun:
-        """Train, and save the run to its directory. If interrupted, keep its checkpoints, or else save its model."""
+        """Train, and keep the run in its directory. Of one that is interrupted, its checkpoints or else its model."""
         from unidl.runs.resuming import checkpoint_folder
         from unidl.training.checkpoint import Checkpoints
         from unidl.training.run_directory import save_run
@@ -106,7 +106,7 @@ def train(
 
 
 def prepare(configuration: RunConfiguration, out: str | Path, *, trust: bool = False, resume: bool = False) -> ReadyRun:
-    """Check that the run can be saved, load the data, and build and compile the model. Arguments as in `train`."""
+    """Load the data and build and compile the model, after a look at whether the run can be kept. As in `train`."""
     from unidl.runs.model_and_data import model_and_data, training_and_validation
     from unidl.saving.directories import require_writable
     from unidl.training.run_directory import require_plotting

@@ -29,8 +29,7 @@ __all__ = ["FLOAT32_TOLERANCE", "BackendConformance", "LinearCase", "expect", "e
 
 
 class BackendConformance(RolesOfAdapter, ShapesOfData):
-    """Tests of one adapter; `backend_name` is the name of its entry point. The tests of a role require only that
-    role."""
+    """Tests of one adapter; `backend_name` is its entry point's name. What a role's tests need is that role only."""
 
     backend_name: str
 

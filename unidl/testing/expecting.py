@@ -13,7 +13,7 @@ FLOAT32_TOLERANCE = 1e-5
 
 
 def expect(condition: bool, otherwise: str) -> None:
-    """Fail the test with a message unless the condition holds. An `assert` would be removed by `python -O`."""
+    """Fail the test, saying why, unless the condition holds. An `assert` would vanish under `python -O`."""
     if not condition:
         raise AssertionError(otherwise)
 
@@ -24,5 +24,5 @@ def expect_close(found: Any, expected: Any) -> None:
 
 
 def expect_loss(logs: Logs, expected: float) -> None:
-    """Fail the test unless the logs contain this loss."""
+    """Fail the test unless the logs hold this loss."""
     np.testing.assert_allclose(logs.read()["loss"], expected, rtol=FLOAT32_TOLERANCE)

@@ -13,7 +13,7 @@ LEARNING_RATE = 0.1
 
 
 class LinearCase:
-    """Linear regression by gradient descent, as a Keras model on the backend and in NumPy."""
+    """Linear regression by gradient descent, on the backend as a Keras model and beside it in NumPy."""
 
     def __init__(self, *, steps: int, batch: int, seed: int = 0) -> None:
         registry.current()
@@ -33,14 +33,14 @@ class LinearCase:
         self._start = self.weights()
 
     def weights(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return kernel (3, 2) and bias (2,) of the Keras model."""
+        """Kernel (3, 2) and bias (2,) of the Keras model."""
         from keras import ops
 
         kernel, bias = (np.array(ops.convert_to_numpy(variable.value)) for variable in self.model.weights)
         return kernel, bias
 
     def expected(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[float]]:
-        """Return kernel and bias after all steps, and the loss before each step."""
+        """Kernel and bias after all steps, and the loss before each."""
         kernel, bias = self._start
         losses: list[float] = []
         for rows in self.rows:
@@ -51,7 +51,7 @@ class LinearCase:
     def stepped(
         self, kernel: Any, bias: Any, rows: Any, row_weights: Any = None
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], float]:
-        """Take one step of gradient descent on the squared error, averaged over rows and outputs."""
+        """One step of gradient descent on the mean over rows and outputs of the squared error."""
         x, y = self.data.x[rows].astype(np.float64), self.data.y[rows].astype(np.float64)
         weights = np.ones(len(rows)) if row_weights is None else row_weights
         error = x @ kernel + bias - y
@@ -60,11 +60,11 @@ class LinearCase:
         return kernel - LEARNING_RATE * x.T @ slope, bias - LEARNING_RATE * slope.sum(axis=0), loss
 
     def outputs(self, kernel: Any, bias: Any, rows: Any) -> np.ndarray[Any, Any]:
-        """Return the outputs of the model for `rows`."""
+        """What the model gives for `rows`."""
         return self.data.x[rows] @ kernel + bias
 
     def loss(self, kernel: Any, bias: Any, rows: Any) -> float:
-        """Return the mean squared error on `rows`."""
+        """The mean squared error on `rows`."""
         return float(np.mean((self.outputs(kernel, bias, rows) - self.data.y[rows]) ** 2))
 
 

@@ -27,7 +27,7 @@ def saving_in(
     resume: bool,
     configuration: Mapping[str, Any] | None,
 ) -> Saving | None:
-    """Return where and when to save a run; None if not requested."""
+    """Where and when to save a run; None if nobody asked for it."""
     if checkpoint is None:
         if every_steps is not None or resume:
             raise UsageError("Cannot save or resume without a folder: pass checkpoint='runs/x.checkpoints'.")
@@ -78,7 +78,7 @@ def optional_whole(argument: str, value: Any) -> int | None:
 
 
 def shuffle_of(shuffle: Any) -> Shuffle:
-    """Validate `shuffle`, as in Keras."""
+    """Whether and how rows are mixed, as in Keras."""
     if isinstance(shuffle, str) and shuffle == "batch":
         return "batch"
     if not isinstance(shuffle, bool | int | np.bool_):

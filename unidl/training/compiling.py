@@ -22,12 +22,12 @@ KEPT = ("loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per
 
 
 def ensure_compiled(model: keras.Model, optimizer: Any = None, loss: Any = None, metrics: Any = None) -> None:
-    """Compile `model` with the given arguments, and the arguments of its earlier compilation for the rest.
+    """Compile `model` with what is given, and what it was compiled with before for the rest.
 
-    A compiled model is left unchanged if nothing is given, unless its optimizer was created for other trainable layers.
-    A model of a unidl builder needs no arguments: it gets Adam and the loss that fits its outputs. In mixed_float16 the
-    optimizer is wrapped in Keras's LossScaleOptimizer. Raises `ModelError` if the loss of any other model is unknown,
-    or its class overrides `compile`.
+    A compiled model is left alone if nothing is given, unless other layers learn than its optimizer was made for. A
+    model that one of our builders made needs nothing: Adam, and the loss that its outputs call for. In mixed_float16
+    the optimizer is wrapped in Keras's LossScaleOptimizer. Raises `ModelError` if the loss of a stranger's model is
+    unknown, or its class has a `compile` of its own.
     """
     import keras
 

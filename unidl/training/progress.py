@@ -24,7 +24,7 @@ class Progress(Protocol):
         ...
 
     def start(self, title: str, *, epochs: int, rows: int) -> None:
-        """Called when a run starts. rows: training rows per epoch."""
+        """A run begins. rows: training rows an epoch."""
         ...
 
     def epoch_started(self, epoch: int) -> None:
@@ -40,7 +40,7 @@ class Progress(Protocol):
         ...
 
     def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
-        """Called after an epoch including validation. seconds: of training only."""
+        """An epoch is over, validation included; seconds: of training alone."""
         ...
 
     def stop(self, why: str | None = None) -> None:

@@ -68,7 +68,7 @@ def new_run(
 def _features(
     frozen: FrozenFront, data: TrainingData, settings: FitSettings, progress: Progress, name: str
 ) -> TrainingData:
-    """Return the outputs of the frozen layers of a model for the training and validation rows."""
+    """What the frozen layers of a model of this name give for the rows of both halves."""
     rows = len(data.training) + len(data.validation or ())
     progress.message(f"{name}: computing the outputs of its frozen layers for {rows:,} rows, once")
     training = frozen.features(data.training, settings.batch_size)
