@@ -1,4 +1,4 @@
-"""The adapter under test passes the suite that a stranger's adapter is given."""
+"""The adapter under test passes the same suite as a third-party adapter."""
 
 import os
 

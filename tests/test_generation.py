@@ -138,7 +138,7 @@ def test_a_vocabulary_may_be_shorter_than_the_model_is_wide():
     assert set(words) <= set(WORDS[2:6])
 
 
-def test_a_strangers_model_speaks_with_a_vocabulary():
+def test_a_custom_model_speaks_with_a_vocabulary():
     import keras
 
     model = keras.Sequential(
@@ -218,7 +218,7 @@ def test_padding_for_a_model_of_any_length_changes_no_number(options):
         np.testing.assert_allclose(windows.after(tokens), expected, atol=2e-6)
 
 
-def strangers(causal, words=12):
+def custom_model(causal, words=12):
     """A model of attention over all tokens, or over those so far, with an output for each of them."""
     import keras
 
@@ -230,8 +230,8 @@ def strangers(causal, words=12):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_strangers_model_is_padded_only_if_it_does_not_look_ahead(causal):
-    model = strangers(causal)
+def test_a_custom_model_is_padded_only_if_it_does_not_look_ahead(causal):
+    model = custom_model(causal)
     model.compile()
     windows = windows_of(model)
     tokens = [2, 5, 7, 3, 9]

@@ -69,7 +69,7 @@ def test_control_c_ends_the_line(monkeypatch):
     assert answer.err.endswith("unidl: interrupted\n")
 
 
-def test_a_strangers_language_model_writes(tmp_path):
+def test_a_custom_language_model_writes(tmp_path):
     """Saved from Python with the words it was trained on; its loss is not saved, and none is needed."""
     import keras
 

@@ -77,7 +77,7 @@ def test_a_missing_run_is_exit_code_8(files, tmp_path):
     assert unidl("predict", tmp_path / "nothing", files[0]).code == 8
 
 
-def test_a_strangers_classifier_without_names_counts_its_classes(files, tmp_path):
+def test_a_custom_classifier_without_names_counts_its_classes(files, tmp_path):
     """Saved from Python; nobody told unidl its loss, and predicting needs none."""
     import keras
 

@@ -192,7 +192,7 @@ def test_it_trains_evaluates_and_predicts_in_a_mixed_precision(precision):
     # PyTorch cannot trace the optimizer that scales the loss.
     assert trainer.why_not_compiled in (
         None,
-        "the step cannot be traced: it decides by a value whether to change variables",
+        "the step cannot be traced: it updates variables depending on a value",
     )
 
 

@@ -35,8 +35,8 @@ MODELS = {
     "cnn in mixed_bfloat16": (lambda: cnn(precision="mixed_bfloat16"), IMAGES),
     "gru": (lambda: build_lstm(12, 4, units=3, embedding_size=2, cell="gru", bidirectional=True, layers=2), TOKENS),
     "transfer": (lambda: build_transfer(cnn(), classes=2, dense_units=3), IMAGES),
-    "a stranger's": (theirs, ROWS),
-    "a stranger's in bfloat16": (
+    "a custom model": (theirs, ROWS),
+    "a custom model in bfloat16": (
         lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, dtype="bfloat16")]),
         ROWS,
     ),

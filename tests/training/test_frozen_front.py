@@ -131,7 +131,7 @@ def test_what_changes_from_epoch_to_epoch_stays_behind_the_cut(backend, options)
     assert_same_weights(weights_of(once.model), weights_of(plain.model), tolerance=1e-5)
 
 
-def test_a_layer_of_a_stranger_that_differs_when_training_is_noticed(backend):
+def test_a_layer_of_a_user_that_differs_when_training_is_noticed(backend):
     import keras
 
     class Doubled(keras.layers.Layer):
