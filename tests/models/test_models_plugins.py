@@ -62,7 +62,9 @@ def test_a_plugins_model_is_trained_saved_loaded_and_evaluated_by_name(plugin, t
 @pytest.mark.once
 def test_a_run_whose_plugin_is_gone_says_which_builder_it_needs(plugin, tmp_path):
     out = tmp_path / "run"
-    code = f"import unidl_third_party_model, unidl; unidl.Trainer(unidl_third_party_model.build_perceptron()).save({str(out)!r})"
+    code = (
+        f"import unidl_third_party_model as plugin, unidl; unidl.Trainer(plugin.build_perceptron()).save({str(out)!r})"
+    )
     processes.python(code, **plugin)
     answer = unidl("evaluate", out, "--data", arrays_file())
     assert answer.returncode == 8
@@ -100,7 +102,10 @@ def test_help_names_it_and_an_option_that_it_lacks_is_refused(plugin):
 
 
 def test_listing_builders_imports_no_plugin(plugin):
-    code = "import sys; from unidl.models.builders import names; print(names()[-1], 'unidl_third_party_model' in sys.modules)"
+    code = (
+        "import sys; from unidl.models.builders import names; "
+        "print(names()[-1], 'unidl_third_party_model' in sys.modules)"
+    )
     assert processes.python(code, **plugin) == "perceptron False"
 
 
