@@ -81,7 +81,7 @@ REASONS = {
 
 @pytest.mark.parametrize(("machine", "environment", "reason"), REASONS.values(), ids=REASONS.keys())
 def test_without_a_gpu_the_reason_is_told(computer, monkeypatch, caplog, machine, environment, reason):
-    """A person who waits hours for a CPU wants to know what to mend: build, driver or variable."""
+    """A user who waits hours for a CPU needs to know what to fix: build, driver or variable."""
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     computer(CPU, **machine)

@@ -78,7 +78,7 @@ def chi_square(counts: np.ndarray, expected: np.ndarray) -> float:
 
 COUNT = 8_000
 LIMIT = 29.9
-"""Of Pearson's statistic with 10 degrees of freedom: exceeded by chance once in a thousand; the seed is fixed."""
+"""Limit of Pearson's statistic with 10 degrees of freedom, exceeded by chance once in a thousand; the seed is fixed."""
 
 
 def drawn(vector: np.ndarray, how: Draws) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What stock Keras computes differently on one framework is found, named, and mended where our loop computes.
+"""What stock Keras computes differently on one framework is found, named, and corrected in unidl's loop.
 
 Without this a person meets it as a model that got worse on the way from one framework to another.
 """

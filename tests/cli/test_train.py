@@ -178,7 +178,7 @@ def test_pretrained_weights_without_a_network_are_one_error(tmp_path, monkeypatc
     words = ["--base", "VGG16", "--image-size", "32", "--data", image_folder(), "--json", "--out", tmp_path / "run"]
     answer = unidl("train", "transfer", *words)
     assert answer.code == 7
-    assert answer.out == "", "what Keras says of a download is no JSON"
+    assert answer.out == "", "Keras's messages about a download are not JSON"
     assert "Downloading data from https://" in answer.err
     assert "the weights of VGG16 could not be downloaded: URL fetch failure on https://" in answer.err
     assert "Traceback" not in answer.err

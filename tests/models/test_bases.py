@@ -191,7 +191,7 @@ def test_a_model_that_cannot_be_a_base(keras, backbone):
         build_transfer(backbone)
 
     class Subclassed(keras.Model):
-        """A model that is no graph of layers."""
+        """A model that is not a graph of layers."""
 
     with pytest.raises(ModelError, match="its inputs are not defined"):
         build_transfer(Subclassed())

@@ -228,7 +228,7 @@ def test_keras_saves_and_loads_a_named_base(keras, mobile, tmp_path):
         ({"input_shape": (31, 32, 3)}, "Input size must be at least 32x32"),
         ({"input_shape": (32, 32, 1)}, "takes images with 3 channels; for grayscale images use"),
         ({"input_shape": (32, 32)}, "a tuple (height, width, channels)"),
-        ({"weights": "nowhere.h5"}, "weights='nowhere.h5'): there is no such file"),
+        ({"weights": "nowhere.h5"}, "weights='nowhere.h5'): the file does not exist"),
         ({"weights": 5}, "it must be 'imagenet', the path of a weights file, or None"),
         ({"classes": 1}, "a whole number of at least 2"),
         ({"dense_units": -1}, "a whole number of at least 0"),

@@ -111,7 +111,7 @@ def test_a_normalization_computes_with_the_weights_it_was_saved_with(tmp_path):
 
 
 def test_a_model_trained_with_a_lambda_as_its_loss_comes_back(tmp_path):
-    """A loss is no part of a model, so one that Keras cannot write down is no obstacle; and no warning, either."""
+    """A loss is not part of a model, so one that Keras cannot serialize is neither an error nor a warning."""
     model = of_rows(keras.layers.Dense(1))
     trainer = Trainer(model, optimizer="sgd", loss=lambda y, guess: keras.ops.mean((y - guess) ** 2))
     trainer.fit((ROWS, ROWS[:, :1]), progress="quiet")

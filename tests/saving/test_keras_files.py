@@ -58,7 +58,7 @@ def test_a_model_goes_to_keras_and_comes_back(tmp_path, case: str):
 
 
 def test_files_that_keras_itself_wrote_are_read(tmp_path):
-    """Of a compiled model: its optimizer is in the files, and is no part of the model."""
+    """A compiled model: its optimizer is in the files but is not part of the model."""
     model = scramble(theirs())
     model.compile("adam", "mse")
     model.fit(ROWS, ROWS[:, :2], verbose=0)
@@ -121,7 +121,7 @@ def test_a_model_of_a_builder_needs_no_trust(tmp_path):
     [
         ("a.h5", "load_weights takes a file with the suffix .weights.h5"),
         ("a.keras", "load_weights takes a file with the suffix .weights.h5"),
-        ("a.weights.h5", "there is no such file"),
+        ("a.weights.h5", "the file does not exist"),
     ],
 )
 def test_a_file_of_another_kind_is_named(tmp_path, name: str, reason: str):
@@ -137,7 +137,7 @@ def test_what_has_no_weights_yet_cannot_be_given_or_asked_for_any(tmp_path):
     ):
         with pytest.raises(SavedModelError, match="no weights yet"):
             attempt()
-    with pytest.raises(SavedModelError, match="there is no such file"):
+    with pytest.raises(SavedModelError, match="the file does not exist"):
         load_model(tmp_path / "a.keras", trust=True)
 
 

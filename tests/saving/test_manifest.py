@@ -44,7 +44,7 @@ def flipped(content: bytes) -> Iterator[bytes]:
 
 
 def manifest_says_the_same(damaged: bytes, content: bytes) -> bool:
-    """White space that became other white space, or was added, is no damage."""
+    """Changed or added white space is not damage."""
     try:
         return json.loads(damaged) == json.loads(content)
     except ValueError:
