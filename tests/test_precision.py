@@ -72,9 +72,9 @@ def test_what_a_device_computes(name, device):
     ("name", "device", "reason"),
     [
         ("tf32", CPU, "only in the Tensor Cores of NVIDIA GPUs; use 'float32' or 'auto'"),
-        ("tf32", TURING, r"it needs compute capability 8\.0, and Some GPU has 7\.5"),
-        ("mixed_bfloat16", VOLTA, r"it needs compute capability 8\.0, and Some GPU has 7\.0"),
-        ("mixed_float16", MAXWELL, r"it needs compute capability 5\.3, and Some GPU has 5\.2"),
+        ("tf32", TURING, r"it needs compute capability 8\.0, but Some GPU has 7\.5"),
+        ("mixed_bfloat16", VOLTA, r"it needs compute capability 8\.0, but Some GPU has 7\.0"),
+        ("mixed_float16", MAXWELL, r"it needs compute capability 5\.3, but Some GPU has 5\.2"),
         ("tf32", UNTOLD, "Some GPU does not report a compute capability"),
     ],
 )

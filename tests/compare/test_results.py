@@ -34,7 +34,7 @@ def test_a_file_is_read_again(tmp_path: Path):
     [
         ("", "Expecting value"),
         ("[]", "is not a results.json"),
-        ('{"runs": []}', "it lacks 'format'"),
+        ('{"runs": []}', "'format' is missing"),
         ('{"format": "unidl comparison", "schema": 99, "runs": []}', "schema 99"),
         ('{"format": "unidl comparison", "schema": 1, "runs": [{"created": ""}]}', "is not a results.json"),
         ("\udcff", "is not a results.json"),

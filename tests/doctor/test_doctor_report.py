@@ -41,7 +41,7 @@ def test_auto_says_who_chose():
     rows = (framework("torch", selected=True),)
     assert automatic(rows, {}).backend == Choice("torch", "the first one installed")
     chosen = automatic(rows, {"UNIDL_BACKEND": "torch", "UNIDL_PRECISION": "tf32", "UNIDL_DEVICE": "auto"})
-    assert chosen.backend == Choice("torch", "chosen by UNIDL_BACKEND=torch")
+    assert chosen.backend == Choice("torch", "set by UNIDL_BACKEND=torch")
     assert chosen.device == Choice("cpu:0", "no GPU", None)
     assert chosen.precision == Choice("float32", "a CPU has no Tensor Cores", "UNIDL_PRECISION=tf32")
 

@@ -223,7 +223,7 @@ def test_keras_saves_and_loads_a_named_base(keras, mobile, tmp_path):
     [
         ({"base": "VGG17"}, "base='VGG17'): it is neither a directory nor a network of keras.applications"),
         ({"base": "vgg16"}, "Closest names: 'VGG16', 'VGG19'"),
-        ({"base": "zzz"}, "It has 40, such as 'ConvNeXtBase'"),
+        ({"base": "zzz"}, "Available are 40 names, such as 'ConvNeXtBase'"),
         ({"base": 3}, "it must be a name of keras.applications, a directory or a keras.Model"),
         ({"input_shape": (31, 32, 3)}, "Input size must be at least 32x32"),
         ({"input_shape": (32, 32, 1)}, "takes images with 3 channels; for grayscale images use"),

@@ -51,7 +51,7 @@ def test_what_a_run_keeps_gives_it_back_whichever_version_wrote_it():
     own = {name: value for name, value in EARLIER.items() if name not in ("base", "weights")}
     own |= {"model": "/model.py:build", "model_sha256": "0", "model_arguments": {}, "learning_rate": None}
     assert RunConfiguration.from_json(own).to_json() == own
-    with pytest.raises(SavedModelError, match=r"says 'tomorrow', which this version of unidl does not know"):
+    with pytest.raises(SavedModelError, match=r"contains 'tomorrow', which this version of unidl does not know"):
         RunConfiguration.from_json(EARLIER | {"tomorrow": 1})
     with pytest.raises(SavedModelError, match="lacks 'epochs'"):
         RunConfiguration.from_json({"model": "cnn", "data": "digits"})

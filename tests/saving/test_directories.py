@@ -178,7 +178,7 @@ def a_damaged_run(path: Path) -> None:
         (a_file, "there is a file"),
         (a_folder, "was not written by unidl"),
         (a_web_application, "damaged or was not written by unidl"),
-        (a_run_with_notes, "it holds 'notes.txt', which unidl did not write"),
+        (a_run_with_notes, "it contains 'notes.txt', which unidl did not write"),
         (a_damaged_run, "damaged or was not written by unidl"),
     ],
 )

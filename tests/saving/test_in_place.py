@@ -66,7 +66,7 @@ def test_files_of_somebody_else_are_left_alone_here_as_well(inside: Path):
     write.unlink()
     write_directory(HERE, OLD)
     write.write_text("years of work")
-    with pytest.raises(SavedModelError, match=r"holds 'thesis\.txt', which unidl did not write"):
+    with pytest.raises(SavedModelError, match=r"contains 'thesis\.txt', which unidl did not write"):
         write_directory(HERE, NEW)
     assert read_directory(HERE) == OLD
 
