@@ -1,4 +1,4 @@
-"""The seam: what an adapter implements, and the values that cross it. How to write one: `backends/README.md`.
+"""The interface between unidl and its adapters: protocols and value types. How to write one: `backends/README.md`.
 
 An adapter imports this module, `unidl.errors`, `unidl.kernels`, `unidl.keras_internals`, `unidl.keras_places`,
 `unidl.logs`, `unidl.model_state` and `unidl.replacements`, nothing else of the core; the core imports no framework.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Tree = Any
-"""A nest of dicts, lists and tuples with arrays at its leaves, as Keras uses for inputs and outputs."""
+"""A nest of dicts, lists and tuples with arrays as leaves, as Keras uses for inputs and outputs."""
 
 
 @dataclass(frozen=True)
@@ -206,17 +206,17 @@ class TrainLoop(Protocol):
     """One compiled model on one device. Between `run` and `commit` the Keras variables may be stale."""
 
     steps_per_dispatch: int
-    """The most steps of a chunk for this model and device; the trainer takes fewer where steps take long."""
+    """Maximum steps of a chunk for this model and device; the trainer uses fewer if steps take long."""
 
     why_not_compiled: str | None
-    """Why steps run one by one in plain Keras instead of in the adapter's own loop; None if they do not."""
+    """Why steps run one by one in plain Keras instead of in the adapter's compiled loop; None if they do not."""
 
     follows_values: bool
-    """Whether a Python value that somebody changes between two chunks, such as the rate of a dropout or whether a layer
-    is trainable, counts from then on. Where it does not, the steps keep it as it was when they were compiled."""
+    """Whether changes of Python values between two chunks, such as a dropout rate or the attribute `trainable` of a
+    layer, take effect. Otherwise steps keep the values at the time of compilation."""
 
     follows_variables: bool
-    """Whether a step changes variables that neither the model, its metrics nor its optimizer lists."""
+    """Whether a step updates variables that are not listed by the model, its metrics or its optimizer."""
 
     def run(self, chunk: Chunk) -> Logs:
         """Take one optimizer step per row of `chunk.rows`.
@@ -256,9 +256,9 @@ class TrainLoop(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make every Keras variable (weights, optimizer, metrics, seeds) true again.
+        """Write the current state to all Keras variables (weights, optimizer, metrics, seeds).
 
-        The next `run`, `test` or `predict` reads the variables anew, so a callback may change them after this.
+        The next `run`, `test` or `predict` reads the variables again, so a callback may change them after this call.
         """
         ...
 
@@ -354,26 +354,27 @@ class Trains(Protocol):
 
 @dataclass(frozen=True)
 class KernelOff:
-    """A kernel of an adapter that stays off with this Keras, and why."""
+    """A kernel of an adapter that is disabled with this Keras, and why."""
 
     name: str
     """Name of the kernel."""
     why: str
     """The reason, as a clause without its full stop."""
     corrects: str | None = None
-    """The numbers that stay wrong without it, for a kernel that corrects some of Keras's; None for a faster one."""
+    """The results that remain wrong without it, for a kernel that corrects Keras; None for one that is only faster."""
 
     def __str__(self) -> str:
         if self.corrects is None:
             return f"no kernel for {self.name}: {self.why}"
         return (
-            f"the correction of {self.name} cannot be applied ({self.why}); Keras's own numbers stay: {self.corrects}"
+            f"the correction of {self.name} cannot be applied ({self.why}); Keras's own results are used: "
+            f"{self.corrects}"
         )
 
 
 @runtime_checkable
 class Kernels(Protocol):
-    """The role of an adapter whose loop computes with kernels of its own in place of some of Keras's."""
+    """The role of an adapter whose loop replaces some Keras functions by its own kernels."""
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
         """Return a context in which Keras computes as in the adapter's loop.
@@ -423,16 +424,16 @@ def kernels_off(backend: Backend, device: Device) -> Sequence[KernelOff]:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A training that the comparison gives to a hand-written reference: the same model, weights and data as ours."""
+    """A training task for a hand-written reference: the same model, weights and data as for unidl's loop."""
 
     model: str
-    """Which model: the name of a workload, as `unidl compare --models` takes it."""
+    """The name of a workload, as in `unidl compare --models`."""
     weights: Mapping[str, np.ndarray[Any, Any]]
-    """The initial weights by the path of their layer and their name, as in "conv_1/kernel", in Keras's layouts."""
+    """Initial weights in Keras's layouts, by layer path and name, such as "conv_1/kernel"."""
     data: Batches
-    """Rows to train on; y holds the number of the class."""
+    """Training rows; y holds class indices."""
     learning_rate: float
-    """Adam's, constant."""
+    """Constant learning rate of Adam."""
     device: Device
     """The device that computes."""
     precision: Precision
@@ -440,7 +441,7 @@ class Task:
 
 
 class Reference(Protocol):
-    """One model and its training in the framework alone, as a good engineer of that framework writes it by hand."""
+    """One model and its training in idiomatic, hand-written framework code, without Keras."""
 
     def train(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> float:
         """Take one Adam step on the mean cross-entropy for each row of `rows`, and wait for the last one.
@@ -467,7 +468,7 @@ class Reference(Protocol):
 
 @runtime_checkable
 class Native(Protocol):
-    """The role of an adapter that brings references for `unidl compare`."""
+    """The role of an adapter that provides references for `unidl compare`."""
 
     def reference(self, task: Task) -> Reference:
         """Prepare the reference of a task.
@@ -486,27 +487,27 @@ class Native(Protocol):
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an entry point of the group `unidl.backends` names: all there is to say before the framework is imported."""
+    """The value of an entry point in the group `unidl.backends`: what is known before the framework is imported."""
 
     name: str
-    """What the user says: the value of UNIDL_BACKEND."""
+    """The name for users, as in UNIDL_BACKEND."""
     framework: str
-    """The framework's own spelling, for messages."""
+    """The framework's name as it is written in messages."""
     keras_backend: str
     """The value of KERAS_BACKEND."""
     module: str
-    """The framework's import name; the backend counts as installed if this can be found."""
+    """The framework's import name; the backend counts as installed if this module is found."""
     distributions: tuple[str, ...]
-    """Where the version is read: the first of these that is installed."""
+    """Distributions of the framework; the version is that of the first one installed."""
     install: str
     """The command that installs the framework."""
     load: Callable[[], Backend]
-    """Imports the framework and Keras, and returns the backend. Called once, after the environment is set."""
+    """Imports the framework and Keras, and returns the backend. Called once, after the environment has been set."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Environment variables to set, where the user has not, before the framework is imported."""
+    """Environment variables to set before the framework is imported, unless the user has set them."""
     memory_on_demand: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The same, that keep the framework from taking the whole GPU memory; left out if UNIDL_PREALLOCATE=1."""
+    """The same, to keep the framework from reserving all GPU memory; ignored if UNIDL_PREALLOCATE=1."""
     float64: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What must be set beside them for the framework to compute in float64 where it is asked to."""
+    """Additional variables that the framework needs to compute in float64."""
     compiles_loops: bool = False
-    """Whether each loop over time steps is compiled, and anew in each call, even where nothing else is."""
+    """Whether eager mode compiles loops over time steps, again in each call."""

@@ -1,4 +1,4 @@
-"""The device policy: "auto", "cpu", "gpu", "gpu:1" to one device, or to the reason why there is none."""
+"""The device policy: resolve "auto", "cpu", "gpu" or "gpu:1" to a device, or state why it is unavailable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unidl.backend import Backend, Device, Devices
 from unidl.errors import DeviceError
 from unidl.notices import notice
 
-ALLOWED = "'auto', 'cpu', 'gpu', or one by number such as 'gpu:1'"
+ALLOWED = "'auto', 'cpu', 'gpu', or a numbered device such as 'gpu:1'"
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ def resolve(request: str | None = None) -> Placement:
     of_kind = [device for device in devices.found if device.kind == kind]
     for device in of_kind:
         if device.index == index:
-            return Placement(device, f"asked for by {source}={wanted!r}")
+            return Placement(device, f"requested by {source}={wanted!r}")
     if of_kind:
         ids = ", ".join(repr(device.id) for device in of_kind)
         raise DeviceError(f"Cannot use {source}={wanted!r}: {backend.name} sees only {ids}.")
     raise DeviceError(
         f"Cannot use {source}={wanted!r}: {why_no_gpu(backend, devices)}.\n"
-        "Use 'cpu' or 'auto', or mend this; `unidl doctor` shows what each framework sees."
+        "Use 'cpu' or 'auto', or fix this; `unidl doctor` shows what each framework sees."
     )
 
 
@@ -148,7 +148,7 @@ def automatic(backend: Backend, devices: Devices) -> Placement:
 
 
 def _nvidia_driver_loads() -> bool:
-    """Whether NVIDIA's driver library can be loaded; every CUDA program needs it."""
+    """Return whether NVIDIA's driver library, which every CUDA program needs, can be loaded."""
     library = ctypes.util.find_library("cuda") or ctypes.util.find_library("nvcuda") or "libcuda.so.1"
     try:
         ctypes.CDLL(library)

@@ -1,6 +1,6 @@
-"""The precisions, one row each, the same on every framework; "auto" chooses one by the device.
+"""The precisions, one row each, with the same meaning on every framework; "auto" selects one by device.
 
-A precision of your own is such a row, given by an entry point of the group `unidl.precisions` under its name.
+A custom precision is such a row, registered by an entry point of the group `unidl.precisions` under its name.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ TABLE = (
         loss_tolerance=5e-2,
         least_capability=(8, 0),
         training_note=(
-            "weights keep 8 bits, so that an update smaller than 1/512 of a weight is lost; 'mixed_bfloat16' keeps "
+            "weights have only 8 bits, so an update smaller than 1/512 of a weight is lost; 'mixed_bfloat16' keeps "
             "weights in float32"
         ),
     ),
@@ -75,14 +75,16 @@ TABLE = (
         loss_tolerance=2e-2,
         least_capability=(5, 3),
         why_not_train=(
-            "the squares of gradients that optimizers such as Adam keep become 0 in it, and their steps far too large; "
+            "the squared gradients stored by optimizers such as Adam underflow to 0, which makes their steps far too "
+            "large; "
             "use 'mixed_float16', which keeps weights and optimizer in float32, or 'mixed_bfloat16'"
         ),
     ),
 )
-"""Ours. The capabilities are those of the CUDA C++ Programming Guide, "Compute Capabilities": Tensor Cores have float16
-from 7.0, TF32 and bfloat16 from 8.0. Tolerances of losses: float32 sums in another order in each implementation, and
-Adam makes a whole step of the smallest gradient; TF32 and float16 keep 10 bits of mantissa, bfloat16 keeps 7."""
+"""unidl's precisions. The capabilities are those of the CUDA C++ Programming Guide, "Compute Capabilities": Tensor
+Cores have float16 from 7.0, TF32 and bfloat16 from 8.0. Tolerances of losses: in float32 implementations differ in the
+order of summation, and Adam takes a full step even for the smallest gradient; TF32 and float16 have 10 bits of
+mantissa, bfloat16 has 7."""
 
 NAMES = tuple(row.name for row in TABLE)
 FLOAT32 = TABLE[0]
@@ -129,8 +131,8 @@ def named(name: str, *, source: str = "precision") -> Precision:
     row = plugins.load(GROUP, name, Precision, error=PrecisionError)
     if row.name != name:
         raise PrecisionError(
-            f"Cannot use {source}={name!r}: the plugin of this name in the group {GROUP} gives a precision that calls "
-            f"itself {row.name!r}. Give both the same name."
+            f"Cannot use {source}={name!r}: the plugin of this name in the group {GROUP} defines a precision "
+            f"named {row.name!r}. The names must be equal."
         )
     return row
 
@@ -163,7 +165,7 @@ def resolve(request: str | None, device: Device) -> Precision:
         source, wanted = "keras.config.dtype_policy()", _keras_policy()
     if wanted == "auto":
         chosen = automatic(device)
-        notice(f"precision {chosen.name}: chosen for {device.name or device.id}")
+        notice(f"precision {chosen.name}: selected for {device.name or device.id}")
         return chosen
     row = named(wanted, source=source)
     why_not = why_not_on(row, device)
@@ -199,9 +201,9 @@ def why_not_on(row: Precision, device: Device) -> str | None:
     if needed is None:
         return None
     if has is None:
-        return f"{device.name} does not tell a compute capability" if row.why_not_on_cpu is not None else None
+        return f"{device.name} does not report a compute capability" if row.why_not_on_cpu is not None else None
     if has < needed:
-        return f"it needs compute capability {needed[0]}.{needed[1]}, and {device.name} has {has[0]}.{has[1]}"
+        return f"it needs compute capability {needed[0]}.{needed[1]}, but {device.name} has {has[0]}.{has[1]}"
     return None
 
 
@@ -222,11 +224,11 @@ def require_training(row: Precision, optimizer: Any = None) -> None:
     if row.why_not_train is not None:
         raise PrecisionError(f"Cannot train in precision {row.name!r}: {row.why_not_train}.")
     beta = getattr(getattr(optimizer, "inner_optimizer", optimizer), "beta_2", None)
-    # Numbers below 1 lie half as far apart as those above.
+    # Numbers below 1 are spaced half as far apart as those above.
     if beta is not None and 1 - beta <= row.variable_roundoff / 2:
         raise PrecisionError(
             f"Cannot train in precision {row.name!r} with {type(optimizer).__name__}: its beta_2={beta:g} is rounded "
-            f"to 1 in {row.variable_dtype}, so that no step changes a weight. Use an optimizer without it, such as "
+            f"to 1 in {row.variable_dtype}, so no step changes a weight. Use an optimizer without it, such as "
             "keras.optimizers.SGD, or a precision that keeps weights in float32, such as 'mixed_bfloat16'."
         )
     if row.training_note is not None:
@@ -251,7 +253,7 @@ def scales_loss(dtype_policy: str) -> bool:
 
 
 def _keras_policy() -> str:
-    """The name of Keras's own dtype policy."""
+    """Return the name of Keras's global dtype policy."""
     import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
     policy: Any = keras.config.dtype_policy()

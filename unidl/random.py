@@ -1,4 +1,4 @@
-"""One stream of randomness, the same bits on every backend: draws keyed by (seed, purpose, position)."""
+"""One random stream, bit-identical on every backend: draws keyed by (seed, purpose, position)."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def test_verbose_is_a_style_of_progress(data, capsys):
     assert "epoch 1/1  loss" in capsys.readouterr().out
     trainer.evaluate(data.x, data.y, verbose=2)
     assert "loss" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="verbose=0 beside progress='lines'"):
+    with pytest.raises(UsageError, match="both verbose=0 and progress='lines'"):
         trainer.fit(data.x, data.y, verbose=0, progress="lines")
 
 

@@ -21,7 +21,7 @@ def test_the_order_is_this_one_everywhere():
 
 
 def test_long_orders_are_these_everywhere():
-    """Of some epochs and seeds, as batches: the order of a real run."""
+    """The order of a real run as batches, for several epochs and seeds."""
     data, found = points(10_000), hashlib.sha256()
     for seed in (0, 1, 2**31):
         for epoch in range(5):

@@ -1,4 +1,4 @@
-"""Whether rows are those of before: what a checkpoint keeps of the data that its run learns from."""
+"""Fingerprints of training data, by which a resumed run detects changes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from unidl.data.numbers import computed, computed_type
 from unidl.random import stream
 
 WHOLE_BYTES = 2**24
-"""An array of no more is hashed whole, in some 10 ms; of a larger one no more than this is read."""
+"""Arrays up to this size are hashed completely, in about 10 ms; of larger ones at most this much is read."""
 SAMPLED_ROWS = 1024
-"""Of a larger array: an edit of one row in a hundred is missed once in 29 000 times (0.99 ** 1024)."""
+"""Rows sampled from a larger array: changes to 1% of the rows are missed once in 29 000 times (0.99 ** 1024)."""
 
 Fingerprint = dict[str, dict[str, Any]]
 

@@ -1,4 +1,4 @@
-"""What a builder is beside its function: one value that everything else reads, declared in the model's own file."""
+"""The `Builder` value: everything unidl knows about a kind of model, declared in the model's own file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from unidl.backend import Batches
 
 Given: TypeAlias = Mapping[str, Any]
-"""Arguments of a builder by name, as a record keeps them."""
+"""Arguments of a builder by name, as stored in a record."""
 
 Task = Literal["image classifier", "text classifier", "language model", "classifier", "regression"]
-"""What a model learns, and so what data it takes: images with classes; text with classes; text, whose next token is
-learned; rows of numbers with classes; rows of numbers with numbers."""
+"""What a model learns, and so the data it takes: images with classes; text with classes; text, predicting the next
+token; numeric rows with classes; numeric rows with numeric targets."""
 
 FACTS = ("input_shape", "classes", "targets", "features", "vocabulary_size", "sequence_length")
-"""The arguments that data can give. features: the last axis of a row; targets: that of what is predicted."""
+"""Arguments that can be derived from data. features: size of the last axis of x; targets: of the last axis of y."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Recipe:
 
 
 OWN = Recipe(None, epochs=10, batch_size=32, learning_rate=None, schedule=None)
-"""For a model of somebody's own: what is None stays as it is compiled."""
+"""For a user's own model: settings that are None stay as compiled."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,8 @@ class Builder:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or set(self.name) & set(" /:."):
             raise ModelError(
-                f"Cannot use Builder(name={self.name!r}): it must be a word without spaces and '/', ':', '.'."
+                f"Cannot use Builder(name={self.name!r}): it must be a non-empty string without spaces, '/', ':' and "
+                f"'.'."
             )
         if not callable(self.build):
             raise self._refused("build", self.build, "it must be the function that builds the model")
@@ -182,11 +183,11 @@ class Builder:
         if not isinstance(self.recipe, Recipe):
             raise self._refused("recipe", self.recipe, "it must be a unidl.models.Recipe")
         if self.recipe.learning_rate is None or self.recipe.schedule is None:
-            raise self._refused("recipe", self.recipe, "it must say a learning rate and a schedule")
+            raise self._refused("recipe", self.recipe, "it must set learning_rate and schedule")
         if not isinstance(self.workload, Workload | None):
             raise self._refused("workload", self.workload, "it must be a unidl.models.Workload, or None")
         if (self.head is None) != (self.smallest_head is None):
-            raise self._refused("head", self.head, "head and smallest_head go together; say both, or none")
+            raise self._refused("head", self.head, "head and smallest_head must be given together")
         unknown = [name for name in self.from_data if name not in FACTS]
         if unknown:
             raise self._refused("from_data", unknown[0], f"data gives {', '.join(FACTS)}")
@@ -196,12 +197,12 @@ class Builder:
 
     @property
     def function(self) -> str:
-        """The name of the public function, for messages."""
+        """Name of the public function, for messages."""
         return getattr(self.build, "__name__", self.name)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments of `build` with their defaults, in order."""
+        """Arguments of `build` in order, with their defaults."""
         return {name: parameter.default for name, parameter in signature(self.build).parameters.items()}
 
     def takes(self, option: str) -> bool:

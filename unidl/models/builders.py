@@ -1,4 +1,4 @@
-"""Which builders there are: ours, one line each, and those of installed plugins."""
+"""The registered builders: unidl's own, one line each, and those of installed plugins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from unidl.models.builder import Builder
 
 GROUP = "unidl.models"
-"""The group of entry points in which a plugin names its builders: NAME = "module:VALUE", a `Builder` of that name."""
+"""Entry point group of builder plugins: NAME = "module:VALUE", where VALUE is a `Builder` of that name."""
 
 OURS = {
     "cnn": "unidl.models.cnn:CNN",
@@ -22,7 +22,7 @@ OURS = {
     "transformer": "unidl.models.transformer:TRANSFORMER",
     "text-classifier": "unidl.models.transformer:TEXT_CLASSIFIER",
 }
-"""Where the values are. None is imported before it is asked for."""
+"""Locations of the values, which are imported on first use."""
 
 
 def names() -> list[str]:
@@ -63,15 +63,15 @@ def builder(name: Any) -> Builder:
     if not isinstance(name, str) or name not in _of_plugins():
         raise ModelError(
             f"Cannot build the model: unknown builder {name!r}. Known builders: {', '.join(map(repr, names()))}.\n"
-            "A plugin that brings it may not be installed here, or the model may come from another version of unidl."
+            "Its plugin may not be installed, or the model may come from another version of unidl."
         )
     from unidl.models.builder import Builder
 
     found = plugins.load(GROUP, name, Builder, error=ModelError)
     if found.name != name:
         raise ModelError(
-            f"Cannot use the builder {name!r}: the plugin of this name in the group {GROUP} gives a builder that calls "
-            f"itself {found.name!r}. Give both the same name."
+            f"Cannot use the builder {name!r}: the plugin of this name in the group {GROUP} defines a builder "
+            f"named {found.name!r}. The names must be equal."
         )
     return found
 
@@ -111,9 +111,9 @@ def functions() -> dict[str, str]:
 
 
 def _of_plugins() -> list[str]:
-    """The names of the builders that plugins bring; none of them replaces one of ours."""
+    """Return the names of plugin builders; those that clash with one of unidl's are ignored."""
     found = list(plugins.found(GROUP))
     for name in found:
         if name in OURS:
-            notice(f"the plugin '{name}' of the group {GROUP} is left out: unidl has a builder of this name")
+            notice(f"the plugin '{name}' of the group {GROUP} is ignored: unidl has a builder of this name")
     return [name for name in found if name not in OURS]

@@ -99,11 +99,11 @@ def parameters(
     dense_units: int,
     batch_normalization: bool,
 ) -> int:
-    """Count the parameters of the network, trainable or not, before it is built."""
+    """Return the number of parameters of the network, trainable or not, before it is built."""
     height, width, channels = shape
     total = 0
     for number, count in enumerate(filters, start=1):
-        # Batch normalization has four numbers a channel, and makes the bias superfluous.
+        # Batch normalization has four values per channel and makes the bias redundant.
         total += kernel_size**2 * channels * count + count * (4 if batch_normalization else 1)
         pooling = 2 if number < len(filters) else 1
         height, width = ((side - kernel_size + 1) // pooling for side in (height, width))
@@ -123,7 +123,7 @@ def _require_large_enough(asked: Arguments, shape: tuple[int, ...], convolutions
             layers = f"a convolution of {kernel} needs"
         because = (
             f"{layers} images of at least {smallest}x{smallest} pixels.\n"
-            "Enlarge the images, or ask for fewer filters or a smaller kernel_size"
+            "Use larger images, fewer filters or a smaller kernel_size"
         )
         raise asked.refused("input_shape", shape, because)
 

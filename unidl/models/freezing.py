@@ -1,4 +1,4 @@
-"""Which layers of a model learn: setting a frozen base free, and writing down what is frozen."""
+"""Frozen and trainable layers: unfreezing a base, and recording which layers are frozen."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
             f"Cannot unfreeze from_layer={from_layer!r}: the base '{base.name}' of the model '{model.name}' "
             f"has no layer of that name. {close_names(from_layer, names)}."
         )
-    base.trainable = False  # on TensorFlow, setting what is already set does not reach the layers inside
+    base.trainable = False  # on TensorFlow, assigning an unchanged value does not reach the inner layers
     base.trainable = True
     for layer in layers[: names.index(from_layer) if from_layer is not None else 0]:
         layer.trainable = False
     for _, layer in walk(base):
-        # Frozen is what runs it in inference mode: `fit` overrides a training=False (keras issue #20285).
+        # Only freezing runs it in inference mode: `fit` overrides training=False (keras issue #20285).
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
@@ -84,8 +84,8 @@ def base_of(model: keras.Model) -> keras.Model:
     found = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     if len(found) != 1:
         raise ModelError(
-            f"Cannot find the base of the model '{model.name}': {len(found)} of its layers are models, and "
-            "in a model of build_transfer one is."
+            f"Cannot find the base of the model '{model.name}': {len(found)} of its layers are models; "
+            "a model of build_transfer has exactly one."
         )
     return found[0]
 
@@ -111,7 +111,7 @@ def trainable_state(model: keras.Model) -> list[str]:
 
 
 def set_trainable_state(model: keras.Model, state: Sequence[str]) -> None:
-    """Freeze exactly the layers in `state`, which `trainable_state` gave for an equal model.
+    """Freeze exactly the layers in `state`, as returned by `trainable_state` for an equal model.
 
     Args:
         model: The model; all its other layers become trainable.
@@ -136,7 +136,7 @@ def set_trainable_state(model: keras.Model, state: Sequence[str]) -> None:
             f"{close_names(unknown[0], list(layers))}."
         )
     frozen = set(state)
-    for path, layer in layers.items():  # parents first: setting one sets all that is inside
+    for path, layer in layers.items():  # parents first: setting one also sets its children
         layer.trainable = path not in frozen
 
 

@@ -103,7 +103,7 @@ def build_lstm(
         import keras
 
         inputs, values = _steps(vocabulary_size, embedding_size, sequence_length, features, mask_padding, policy)
-        # In layers of its own: dropout inside a recurrent layer rules out the frameworks' fast kernels.
+        # As separate layers: dropout inside a recurrent layer prevents the frameworks' fast kernels.
         if dropout and vocabulary_size is not None:
             values = dropout_layer(dropout, seed, "dropout_0", policy)(values)
         for number in range(1, layers + 1):
@@ -119,7 +119,7 @@ def build_lstm(
 
 
 def recurrent_parameters(inputs: int, units: int, layers: int, cell: str, bidirectional: bool) -> int:
-    """Count the parameters of the recurrent layers. inputs: the size of the vectors they are given."""
+    """Return the number of parameters of the recurrent layers. inputs: size of their input vectors."""
     total = 0
     for _ in range(layers):
         # A GRU with reset_after has a second bias, inside the reset gate.
@@ -131,15 +131,15 @@ def recurrent_parameters(inputs: int, units: int, layers: int, cell: str, bidire
 
 
 def _vocabulary_size(asked: Arguments, vocabulary_size: int | None, features: int | None) -> int | None:
-    """The size of the vocabulary, None if the inputs are measurements. The default counts as not said."""
+    """Return the size of the vocabulary; None if the inputs are measurements. The default counts as not given."""
     size = asked.whole_or_none("vocabulary_size", vocabulary_size, minimum=2)
     if features is None:
         if size is None:
-            because = "say how many different tokens there are, or features= for measurements"
+            because = "pass the number of different tokens, or features= for measurements"
             raise asked.refused("vocabulary_size", None, because)
         return size
     if size not in (None, 1000):
-        because = f"with features={features} the inputs are measurements, not tokens; leave one of both out"
+        because = f"with features={features} the inputs are measurements, not tokens; leave one of the two out"
         raise asked.refused("vocabulary_size", size, because)
     asked.values["vocabulary_size"] = None
     return None
@@ -148,7 +148,7 @@ def _vocabulary_size(asked: Arguments, vocabulary_size: int | None, features: in
 def _head(
     asked: Arguments, classes: int | None, targets: int | None, vocabulary_size: int | None
 ) -> tuple[int | None, int | None]:
-    """What the network gives: the number of classes, or of targets; the other is None."""
+    """Return the numbers of classes and of targets; one of the two is None."""
     classes = asked.whole_or_none("classes", classes, minimum=2)
     targets = asked.whole_or_none("targets", targets)
     if classes is not None and targets is not None:
@@ -156,7 +156,7 @@ def _head(
         raise asked.refused("targets", targets, because)
     if classes is None and targets is None:
         if vocabulary_size is None:
-            because = "with features=, say classes= for probabilities or targets= for numbers"
+            because = "with features=, pass classes= for probabilities or targets= for numbers"
             raise asked.refused("classes", None, because)
         return vocabulary_size, None
     return classes, targets
@@ -170,7 +170,7 @@ def _steps(
     mask_padding: bool,
     policy: str,
 ) -> tuple[Tensor, Tensor]:
-    """The inputs, and the vectors (batch, time, size) that the first recurrent layer is given."""
+    """Return the inputs, and the input of the first recurrent layer, of shape (batch, time, size)."""
     import keras
 
     if vocabulary_size is None:
@@ -188,12 +188,12 @@ def _steps(
 def _recurrent(
     cell: str, units: int, every_step: bool, bidirectional: bool, seed: int, number: int, policy: str
 ) -> keras.layers.Layer:
-    """One recurrent layer, which gives its output of every step or of the last one."""
+    """Return a recurrent layer that outputs every step or only the last one."""
     import keras
 
     name = f"{cell}_{number}"
     kind = keras.layers.LSTM if cell == "lstm" else keras.layers.GRU
-    # Of no use here, but without one Keras would take a seed from Python's global random state.
+    # Unused, but without a seed Keras would take one from Python's global random state.
     unused_seed = derived_seed(seed, "dropout", name)
     layer = kind(units, return_sequences=every_step, seed=unused_seed, dtype=policy, name=name)
     if bidirectional:

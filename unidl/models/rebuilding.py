@@ -1,4 +1,4 @@
-"""From the record of a model back to a model."""
+"""Rebuilding a model from its record."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def build(architecture: Architecture) -> keras.Model:
 
 
 def size(architecture: Architecture) -> int:
-    """Return how many parameters `build` would give the model, at most, before a layer is made.
+    """Return the maximum number of parameters that `build` would create, before any layer is created.
 
-    Of a model on a base that is not known before, and it is the most that any model may have. Raises `ModelError` as
+    For a model with a base this is unknown in advance, and the limit for any model is returned. Raises `ModelError` as
     `build` does.
     """
     if builder(architecture.builder).base is None:
         try:
-            with at_most(-UNSTORED):  # too large is then every model, and the error says how large
+            with at_most(-UNSTORED):  # every model then exceeds the limit, and the error states its size
                 build(architecture)
         except TooLargeError as error:
             return min(error.parameters, LARGEST_MODEL)

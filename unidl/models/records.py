@@ -1,4 +1,4 @@
-"""What unidl knows of a model beside what Keras knows: how it was built, and what its numbers mean."""
+"""What unidl records about a model: how it was built, its class names, vocabulary and value range."""
 
 from __future__ import annotations
 

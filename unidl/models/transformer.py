@@ -1,4 +1,4 @@
-"""Transformers for token sequences: a language model or any other head, and a classifier of texts."""
+"""Transformers for token sequences: language models, classifiers and regression."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OUTPUTS = ("last", "steps", "average")
 POSITIONS = ("learned", "sines")
 EPSILON = 1e-5
-"""Of layer normalization, as in GPT-2. Keras's own 1e-3 is more than the variance of embeddings at the start."""
+"""Epsilon of layer normalization, as in GPT-2. Keras's default, 1e-3, exceeds the initial variance of embeddings."""
 
 
 def build_transformer(
@@ -178,7 +178,7 @@ def build_text_classifier(
 
 @dataclass(frozen=True)
 class Encoder:
-    """From tokens to a vector for each of them. Its fields are checked arguments of the builders."""
+    """Maps tokens to one vector each. Its fields are validated arguments of the builders."""
 
     vocabulary_size: int
     sequence_length: int | None
@@ -191,7 +191,7 @@ class Encoder:
     seed: int
 
     def parameters(self) -> int:
-        """Count the parameters of the encoder before it is built."""
+        """Return the number of parameters of the encoder before it is built."""
         attention = 4 * (self.units + 1) * self.units
         feedforward = (2 * self.units + 1) * self.feedforward_units + self.units
         normalization = 2 * self.units
@@ -200,7 +200,7 @@ class Encoder:
         return (self.vocabulary_size + places) * self.units + self.layers * block + normalization
 
     def encoded(self, policy: str, *, causal: bool, mask_padding: bool) -> tuple[Tensor, Tensor]:
-        """The inputs (batch, time), and a vector of each step (batch, time, units)."""
+        """Return the inputs (batch, time), and the encoded steps (batch, time, units)."""
         import keras
 
         from unidl.layers import AttentionMask, PositionEmbedding
@@ -219,8 +219,8 @@ class Encoder:
         return tokens, self._normalized(values, "normalization", policy)
 
     def _block(self, values: Tensor, number: int, told: dict[str, Any], policy: str) -> Tensor:
-        """Attention and a feedforward network, each on normalized values beside a shortcut (Xiong et al. 2020, "On
-        layer normalization in the transformer architecture")."""
+        """Apply attention and a feedforward network, each pre-normalized with a residual connection (Xiong et al. 2020,
+        "On layer normalization in the transformer architecture")."""
         import keras
 
         def dense(units: int, name: str, activation: str | None = None) -> keras.layers.Layer:
@@ -233,7 +233,7 @@ class Encoder:
         attention = keras.layers.MultiHeadAttention(
             self.heads,
             self.units // self.heads,
-            # Of no use here, but without one Keras would take a seed from Python's global random state.
+            # Unused, but without a seed Keras would take one from Python's global random state.
             seed=derived_seed(self.seed, "dropout", f"block_{number}_attention"),
             dtype=policy,
             name=f"block_{number}_attention",
@@ -265,7 +265,7 @@ def _checked_encoder(
     dropout: Any,
     seed: Any,
 ) -> Encoder:
-    """The encoder of these arguments, each checked and noted."""
+    """Validate and record the arguments, and return the encoder."""
     vocabulary_size = asked.whole("vocabulary_size", vocabulary_size, minimum=2)
     sequence_length = asked.whole_or_none("sequence_length", sequence_length)
     units = asked.whole("units", units)
@@ -274,10 +274,10 @@ def _checked_encoder(
     feedforward_units = asked.whole_or_none("feedforward_units", feedforward_units)
     positions = asked.choice("positions", positions, POSITIONS)
     if units % heads:
-        because = f"the {units} units are shared among the heads alike; take a number that divides them"
+        because = f"{units} units are divided equally among the heads; use a number that divides {units}"
         raise asked.refused("heads", heads, because)
     if sequence_length is None and positions == "learned":
-        because = "places of any number cannot be learned; say positions='sines', or how long a sequence is"
+        because = "learned positions need a fixed length; pass sequence_length, or positions='sines'"
         raise asked.refused("sequence_length", None, because)
     dropout = asked.fraction("dropout", dropout)
     seed = asked.seed(seed)
@@ -286,7 +286,7 @@ def _checked_encoder(
 
 
 def _one_vector(tokens: Tensor, steps: Tensor, output: str, mask_padding: bool, policy: str) -> Tensor:
-    """What stands for the whole row (batch, units)."""
+    """Reduce the steps to one vector per row, of shape (batch, units)."""
     import keras
 
     from unidl.layers import TokenPooling

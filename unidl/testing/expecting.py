@@ -1,4 +1,4 @@
-"""What the tests of the conformance suite say when an adapter is wrong."""
+"""Assertions of the conformance suite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from unidl.backend import Logs
 
 FLOAT32_TOLERANCE = 1e-5
-"""Sums of some ten float32 products, each rounded to 6e-8 of its size, in whatever order a framework likes."""
+"""For sums of about ten float32 products, each rounded by 6e-8 of its size, in any order."""
 
 
 def expect(condition: bool, otherwise: str) -> None:
@@ -31,7 +31,7 @@ def expect(condition: bool, otherwise: str) -> None:
 
 
 def expect_close(found: Any, expected: Any) -> None:
-    """Fail the test unless these are the same numbers, but for rounding in float32."""
+    """Fail the test unless the numbers are equal up to float32 rounding."""
     np.testing.assert_allclose(found, expected, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
 
 

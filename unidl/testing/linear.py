@@ -1,4 +1,4 @@
-"""Linear regression by gradient descent, on the backend and beside it in NumPy: what the suite knows the answers to."""
+"""Linear regression by gradient descent on the backend and in NumPy, which provides the expected results."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class LinearCase:
 
 
 class NestedCase:
-    """Two linear regressions in one model, each with an input and an output of its own, told apart by their keys."""
+    """Two linear regressions in one model, with separate inputs and outputs identified by keys."""
 
     def __init__(self, *, steps: int, batch: int) -> None:
         registry.current()
@@ -132,7 +132,7 @@ class NestedCase:
         self.cases = {"one": LinearCase(steps=steps, batch=batch), "two": LinearCase(steps=steps, batch=batch, seed=1)}
         self.rows = self.cases["one"].rows
         data = {name: case.data for name, case in self.cases.items()}
-        # In another order than the model's, since the keys and not the places decide.
+        # In a different order than the model's, since keys and not positions identify them.
         self.data = Batches({name: data[name].x for name in ("two", "one")}, {name: data[name].y for name in data})
         inputs = {name: keras.Input((3,), name=name) for name in data}
         outputs = {name: keras.layers.Dense(2, name=f"dense_{name}")(inputs[name]) for name in data}
@@ -143,7 +143,7 @@ class NestedCase:
         self.model.compile(optimizer=keras.optimizers.SGD(LEARNING_RATE), loss=losses)
 
     def weights(self) -> dict[str, list[np.ndarray[Any, Any]]]:
-        """Kernel and bias of each."""
+        """Return kernel and bias of each."""
         from keras import ops
 
         return {
@@ -152,7 +152,7 @@ class NestedCase:
         }
 
     def expected(self) -> dict[str, list[np.ndarray[Any, Any]]]:
-        """Kernel and bias of each after all steps, which take the rows of `self.rows`."""
+        """Return kernel and bias of each after all steps on the rows of `self.rows`."""
         found: dict[str, list[np.ndarray[Any, Any]]] = {}
         for name, case in self.cases.items():
             kernel, bias = case.weights()
@@ -162,11 +162,11 @@ class NestedCase:
         return found
 
     def loss(self, rows: Any) -> float:
-        """The loss of the model on `rows` before it has learned: the sum of both."""
+        """Return the loss of the untrained model on `rows`: the sum of both."""
         return sum(case.loss(*case.weights(), rows) for case in self.cases.values())
 
     def outputs(self, rows: Any) -> Tree:
-        """What the model gives for `rows` before it has learned."""
+        """Return the outputs of the untrained model for `rows`."""
         return {name: case.outputs(*case.weights(), rows) for name, case in self.cases.items()}
 
     def _dense(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""NaN and infinity in the data: refused where they reach the loss, taken where something masks or replaces them."""
+"""NaN and infinity in the data: rejected if they reach the loss, accepted if the model masks or replaces them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def tried(
 ) -> NonFinite | None:
     """Return the row of the data that is not finite, if there is one and the model can learn from it.
 
-    found: the first such row. The batch with the row is tested by the loop that `ready` gives, which changes no weight,
-    and `DataError` raised if its loss is no number. Nothing is known before training of a model with a step of its own.
+    found: the first such row. The batch with the row is evaluated by the loop that `ready` returns, without changing
+    weights, and `DataError` is raised if its loss is not finite. A model with a custom step cannot be checked before
+    training.
     """
     if found is None or has_own(model, "train_step"):
         return found
@@ -40,18 +41,18 @@ def tried(
         loop.commit()
     if not _is_finite(metrics.get("loss", 0.0)):
         raise DataError(found.message)
-    notice(f"{_what(found)} Its loss is a number all the same, so training begins")
+    notice(f"{_what(found)} Its loss is finite, so training starts")
     return found
 
 
 def require_finite_loss(metrics: Metrics, split: Split, name: str) -> None:
-    """Raise `DataError` if the loss on the data is no number, and the data holds such values."""
+    """Raise `DataError` if the loss on the data is not finite and the data contains such values."""
     if not _is_finite(metrics.get("loss", 0.0)):
         _blame(first_non_finite(split, name))
 
 
 def require_finite_outputs(outputs: Tree, split: Split, name: str) -> None:
-    """Raise `DataError` if the outputs for a row that is not finite are not either."""
+    """Raise `DataError` if the outputs for a non-finite row are also not finite."""
     if all(_is_finite(output) for output in leaves(outputs)):
         return
     found = first_non_finite(split, name, with_targets=False)

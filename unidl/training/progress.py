@@ -1,4 +1,4 @@
-"""What a person, or a program, sees of a training run while it runs."""
+"""Progress output of a training run, for people and for programs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 REFRESH_SECONDS = 0.2
 
 Metrics = dict[str, Any]
-"""Name to value as in Keras's History: a float, or an array if the metric has several values."""
+"""Values by name as in Keras's History: a float, or an array if the metric has several values."""
 
 
 class Progress(Protocol):
-    """Told by the trainer what happens; how often the metrics are looked at is its own choice."""
+    """Receives events from the trainer; it decides how often metrics are read."""
 
     def message(self, text: str) -> None:
-        """Something takes a while, outside the epochs."""
+        """Called for slow work outside of epochs."""
         ...
 
     def start(self, title: str, *, epochs: int, rows: int) -> None:
@@ -28,15 +28,15 @@ class Progress(Protocol):
         ...
 
     def epoch_started(self, epoch: int) -> None:
-        """An epoch begins, counted from 0."""
+        """Called when an epoch, counted from 0, starts."""
         ...
 
     def wants_metrics(self) -> bool:
-        """Whether it is time to look at the metrics again."""
+        """Return whether the metrics should be read now."""
         ...
 
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
-        """So many rows of this epoch are done; metrics as far as somebody has looked."""
+        """Called with the number of finished rows of this epoch, and the metrics if they were read."""
         ...
 
     def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
@@ -44,13 +44,13 @@ class Progress(Protocol):
         ...
 
     def stop(self, why: str | None = None) -> None:
-        """The run is over; why, if it ended before its last epoch."""
+        """Called when the run ends; with the reason if it ended before its last epoch."""
         ...
 
 
 def format_metrics(metrics: Mapping[str, Any]) -> str:
-    """Write metrics as people read them: accuracies in percent, the rest to four digits, and of metrics with several
-    values their mean."""
+    """Format metrics: accuracies in percent, others with four digits, and for metrics with several
+    values the mean."""
     words: list[str] = []
     for name, value in metrics.items():
         mean = float(np.mean(value))
@@ -60,7 +60,7 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a metric's value as JSON has it: nothing for NaN and infinity, which JSON lacks; lists for arrays."""
+    """Return a metric's value for JSON: None for NaN and infinity, which JSON lacks; lists for arrays."""
     if np.ndim(value):
         return [plain(member) for member in value]
     number = float(value)
@@ -68,7 +68,7 @@ def plain(value: Any) -> Any:
 
 
 class QuietProgress:
-    """Says nothing."""
+    """Prints nothing."""
 
     def message(self, text: str) -> None: ...
 
@@ -87,7 +87,7 @@ class QuietProgress:
 
 
 class LineProgress(QuietProgress):
-    """One plain line an epoch, for files and pipes."""
+    """Prints one plain line per epoch, for files and pipes."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
@@ -120,7 +120,7 @@ class LineProgress(QuietProgress):
 
 
 class JsonProgress(QuietProgress):
-    """One JSON object a line: {"event": "message" | "start" | "epoch" | "stop", ...}."""
+    """Prints one JSON object per line: {"event": "message" | "start" | "epoch" | "stop", ...}."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
@@ -155,7 +155,7 @@ class JsonProgress(QuietProgress):
 
 
 class Refresh:
-    """Says when a display is due again."""
+    """Determines when a display is due again."""
 
     def __init__(self, seconds: float = REFRESH_SECONDS) -> None:
         self._seconds = seconds

@@ -10,7 +10,7 @@ from unidl.training.progress import Metrics, QuietProgress, Refresh, format_metr
 
 
 class SpeedColumn(ProgressColumn):
-    """Training rows a second, over the epoch so far."""
+    """Training rows per second, over the epoch so far."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -18,11 +18,11 @@ class SpeedColumn(ProgressColumn):
 
 
 class BarProgress(QuietProgress):
-    """A bar for the epoch under way with metrics, samples/s and time left; finished epochs stay as lines above."""
+    """A bar for the current epoch with metrics, samples/s and time left; finished epochs remain as lines above."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        # Names are the user's: a bracket in one is no markup.
+        # Names come from the user: brackets in them are not markup.
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),

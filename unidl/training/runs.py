@@ -1,4 +1,4 @@
-"""One run made ready: of a model, or of the part of it that learns."""
+"""Preparation of a run of a model, or of its trainable part."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def new_run(
     saving: Saving | None,
     loops: Loops,
 ) -> Fit:
-    """Return the run that is asked for: of the model, or of what is behind its frozen front, on what that gives."""
+    """Return the requested run: of the model, or of the layers after its frozen front on the outputs of that front."""
     if saving is not None:
         saving = replace(saving, data=fingerprint(training=data.training, validation=data.validation))
     require_trainable(model)
@@ -70,13 +70,13 @@ def _features(
 ) -> TrainingData:
     """What the frozen layers of a model of this name give for the rows of both halves."""
     rows = len(data.training) + len(data.validation or ())
-    progress.message(f"{name}: computes what its frozen layers give for {rows:,} rows, once")
+    progress.message(f"{name}: computing the outputs of its frozen layers for {rows:,} rows, once")
     training = frozen.features(data.training, settings.batch_size)
     return TrainingData(training, data.validation and frozen.features(data.validation, settings.batch_size))
 
 
 def _tried(model: keras.Model, data: TrainingData, settings: FitSettings, loops: Loops) -> NonFinite | None:
-    """A row of the training data that is not finite, if there is one that the model can learn from."""
+    """Return a non-finite row of the training data, if there is one that the model can learn from."""
 
     def ready() -> TrainLoop:
         build_for(model, data.training, settings.batch_size)
@@ -89,7 +89,7 @@ def _tried(model: keras.Model, data: TrainingData, settings: FitSettings, loops:
 
 
 def build_for(model: keras.Model, data: Split, batch_size: int) -> None:
-    """Make all variables, before metrics are reset, callbacks are told or a checkpoint is read."""
+    """Create all variables before metrics are reset, callbacks are called or a checkpoint is read."""
     from unidl.model_state import build
 
     build(model, map_leaves(computed, take(data, slice(0, batch_size)).as_keras()))

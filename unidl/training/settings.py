@@ -10,12 +10,12 @@ from unidl.training.given import TrainingData, size_of_batches
 from unidl.training.order import Shuffle
 
 BATCH_SIZE = 32
-"""Keras's, if nobody says."""
+"""Keras's default."""
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """The arguments of one `Trainer.fit`; they are kept with the run. None for those that were left as they are."""
+    """The arguments of one `Trainer.fit`, recorded with the run. None for those that were not given."""
 
     epochs: int
     batch_size: int
@@ -29,7 +29,7 @@ class FitSettings:
     validation_freq: int | list[int] | None = None
 
     def validates(self, epoch: int) -> bool:
-        """Whether the model is validated after this epoch, counted from 0."""
+        """Return whether the model is validated after this epoch, counted from 0."""
         every = self.validation_freq
         if isinstance(every, list):
             return epoch + 1 in every
@@ -38,7 +38,7 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class FitArguments:
-    """The same before the data is known, on which the size of a batch may depend: 0 where nobody said it."""
+    """The same before the data is known, on which the batch size may depend: 0 if it was not given."""
 
     settings: FitSettings
 
@@ -66,7 +66,7 @@ def fit_arguments(
     validation_batch_size: Any,
     validation_freq: Any,
 ) -> FitArguments:
-    """Return the arguments, checked. Raises `UsageError`, naming the first that cannot be used."""
+    """Validate the arguments. Raises `UsageError` for the first invalid one."""
     settings = FitSettings(
         epochs=whole("epochs", epochs),
         batch_size=optional_whole("batch_size", batch_size) or 0,
