@@ -10,6 +10,7 @@ import numpy as np
 
 from unidl.data.dataset import Split, named_leaves
 from unidl.data.numbers import computed, computed_type
+from unidl.data.source import Column
 from unidl.random import stream
 
 WHOLE_BYTES = 2**24
@@ -25,7 +26,7 @@ def fingerprint(**splits: Split | None) -> Fingerprint:
 
     The hash covers every byte of an array of up to 16 MiB. Of a larger one, in memory or in a file, it covers 1,024
     rows, fewer where they are large, at places that depend on nothing but their number: an edit of a few other rows
-    is not seen. Names of classes and words are no part of it.
+    is not seen. Of a column it is what its source says of itself. Names of classes and words are no part of it.
     """
     found: Fingerprint = {}
     for name, split in splits.items():
@@ -52,7 +53,11 @@ def difference(then: Mapping[str, Mapping[str, Any]], now: Fingerprint) -> str |
     return None
 
 
-def _of_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _of_array(array: np.ndarray[Any, Any] | Column) -> dict[str, Any]:
+    if isinstance(array, Column):
+        told = f"{array.source.fingerprint()} {array.number}"
+        hashed = hashlib.sha256(told.encode()).hexdigest()
+        return {"shape": list(array.shape), "dtype": array.dtype.name, "sha256": hashed}
     size_bytes = array.size * computed_type(array.dtype).itemsize
     content = computed(array if size_bytes <= WHOLE_BYTES else array[_sample(len(array), size_bytes)])
     little = np.ascontiguousarray(content, dtype=content.dtype.newbyteorder("<"))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from unidl.shortening import shortened, shown
 GROUP = "unidl.data"
 _TEXT = ("test_fraction", "vocabulary_size", "vocabulary", "sequence_length")
 _IMAGES = ("test_fraction", "image_size", "channels")
+_FILES = (*_IMAGES, "stream", "workers", "on_error")
 
 _PATHS = (
     f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a .npz file with the arrays x and "
@@ -79,6 +80,9 @@ def load_data(
     vocabulary_size: int | None = None,
     vocabulary: Sequence[str] | None = None,
     sequence_length: int | None = None,
+    stream: bool | None = None,
+    workers: int | None = None,
+    on_error: Literal["raise", "skip"] | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a file or folder; a known name goes before a file called so.
 
@@ -86,8 +90,17 @@ def load_data(
     an option to the data set: test_fraction 0.2 (text: the last 0.1), digits at 28 x 28 x 1, other images as
     they are, vocabulary_size 1000, sequence_length 20 (python-topics: 64). image_size is (height, width).
     vocabulary: the words of a model that is already trained, so that its tokens keep their meaning; without it
-    they are counted anew. Raises `UsageError` for an option that means nothing for this data set, `DataError`
-    for data that is missing, damaged or too little.
+    they are counted anew.
+
+    stream: whether the images of a folder are read when they are needed, and not all at first; if nobody says, more
+    than 1 GiB of float32 are. Read so they are uint8 up to the device, where the compiled step makes 0 to 1 of them.
+    workers: how many threads decode such images, one for each processor core by default; with 0 the thread that reads
+    does. The order and the bits are the same for every number. on_error: what becomes of a file that cannot be read:
+    "raise" a `DataError` that names it, when it is needed, or "skip" it: the next good file of the same class stands in
+    for it, and what was skipped is named and counted after each epoch.
+
+    Raises `UsageError` for an option that means nothing for this data set, `DataError` for data that is missing,
+    damaged or too little.
     """
     _check_counts(seed=seed)
     loader = _find(name)
@@ -98,6 +111,9 @@ def load_data(
         "vocabulary_size": vocabulary_size,
         "vocabulary": vocabulary,
         "sequence_length": sequence_length,
+        "stream": stream,
+        "workers": workers,
+        "on_error": on_error,
     }
     given = {option: value for option, value in given.items() if value is not None}
     for option in given:
@@ -128,7 +144,7 @@ def _find(name: str | Path) -> Loader:
             return plugins.load(GROUP, name, Loader, error=DataError)
     path = as_path(name)
     if path.is_dir():
-        return Loader("a folder of images", partial(load_folder, path), _IMAGES, seeded=True)
+        return Loader("a folder of images", partial(load_folder, path), _FILES, seeded=True)
     if not path.is_file():
         raise _unknown(str(name))
     suffix = path.suffix.lower()

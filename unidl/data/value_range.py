@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unidl.data.dataset import Dataset
-from unidl.data.rows import Reading, look_through
+from unidl.data.rows import Numbers, Reading, look_through
 from unidl.errors import DataError
 
 ValueRange = tuple[float, float]
@@ -55,8 +55,9 @@ class Ends:
         self.rows: np.ndarray | None = np.unique(np.linspace(0, count - 1, SAMPLED_ROWS).astype(np.int64))
         self._ends: list[float] = []
 
-    def look(self, first: int, block: np.ndarray) -> None:
+    def look(self, numbers: Numbers, block: np.ndarray) -> None:
         rows: Any = self.rows
+        first = int(numbers[0])
         place, end = np.searchsorted(rows, (first, first + len(block)))
         for row in rows[place:end] - first:
             self._ends += (float(block[row].min()), float(block[row].max()))

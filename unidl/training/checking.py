@@ -6,11 +6,14 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
+from unidl.backend import Batches
 from unidl.data.checks import NonFinite, ask_finite, ask_fits, check_numbers
-from unidl.data.dataset import Split, take
-from unidl.data.numbers import computed
+from unidl.data.dataset import Split
 from unidl.data.rows import Reading
-from unidl.data.trees import map_leaves
+from unidl.data.source import are_columns
+from unidl.data.streaming import read_rows
 from unidl.data.whole_numbers import ask_whole_numbers
 from unidl.errors import ModelError
 from unidl.keras_internals import all_layers
@@ -30,7 +33,8 @@ def checked(model: keras.Model, split: Split, name: str, *, step: Step, batch_si
 
     name: what messages call the data. step: the step that runs on it. A model that has one of its own is handed the
     data as it is, as by Keras; one with a `compute_loss` of its own may have any labels, or none. Each array is read
-    once at most. Raises `DataError` if the data does not fit, and `ModelError` if the model cannot be called on it.
+    once at most; the values of columns are looked at as they are read for the steps, by the `watch` of what is
+    returned. Raises `DataError` if the data does not fit, and `ModelError` if the model cannot be called on it.
     """
     return _examined(model, split, name, step, batch_size)[0]
 
@@ -66,9 +70,14 @@ def _examined(
         if with_targets or step == "predict_step":
             split = _without_extra_inputs(model, split)
     held = ask_whole_numbers(reading, model, split, name)
-    not_finite = ask_finite(reading, split, name) if finite else None
+    streams = any(are_columns(part) for part in split.parts())
+    not_finite = ask_finite(reading, split, name, with_targets=step != "predict_step") if finite or streams else None
     reading.read()
-    return held(), None if not_finite is None else not_finite()
+    split, watch = held(), reading.watch()
+    if watch is not None:
+        watch.not_finite = not_finite or watch.not_finite
+        split = replace(split, watch=watch)
+    return split, not_finite() if finite and not_finite is not None else None
 
 
 def has_own(model: keras.Model, method: str) -> bool:
@@ -112,8 +121,8 @@ def _try_to_make_weights(model: keras.Model, split: Split, batch_size: int) -> N
 def _call(model: keras.Model, split: Split, batch_size: int) -> None:
     # Layers with a state from batch to batch are made for the size of a batch, and forget this call.
     stateful = [layer for layer in all_layers(model) if getattr(layer, "stateful", False)]
-    rows = take(split, slice(0, batch_size if stateful else 1)).x
-    model(map_leaves(computed, rows), training=False)
+    rows = np.arange(min(batch_size if stateful else 1, len(split)))
+    model(read_rows(Batches(split.x), rows).x, training=False)
     for layer in stateful:
         if hasattr(layer, "reset_state"):
             layer.reset_state()

@@ -12,7 +12,8 @@ import numpy as np
 
 from unidl.backend import Chunk, Logs, TrainLoop
 from unidl.data.checks import NonFinite
-from unidl.data.dataset import Split
+from unidl.data.dataset import Split, tell_of_sources
+from unidl.data.streaming import Waiting
 from unidl.errors import DataError, TrainingError
 from unidl.keras_internals import first_epoch_of, forget_first_epoch
 from unidl.notices import notice
@@ -22,6 +23,7 @@ from unidl.training.evaluating import evaluated, loss_first
 from unidl.training.forgotten import Forgotten
 from unidl.training.given import TrainingData
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
+from unidl.training.non_finite import found_streaming
 from unidl.training.order import Epochs, Rows, chunks
 from unidl.training.pace import Pace
 from unidl.training.progress import Metrics, Progress
@@ -75,6 +77,8 @@ class Fit:
         self._forgotten = Forgotten(list(callbacks))
         self._unsure, self._look = unsure, look
         self._metrics: Metrics = {}
+        self._logs: Logs | None = None
+        self._waiting = Waiting()
         self._saver: RunSaving | None = None
         if saving is not None:
             self._saver = RunSaving(saving, model, Tracked(trained or model, list(callbacks)), self._must_be_same())
@@ -154,6 +158,7 @@ class Fit:
         self._loop.reset_metrics()
         # What happens at the beginning of an epoch has happened before the run was saved in the middle of it.
         done = self._saver.go_on_within(epoch) if self._saver is not None else 0
+        self._waiting = Waiting(self._settle)
         started = time.perf_counter()
         metrics = self._train_epoch(epoch, done)
         seconds = time.perf_counter() - started
@@ -164,7 +169,8 @@ class Fit:
             metrics |= self._validated(self._validation)
         self._metrics = metrics
         self._callbacks.tell("on_epoch_end", epoch, metrics)
-        self._progress.epoch_ended(metrics, seconds)
+        self._progress.epoch_ended(metrics, seconds, self._waiting.seconds)
+        tell_of_sources(self._progress.message, self._train, self._validation)
         if _is_finite(metrics):  # else a callback such as TerminateOnNaN has stopped the run
             self._save(epoch + 1, 0)
         if self.interrupted:
@@ -178,6 +184,9 @@ class Fit:
         size = self._settings.validation_batch_size or self._settings.batch_size
         steps = self._settings.validation_steps
         validated = evaluated(self._loop, data, size, self._callbacks, steps=steps)
+        unsure = None if _is_finite(validated) else found_streaming(data)
+        if unsure is not None:
+            raise DataError(unsure.message)
         self._callbacks.tell("on_test_end", validated)
         return {f"val_{name}": value for name, value in validated.items()}
 
@@ -188,7 +197,7 @@ class Fit:
         """
         order = self._rows.order(epoch)
         rows_done = min(step * self._settings.batch_size, len(order))
-        previous: Logs | None = None
+        previous = self._logs = None
         for chunk in self._chunks(order, epoch, step):
             if self._every_batch:
                 self._callbacks.tell("on_train_batch_begin", step)
@@ -196,7 +205,7 @@ class Fit:
             looked = self._checked(previous, epoch, step)
             step += len(chunk.rows)
             rows_done += chunk.rows.size
-            previous = logs
+            previous = self._logs = logs
             if self._every_batch:
                 self._loop.commit()
                 self._callbacks.tell("on_train_batch_end", step - 1, loss_first(logs.read()))
@@ -218,7 +227,13 @@ class Fit:
         self._pace.rest()
         if self._saver is not None:
             self._saver.count_from(self._rows.steps_before(epoch) + step)
-        return chunks(self._train, order[step * size :], batch_size=size, steps=self._next_steps)
+        rest = order[step * size :]
+        return chunks(self._train, rest, batch_size=size, steps=self._next_steps, waiting=self._waiting)
+
+    def _settle(self) -> None:
+        """Wait for the steps that are under way."""
+        if self._logs is not None:
+            self._logs.read()
 
     def _next_steps(self) -> int:
         """How many steps come next: at most those until the next checkpoint."""
@@ -264,8 +279,9 @@ class Fit:
         metrics = loss_first(logs.read() if logs is not None else {})
         # A callback that has stopped the run, such as Keras's TerminateOnNaN, has answered already.
         if not _is_finite(metrics) and not self._model.stop_training:
-            if self._unsure is not None:
-                raise DataError(f"The loss became {metrics['loss']} by step {step}. {self._unsure.message}")
+            unsure = self._unsure or found_streaming(self._train)
+            if unsure is not None:
+                raise DataError(f"The loss became {metrics['loss']} by step {step}. {unsure.message}")
             raise TrainingError(
                 f"The loss became {metrics['loss']} in epoch {epoch + 1}, by step {step}; training cannot go on.\n"
                 "Lower the learning rate, clip the gradients (clipnorm=1.0 in the optimizer), or train in 'float32' if "

@@ -11,11 +11,8 @@ import numpy as np
 
 from unidl.backend import Batches, Chunk
 from unidl.data.dataset import Split
-from unidl.data.streaming import read_ahead
+from unidl.data.streaming import Waiting, read_ahead, streamed_steps
 from unidl.random import stream
-
-STREAMED_STEPS = 16
-"""Most batches of a chunk whose rows are read for it: some such chunks are in memory at once."""
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Shuffle = bool | Literal["batch"]
@@ -89,17 +86,24 @@ def _mixed_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> Row
     return order
 
 
-def chunks(data: Batches, order: Rows, *, batch_size: int, steps: Callable[[], int] | int) -> Iterator[Chunk]:
+def chunks(
+    data: Batches,
+    order: Rows,
+    *,
+    batch_size: int,
+    steps: Callable[[], int] | int,
+    waiting: Waiting | None = None,
+) -> Iterator[Chunk]:
     """Cut an order into chunks of full batches; what is left over comes as the smaller last batch.
 
-    steps: the most batches of a chunk, or what says so before each. Data that is streamed comes with the rows of at
-    most `STREAMED_STEPS` batches.
+    steps: the most batches of a chunk, or what says so before each. Data that is streamed comes with the rows of a few
+    batches, ahead of the device. waiting: counts how long its chunks are waited for.
     """
     next_steps = (lambda: steps) if isinstance(steps, int) else steps
     if not (isinstance(data, Split) and data.is_streamed):
         return _cut(data, order, batch_size, next_steps)
-    read = read_ahead(_cut(data, order, batch_size, lambda: STREAMED_STEPS), batch_size * STREAMED_STEPS)
-    return _shorter(read, next_steps)
+    most = streamed_steps(data, batch_size)
+    return _shorter(read_ahead(_cut(data, order, batch_size, lambda: most), batch_size * most, waiting), next_steps)
 
 
 def _shorter(chunks: Iterator[Chunk], steps: Callable[[], int]) -> Iterator[Chunk]:

@@ -11,6 +11,8 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 REFRESH_SECONDS = 0.2
+WAITING_SHARE = 0.05
+"""Of the time of an epoch: steps that wait longer than this for data are told of."""
 
 Metrics = dict[str, Any]
 """Name to value as in Keras's History: a float, or an array if the metric has several values."""
@@ -39,8 +41,9 @@ class Progress(Protocol):
         """So many rows of this epoch are done; metrics as far as somebody has looked."""
         ...
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
-        """An epoch is over, validation included; seconds: of training alone."""
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
+        """An epoch is over, validation included; seconds: of training alone; waited: those of them in which the steps
+        waited for data."""
         ...
 
     def stop(self, why: str | None = None) -> None:
@@ -57,6 +60,12 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
         shown = f"{mean:.2%}" if name.endswith("accuracy") else f"{mean:.4g}"
         words.append(f"{'mean ' if np.ndim(value) else ''}{name.replace('_', ' ')} {shown}")
     return "  ".join(words)
+
+
+def waiting(seconds: float, waited: float) -> str:
+    """Say what share of the time the steps waited for data, if that is worth to be known."""
+    share = waited / max(seconds, 1e-9)
+    return f"  waited for data {share:.0%} of the time" if share > WAITING_SHARE else ""
 
 
 def plain(value: Any) -> Any:
@@ -81,7 +90,7 @@ class QuietProgress:
 
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None: ...
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None: ...
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None: ...
 
     def stop(self, why: str | None = None) -> None: ...
 
@@ -106,10 +115,12 @@ class LineProgress(QuietProgress):
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
         self._rows_done = rows_done
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
         speed = self._rows_done / max(seconds, 1e-9)
         epoch = f"epoch {self._epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
-        self._say(f"{epoch}  {format_metrics(metrics)}  {speed:,.0f} samples/s  {seconds:.1f} s")
+        self._say(
+            f"{epoch}  {format_metrics(metrics)}  {speed:,.0f} samples/s  {seconds:.1f} s{waiting(seconds, waited)}"
+        )
 
     def stop(self, why: str | None = None) -> None:
         if why:
@@ -138,13 +149,14 @@ class JsonProgress(QuietProgress):
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
         self._rows_done = rows_done
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
         self._say(
             event="epoch",
             epoch=self._epoch + 1,
             metrics={name: plain(value) for name, value in metrics.items()},
             seconds=round(seconds, 3),
             samples_per_second=round(self._rows_done / max(seconds, 1e-9), 1),
+            waiting_share=round(waited / max(seconds, 1e-9), 4),
         )
 
     def stop(self, why: str | None = None) -> None:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from unidl.training.progress import Metrics, QuietProgress, Refresh, format_metrics
+from unidl.training.progress import Metrics, QuietProgress, Refresh, format_metrics, waiting
 
 
 class SpeedColumn(ProgressColumn):
@@ -61,12 +61,13 @@ class BarProgress(QuietProgress):
         else:
             self._bar.update(self._task, completed=rows_done, metrics=format_metrics(metrics))
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
         self._bar.update(self._task, visible=False)
         speed = self._rows_done / max(seconds, 1e-9)
         line = Text(f"{self._description}  {format_metrics(metrics)}")
         line.append(f"  {speed:,.0f} samples/s", style="cyan")
         line.append(f"  {seconds:.1f} s")
+        line.append(waiting(seconds, waited), style="yellow")
         self._console.print(line)
 
     def stop(self, why: str | None = None) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unidl.backend import TrainLoop
+import numpy as np
+
+from unidl.backend import Batches, TrainLoop
 from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split, take
 from unidl.data.fingerprint import fingerprint
 from unidl.data.numbers import computed
+from unidl.data.source import Column
 from unidl.data.trees import map_leaves
 from unidl.models.records import note
 from unidl.training.checkpoint import Saving
@@ -92,4 +95,10 @@ def build_for(model: keras.Model, data: Split, batch_size: int) -> None:
     """Make all variables, before metrics are reset, callbacks are told or a checkpoint is read."""
     from unidl.model_state import build
 
-    build(model, map_leaves(computed, take(data, slice(0, batch_size)).as_keras()))
+    rows = take(data, slice(0, batch_size))
+    build(model, Batches(*(map_leaves(_first, part) for part in rows.parts())).as_keras())
+
+
+def _first(leaf: Any) -> np.ndarray[Any, Any]:
+    """The rows of an array. Those of a column are not read: only shapes and types count here."""
+    return np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, Column) else computed(leaf)

@@ -15,6 +15,7 @@ from unidl.training.checkpoint import KEEP, Saving
 from unidl.training.describing import description, title
 from unidl.training.evaluator import Evaluator, Verbose
 from unidl.training.given import TrainingData, one_split, training_data
+from unidl.training.image_bytes import bytes_scaled
 from unidl.training.order import Shuffle
 from unidl.training.progress import Progress
 from unidl.training.progress_styles import Style, make_progress
@@ -142,7 +143,8 @@ class Trainer(Evaluator):
             settings = arguments.with_data(given)
             given = checked_for_training(self.model, given, settings)
             told += stoppers(patience, monitor="loss" if given.validation is None else "val_loss")
-            return self._run(given, settings, told, reporter, saving)
+            with bytes_scaled(self.model, given.training, given.validation):
+                return self._run(given, settings, told, reporter, saving)
 
     def save(self, path: str | Path) -> Path:
         """Write the model, its history and how it was trained to the directory `path`, whole or not at all.
