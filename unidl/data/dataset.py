@@ -12,14 +12,14 @@ import numpy as np
 from unidl.backend import Batches, Tree
 from unidl.data.numbers import computed, is_computed
 from unidl.data.refused import refuse_batches
-from unidl.data.source import Column, Source, columns, subset
+from unidl.data.source import Column, Source, subset
 from unidl.data.streaming import is_mapped, is_streamed, is_too_large
 from unidl.data.trees import leaves, map_leaves, named_leaves, stacking
 from unidl.data.watch import Watch
-from unidl.errors import DataError, UsageError
+from unidl.errors import DataError
 from unidl.shortening import listed, shortened, shown
 
-__all__ = ["Dataset", "Split", "as_split", "leaves", "map_leaves", "named_leaves", "take"]
+__all__ = ["Dataset", "Split", "leaves", "map_leaves", "named_leaves", "take"]
 
 MANY_PARTS = 20
 """A list of so many arrays is more likely one of samples than of inputs."""
@@ -88,29 +88,6 @@ class Dataset:
     def vocabulary(self) -> tuple[str, ...]:
         """The word of each token, for text; empty otherwise."""
         return self.train.vocabulary
-
-
-def as_split(data: Any) -> Split:
-    """Return `data` as a `Split`: a Split, Batches, a Source, (x,), (x, y) or (x, y, sample_weight), or x alone.
-
-    A tuple is always read as the parts; several inputs go into a dict or a list.
-    """
-    if isinstance(data, Split):
-        return data
-    if isinstance(data, Source):
-        data = columns(data)
-    if isinstance(data, Batches):
-        return Split(data.x, data.y, data.sample_weight)
-    if isinstance(data, Dataset):
-        raise UsageError(f"'{data.name}' is a whole data set. Pass one half of it: its .train or its .test.")
-    if isinstance(data, tuple):
-        if not 1 <= len(data) <= 3:
-            raise UsageError(
-                f"A tuple of data is (x,), (x, y) or (x, y, sample_weight), not {len(data)} values. "
-                "Put several inputs into a list or a dict: ([input_a, input_b], y)."
-            )
-        return Split(*data)
-    return Split(data)
 
 
 def take(split: Split, rows: Any) -> Split:

@@ -21,6 +21,8 @@ AHEAD = 2
 """Chunks that are read while the device computes one."""
 STREAMED_STEPS = 16
 """Most batches of a chunk whose rows are read for it."""
+THREAD = "unidl-read-ahead"
+"""What the name of a thread that reads begins with."""
 CHUNK_BYTES = 2**25
 """Of a chunk of more than one batch; `AHEAD` + 2 of them are in memory at once, whatever the size of the data."""
 LARGE_BYTES = 2**28
@@ -63,7 +65,7 @@ class Waiting:
         self.seconds = 0.0
         self._settle = settle
 
-    def for_next(self, future: Future[Chunk]) -> Chunk:
+    def for_next(self, future: Future[Any]) -> Any:
         """Return the chunk, when it is read."""
         if future.done():
             return future.result()
@@ -81,7 +83,7 @@ def read_ahead(chunks: Iterator[Chunk], rows: int, waiting: Waiting | None = Non
     rows: of a whole chunk. A shorter one of whole batches is filled up to it: a compiled program sees one shape.
     """
     waiting = waiting or Waiting()
-    with ThreadPoolExecutor(1, "unidl-read-ahead") as reader:
+    with ThreadPoolExecutor(1, THREAD) as reader:
         pending: deque[Future[Chunk]] = deque()
         try:
             for chunk in chunks:
@@ -90,6 +92,21 @@ def read_ahead(chunks: Iterator[Chunk], rows: int, waiting: Waiting | None = Non
                     yield waiting.for_next(pending.popleft())
             while pending:
                 yield waiting.for_next(pending.popleft())
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def ahead(chunks: Iterator[Chunk], waiting: Waiting | None = None) -> Iterator[Chunk]:
+    """Yield chunks that a thread makes one after another while earlier ones are computed."""
+    waiting = waiting or Waiting()
+    with ThreadPoolExecutor(1, THREAD) as reader:
+        pending: deque[Future[Chunk | None]] = deque()
+        try:
+            pending.extend(reader.submit(next, chunks, None) for _ in range(AHEAD + 1))
+            while (chunk := waiting.for_next(pending.popleft())) is not None:
+                pending.append(reader.submit(next, chunks, None))
+                yield chunk
         finally:
             for future in pending:
                 future.cancel()

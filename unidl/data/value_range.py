@@ -10,6 +10,7 @@ import numpy as np
 
 from unidl.data.dataset import Dataset
 from unidl.data.rows import Numbers, Reading, look_through
+from unidl.data.source import Column
 from unidl.errors import DataError
 
 ValueRange = tuple[float, float]
@@ -23,6 +24,8 @@ USUAL = (UNIT, SIGNED, BYTES, WORDS)
 
 ROUNDING = 1e-3
 """How far, as a share of its range, an image may reach beyond it: resizing and arithmetic in float16 do."""
+SAMPLED_OF_SOURCE = 32
+"""The same of a source, whose rows may have to be decoded one by one."""
 SAMPLED_ROWS = 1024
 """Images that are looked at, spread over all: a range does not hide in the others."""
 
@@ -68,7 +71,10 @@ class Ends:
 
 
 def ask_range(reading: Reading, x: Any) -> Callable[[], ValueRange | None]:
-    """Ask for what `range_of` returns; what this returns gives it when all is answered."""
+    """Ask for what `range_of` returns; what this returns gives it when all is answered. Of a column a few rows tell."""
+    if isinstance(x, Column) and x.ndim == 4 and x.shape[3] in (1, 3):
+        few = x[np.unique(np.linspace(0, len(x) - 1, SAMPLED_OF_SOURCE).astype(np.int64))]
+        return lambda: range_of(few)
     if not are_images(x) or not x.size:
         return lambda: None
     ends = Ends(len(x))

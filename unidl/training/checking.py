@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from unidl.backend import Batches
+from unidl.data.batch_stream import Stream
 from unidl.data.checks import NonFinite, ask_finite, ask_fits, check_numbers
 from unidl.data.dataset import Split
 from unidl.data.rows import Reading
 from unidl.data.source import are_columns
 from unidl.data.streaming import read_rows
+from unidl.data.watch import Watch
 from unidl.data.whole_numbers import ask_whole_numbers
 from unidl.errors import ModelError
 from unidl.keras_internals import all_layers
@@ -54,6 +56,45 @@ def _examined(
     model: keras.Model, split: Split, name: str, step: Step, batch_size: int, *, finite: bool = False
 ) -> tuple[Split, NonFinite | None]:
     """Return what `checked` does; and, if `finite` asks for it, the first row that is not finite."""
+    if isinstance(split, Stream):
+        return _examined_stream(model, split, name, step, batch_size, finite=finite)
+    return _examined_rows(model, split, name, step, batch_size, finite=finite, learns=step == "train_step")
+
+
+def _examined_stream(
+    model: keras.Model, stream: Stream, name: str, step: Step, batch_size: int, *, finite: bool
+) -> tuple[Split, NonFinite | None]:
+    """The same for the first of the batches that others make; each of the others is examined when it is read."""
+    made, seen = stream.look, Watch({}, ())
+
+    def look(batch: Split, where: str) -> Split:
+        looked, not_finite = _examined_rows(
+            model, made(batch, where), where, step, len(batch), finite=True, learns=False, streamed=True
+        )
+        if not_finite is not None and seen.not_finite() is None:
+            seen.not_finite = lambda: not_finite
+        return looked
+
+    first = Split(stream.x, stream.y, stream.sample_weight)
+    learns = step == "train_step"
+    first, not_finite = _examined_rows(
+        model, first, name, step, batch_size, finite=finite, learns=learns, streamed=True
+    )
+    parts = {"x": first.x, "y": first.y, "sample_weight": first.sample_weight}
+    return replace(stream, **parts, watch=seen, look=look, name=name), not_finite
+
+
+def _examined_rows(
+    model: keras.Model,
+    split: Split,
+    name: str,
+    step: Step,
+    batch_size: int,
+    *,
+    finite: bool,
+    learns: bool,
+    streamed: bool = False,
+) -> tuple[Split, NonFinite | None]:
     # A new value for each call: an adapter keeps its rows on the device, and the arrays may change between calls.
     split, reading = copy(split), Reading()
     if has_own(model, step):
@@ -66,7 +107,7 @@ def _examined(
             ask_fits(Reading(), model, split, for_training=with_targets, name=name)  # only for types and shapes
             _make_weights(model, split, name, batch_size)
         ask_fits(reading, model, split, for_training=with_targets, name=name)
-        ask_range(reading, model, split.x, name, learns=step == "train_step")
+        ask_range(reading, model, split.x, name, learns=learns, streamed=streamed)
         if with_targets or step == "predict_step":
             split = _without_extra_inputs(model, split)
     held = ask_whole_numbers(reading, model, split, name)

@@ -22,7 +22,7 @@ from unidl.training.host_memory import keep_freed_memory
 from unidl.training.image_bytes import bytes_scaled
 from unidl.training.loops import Loops
 from unidl.training.non_finite import require_finite_loss, require_finite_outputs
-from unidl.training.order import batches_of
+from unidl.training.order import steps_of
 from unidl.training.progress import format_metrics
 from unidl.training.progress_styles import make_progress
 from unidl.training.running_precision import precision_of
@@ -92,10 +92,10 @@ class Evaluator:
         reporter = make_progress("quiet" if verbose is None else style_of("auto", verbose))
         with using(self.model, "evaluate"), self._context():
             split = one_split(data, y, sample_weight, x)
-            size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
+            size = size_of_batches(size, split, steps, EVALUATED_BATCH_SIZE)
             split = checked(self.model, split, "test data", step="test_step", batch_size=size)
             build_for(self.model, split, size)
-            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
+            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=steps_of(split, size, steps))
             told.tell("on_test_begin")
             with bytes_scaled(self.model, split):
                 metrics = evaluated(self._ready_loop(), split, size, told, steps=steps)
@@ -123,9 +123,9 @@ class Evaluator:
         size = optional_whole("batch_size", batch_size)
         with using(self.model, "predict"), self._context():
             split = inputs(x)
-            size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
+            size = size_of_batches(size, split, steps, EVALUATED_BATCH_SIZE)
             split = checked(self.model, split, "input", step="predict_step", batch_size=size)
-            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
+            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=steps_of(split, size, steps))
             told.tell("on_predict_begin")
             with bytes_scaled(self.model, split):
                 outputs = predicted(self._ready_loop(), split, size, told, steps=steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal as signals
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.backend import Chunk, Logs, TrainLoop
+from unidl.data.batch_stream import Stream
 from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split, tell_of_sources
 from unidl.data.streaming import Waiting
@@ -24,7 +26,7 @@ from unidl.training.forgotten import Forgotten
 from unidl.training.given import TrainingData
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.non_finite import found_streaming
-from unidl.training.order import Epochs, Rows, chunks
+from unidl.training.order import Rows, chunks, epochs_of
 from unidl.training.pace import Pace
 from unidl.training.progress import Metrics, Progress
 from unidl.training.run_saving import RunSaving
@@ -61,8 +63,12 @@ class Fit:
         self._validation = data.validation
         self._settings = settings
         self._progress = progress
-        self._rows = Epochs(
-            len(data.training), settings.batch_size, settings.seed, settings.shuffle, settings.steps_per_epoch
+        self._rows = epochs_of(
+            data.training,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            shuffle=settings.shuffle,
+            steps=settings.steps_per_epoch,
         )
         self._callbacks = Callbacks(
             callbacks,
@@ -99,7 +105,10 @@ class Fit:
         Raises `TrainingError` when the loss becomes NaN or infinite. Ctrl-C ends the run after the step under way, or
         the validation, and sets `interrupted`; the History holds whole epochs.
         """
-        rows = min(self._rows.longest * self._settings.batch_size, len(self._train))
+        longest, rows = self._rows.longest, None
+        if longest is not None:
+            rows = longest * self._settings.batch_size
+            rows = rows if isinstance(self._train, Stream) else min(rows, len(self._train))
         self._progress.start(title, epochs=self._settings.epochs, rows=rows)
         self._tell_of_short_epochs()
         why: str | None = None
@@ -133,6 +142,7 @@ class Fit:
             position = self._saver.go_on(self._progress)
             if position is not None:
                 first, stopped = position.epoch, position.stopped
+                self._tell_of_their_order()
         if stopped and first < self._settings.epochs:
             self._progress.message(
                 f"a callback has stopped this run after epoch {first}, and it stays so; to train on, begin a new run "
@@ -196,7 +206,8 @@ class Fit:
         The metrics of one chunk are read while the next one computes.
         """
         order = self._rows.order(epoch)
-        rows_done = min(step * self._settings.batch_size, len(order))
+        steps = math.inf if order is None else math.ceil(len(order) / self._rows.batch_size)
+        rows_done = step * self._settings.batch_size
         previous = self._logs = None
         for chunk in self._chunks(order, epoch, step):
             if self._every_batch:
@@ -211,24 +222,25 @@ class Fit:
                 self._callbacks.tell("on_train_batch_end", step - 1, loss_first(logs.read()))
                 looked = self._checked(logs, epoch, step)
             self._progress.advanced(rows_done, looked if self._progress.wants_metrics() else None)
-            due = self._saver is not None and self._saver.is_due(len(chunk.rows)) and rows_done < len(order)
+            due = self._saver is not None and self._saver.is_due(len(chunk.rows)) and step < steps
             if due and _is_finite(self._checked(logs, epoch, step)):
                 self._save(epoch, step)
-            if self._model.stop_training or (self.interrupted and rows_done < len(order)):
+            if self._model.stop_training or (self.interrupted and step < steps):
                 break
         metrics = self._checked(previous, epoch, step)
-        if self.interrupted and rows_done < len(order):
+        if isinstance(self._train, Stream):
+            self._train.stream.pass_over()
+        if self.interrupted and step < steps:
             self._save(epoch, step)
             return None
         return metrics
 
-    def _chunks(self, order: Rows, epoch: int, step: int) -> Iterator[Chunk]:
+    def _chunks(self, order: Rows | None, epoch: int, step: int) -> Iterator[Chunk]:
         size = self._settings.batch_size
         self._pace.rest()
         if self._saver is not None:
             self._saver.count_from(self._rows.steps_before(epoch) + step)
-        rest = order[step * size :]
-        return chunks(self._train, rest, batch_size=size, steps=self._next_steps, waiting=self._waiting)
+        return chunks(self._train, order, batch_size=size, steps=self._next_steps, waiting=self._waiting, first=step)
 
     def _settle(self) -> None:
         """Wait for the steps that are under way."""
@@ -262,9 +274,16 @@ class Fit:
 
     def _tell_of_short_epochs(self) -> None:
         steps, batches = self._settings.steps_per_epoch, self._rows.batches
-        if steps is not None and (batches % steps or steps > batches):
+        if steps is not None and batches is not None and (batches % steps or steps > batches):
             last = batches % steps if steps < batches else batches
             self._progress.message(f"of {batches} batches, epochs of {steps} steps: the one at the end has {last}")
+
+    def _tell_of_their_order(self) -> None:
+        if isinstance(self._train, Stream) and not self._train.stream.numbered:
+            self._progress.message(
+                f"{self._train.stream.what} gives batches in an order of its own: those that the run has taken are "
+                "read and left out, and it goes on with the same as before only if the same come again"
+            )
 
     def _stopped_by(self) -> str:
         return "SIGTERM" if self.signal == signals.SIGTERM else "Ctrl-C"

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 
 from unidl.backend import Batches, Tree
+from unidl.data.batch_stream import Stream
 from unidl.data.source import Column
 from unidl.data.trees import leaves
 from unidl.data.value_range import BYTES, USUAL, ValueRange
@@ -26,9 +27,12 @@ _calls: WeakKeyDictionary[keras.Model, dict[ValueRange, Any]] = WeakKeyDictionar
 """One function a model and range: what is compiled of a step holds on to it."""
 
 
-def are_bytes(leaf: Any) -> bool:
-    """Whether these are images, or clips, that are read as bytes: 0 is always dark and 255 bright."""
-    return isinstance(leaf, Column) and leaf.dtype == np.uint8 and leaf.ndim in AXES and leaf.shape[-1] in (1, 3)
+def are_bytes(leaf: Any, *, streamed: bool = False) -> bool:
+    """Whether these are images, or clips, that are read as bytes: 0 is always dark and 255 bright.
+
+    streamed: whether an array is one of the batches that others make."""
+    read = streamed or isinstance(leaf, Column)
+    return read and leaf.dtype == np.uint8 and leaf.ndim in AXES and leaf.shape[-1] in (1, 3)
 
 
 def takes_floats(model: keras.Model) -> bool:
@@ -44,7 +48,9 @@ def bytes_scaled(model: keras.Model, *data: Batches | None) -> Generator[None]:
     has learned on bytes.
     """
     wanted = record_of(model).value_range
-    found = any(are_bytes(leaf) for one in data if one is not None for leaf in leaves(one.x))
+    found = any(
+        are_bytes(leaf, streamed=isinstance(one, Stream)) for one in data if one is not None for leaf in leaves(one.x)
+    )
     if not found or wanted == BYTES or wanted not in USUAL or not takes_floats(model) or "call" in vars(model):
         yield
         return

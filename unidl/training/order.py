@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
 
 from unidl.backend import Batches, Chunk
+from unidl.data.batch_stream import Stream
 from unidl.data.dataset import Split
+from unidl.data.stream_chunks import stream_chunks
 from unidl.data.streaming import Waiting, read_ahead, streamed_steps
+from unidl.data.trees import leaves
 from unidl.random import stream
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -63,6 +67,75 @@ class Epochs:
         return math.ceil(self.batches / self.longest)
 
 
+@dataclass(frozen=True, eq=False)
+class StreamEpochs:
+    """The same of batches that others make: which of them, by their numbers. Where they have none of their own, they
+    come in the order of the data, counted from its beginning.
+
+    steps: of an epoch, None for all batches. Where nobody knows how many there are, epochs of so many steps go on for
+    ever, each behind the last.
+    """
+
+    data: Stream
+    seed: int
+    shuffle: Shuffle = True
+    steps: int | None = None
+    batch_size: int = 1
+    """A batch counts as one here."""
+
+    @property
+    def batches(self) -> int | None:
+        """Batches of all the data; None if it does not say, and has not been read up to its end."""
+        return self.data.stream.batches
+
+    @property
+    def longest(self) -> int | None:
+        """Steps of an epoch, if that is known."""
+        return self.steps if self.batches is None else self._known(self.batches).longest
+
+    def order(self, epoch: int) -> Rows | None:
+        """Return the numbers of the batches of one epoch; None for all that there are, however many."""
+        if self.batches is not None:
+            return self._known(self.batches).order(epoch)
+        if self.steps is None:
+            return None
+        return np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int64)
+
+    def steps_before(self, epoch: int) -> int:
+        """Return how many steps all epochs before this one have, as far as that is known."""
+        if self.batches is not None:
+            return self._known(self.batches).steps_before(epoch)
+        return epoch * (self.steps or 0)
+
+    def _known(self, batches: int) -> Epochs:
+        mixed = bool(self.shuffle) and self.data.stream.numbered
+        return Epochs(batches, 1, self.seed, mixed, self.steps)
+
+
+def epochs_of(data: Split, *, batch_size: int, seed: int, shuffle: Shuffle, steps: int | None) -> Epochs | StreamEpochs:
+    """Return the order of the epochs of some data."""
+    if isinstance(data, Stream):
+        return StreamEpochs(data, seed, shuffle, steps)
+    return Epochs(len(data), batch_size, seed, shuffle, steps)
+
+
+def one_pass(data: Batches, batch_size: int, steps: int | None) -> Rows | None:
+    """Return the rows of so many batches, of all if nobody says; of batches that others make their numbers, or None
+    for all that there are."""
+    if not isinstance(data, Stream):
+        rows = len(leaves(data.x)[0])
+        return np.arange(rows if steps is None else min(rows, steps * batch_size), dtype=np.int64)
+    batches = data.stream.batches
+    known = [number for number in (batches, steps) if number is not None]
+    return np.arange(min(known), dtype=np.int64) if known else None
+
+
+def steps_of(data: Batches, batch_size: int, steps: int | None) -> int | None:
+    """Return how many batches `one_pass` gives, if that is known."""
+    order = one_pass(data, batch_size, steps)
+    return None if order is None else math.ceil(len(order) / (1 if isinstance(data, Stream) else batch_size))
+
+
 def batches_of(rows: int, batch_size: int, steps: int | None = None) -> int:
     """Return how many batches there are, the smaller last one included; at most `steps`."""
     batches = math.ceil(rows / batch_size)
@@ -88,18 +161,26 @@ def _mixed_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> Row
 
 def chunks(
     data: Batches,
-    order: Rows,
+    order: Rows | None,
     *,
     batch_size: int,
     steps: Callable[[], int] | int,
     waiting: Waiting | None = None,
+    first: int = 0,
 ) -> Iterator[Chunk]:
     """Cut an order into chunks of full batches; what is left over comes as the smaller last batch.
 
     steps: the most batches of a chunk, or what says so before each. Data that is streamed comes with the rows of a few
-    batches, ahead of the device. waiting: counts how long its chunks are waited for.
+    batches, ahead of the device. waiting: counts how long its chunks are waited for. first: how many batches of the
+    order are left out. Of batches that others make, the order has the numbers; None is all of them.
     """
     next_steps = (lambda: steps) if isinstance(steps, int) else steps
+    if isinstance(data, Stream):
+        numbers = count(first) if order is None else order[first:]
+        return _shorter(stream_chunks(data, numbers, waiting), next_steps)
+    if order is None:
+        raise ValueError("Rows in memory or of a source have an order.")
+    order = order[first * batch_size :]
     if not (isinstance(data, Split) and data.is_streamed):
         return _cut(data, order, batch_size, next_steps)
     most = streamed_steps(data, batch_size)

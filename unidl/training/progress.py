@@ -25,8 +25,8 @@ class Progress(Protocol):
         """Something takes a while, outside the epochs."""
         ...
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
-        """A run begins. rows: training rows an epoch."""
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
+        """A run begins. rows: training rows an epoch, None if nobody knows."""
         ...
 
     def epoch_started(self, epoch: int) -> None:
@@ -81,7 +81,7 @@ class QuietProgress:
 
     def message(self, text: str) -> None: ...
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None: ...
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None: ...
 
     def epoch_started(self, epoch: int) -> None: ...
 
@@ -105,7 +105,7 @@ class LineProgress(QuietProgress):
     def message(self, text: str) -> None:
         self._say(text)
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
         self._epochs = epochs
         self._say(title)
 
@@ -140,7 +140,7 @@ class JsonProgress(QuietProgress):
     def message(self, text: str) -> None:
         self._say(event="message", text=text)
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
         self._say(event="start", title=title, epochs=epochs, rows=rows)
 
     def epoch_started(self, epoch: int) -> None:

@@ -35,13 +35,14 @@ class BarProgress(QuietProgress):
         )
         self._refresh = Refresh()
         self._task = self._bar.add_task("", total=None, visible=False, metrics="")
-        self._epochs = self._rows = self._rows_done = 0
+        self._epochs = self._rows_done = 0
+        self._rows: int | None = None
         self._description = ""
 
     def message(self, text: str) -> None:
         self._console.print(text, markup=False)
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
         self._epochs, self._rows = epochs, rows
         self._console.print(title, style="bold", markup=False)
         self._bar.start()

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.backend import Batches, TrainLoop
+from unidl.data.batch_stream import Stream
 from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split, take
 from unidl.data.fingerprint import fingerprint
 from unidl.data.numbers import computed
 from unidl.data.source import Column
 from unidl.data.trees import map_leaves
+from unidl.errors import UsageError
 from unidl.models.records import note
 from unidl.training.checkpoint import Saving
 from unidl.training.compiling import require_trainable, tell_of_foreign_draws
@@ -72,6 +74,12 @@ def _features(
     frozen: FrozenFront, data: TrainingData, settings: FitSettings, progress: Progress, name: str
 ) -> TrainingData:
     """What the frozen layers of a model of this name give for the rows of both halves."""
+    streams = [one.stream.what for one in (data.training, data.validation) if isinstance(one, Stream)]
+    if streams:
+        raise UsageError(
+            f"Cannot use precompute_frozen=True with {streams[0]}, which may give other batches in each epoch. Pass "
+            "arrays, or a data set whose samples have numbers."
+        )
     rows = len(data.training) + len(data.validation or ())
     progress.message(f"{name}: computes what its frozen layers give for {rows:,} rows, once")
     training = frozen.features(data.training, settings.batch_size)

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     import keras
 
 
-def ask_range(reading: Reading, model: keras.Model, x: Any, name: str, *, learns: bool) -> None:
+def ask_range(reading: Reading, model: keras.Model, x: Any, name: str, *, learns: bool, streamed: bool = False) -> None:
     """Have the model learn the range of the values of images, or be held to the one that it has learned.
 
-    learns: whether it is going to learn on x: then the range is noted, if x is images whose values tell. `DataError` is
-    raised if x is images whose values have plainly another range than those the model takes, which it does if it has
-    learned on some, or is on a base that has.
+    streamed: whether x is one of the batches that others make. learns: whether it is going to learn on x: then the
+    range is noted, if x is images whose values tell. `DataError` is raised if x is images whose values have plainly
+    another range than those the model takes, which it does if it has learned on some, or is on a base that has.
     """
     record = record_of(model)
     notes = learns and not record.value_range_fixed
-    if any(are_bytes(leaf) for leaf in leaves(x)):
+    if any(are_bytes(leaf, streamed=streamed) for leaf in leaves(x)):
         _meet_bytes(model, notes, name)
         return
     if not notes and record.value_range is None:
