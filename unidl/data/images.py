@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from unidl.data.jpeg import faster_jpeg
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
 from unidl.shortening import shown
@@ -168,10 +169,12 @@ def _decode(content: bytes, path: str | Path, image_size: tuple[int, int] | None
     from PIL import Image, ImageOps
 
     with _naming(path), _opened(io.BytesIO(content)) as opened:
+        whole = opened.size
         if image_size is not None:
             side = _DRAFT * max(image_size)
             opened.draft(None, (side, side))
-        image = _flat(ImageOps.exif_transpose(opened), channels)
+        image = faster_jpeg(content, opened, whole) or ImageOps.exif_transpose(opened)
+        image = _flat(image, channels)
         if image_size is not None:
             height, width = image_size
             image = image.resize((width, height), Image.Resampling.BILINEAR)
