@@ -268,6 +268,26 @@ def test_weights_of_classes_are_given_to_rows_as_they_are_read(backend):
     assert_same_weights(found[2], found[0])
 
 
+def test_all_classes_count_alike_if_asked(backend):
+    import keras
+
+    x, y = points(ROWS).x, np.array([0] * 18 + [1] * 4)
+    found = []
+    for weights in ("balanced", {0: 22 / 36, 1: 22 / 8}):
+        layers = [keras.Input((3,)), keras.layers.Dense(2, activation="softmax", kernel_initializer="zeros")]
+        model = keras.Sequential(layers)
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        Trainer(model).fit(x, y, class_weight=weights, progress="quiet")
+        found.append(weights_of(model))
+    assert_same_weights(found[0], found[1])
+    with pytest.raises(UsageError, match="'balanced': the labels are not in memory"):
+        result(pydataset(), class_weight="balanced")
+    with pytest.raises(UsageError, match=r"shuffle='balanced' with a keras\.utils\.PyDataset"):
+        result(pydataset(), shuffle="balanced")
+    with pytest.raises(UsageError, match=r"shuffle='balanced': y must be the number of the class"):
+        result(points(ROWS), shuffle="balanced")
+
+
 def test_what_needs_rows_with_numbers_is_refused_by_name(backend):
     for options, what in (
         ({"validation_split": 0.5}, "validation_split=0.5 with a keras.utils.PyDataset, whose rows have no numbers"),

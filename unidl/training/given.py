@@ -131,10 +131,12 @@ def _weighted(split: Split, class_weight: Any) -> Split:
             sample_weight=first.sample_weight,
             look=lambda batch, name: _weighted(look(batch, name), class_weight),
         )
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        class_weight = _balanced(split)
     if not isinstance(class_weight, Mapping) or not all(_is_whole(label) for label in class_weight):
         raise UsageError(
             f"Cannot use class_weight={class_weight!r}: it must be a dict from the number of a class to its "
-            "weight, such as {0: 1.0, 1: 5.0}."
+            "weight, such as {0: 1.0, 1: 5.0}; or 'balanced'."
         )
     if split.y is None or is_nest(split.y) or is_nest(split.sample_weight):
         raise UsageError("Cannot use class_weight= with several outputs, or without labels. Pass sample_weight=.")
@@ -161,6 +163,20 @@ def _weighted(split: Split, class_weight: Any) -> Split:
     if others is not None:
         found = found.reshape(-1, *[1] * (others.ndim - 1)) * others
     return replace(split, sample_weight=found)
+
+
+def _balanced(split: Split) -> dict[int, float]:
+    """Weights with which all classes count alike, and a row 1 in the mean: rows / (classes * rows of the class)."""
+    labels = split.y
+    if isinstance(split, Stream) or not isinstance(labels, np.ndarray) or labels.dtype.kind not in "biuf":
+        raise UsageError(
+            "Cannot use class_weight='balanced': the labels are not in memory, to be counted. Pass a dict from the "
+            "number of a class to its weight."
+        )
+    if labels.ndim > 1:
+        labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(axis=-1)
+    numbers, counts = np.unique(np.round(labels[np.isfinite(labels)]).astype(np.int64), return_counts=True)
+    return {int(number): len(labels) / (len(numbers) * count) for number, count in zip(numbers, counts, strict=True)}
 
 
 def _no_labels(y: Any) -> UsageError:

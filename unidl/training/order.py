@@ -16,17 +16,19 @@ from unidl.data.dataset import Split
 from unidl.data.stream_chunks import stream_chunks
 from unidl.data.streaming import Waiting, read_ahead, streamed_steps
 from unidl.data.trees import leaves
+from unidl.errors import UsageError
 from unidl.random import stream
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-Shuffle = bool | Literal["batch"]
+Shuffle = bool | Literal["batch", "balanced"]
 
 
 @dataclass(frozen=True)
 class Epochs:
     """Which rows each epoch takes, and in which order: it depends on nothing but these values and the epoch's number.
 
-    rows: of the data. shuffle: whether all rows are mixed, or those of each batch alone ("batch"). steps: of an epoch,
+    rows: of the data. shuffle: whether all rows are mixed, or those of each batch alone ("batch"), or rows are drawn so
+    that of each class there are equally many ("balanced"). labels: the class of each row, for that. steps: of an epoch,
     None for all batches of the data. As in `keras.Model.fit`, fewer steps than that go on in the next epoch where they
     stopped; what is left at the end of the data is an epoch of its own, and then the rows are mixed anew.
     """
@@ -36,6 +38,7 @@ class Epochs:
     seed: int
     shuffle: Shuffle = True
     steps: int | None = None
+    labels: Rows | None = None
 
     @property
     def batches(self) -> int:
@@ -52,6 +55,8 @@ class Epochs:
         number, place = divmod(epoch, self._epochs_a_pass)
         if self.shuffle == "batch":
             order = _mixed_batches(self.rows, self.batch_size, seed=self.seed, epoch=number)
+        elif self.shuffle == "balanced":
+            order = balanced_order(self.labels, seed=self.seed, epoch=number)
         else:
             order = epoch_order(self.rows, seed=self.seed, epoch=number, shuffle=self.shuffle)
         first = place * self.longest * self.batch_size
@@ -115,8 +120,14 @@ class StreamEpochs:
 def epochs_of(data: Split, *, batch_size: int, seed: int, shuffle: Shuffle, steps: int | None) -> Epochs | StreamEpochs:
     """Return the order of the epochs of some data."""
     if isinstance(data, Stream):
+        if shuffle == "balanced":
+            raise UsageError(
+                f"Cannot use shuffle='balanced' with {data.stream.what}, whose rows have no numbers. Pass "
+                "class_weight=."
+            )
         return StreamEpochs(data, seed, shuffle, steps)
-    return Epochs(len(data), batch_size, seed, shuffle, steps)
+    labels = labels_of(data) if shuffle == "balanced" else None
+    return Epochs(len(data), batch_size, seed, shuffle, steps, labels)
 
 
 def one_pass(data: Batches, batch_size: int, steps: int | None) -> Rows | None:
@@ -147,6 +158,33 @@ def epoch_order(count: int, *, seed: int, epoch: int, shuffle: bool) -> Rows:
     if not shuffle:
         return np.arange(count, dtype=np.int64)
     return stream(seed, "order", epoch).permutation(count).astype(np.int64, copy=False)
+
+
+def labels_of(data: Split) -> Rows:
+    """Return the class of each row, for an order in which all come equally often."""
+    y = data.y
+    if not isinstance(y, np.ndarray) or y.dtype.kind not in "iu" or not (y.ndim == 1 or y.shape[1:] == (1,)):
+        raise UsageError(
+            "Cannot use shuffle='balanced': y must be the number of the class of each row, (rows,), as an array in "
+            "memory."
+        )
+    return y.reshape(-1).astype(np.int64)
+
+
+def balanced_order(labels: Rows | None, *, seed: int, epoch: int) -> Rows:
+    """Return as many rows as there are, of each class equally many but for one. Each row of a class comes once before
+    any of it comes again. It depends on nothing but these arguments."""
+    if labels is None:
+        raise ValueError("Without labels no order is balanced.")
+    draws = stream(seed, "balanced order", epoch)
+    classes = np.unique(labels)
+    share, more = divmod(len(labels), len(classes))
+    order: list[Rows] = []
+    for place, label in enumerate(draws.permutation(classes)):
+        rows, needed = np.flatnonzero(labels == label), share + (place < more)
+        times = math.ceil(needed / len(rows))
+        order.append(np.concatenate([draws.permutation(rows) for _ in range(times)])[:needed])
+    return draws.permutation(np.concatenate(order)).astype(np.int64, copy=False)
 
 
 def _mixed_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from unidl.paths import as_path
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
@@ -72,7 +72,7 @@ class Trainer(Evaluator):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: Shuffle = True,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -96,8 +96,13 @@ class Trainer(Evaluator):
         The first row of arguments is that of `keras.Model.fit`, with its meaning: `fit(x, y, ...)`. data: arrays x
         beside y; or alone a Split, (x, y) or (x, y, sample_weight). validation: the same as validation_data, or a
         Split. verbose: 0, 1 and 2 are progress "quiet", "bar" and "lines". class_weight multiplies the weights of
-        rows. steps_per_epoch: batches of an epoch; the next one goes on behind them, and mixes the rows anew at the end
-        of the data.
+        rows; with "balanced" all classes count alike. shuffle: with "balanced" each epoch has as many rows as the data,
+        of each class equally many, by drawing rows of small classes several times. steps_per_epoch: batches of an
+        epoch; the next one goes on behind them, and mixes the rows anew at the end of the data.
+
+        Data of other libraries is taken as it is: what has `len` and `[number]`, and samples (x, y) or dicts, as a
+        PyTorch `Dataset`; and what gives batches, as a `keras.utils.PyDataset`, a `tf.data.Dataset`, a `DataLoader` or
+        a generator, whose order is its own, but for the first.
 
         early_stopping: end after so many epochs without a better validation loss (training loss, without validation
         data) and go back to the best weights. precompute_frozen: compute what the frozen layers at the front of the
