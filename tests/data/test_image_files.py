@@ -12,7 +12,7 @@ from image_folders import damage, image_folder
 from PIL import Image
 
 from unidl import load_data
-from unidl.data import folders, jpeg, streaming
+from unidl.data import image_sets, jpeg, streaming
 from unidl.data.dataset import take
 from unidl.data.fingerprint import fingerprint
 from unidl.data.images import load_images
@@ -38,10 +38,10 @@ def test_what_is_streamed_is_what_would_be_in_memory(folder):
 
 def test_a_large_folder_is_streamed_if_nobody_says(folder, monkeypatch):
     assert not load_data(folder).train.is_streamed
-    monkeypatch.setattr(folders, "MOST_BYTES", 40 * 20 * 24 * 3 * 4 - 1)
+    monkeypatch.setattr(image_sets, "MOST_BYTES", 40 * 20 * 24 * 3 * 4 - 1)
     assert load_data(folder).train.is_streamed
     assert not load_data(folder, stream=False).train.is_streamed
-    monkeypatch.setattr(folders, "MOST_BYTES", 40 * 20 * 24 * 3 * 4)
+    monkeypatch.setattr(image_sets, "MOST_BYTES", 40 * 20 * 24 * 3 * 4)
     assert not load_data(folder).train.is_streamed
 
 
@@ -133,7 +133,7 @@ def test_another_file_of_its_class_stands_in_for_one_that_is_skipped(tmp_path):
 
 
 def test_sizes_and_colours_that_differ_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "LOOKED_AT", 2)
+    monkeypatch.setattr(image_sets, "LOOKED_AT", 2)
     root = image_folder(tmp_path / "a", 5)
     Image.new("RGB", (7, 9)).save(root / "dark" / "0002.png")
     data = load_data(root, stream=True, test_fraction=0.2)

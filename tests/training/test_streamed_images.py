@@ -12,7 +12,7 @@ from image_folders import damage, image_folder
 from training import assert_same_weights, differ, weights_of
 
 from unidl import Trainer, build_cnn, build_transfer, load_data, load_model
-from unidl.data import folders
+from unidl.data import image_sets
 from unidl.data.value_range import UNIT
 from unidl.errors import DataError
 from unidl.models.records import record_of
@@ -161,7 +161,7 @@ def test_a_model_with_an_input_of_bytes_gets_bytes(backend, folder):
 
 
 def test_the_command_line_trains_on_a_folder_that_is_too_large_for_memory(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "MOST_BYTES", 1000)
+    monkeypatch.setattr(image_sets, "MOST_BYTES", 1000)
     words = ("--image-size", 18, "--epochs", 2, "--batch-size", 8, "--out", tmp_path / "run", "--json")
     answer = unidl("train", "cnn", "--data", folder, *words)
     assert answer.code == 0, answer.err

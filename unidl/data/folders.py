@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from unidl.data.dataset import Dataset, Split, take
-from unidl.data.image_files import ImageFiles, OnError, default_workers
-from unidl.data.images import IMAGE_SUFFIXES, decode_files, form_of
-from unidl.data.source import columns
+from unidl.data.dataset import Dataset, take
+from unidl.data.image_sets import ImageOptions, image_split
+from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.splitting import divide_by_class
 from unidl.errors import DataError, UsageError
-from unidl.shortening import listed, shown
-
-MOST_BYTES = 2**30
-"""Images that take more than this as float32 are read when they are needed."""
-LOOKED_AT = 256
-"""Files whose first bytes say what size and how many channels the images have."""
+from unidl.shortening import listed
 
 _IGNORED = ("Thumbs.db", "desktop.ini")
 _LAYOUT = (
@@ -32,22 +27,15 @@ def load_folder(
     seed: int,
     *,
     test_fraction: float | None = None,
-    image_size: tuple[int, int] | None = None,
-    channels: int | None = None,
-    stream: bool | None = None,
-    workers: int | None = None,
-    on_error: OnError = "raise",
+    **options: Any,
 ) -> Dataset:
     """Return the images of a folder of class folders; labels count the folders' sorted names.
 
-    x: (n, height, width, channels) float32 in [0, 1]; y: (n,) int32. `test_fraction` (0.2) of each class is
-    held out, unless the folder brings the parts 'train' and 'test'. How images are read:
-    `unidl.data.images.load_images`.
-
-    stream: whether images are read when they are needed, as uint8; if nobody says, those are that would take more than
-    `MOST_BYTES` as float32, and those that `workers` and `on_error` are for: see `ImageFiles`.
+    x: (n, height, width, channels) float32 in [0, 1], or uint8 where they are read when they are needed; y: (n,) int32.
+    `test_fraction` (0.2) of each class is held out, unless the folder brings the parts 'train' and 'test'. options: the
+    fields of `ImageOptions`. How images are read: `unidl.data.images.load_images`.
     """
-    _check_stream(stream, workers, on_error)
+    wanted = ImageOptions(**options)
     parts = _subfolders(path)
     given = _is_divided(parts)
     if given and test_fraction is not None:
@@ -66,49 +54,11 @@ def load_folder(
         train_rows, test_rows = np.arange(first_test), np.arange(first_test, len(files))
     else:
         train_rows, test_rows = divide_by_class(y, test_fraction, seed, class_names)
-    source = None
-    if stream is not False:
-        source = _source(files, y, image_size, channels, workers, on_error)
-        if stream is None and workers is None and on_error == "raise" and _float_bytes(source) <= MOST_BYTES:
-            source = None
-    if source is None:
-        x, digest = decode_files(files, image_size, channels)
-        whole = Split(x, y, class_names=class_names)
-    else:
-        digest = source.fingerprint()
-        whole = Split(columns(source).x, y, class_names=class_names)
+    whole, digest = image_split(files, y, class_names, wanted)
     origin = {"source": str(path), "sha256": digest, "images": len(files)}
     if not given:
         origin |= {"split_seed": seed, "test_fraction": test_fraction}
     return Dataset(path.resolve().name, "images", take(whole, train_rows), take(whole, test_rows), origin)
-
-
-def _check_stream(stream: bool | None, workers: int | None, on_error: OnError) -> None:
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 0):
-        raise UsageError(f"workers must be a whole number of at least 0, not {shown(workers)}.")
-    if on_error not in ("raise", "skip"):
-        raise UsageError(f"on_error must be 'raise' or 'skip', not {shown(on_error)}.")
-    if stream is False and (workers is not None or on_error != "raise"):
-        raise UsageError("workers and on_error are for images that are read when they are needed. Leave stream out.")
-
-
-def _source(
-    files: Sequence[Path],
-    labels: np.ndarray,
-    image_size: tuple[int, int] | None,
-    channels: int | None,
-    workers: int | None,
-    on_error: OnError,
-) -> ImageFiles:
-    paths = [str(file) for file in files]
-    looked_at = [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).astype(int))]
-    form = form_of(looked_at, image_size, channels, skip=on_error == "skip")
-    workers = default_workers() if workers is None else workers
-    return ImageFiles(paths, labels, form, workers, on_error, whole=len(paths))
-
-
-def _float_bytes(source: ImageFiles) -> int:
-    return len(source) * int(np.prod(source.form.x.shape[1:])) * np.dtype(np.float32).itemsize
 
 
 def _subfolders(path: Path) -> list[Path]:

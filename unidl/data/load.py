@@ -19,6 +19,7 @@ from unidl.data.digits import load_digits
 from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
+from unidl.data.table import TABLE_SUFFIXES, load_table
 from unidl.data.topics import load_python_topics
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
@@ -30,7 +31,8 @@ _IMAGES = ("test_fraction", "image_size", "channels")
 _FILES = (*_IMAGES, "stream", "workers", "on_error")
 
 _PATHS = (
-    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a .npz file with the arrays x and "
+    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a table ({', '.join(TABLE_SUFFIXES)}) with "
+    "the paths of images and a column label, a .npz file with the arrays x and "
     f"y or x_train, y_train, x_test and y_test, and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
 )
 
@@ -83,6 +85,7 @@ def load_data(
     stream: bool | None = None,
     workers: int | None = None,
     on_error: Literal["raise", "skip"] | None = None,
+    target: str | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a file or folder; a known name goes before a file called so.
 
@@ -97,7 +100,8 @@ def load_data(
     workers: how many threads decode such images, one for each processor core by default; with 0 the thread that reads
     does. The order and the bits are the same for every number. on_error: what becomes of a file that cannot be read:
     "raise" a `DataError` that names it, when it is needed, or "skip" it: the next good file of the same class stands in
-    for it, and what was skipped is named and counted after each epoch.
+    for it, and what was skipped is named and counted after each epoch. target: of a CSV or Parquet file with paths of
+    images, the column to predict, if it is not called label, class, target or y.
 
     Raises `UsageError` for an option that means nothing for this data set, `DataError` for data that is missing,
     damaged or too little.
@@ -114,6 +118,7 @@ def load_data(
         "stream": stream,
         "workers": workers,
         "on_error": on_error,
+        "target": target,
     }
     given = {option: value for option, value in given.items() if value is not None}
     for option in given:
@@ -148,6 +153,8 @@ def _find(name: str | Path) -> Loader:
     if not path.is_file():
         raise _unknown(str(name))
     suffix = path.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
+        return Loader("a table of images", partial(load_table, path), (*_FILES, "target"), seeded=True)
     if suffix == ".npz":
         return Loader("arrays", partial(load_arrays, path), _IMAGES, seeded=True)
     if suffix in TEXT_SUFFIXES:
