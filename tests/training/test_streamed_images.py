@@ -160,15 +160,22 @@ def test_a_model_with_an_input_of_bytes_gets_bytes(backend, folder):
     np.testing.assert_allclose(trainer.predict(data.test), expected, atol=1e-6)
 
 
-def test_the_command_line_trains_on_a_folder_that_is_too_large_for_memory(folder, tmp_path, monkeypatch):
+def test_the_command_line_trains_on_a_folder_that_is_too_large_for_memory(backend, tmp_path, monkeypatch):
     monkeypatch.setattr(image_sets, "MOST_BYTES", 1000)
+    root = image_folder(tmp_path / "a", 15, size=(8, 8))
+    damage(root / "dark" / "0001.png")
     words = ("--image-size", 18, "--epochs", 2, "--batch-size", 8, "--out", tmp_path / "run", "--json")
-    answer = unidl("train", "cnn", "--data", folder, *words)
+    answer = unidl("train", "cnn", "--data", root, *words)
+    assert answer.code == 6
+    assert "Cannot read the image" in answer.err
+    assert str(root / "dark" / "0001.png") in answer.err
+    answer = unidl("train", "cnn", "--data", root, *words, "--on-error", "skip", "--workers", 1)
     assert answer.code == 0, answer.err
     events = [json.loads(line) for line in answer.out.splitlines()]
     epochs = [event for event in events if event["event"] == "epoch"]
     assert len(epochs) == 2
     assert all(0 <= event["waiting_share"] <= 1 for event in epochs)
+    assert len([event for event in events if "1 of 30 files could not be read" in event.get("text", "")]) == 1
     assert events[-1]["rows"] == 6
     answer = unidl("evaluate", tmp_path / "run", "--json")
     assert json.loads(answer.out)["loss"] == pytest.approx(events[-1]["test"]["loss"], rel=1e-5)

@@ -62,14 +62,15 @@ def _of_array(array: np.ndarray[Any, Any] | Column, *, values: bool) -> dict[str
         told = f"{array.source.fingerprint()} {array.number}"
         hashed = hashlib.sha256(told.encode()).hexdigest()
         return {"shape": list(array.shape), "dtype": array.dtype.name, "sha256": hashed}
+    return {"shape": list(array.shape), "dtype": computed_type(array.dtype).name, "sha256": hash_of(array)}
+
+
+def hash_of(array: np.ndarray[Any, Any]) -> str:
+    """Return the hash of the numbers of an array as they are computed with; of one above 16 MiB, of some rows."""
     size_bytes = array.size * computed_type(array.dtype).itemsize
     content = computed(array if size_bytes <= WHOLE_BYTES else array[_sample(len(array), size_bytes)])
     little = np.ascontiguousarray(content, dtype=content.dtype.newbyteorder("<"))
-    return {
-        "shape": list(array.shape),
-        "dtype": content.dtype.name,
-        "sha256": hashlib.sha256(little.tobytes()).hexdigest(),
-    }
+    return hashlib.sha256(little.tobytes()).hexdigest()
 
 
 def _sample(rows: int, size_bytes: int) -> np.ndarray[Any, Any]:

@@ -19,6 +19,7 @@ from unidl.data.digits import load_digits
 from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
+from unidl.data.mapped import load_mapped
 from unidl.data.table import TABLE_SUFFIXES, load_table
 from unidl.data.topics import load_python_topics
 from unidl.errors import DataError, UsageError
@@ -33,7 +34,8 @@ _FILES = (*_IMAGES, "stream", "workers", "on_error")
 _PATHS = (
     f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a table ({', '.join(TABLE_SUFFIXES)}) with "
     "the paths of images and a column label, a .npz file with the arrays x and "
-    f"y or x_train, y_train, x_test and y_test, and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
+    f"y or x_train, y_train, x_test and y_test, x.npy with y.npy beside it, and a UTF-8 text "
+    f"({', '.join(TEXT_SUFFIXES)})"
 )
 
 
@@ -155,6 +157,8 @@ def _find(name: str | Path) -> Loader:
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
         return Loader("a table of images", partial(load_table, path), (*_FILES, "target"), seeded=True)
+    if suffix == ".npy":
+        return Loader("an array in a file", partial(load_mapped, path), ("test_fraction",), seeded=True)
     if suffix == ".npz":
         return Loader("arrays", partial(load_arrays, path), _IMAGES, seeded=True)
     if suffix in TEXT_SUFFIXES:
