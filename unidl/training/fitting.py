@@ -22,6 +22,7 @@ from unidl.notices import notice
 from unidl.out_of_memory import is_out_of_memory
 from unidl.training.checkpoint import Saving, Tracked
 from unidl.training.evaluating import evaluated, loss_first
+from unidl.training.fit_sentences import of_short_epochs, of_their_order, out_of_memory
 from unidl.training.forgotten import Forgotten
 from unidl.training.given import TrainingData
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
@@ -110,7 +111,7 @@ class Fit:
             rows = longest * self._settings.batch_size
             rows = rows if isinstance(self._train, Stream) else min(rows, len(self._train))
         self._progress.start(title, epochs=self._settings.epochs, rows=rows)
-        self._tell_of_short_epochs()
+        self._tell(of_short_epochs(self._settings.steps_per_epoch, self._rows.batches))
         why: str | None = None
         try:
             with self._interrupt:
@@ -120,7 +121,7 @@ class Fit:
                     self._loop.commit()
         except Exception as error:
             if is_out_of_memory(error):
-                told = self._out_of_memory()
+                told = out_of_memory(self._settings.batch_size, self._saver)
                 why = str(told).splitlines()[0]
                 raise told from error
             why = str(error).splitlines()[0] if isinstance(error, TrainingError) else None
@@ -142,7 +143,7 @@ class Fit:
             position = self._saver.go_on(self._progress)
             if position is not None:
                 first, stopped = position.epoch, position.stopped
-                self._tell_of_their_order()
+                self._tell(of_their_order(self._train))
         if stopped and first < self._settings.epochs:
             self._progress.message(
                 f"a callback has stopped this run after epoch {first}, and it stays so; to train on, begin a new run "
@@ -263,27 +264,9 @@ class Fit:
             notice(sentence)
             self._progress.message(sentence)
 
-    def _out_of_memory(self) -> TrainingError:
-        size = self._settings.batch_size
-        whole = self._saver.newest() if self._saver is not None else None
-        kept = f"\nThe last checkpoint is whole; load_model reads its weights: {whole}" if whole else ""
-        return TrainingError(
-            f"The memory is not enough for training with batches of {size}.\nTry batch_size={max(1, size // 2)}, with "
-            f"gradient_accumulation_steps=2 in the optimizer for the same result, or a mixed precision.{kept}"
-        )
-
-    def _tell_of_short_epochs(self) -> None:
-        steps, batches = self._settings.steps_per_epoch, self._rows.batches
-        if steps is not None and batches is not None and (batches % steps or steps > batches):
-            last = batches % steps if steps < batches else batches
-            self._progress.message(f"of {batches} batches, epochs of {steps} steps: the one at the end has {last}")
-
-    def _tell_of_their_order(self) -> None:
-        if isinstance(self._train, Stream) and not self._train.stream.numbered:
-            self._progress.message(
-                f"{self._train.stream.what} gives batches in an order of its own: those that the run has taken are "
-                "read and left out, and it goes on with the same as before only if the same come again"
-            )
+    def _tell(self, sentence: str | None) -> None:
+        if sentence is not None:
+            self._progress.message(sentence)
 
     def _stopped_by(self) -> str:
         return "SIGTERM" if self.signal == signals.SIGTERM else "Ctrl-C"
