@@ -213,7 +213,7 @@ def test_samples_that_differ_are_told_by_their_number(backend):
     with pytest.raises(DataError, match=r"x of sample 9 of the .*Odd has the shape \(2,\).* sample 0 \(3,\)"):
         result(Odd(), batch_size=BATCH)
     with pytest.raises(DataError, match="y of a sample is 'word', and models take numbers"):
-        result([Numbered()][0:0] or type("Words", (Numbered,), {"__getitem__": lambda self, n: (np.ones(3), "word")})())
+        result(type("Words", (Numbered,), {"__getitem__": lambda self, n: (np.ones(3), "word")})())
 
 
 def test_pictures_of_a_data_set_are_bytes_from_0_to_255(backend):

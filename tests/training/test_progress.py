@@ -59,6 +59,7 @@ def test_every_line_of_json_is_json():
         "metrics": {"loss": 0.12345678, "accuracy": 0.98765, "val_loss": 1234.5678},
         "seconds": 2.0,
         "samples_per_second": 500.0,
+        "waiting_share": 0.0,
     }
     assert events[2]["samples_per_second"] == 300.0
     assert events[3] == {"event": "stop", "why": None}

@@ -14,6 +14,7 @@ from unidl.data.dataset import Split
 from unidl.data.samples import as_parts
 from unidl.data.trees import leaves
 from unidl.errors import DataError
+from unidl.shortening import listed
 
 Look = Callable[[Split, str], Split]
 """Is given a batch and what messages call it, and returns it as the model takes it, or raises `DataError`."""
@@ -133,10 +134,13 @@ def _parts(given: Any, name: str) -> Batches:
         found = as_parts(given)
     except DataError as error:
         raise DataError(f"Cannot read {name}: {error}") from error
-    if any(np.ndim(leaf) == 0 for part in found.parts() for leaf in leaves(part)):
+    arrays = [leaf for part in found.parts() for leaf in leaves(part)]
+    lengths = {len(leaf) if np.ndim(leaf) else 0 for leaf in arrays}
+    if len(lengths) > 1 or 0 in lengths:
         raise DataError(
-            f"Cannot read {name}: it holds single values, not rows. Batches are needed; make some of samples, such as "
-            "with torch.utils.data.DataLoader(data, batch_size=32) or dataset.batch(32)."
+            f"Cannot read {name}: its parts, of the shapes {listed(leaf.shape for leaf in arrays)}, must have a row "
+            "for each sample. Make batches of single samples, as with torch.utils.data.DataLoader(data, batch_size=32) or "
+            "dataset.batch(32)."
         )
     return found
 

@@ -100,7 +100,7 @@ class ImageFiles:
         for path in self.paths:
             found.update(f"{os.path.relpath(path, root)} {_size(path)}\n".encode("utf-8", "surrogateescape"))
         for row in np.unique(np.linspace(0, len(self) - 1, HASHED_FILES).astype(int)):
-            found.update(file_content(self.paths[row]))
+            found.update(file_content(self.paths[int(row)]))
         return found.hexdigest()
 
     def where(self, row: int) -> str:

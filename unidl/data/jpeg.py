@@ -40,7 +40,7 @@ def faster_jpeg(content: bytes, opened: Image.Image, whole: tuple[int, int]) -> 
 def simplejpeg() -> Any:
     """The library; None where it is not installed."""
     try:
-        import simplejpeg
+        import simplejpeg  # pyright: ignore[reportMissingImports] - an extra
     except ImportError:
         return None
     return simplejpeg

@@ -76,7 +76,7 @@ class Reading:
         self.ask(array, question)
         return question
 
-    def ask(self, array: np.ndarray, question: Question) -> None:
+    def ask(self, array: np.ndarray | Column, question: Question) -> None:
         """Ask something of an array, or of a column."""
         if isinstance(array, Column):
             self._later.setdefault(key_of(array), (array, []))[1].append(question)

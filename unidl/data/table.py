@@ -95,7 +95,7 @@ def _separator(header: str) -> str:
 
 def _parquet(path: Path) -> Table:
     try:
-        import pyarrow.parquet as parquet
+        import pyarrow.parquet as parquet  # pyright: ignore[reportMissingImports] - an extra
     except ImportError as error:
         raise DataError(
             f"Cannot read '{path}': it needs pyarrow. Install it with: pip install 'unidl[tables]'"
@@ -156,7 +156,7 @@ def _labels(path: Path, target: str, values: Sequence[str], rows: Sequence[int])
         )
     numbers = _numbers(chosen)
     if numbers is None:
-        names = tuple(sorted(set(chosen)))
+        names: tuple[str, ...] = tuple(sorted(set(chosen)))
         if len(names) < 2:
             raise DataError(f"All rows of '{path}' have the class {shown(names[0])}. At least 2 classes are needed.")
         place = {name: label for label, name in enumerate(names)}

@@ -58,11 +58,11 @@ class Ends:
         self.rows: np.ndarray | None = np.unique(np.linspace(0, count - 1, SAMPLED_ROWS).astype(np.int64))
         self._ends: list[float] = []
 
-    def look(self, numbers: Numbers, block: np.ndarray) -> None:
-        rows: Any = self.rows
-        first = int(numbers[0])
-        place, end = np.searchsorted(rows, (first, first + len(block)))
-        for row in rows[place:end] - first:
+    def look(self, rows: Numbers, block: np.ndarray) -> None:
+        wanted: Any = self.rows
+        first = int(rows[0])
+        place, end = np.searchsorted(wanted, (first, first + len(block)))
+        for row in wanted[place:end] - first:
             self._ends += (float(block[row].min()), float(block[row].max()))
 
     def range_in(self, x: np.ndarray) -> ValueRange | None:
@@ -72,8 +72,9 @@ class Ends:
 
 def ask_range(reading: Reading, x: Any) -> Callable[[], ValueRange | None]:
     """Ask for what `range_of` returns; what this returns gives it when all is answered. Of a column a few rows tell."""
-    if isinstance(x, Column) and x.ndim == 4 and x.shape[3] in (1, 3):
-        few = x[np.unique(np.linspace(0, len(x) - 1, SAMPLED_OF_SOURCE).astype(np.int64))]
+    if isinstance(x, Column):
+        is_images = x.ndim == 4 and x.shape[3] in (1, 3)
+        few = x[np.unique(np.linspace(0, len(x) - 1, SAMPLED_OF_SOURCE).astype(np.int64))] if is_images else None
         return lambda: range_of(few)
     if not are_images(x) or not x.size:
         return lambda: None

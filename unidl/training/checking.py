@@ -6,15 +6,13 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from unidl.backend import Batches
 from unidl.data.batch_stream import Stream
 from unidl.data.checks import NonFinite, ask_finite, ask_fits, check_numbers
 from unidl.data.dataset import Split
+from unidl.data.numbers import computed
 from unidl.data.rows import Reading
 from unidl.data.source import are_columns
-from unidl.data.streaming import read_rows
+from unidl.data.trees import map_leaves
 from unidl.data.watch import Watch
 from unidl.data.whole_numbers import ask_whole_numbers
 from unidl.errors import ModelError
@@ -162,8 +160,8 @@ def _try_to_make_weights(model: keras.Model, split: Split, batch_size: int) -> N
 def _call(model: keras.Model, split: Split, batch_size: int) -> None:
     # Layers with a state from batch to batch are made for the size of a batch, and forget this call.
     stateful = [layer for layer in all_layers(model) if getattr(layer, "stateful", False)]
-    rows = np.arange(min(batch_size if stateful else 1, len(split)))
-    model(read_rows(Batches(split.x), rows).x, training=False)
+    count = batch_size if stateful else 1
+    model(map_leaves(lambda leaf: computed(leaf[:count]), split.x), training=False)
     for layer in stateful:
         if hasattr(layer, "reset_state"):
             layer.reset_state()

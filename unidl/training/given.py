@@ -123,6 +123,8 @@ def _share(validation_split: float) -> float:
 
 def _weighted(split: Split, class_weight: Any) -> Split:
     """The rows, each with the weight of its class: labels are numbers, or one-hot."""
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        class_weight = _balanced(split)
     if isinstance(split, Stream):
         first = _weighted(Split(split.x, split.y, split.sample_weight), class_weight)
         look = split.look
@@ -131,8 +133,6 @@ def _weighted(split: Split, class_weight: Any) -> Split:
             sample_weight=first.sample_weight,
             look=lambda batch, name: _weighted(look(batch, name), class_weight),
         )
-    if isinstance(class_weight, str) and class_weight == "balanced":
-        class_weight = _balanced(split)
     if not isinstance(class_weight, Mapping) or not all(_is_whole(label) for label in class_weight):
         raise UsageError(
             f"Cannot use class_weight={class_weight!r}: it must be a dict from the number of a class to its "

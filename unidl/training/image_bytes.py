@@ -55,11 +55,11 @@ def bytes_scaled(model: keras.Model, *data: Batches | None) -> Generator[None]:
         yield
         return
     # As an attribute of this model alone, by which Keras calls it; every backend compiles what is called.
-    vars(model)["call"] = _scaling(model, wanted)
+    model.__dict__["call"] = _scaling(model, wanted)
     try:
         yield
     finally:
-        vars(model).pop("call", None)
+        model.__dict__.pop("call", None)
 
 
 def _scaling(model: keras.Model, wanted: ValueRange) -> Any:
@@ -69,7 +69,7 @@ def _scaling(model: keras.Model, wanted: ValueRange) -> Any:
     return made[wanted]
 
 
-def _made(call: Any, model: ref[keras.Model], wanted: ValueRange) -> Any:
+def _made(call: Any, model: Any, wanted: ValueRange) -> Any:
     from keras import backend, ops, tree
 
     # A product, and not a quotient, which some compilers make a product of and others not.
