@@ -139,8 +139,8 @@ def _parts(given: Any, name: str) -> Batches:
     if len(lengths) > 1 or 0 in lengths:
         raise DataError(
             f"Cannot read {name}: its parts, of the shapes {listed(leaf.shape for leaf in arrays)}, must have a row "
-            "for each sample. Make batches of single samples, as with torch.utils.data.DataLoader(data, batch_size=32) or "
-            "dataset.batch(32)."
+            "for each sample. Make batches of single samples, as with torch.utils.data.DataLoader(data, batch_size=32) "
+            "or dataset.batch(32)."
         )
     return found
 
