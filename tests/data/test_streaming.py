@@ -10,6 +10,8 @@ from training import assert_same_weights, dense, points, weights_of
 
 from unidl import Trainer
 from unidl.data import Split, streaming
+from unidl.data import rows as reading
+from unidl.errors import DataError
 from unidl.training.order import chunks, epoch_order
 
 
@@ -48,6 +50,25 @@ def test_training_from_a_file_is_training_from_memory(backend, mapped):
         found.append(([*weights_of(trainer.model), outputs], trainer.history, trainer.evaluate(data, batch_size=4)))
     assert_same_weights(found[1][0], found[0][0])
     assert found[1][1:] == found[0][1:]
+
+
+def test_a_file_is_not_looked_through_before_the_first_step(backend, mapped, tmp_path, monkeypatch):
+    """It would take as long as an epoch; its rows are looked at as they are read."""
+    monkeypatch.setattr(
+        reading, "look_through", lambda array, *_: pytest.fail(f"{array.shape} is read before training")
+    )
+    trainer = Trainer(dense())
+    trainer.fit(mapped, epochs=2, batch_size=4, progress="quiet")
+    broken = np.array(mapped.x)
+    broken[70, 1] = np.nan
+    np.save(tmp_path / "broken.npy", broken)
+    data = Split(np.load(tmp_path / "broken.npy", mmap_mode="r"), mapped.y)
+    monkeypatch.undo()
+    for call in (lambda: Trainer(dense()).fit(data, batch_size=4, progress="quiet"), lambda: trainer.evaluate(data)):
+        with pytest.raises(DataError, match="x is nan in row 70 of the"):
+            call()
+    with pytest.raises(DataError, match="x is nan in row 70 of the input"):
+        trainer.predict(data.x)
 
 
 def test_chunks_hold_their_own_rows_and_no_others(mapped):

@@ -9,6 +9,7 @@ import numpy as np
 
 from unidl.data.numbers import computed
 from unidl.data.source import Column
+from unidl.data.streaming import is_mapped
 from unidl.data.watch import Key, Watch, key_of
 
 _BLOCK_VALUES = 1 << 20
@@ -61,13 +62,15 @@ class FirstBad:
 class Reading:
     """What is asked of some arrays: each is read once, whoever asks and however much; then all hear the answers.
 
-    Arrays in memory are read here; what is asked of a column is answered as its rows are read for training: see
-    `watch`.
+    Arrays in memory are read here. What is asked of all rows of a column, or of a memory-mapped file, is answered as
+    they are read for training, by `watch`: to read them before would take as long as an epoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, later: bool = True) -> None:
+        """later: whether somebody is going to read the rows; else files are read here as well."""
+        self._waits = later
         self._asked: dict[int, tuple[np.ndarray, list[Question]]] = {}
-        self._later: dict[Key, tuple[Column, list[Question]]] = {}
+        self._later: dict[Key, tuple[Column | np.ndarray, list[Question]]] = {}
         self._listeners: list[Callable[[], None]] = []
 
     def first_bad(self, array: np.ndarray, is_good: IsGood) -> FirstBad:
@@ -78,7 +81,7 @@ class Reading:
 
     def ask(self, array: np.ndarray | Column, question: Question) -> None:
         """Ask something of an array, or of a column."""
-        if isinstance(array, Column):
+        if isinstance(array, Column) or (self._waits and question.rows is None and is_mapped(array)):
             self._later.setdefault(key_of(array), (array, []))[1].append(question)
             return
         self._asked.setdefault(id(array), (array, []))[1].append(question)

@@ -121,7 +121,10 @@ def read_rows(data: Batches, rows: np.ndarray[Any, Any]) -> Batches:
 
     def take(leaf: Any) -> np.ndarray[Any, Any]:
         if not isinstance(leaf, Column):
-            return computed(np.take(leaf, rows, axis=0))
+            block = computed(np.take(leaf, rows, axis=0))
+            if watch is not None:
+                watch.look(leaf, rows, block)
+            return block
         source = leaf.source
         if id(source) not in read:
             read[id(source)] = source.read(rows)
@@ -140,6 +143,11 @@ def _read(chunk: Chunk, rows: int) -> Chunk:
         places = np.resize(np.arange(size), rows)
         found = Batches(*(map_leaves(lambda array: array[places], part) for part in found.parts()))
     return Chunk(found, np.arange(size, dtype=np.int64).reshape(chunk.rows.shape), chunk.partial)
+
+
+def is_read_later(leaf: Any) -> bool:
+    """Whether rows are read when they are needed: those of a column, or of a memory-mapped file."""
+    return isinstance(leaf, Column) or is_mapped(leaf)
 
 
 def is_mapped(array: Any) -> bool:

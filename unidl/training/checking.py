@@ -11,8 +11,8 @@ from unidl.data.checks import NonFinite, ask_finite, ask_fits, check_numbers
 from unidl.data.dataset import Split
 from unidl.data.numbers import computed
 from unidl.data.rows import Reading
-from unidl.data.source import are_columns
-from unidl.data.trees import map_leaves
+from unidl.data.streaming import is_read_later
+from unidl.data.trees import leaves, map_leaves
 from unidl.data.watch import Watch
 from unidl.data.whole_numbers import ask_whole_numbers
 from unidl.errors import ModelError
@@ -33,8 +33,9 @@ def checked(model: keras.Model, split: Split, name: str, *, step: Step, batch_si
 
     name: what messages call the data. step: the step that runs on it. A model that has one of its own is handed the
     data as it is, as by Keras; one with a `compute_loss` of its own may have any labels, or none. Each array is read
-    once at most; the values of columns are looked at as they are read for the steps, by the `watch` of what is
-    returned. Raises `DataError` if the data does not fit, and `ModelError` if the model cannot be called on it.
+    once at most; the values of columns and of memory-mapped files are looked at as they are read for the steps, by the
+    `watch` of what is returned. Raises `DataError` if the data does not fit, and `ModelError` if the model cannot be
+    called on it.
     """
     return _examined(model, split, name, step, batch_size)[0]
 
@@ -109,7 +110,7 @@ def _examined_rows(
         if with_targets or step == "predict_step":
             split = _without_extra_inputs(model, split)
     held = ask_whole_numbers(reading, model, split, name)
-    streams = any(are_columns(part) for part in split.parts())
+    streams = any(is_read_later(leaf) for part in split.parts() for leaf in leaves(part))
     not_finite = ask_finite(reading, split, name, with_targets=step != "predict_step") if finite or streams else None
     reading.read()
     split, watch = held(), reading.watch()

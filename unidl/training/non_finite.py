@@ -49,14 +49,14 @@ def tried(
 def require_finite_loss(metrics: Metrics, split: Split, name: str) -> None:
     """Raise `DataError` if the loss on the data is no number, and the data holds such values."""
     if not _is_finite(metrics.get("loss", 0.0)):
-        _blame(first_non_finite(split, name) or found_streaming(split))
+        _blame(found_streaming(split) or first_non_finite(split, name))
 
 
 def require_finite_outputs(outputs: Tree, split: Split, name: str) -> None:
     """Raise `DataError` if the outputs for a row that is not finite are not either."""
     if all(_is_finite(output) for output in leaves(outputs)):
         return
-    found = first_non_finite(split, name, with_targets=False) or found_streaming(split)
+    found = found_streaming(split) or first_non_finite(split, name, with_targets=False)
     if found is not None and not all(_is_finite(output[found.row : found.row + 1]) for output in leaves(outputs)):
         _blame(found)
 
