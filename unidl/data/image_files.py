@@ -19,13 +19,13 @@ from unidl.errors import DataError
 OnError = Literal["raise", "skip"]
 
 MOST_WORKERS = 8
-"""Threads that decode if nobody says how many: above that the disk or Python's own work decides."""
+"""Threads that decode by default: with more of them the disk, or Python's own work, sets the pace."""
 HASHED_FILES = 256
 """Files whose bytes are hashed for the fingerprint, of those of the source; of all others name and size."""
 
 
 def default_workers() -> int:
-    """Return how many threads decode if nobody says: one for each processor core that this process may use."""
+    """Return how many threads decode by default: one for each processor core that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS)
 

@@ -26,8 +26,8 @@ class ImageOptions:
     """How images are read.
 
     image_size, channels: as in `unidl.data.images.load_images`. stream: whether they are read when they are needed, as
-    uint8; if nobody says, those are that would take more than `MOST_BYTES` as float32, and those that `workers` and
-    `on_error` are for: see `ImageFiles`.
+    uint8; None for that if they would take more than `MOST_BYTES` as float32, or if `workers` or `on_error` is given:
+    see `ImageFiles`.
     """
 
     image_size: tuple[int, int] | None = None

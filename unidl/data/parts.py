@@ -24,10 +24,13 @@ def split_by_group(data: Any, groups: Any, *, fraction: float = 0.2, seed: int =
         seed: Which groups are drawn.
 
     Returns:
-        The rows to train on, and those held out, each in their order.
+        The rows to train on, and those held out, each in the order that they had.
 
     Raises:
         DataError: If there is no group for each row, or only one group.
+
+    Example:
+        train, held_out = split_by_group(load_data("scans").train, patients, fraction=0.2)
     """
     split, named = as_split(data), _one_a_row(groups, "groups", data)
     check_fraction(fraction)
@@ -60,6 +63,9 @@ def split_by_time(data: Any, times: Any, *, fraction: float = 0.2) -> tuple[Spli
 
     Raises:
         DataError: If there is no time for each row, or all are of one time.
+
+    Example:
+        train, held_out = split_by_time((x, y), dates, fraction=0.2)
     """
     split, at = as_split(data), _one_a_row(times, "times", data)
     check_fraction(fraction)

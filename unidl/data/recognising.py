@@ -1,4 +1,4 @@
-"""What somebody passes as data, as a `Split`: arrays, our sources, and what other libraries have."""
+"""Whatever is passed as data, as a `Split`: arrays, our sources, and what other libraries have."""
 
 from __future__ import annotations
 

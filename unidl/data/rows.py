@@ -67,7 +67,7 @@ class Reading:
     """
 
     def __init__(self, *, later: bool = True) -> None:
-        """later: whether somebody is going to read the rows; else files are read here as well."""
+        """later: whether rows of files are going to be read for steps; else files are read here as well."""
         self._waits = later
         self._asked: dict[int, tuple[np.ndarray, list[Question]]] = {}
         self._later: dict[Key, tuple[Column | np.ndarray, list[Question]]] = {}

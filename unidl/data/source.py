@@ -26,6 +26,21 @@ class Source(Protocol):
     `read` may be called from another thread, but by one at a time. A source may also have `where(row)`, which says in
     a few words where a row is from, such as the name of its file, for error messages; and `subset(rows)`, which gives
     a source of those rows only.
+
+    Example:
+        class Rows:
+            form = Batches(np.empty((0, 8), np.float32), np.empty((0, 1), np.float32))
+
+            def __len__(self):
+                return 1000
+
+            def read(self, rows):
+                return Batches(*read_from_somewhere(rows))
+
+            def fingerprint(self):
+                return "version 3 of the table"
+
+        trainer.fit(Rows(), validation_split=0.1)
     """
 
     @property

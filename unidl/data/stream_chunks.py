@@ -12,7 +12,7 @@ from unidl.data.streaming import Waiting, ahead, streamed_steps
 from unidl.data.trees import leaves, map_leaves
 
 MOST_BATCHES = 8
-"""Of a chunk; nobody waits for more of them before the first step."""
+"""Of a chunk: so few that the first step need not wait long for them."""
 
 
 def stream_chunks(data: Stream, numbers: Iterable[int], waiting: Waiting | None = None) -> Iterator[Chunk]:

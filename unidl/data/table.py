@@ -31,7 +31,7 @@ def load_table(
 ) -> Dataset:
     """Return the images whose paths are in a column of a table, relative to the folder of the table.
 
-    target: the column to predict; if nobody says, the one called as one of `TARGETS`. Words, and whole numbers from 0,
+    target: the column to predict; None for the one called as one of `TARGETS`. Words, and whole numbers from 0,
     are classes; other numbers are predicted, as y of shape (n, 1). A column called as one of `PARTS` with the values
     train and test fixes the split; rows of other parts are left out. options: the fields of `ImageOptions`.
     """

@@ -131,7 +131,7 @@ class RunConfiguration:
         return {name: value for name, value in self.to_json().items() if name in RUN and value is not None}
 
     def data_options(self) -> dict[str, Any]:
-        """Return the arguments of `load_data` that somebody gave, but for the size of images."""
+        """Return the arguments of `load_data` that were given, but for the size of images."""
         found = {name: getattr(self, name) for name in FOR_DATA}
         return {name: value for name, value in found.items() if value is not None}
 

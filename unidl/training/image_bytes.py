@@ -44,7 +44,7 @@ def takes_floats(model: keras.Model) -> bool:
 def bytes_scaled(model: keras.Model, *data: Batches | None) -> Generator[None]:
     """Inside it the model, when it is called on bytes, computes on the range of values that it takes, in float32.
 
-    data: what it is going to be called on: nothing changes if these are no images that are read as bytes, or the model
+    data: what it is going to be called on: nothing changes if these are not images that are read as bytes, or the model
     has learned on bytes.
     """
     wanted = record_of(model).value_range

@@ -26,7 +26,7 @@ class Progress(Protocol):
         ...
 
     def start(self, title: str, *, epochs: int, rows: int | None) -> None:
-        """A run begins. rows: training rows an epoch, None if nobody knows."""
+        """A run begins. rows: training rows an epoch, None if they are not known."""
         ...
 
     def epoch_started(self, epoch: int) -> None:
