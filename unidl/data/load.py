@@ -97,13 +97,13 @@ def load_data(
     vocabulary: the words of a model that is already trained, so that its tokens keep their meaning; without it
     they are counted anew.
 
-    stream: whether the images of a folder are read when they are needed, and not all at first; None for
-    that if they would take more than 1 GiB as float32. Read so they are uint8 up to the device, where the compiled step makes 0 to 1 of them.
-    workers: how many threads decode such images, one for each processor core by default; with 0 the thread that reads
-    does. The order and the bits are the same for every number. on_error: what becomes of a file that cannot be read:
-    "raise" a `DataError` that names it, when it is needed, or "skip" it: the next good file of the same class stands in
-    for it, and what was skipped is named and counted after each epoch. target: of a CSV or Parquet file with paths of
-    images, the column to predict, if it is not called label, class, target or y.
+    stream: whether the images of a folder are read when they are needed, and not all at first; None for that if they
+    would take more than 1 GiB as float32. Read so they are uint8 up to the device, where the compiled step makes 0 to 1
+    of them. workers: how many threads decode such images, one for each processor core by default; with 0 the thread
+    that reads does. The order and the bits are the same for every number. on_error: what becomes of a file that cannot
+    be read: "raise" a `DataError` that names it, when it is needed, or "skip" it: the next good file of the same class
+    stands in for it, and what was skipped is named and counted after each epoch. target: of a CSV or Parquet file with
+    paths of images, the column to predict, if it is not called label, class, target or y.
 
     Raises `UsageError` for an option that means nothing for this data set, `DataError` for data that is missing,
     damaged or too little.
