@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -116,3 +117,18 @@ def test_an_error_in_reading_is_told_where_the_rows_are_needed(mapped, monkeypat
     monkeypatch.setattr(streaming, "_read", broken)
     with pytest.raises(OSError, match="the disk is gone"):
         list(chunks(mapped, np.arange(90), batch_size=2, steps=2))
+
+
+def test_how_long_steps_wait_for_rows_is_counted(mapped, monkeypatch):
+    """After what the device still computes: only then does it stand idle."""
+    original, events = streaming._read, []
+
+    def slow(chunk, rows):
+        time.sleep(0.02)
+        return original(chunk, rows)
+
+    monkeypatch.setattr(streaming, "_read", slow)
+    waiting = streaming.Waiting(lambda: events.append("settled"))
+    assert len(list(chunks(mapped, np.arange(90), batch_size=1, steps=16, waiting=waiting))) > 2
+    assert waiting.seconds >= 0.02
+    assert events
