@@ -158,7 +158,7 @@ def _labels(path: Path, target: str, values: Sequence[str], rows: Sequence[int])
     if numbers is None:
         names: tuple[str, ...] = tuple(sorted(set(chosen)))
         if len(names) < 2:
-            raise DataError(f"All rows of '{path}' have the class {shown(names[0])}. At least 2 classes are needed.")
+            raise DataError(f"All rows of '{path}' have the class {shown(chosen[0])}. At least 2 classes are needed.")
         place = {name: label for label, name in enumerate(names)}
         return np.array([place[value] for value in chosen], np.int32), names
     is_class = (numbers >= 0) & (numbers == np.floor(numbers)) & (numbers < len(chosen))

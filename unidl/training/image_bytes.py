@@ -81,7 +81,8 @@ def _made(call: Any, model: Any, wanted: ValueRange) -> Any:
             return values
         if len(values.shape) not in AXES or values.shape[-1] not in (1, 3):
             return values
-        floats = ops.cast(values, "float32") * factor
+        converted: Any = ops.cast(values, "float32")
+        floats = converted * factor
         return floats + offset if offset else floats
 
     @wraps(call)
