@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from unidl.data.digits import load_digits
 from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
+from unidl.data.mapped import load_mapped
+from unidl.data.table import TABLE_SUFFIXES, load_table
 from unidl.data.topics import load_python_topics
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
@@ -27,10 +29,13 @@ from unidl.shortening import shortened, shown
 GROUP = "unidl.data"
 _TEXT = ("test_fraction", "vocabulary_size", "vocabulary", "sequence_length")
 _IMAGES = ("test_fraction", "image_size", "channels")
+_FILES = (*_IMAGES, "stream", "workers", "on_error")
 
 _PATHS = (
-    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a .npz file with the arrays x and "
-    f"y or x_train, y_train, x_test and y_test, and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
+    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a table ({', '.join(TABLE_SUFFIXES)}) with "
+    "the paths of images and a column label, a .npz file with the arrays x and "
+    f"y or x_train, y_train, x_test and y_test, x.npy with y.npy beside it, and a UTF-8 text "
+    f"({', '.join(TEXT_SUFFIXES)})"
 )
 
 
@@ -92,6 +97,10 @@ def load_data(
     vocabulary_size: int | None = None,
     vocabulary: Sequence[str] | None = None,
     sequence_length: int | None = None,
+    stream: bool | None = None,
+    workers: int | None = None,
+    on_error: Literal["raise", "skip"] | None = None,
+    target: str | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a file or folder.
 
@@ -110,6 +119,16 @@ def load_data(
         vocabulary: The words of a model that is already trained, so that its tokens keep their meaning. If None, the
             words are counted again.
         sequence_length: Tokens per row. If None, 20; for "python-topics", 64.
+        stream: Whether the images of a folder are read when they are needed, instead of all at first. If None, they are
+            if they would take more than 1 GiB as float32. Streamed images are uint8 up to the device, where the
+            compiled step scales them to [0, 1].
+        workers: Threads that decode streamed images; with 0 the reading thread does. If None, one per processor core.
+            The order and the bits are the same for every number.
+        on_error: What to do with a streamed file that cannot be read: "raise" a `DataError` that names it when it is
+            needed, or "skip" it. The next good file of the same class then takes its place, and the skipped files are
+            named and counted after each epoch. If None, "raise".
+        target: The column to predict, of a CSV or Parquet file with paths of images. If None, the column that is called
+            label, class, target or y.
 
     Returns:
         The data set, split for training and test.
@@ -133,6 +152,10 @@ def load_data(
         "vocabulary_size": vocabulary_size,
         "vocabulary": vocabulary,
         "sequence_length": sequence_length,
+        "stream": stream,
+        "workers": workers,
+        "on_error": on_error,
+        "target": target,
     }
     given = {option: value for option, value in given.items() if value is not None}
     for option in given:
@@ -163,10 +186,14 @@ def _find(name: str | Path) -> Loader:
             return plugins.load(GROUP, name, Loader, error=DataError)
     path = as_path(name)
     if path.is_dir():
-        return Loader("a folder of images", partial(load_folder, path), _IMAGES, seeded=True)
+        return Loader("a folder of images", partial(load_folder, path), _FILES, seeded=True)
     if not path.is_file():
         raise _unknown(str(name))
     suffix = path.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
+        return Loader("a table of images", partial(load_table, path), (*_FILES, "target"), seeded=True)
+    if suffix == ".npy":
+        return Loader("an array in a file", partial(load_mapped, path), ("test_fraction",), seeded=True)
     if suffix == ".npz":
         return Loader("arrays", partial(load_arrays, path), _IMAGES, seeded=True)
     if suffix in TEXT_SUFFIXES:

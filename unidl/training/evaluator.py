@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unidl import devices, registry
 from unidl.backend import Device, TrainLoop, Trains, Tree
+from unidl.data.dataset import tell_of_sources
 from unidl.errors import BackendError
 from unidl.keras_internals import metrics_in_order
+from unidl.notices import notice
 from unidl.training.arguments import callbacks_in, optional_whole, style_of
 from unidl.training.busy import using
 from unidl.training.checking import checked
@@ -17,9 +19,10 @@ from unidl.training.compiling import ensure_compiled
 from unidl.training.evaluating import evaluated, predicted
 from unidl.training.given import inputs, one_split, size_of_batches
 from unidl.training.host_memory import keep_freed_memory
+from unidl.training.image_bytes import bytes_scaled
 from unidl.training.loops import Loops
 from unidl.training.non_finite import require_finite_loss, require_finite_outputs
-from unidl.training.order import batches_of
+from unidl.training.order import steps_of
 from unidl.training.progress import format_metrics
 from unidl.training.progress_styles import make_progress
 from unidl.training.running_precision import precision_of
@@ -115,15 +118,17 @@ class Evaluator:
         reporter = make_progress("quiet" if verbose is None else style_of("auto", verbose))
         with using(self.model, "evaluate"), self._context():
             split = one_split(data, y, sample_weight, x)
-            size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
+            size = size_of_batches(size, split, steps, EVALUATED_BATCH_SIZE)
             split = checked(self.model, split, "test data", step="test_step", batch_size=size)
             build_for(self.model, split, size)
-            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
+            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=steps_of(split, size, steps))
             told.tell("on_test_begin")
-            metrics = evaluated(self._ready_loop(), split, size, told, steps=steps)
+            with bytes_scaled(self.model, split):
+                metrics = evaluated(self._ready_loop(), split, size, told, steps=steps)
             require_finite_loss(metrics, split, "test data")
             told.tell("on_test_end", metrics)
         reporter.message(f"{self.model.name}: {format_metrics(metrics)}")
+        tell_of_sources(notice, split)
         return metrics if return_dict is not False else metrics_in_order(self.model, metrics)
 
     def predict(
@@ -167,13 +172,15 @@ class Evaluator:
         size = optional_whole("batch_size", batch_size)
         with using(self.model, "predict"), self._context():
             split = inputs(x)
-            size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
+            size = size_of_batches(size, split, steps, EVALUATED_BATCH_SIZE)
             split = checked(self.model, split, "input", step="predict_step", batch_size=size)
-            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
+            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=steps_of(split, size, steps))
             told.tell("on_predict_begin")
-            outputs = predicted(self._ready_loop(), split, size, told, steps=steps)
+            with bytes_scaled(self.model, split):
+                outputs = predicted(self._ready_loop(), split, size, told, steps=steps)
             require_finite_outputs(outputs, split, "input")
             told.tell("on_predict_end")
+            tell_of_sources(notice, split)
             return outputs
 
     def _context(self) -> ExitStack:

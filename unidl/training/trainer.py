@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from unidl.paths import as_path
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
@@ -15,6 +15,7 @@ from unidl.training.checkpoint import KEEP, Saving
 from unidl.training.describing import description, title
 from unidl.training.evaluator import Evaluator, Verbose
 from unidl.training.given import TrainingData, one_split, training_data
+from unidl.training.image_bytes import bytes_scaled
 from unidl.training.order import Shuffle
 from unidl.training.progress import Progress
 from unidl.training.progress_styles import Style, make_progress
@@ -111,7 +112,7 @@ class Trainer(Evaluator):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: Shuffle = True,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -136,6 +137,10 @@ class Trainer(Evaluator):
         run after the step under way, with the history so far; then `interrupted` is True. So does SIGTERM, if there is
         a folder for checkpoints and this is the main thread: one is written, and `signal` tells which of them it was.
 
+        Data of other libraries is accepted as it is: what has `len` and `[number]` and gives samples (x, y) or dicts,
+        such as a PyTorch `Dataset`; and what gives batches, such as a `keras.utils.PyDataset`, a `tf.data.Dataset`, a
+        `DataLoader` or a generator. The order of the batches is then their own, except for a `PyDataset`.
+
         Args:
             data: The inputs x, an array (rows, ...) or a nest of such, beside `y`; or alone a `Split`, (x, y) or (x, y,
                 sample_weight).
@@ -149,8 +154,11 @@ class Trainer(Evaluator):
             validation_split: Fraction of the rows to validate on, taken from the end; at least 0 and below 1.
             validation_data: Rows to validate on after each epoch: (x, y) or (x, y, sample_weight), or a `Split`. It is
                 used in place of `validation_split`.
-            shuffle: Whether to shuffle all rows in each epoch; "batch" shuffles only the rows of each batch.
-            class_weight: Weight of each class, by class index; multiplies the weights of rows.
+            shuffle: Whether to shuffle all rows in each epoch; "batch" shuffles only the rows of each batch. With
+                "balanced" each epoch has as many rows as the data, equally many of each class: rows of small classes
+                are drawn several times.
+            class_weight: Weight of each class, by class index; multiplies the weights of rows. With "balanced" all
+                classes have the same total weight.
             sample_weight: Weight of each row, (rows,) or (rows, steps), or a nest of such.
             initial_epoch: The first epoch, counted from 0.
             steps_per_epoch: Batches per epoch; the next epoch continues after them, and the rows are shuffled again at
@@ -228,7 +236,8 @@ class Trainer(Evaluator):
             settings = arguments.with_data(given)
             given = checked_for_training(self.model, given, settings)
             told += stoppers(patience, monitor="loss" if given.validation is None else "val_loss")
-            return self._run(given, settings, told, reporter, saving)
+            with bytes_scaled(self.model, given.training, given.validation):
+                return self._run(given, settings, told, reporter, saving)
 
     def save(self, path: str | Path) -> Path:
         """Write the model, its history and how it was trained to a directory, whole or not at all.
