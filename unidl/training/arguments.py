@@ -83,8 +83,8 @@ def shuffle_of(shuffle: Any) -> Shuffle:
         return "batch" if shuffle == "batch" else "balanced"
     if not isinstance(shuffle, bool | int | np.bool_):
         raise UsageError(
-            f"Cannot use shuffle={shuffle!r}. Allowed: True, False, 'batch' (shuffle the rows of each batch), 'balanced' "
-            "(draw the same number of rows of each class)."
+            f"Cannot use shuffle={shuffle!r}. Allowed: True, False, 'batch' (shuffle the rows of each batch), "
+            "'balanced' (draw the same number of rows of each class)."
         )
     return bool(shuffle)
 
