@@ -59,7 +59,6 @@ class Split(Batches):
     class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     watch: Watch | None = field(default=None, repr=False)
-    """What looks at rows as they are read: what `Trainer` asks of data before it trains on arrays in memory."""
 
     def __post_init__(self) -> None:
         for part in ("x", "y", "sample_weight"):
