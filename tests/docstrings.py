@@ -15,7 +15,15 @@ from typing import Any
 
 LISTED = ("unidl", "unidl.data", "unidl.layers", "unidl.models", "unidl.testing")
 """Modules whose public names are those in `__all__`."""
-WHOLE = ("unidl.backend", "unidl.devices", "unidl.errors", "unidl.models.builders", "unidl.precision", "unidl.random")
+WHOLE = (
+    "unidl.backend",
+    "unidl.backend_values",
+    "unidl.devices",
+    "unidl.errors",
+    "unidl.models.builders",
+    "unidl.precision",
+    "unidl.random",
+)
 """Modules whose public names are all functions and classes that they define, but for those with an underscore."""
 BESIDE = ("unidl.backend.Precision", "unidl.data.images.load_images", "unidl.registry.BackendStatus")
 """Public names that are somewhere else."""

@@ -25,8 +25,8 @@ WITHOUT_EXAMPLE = {
     "unidl.backend.Kernels": "the same",
     "unidl.backend.Native": "the same",
     "unidl.backend.Reference": "the same",
-    "unidl.backend.Task": "the comparison makes it for a reference",
-    "unidl.backend.KernelOff": "an adapter's replacements make it",
+    "unidl.backend_values.Task": "the comparison makes it for a reference",
+    "unidl.backend_values.KernelOff": "an adapter's replacements make it",
     "unidl.backend.Adapter": "backends/README.md has a whole one",
     "unidl.registry.BackendStatus": "`unidl.backends` gives it, whose example shows it",
 }
