@@ -227,7 +227,7 @@ def test_the_fingerprint_tells_other_files_and_other_rows(tmp_path):
     [
         ({"workers": -1}, "workers must be a whole number of at least 0, not -1"),
         ({"on_error": "ignore"}, "on_error must be 'raise' or 'skip', not 'ignore'"),
-        ({"stream": False, "workers": 2}, "Leave stream out"),
+        ({"stream": False, "workers": 2}, "Leave stream=False out"),
     ],
 )
 def test_what_cannot_be_asked_for(folder, options, message):
