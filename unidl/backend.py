@@ -35,7 +35,7 @@ class Device:
 
     @property
     def id(self) -> str:
-        """The name used by Keras and by users: "cpu:0", "gpu:1"."""
+        """The name Keras and the user know it by: "cpu:0", "gpu:1"."""
         return f"{self.kind}:{self.index}"
 
 
@@ -57,8 +57,7 @@ class MemoryUse:
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Rows from which batches are formed, in host memory: NumPy arrays of equal length along the first axis, or nests
-    of them.
+    """Rows that batches are made of, in host memory: NumPy arrays that share their first axis, or nests of such.
 
     `x` alone is enough for prediction; `y` and `sample_weight` may be None.
     """
@@ -82,7 +81,7 @@ class Batches:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Consecutive steps of the global order: the rows `rows[k]` of `data` are the batch of step k.
+    """A few steps of one global order: row `rows[k]` of `data` is the batch of step k.
 
     rows: (steps, batch) int64, every row number inside the data. An adapter is free to keep `data` on its device and
     gather there, or to gather on the host.
@@ -108,7 +107,7 @@ class Chunk:
 
 
 class Logs(Protocol):
-    """Metrics after a chunk. Reading them waits for the device; creating them does not."""
+    """Metrics as they stand after a chunk. Nothing waits for the device until somebody reads."""
 
     def read(self) -> dict[str, float]:
         """Name to value, in the order in which Keras reports them, "loss" among them."""
@@ -144,7 +143,7 @@ class TrainLoop(Protocol):
         ...
 
     def reset_metrics(self) -> None:
-        """Reset the metrics."""
+        """Start the metrics afresh."""
         ...
 
     def commit(self) -> None:
@@ -157,7 +156,7 @@ class TrainLoop(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """The protocol that every adapter implements."""
+    """What every adapter implements."""
 
     name: str
 

@@ -27,7 +27,7 @@ FACTS = ("input_shape", "classes", "targets", "features", "vocabulary_size", "se
 
 @dataclass(frozen=True)
 class Recipe:
-    """The default training settings of `unidl train`; the same on every backend.
+    """What a model is trained with, where the command line says nothing; the same on every backend.
 
     data: a name for `load_data`; None if the user must say it. schedule: "constant" or "cosine". learning_rate,
     schedule: None only for a model of somebody's own, which then keeps what it is compiled with.
@@ -46,7 +46,7 @@ OWN = Recipe(None, epochs=10, batch_size=32, learning_rate=None, schedule=None)
 
 @dataclass(frozen=True)
 class Workload:
-    """The model and data with which `unidl compare` measures a builder, the same in every implementation.
+    """What `unidl compare` trains of a builder, the same in every implementation.
 
     build: makes the Keras model in a precision. data: makes so many rows. rows: how many an epoch has. batch_size: if
     nobody says. epochs: of a round; None for as many as take the time of a round. round_seconds: about how long such a
@@ -80,7 +80,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Builder:
-    """A kind of model, as used by the command line, saving, verification and the comparison.
+    """A kind of model, as the command line, saving, verification and the comparison know it.
 
     name: what a person writes, as in `unidl train NAME`, and what a record keeps. build: the public function; it checks
     its arguments, and notes them with `unidl.models.note` as an `Architecture` of this name. task: what is learned.
