@@ -74,7 +74,7 @@ class RunConfiguration:
         asked = {name: value for name, value in given.items() if value is not None}
         unknown = [name for name in asked if name not in RUN]
         if unknown:
-            raise UsageError(f"Unknown setting {unknown[0]!r}. Known:  {', '.join(RUN)}.")
+            raise UsageError(f"Unknown setting {unknown[0]!r}. Known: {', '.join(RUN)}.")
         for name, value in asked.items():
             require(name, value, RUN[name])
         if "model" not in asked:
