@@ -18,17 +18,40 @@ ALLOWED = "'auto', 'cpu', 'gpu', or a numbered device such as 'gpu:1'"
 
 @dataclass(frozen=True)
 class Placement:
-    """The device that was chosen and, if `auto` had to take the CPU, why."""
+    """The selected device, and why it was selected.
+
+    Args:
+        device: The device.
+        reason: Which setting requested it, or, if "auto" had to use the CPU, why.
+
+    Examples:
+        >>> from unidl import devices
+        >>> placement = devices.resolve("cpu")
+        >>> placement.device.kind
+        'cpu'
+    """
 
     device: Device
     reason: str
 
 
 def resolve(request: str | None = None) -> Placement:
-    """Turn a request into a device of the backend in use. request: None and "auto" mean UNIDL_DEVICE, then automatic:
-    the first GPU, else the CPU.
+    """Resolve a request to a device of the current backend.
 
-    Raises `DeviceError` if the request is not one of the allowed words, or names a device that is not there.
+    Args:
+        request: "cpu", "gpu" or one by number such as "gpu:1". None and "auto" mean UNIDL_DEVICE, then automatic: the
+            first GPU, else the CPU.
+
+    Returns:
+        The device, and why it was selected.
+
+    Raises:
+        DeviceError: If the request is not an allowed value, or names a device that does not exist.
+
+    Examples:
+        >>> from unidl import devices
+        >>> devices.resolve("cpu").device.id
+        'cpu:0'
     """
     explicit = request not in (None, "auto")
     wanted = str(request) if explicit else os.environ.get("UNIDL_DEVICE") or "auto"
@@ -57,13 +80,40 @@ def resolve(request: str | None = None) -> Placement:
 
 
 def kind_and_index(name: str) -> tuple[str, int] | None:
-    """Return what "cpu", "gpu" or "gpu:1" names; None for what is no such name."""
+    """Parse "cpu", "gpu" or "gpu:1".
+
+    Args:
+        name: The name of a device.
+
+    Returns:
+        The kind and the number of the device; None for any other string.
+
+    Examples:
+        >>> from unidl.devices import kind_and_index
+        >>> kind_and_index("gpu:1"), kind_and_index("tpu")
+        (('gpu', 1), None)
+    """
     match = re.fullmatch(r"(cpu|gpu)(?::(\d+))?", name)
     return None if match is None else (match[1], int(match[2] or 0))
 
 
 def why_no_gpu(backend: Backend, devices: Devices) -> str:
-    """Say in one sentence, without its full stop, why the backend sees no GPU."""
+    """Return in one sentence, without a final full stop, why the backend sees no GPU.
+
+    Args:
+        backend: The backend.
+        devices: The devices that it sees.
+
+    Returns:
+        The sentence.
+
+    Examples:
+        >>> from unidl import registry
+        >>> from unidl.backend import Device, Devices
+        >>> from unidl.devices import why_no_gpu
+        >>> why_no_gpu(registry.current(), Devices((Device("cpu"),), "this is a CPU-only build"))
+        'this is a CPU-only build'
+    """
     if devices.cpu_only is not None:
         return devices.cpu_only
     if not _nvidia_driver_loads():
@@ -75,7 +125,22 @@ def why_no_gpu(backend: Backend, devices: Devices) -> str:
 
 
 def automatic(backend: Backend, devices: Devices) -> Placement:
-    """Return the first GPU, else the CPU and why."""
+    """Return the first GPU, else the CPU and why.
+
+    Args:
+        backend: The backend.
+        devices: The devices that it sees.
+
+    Returns:
+        The device, and why it was selected.
+
+    Examples:
+        >>> from unidl import registry
+        >>> from unidl.backend import Device, Devices
+        >>> from unidl.devices import automatic
+        >>> automatic(registry.current(), Devices((Device("cpu"), Device("gpu", name="A100")))).device.id
+        'gpu:0'
+    """
     for device in devices.found:
         if device.kind == "gpu":
             return Placement(device, f"the first GPU, {device.name}")

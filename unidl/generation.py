@@ -56,13 +56,35 @@ def generate_text(
     seed: int = 0,
     vocabulary: Sequence[str] | None = None,
 ) -> str:
-    """Return `prompt` and `words` more words (numbers and signs count as words) that the model finds likely.
+    """Return a prompt, continued by words drawn from a language model.
 
-    temperature: below 1 keeps to likely words, above 1 wanders, 0 always takes the likeliest. top_k, top_p: draw only
-    from the k likeliest words, or from the fewest that together have probability p. vocabulary: needed only for a
-    model that unidl neither trained nor loaded. The same seed gives the same draws on every backend.
+    Args:
+        model: A language model: it takes tokens (batch, time) and gives probabilities (batch, words) of the next token,
+            or (batch, time, words) of the next token after each step.
+        prompt: The text to continue, at least one word.
+        words: Number of words to add; numbers and signs count as words.
+        temperature: Values below 1 prefer likely words, values above 1 give unlikely words more weight, and 0 always
+            takes the most likely word.
+        top_k: Draw only from the k most likely words. If None, from all words.
+        top_p: Draw only from the fewest words that together have probability p, above 0 and at most 1. If None, from
+            all words.
+        seed: The same seed gives the same draws on every backend.
+        vocabulary: The word of each token; needed only for a model that unidl neither trained nor loaded.
 
-    Raises `UsageError` for an argument out of range, and `ModelError` if the model predicts no words.
+    Returns:
+        The text, which begins with the prompt.
+
+    Raises:
+        UsageError: If an argument is out of range.
+        ModelError: If the model does not predict words.
+
+    Examples:
+        >>> import unidl
+        >>> words = ("<pad>", "<unk>", "to", "be", "or", "not")
+        >>> model = unidl.build_lstm(vocabulary_size=6, sequence_length=4, units=4, embedding_size=4)
+        >>> text = unidl.generate_text(model, "To be", words=3, vocabulary=words)
+        >>> text.startswith("to be "), len(text.split())
+        (True, 5)
     """
     pieces = stream_text(
         model,

@@ -90,12 +90,37 @@ FLOAT32 = TABLE[0]
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all precisions: ours, then those of plugins."""
+    """Return the names of all precisions: those of unidl, then those of plugins.
+
+    Returns:
+        The names, without "auto".
+
+    Examples:
+        >>> from unidl import precision
+        >>> precision.names()[:4]
+        ('float32', 'tf32', 'mixed_bfloat16', 'mixed_float16')
+    """
     return (*NAMES, *(name for name in plugins.found(GROUP) if name not in NAMES))
 
 
 def named(name: str, *, source: str = "precision") -> Precision:
-    """Return the row of a name. source: who asks, for the message. Raises `PrecisionError` if there is none."""
+    """Return the precision of a name.
+
+    Args:
+        name: The name of a precision.
+        source: Name of the setting, for the error message.
+
+    Returns:
+        The precision.
+
+    Raises:
+        PrecisionError: If there is none of this name.
+
+    Examples:
+        >>> from unidl import precision
+        >>> precision.named("mixed_float16").loss_scaling
+        True
+    """
     for row in TABLE:
         if row.name == name:
             return row
@@ -112,10 +137,24 @@ def named(name: str, *, source: str = "precision") -> Precision:
 
 
 def resolve(request: str | None, device: Device) -> Precision:
-    """Turn a request into what is computed on `device`.
+    """Resolve a request to a precision on a device.
 
-    request: None means UNIDL_PRECISION, then Keras's own dtype policy, which is float32 unless the program set another.
-    Raises `PrecisionError` if the word is unknown, or the device cannot compute this way.
+    Args:
+        request: The name of a precision, or "auto". None means UNIDL_PRECISION, then Keras's own dtype policy, which is
+            float32 unless the program set another.
+        device: The device that computes.
+
+    Returns:
+        The precision.
+
+    Raises:
+        PrecisionError: If the name is unknown, or the device cannot compute in this precision.
+
+    Examples:
+        >>> from unidl import precision
+        >>> from unidl.backend import Device
+        >>> precision.resolve("auto", Device("cpu")).name
+        'float32'
     """
     if request:
         source, wanted = "precision", request
@@ -135,9 +174,25 @@ def resolve(request: str | None, device: Device) -> Precision:
 
 
 def why_not_on(row: Precision, device: Device) -> str | None:
-    """Say why `device` cannot compute in this precision, or return None if it can.
+    """Return why a device cannot compute in a precision.
 
-    A CPU can compute in every type of 16 bits, if slowly: there they serve to try a program before it meets a GPU.
+    A CPU can compute in every 16-bit type, although slowly, which is enough to try a program before it runs on a GPU.
+
+    Args:
+        row: The precision.
+        device: The device.
+
+    Returns:
+        A clause without its full stop, or None if the device can.
+
+    Examples:
+        >>> from unidl import precision
+        >>> from unidl.backend import Device
+        >>> gpu = Device("gpu", name="an older GPU", compute_capability=(7, 5))
+        >>> precision.why_not_on(precision.named("mixed_float16"), gpu) is None
+        True
+        >>> precision.why_not_on(precision.named("mixed_bfloat16"), gpu) is None
+        False
     """
     if device.kind == "cpu":
         return row.why_not_on_cpu
@@ -152,8 +207,19 @@ def why_not_on(row: Precision, device: Device) -> str | None:
 
 
 def require_training(row: Precision, optimizer: Any = None) -> None:
-    """Raise `PrecisionError` if no model is trained in this precision, or not by this optimizer (None: whichever), and
-    say once what is lost where that is known."""
+    """Raise unless a model can be trained in a precision, and give notice once of what is lost where that is known.
+
+    Args:
+        row: The precision.
+        optimizer: The optimizer to train with; None for any.
+
+    Raises:
+        PrecisionError: If no model can be trained in this precision, or not with this optimizer.
+
+    Examples:
+        >>> from unidl import precision
+        >>> precision.require_training(precision.named("mixed_bfloat16"))
+    """
     if row.why_not_train is not None:
         raise PrecisionError(f"Cannot train in precision {row.name!r}: {row.why_not_train}.")
     beta = getattr(getattr(optimizer, "inner_optimizer", optimizer), "beta_2", None)
@@ -169,7 +235,19 @@ def require_training(row: Precision, optimizer: Any = None) -> None:
 
 
 def scales_loss(dtype_policy: str) -> bool:
-    """Whether gradients of layers with this Keras dtype policy would vanish without loss scaling."""
+    """Return whether gradients of layers with a Keras dtype policy would vanish without loss scaling.
+
+    Args:
+        dtype_policy: The name of the policy.
+
+    Returns:
+        True if they would.
+
+    Examples:
+        >>> from unidl import precision
+        >>> precision.scales_loss("mixed_float16"), precision.scales_loss("float32")
+        (True, False)
+    """
     return any(row.loss_scaling for row in TABLE if row.dtype_policy == dtype_policy)
 
 
@@ -182,7 +260,20 @@ def _keras_policy() -> str:
 
 
 def automatic(device: Device) -> Precision:
-    """bfloat16 where Tensor Cores have it, float16 where they have only that, float32 elsewhere."""
+    """Return what "auto" means on a device.
+
+    Args:
+        device: The device that computes.
+
+    Returns:
+        Mixed bfloat16 where Tensor Cores have it, mixed float16 where they have only that, else float32.
+
+    Examples:
+        >>> from unidl import precision
+        >>> from unidl.backend import Device
+        >>> precision.automatic(Device("gpu", compute_capability=(8, 0))).name
+        'mixed_bfloat16'
+    """
     has = device.compute_capability
     if device.kind == "cpu" or has is None:
         return FLOAT32

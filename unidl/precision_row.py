@@ -16,6 +16,12 @@ class Precision:
     """What is computed in which type, and all that is to be known of it: a row of the table in `unidl.precision`.
 
     Losses, metrics and the final softmax of unidl's builders are float32 in all of them.
+
+    Examples:
+        >>> from unidl.backend import Precision
+        >>> careful = Precision("careful", dtype_policy="mixed_bfloat16", compute_dtype="bfloat16")
+        >>> careful.variable_dtype, careful.tf32
+        ('float32', False)
     """
 
     name: str
@@ -56,7 +62,20 @@ class Precision:
     def products_in(self, framework: str, words: Mapping[str, T]) -> T:
         """Return a framework's own word for the arithmetic of float32 products.
 
-        words: those that the framework has, by `products`. Raises `BackendError` if it has none for this precision.
+        Args:
+            framework: The framework's name, for the message.
+            words: The framework's names, by `products`.
+
+        Returns:
+            The name for this precision.
+
+        Raises:
+            BackendError: If the framework has none for this precision.
+
+        Examples:
+            >>> from unidl.precision import named
+            >>> named("tf32").products_in("PyTorch", {"float32": "ieee", "tf32": "tf32"})
+            'tf32'
         """
         if self.products not in words:
             raise BackendError(
@@ -68,8 +87,21 @@ class Precision:
     def dtype_in(self, framework: str, dtypes: Mapping[str, T]) -> T:
         """Return the type in which a reference that knows no loss scaling and keeps its weights in float32 computes.
 
-        dtypes: a framework's own types by the names that `compute_dtype` has. Raises `BackendError` for a precision
-        that asks for something else, which a reference would otherwise compute in float32 without a word.
+        Args:
+            framework: The framework's name, for the message.
+            dtypes: The framework's own types by the names that `compute_dtype` has.
+
+        Returns:
+            The type for this precision.
+
+        Raises:
+            BackendError: For a precision that needs anything else, which a reference would otherwise silently compute
+                in float32.
+
+        Examples:
+            >>> from unidl.precision import named
+            >>> named("mixed_bfloat16").dtype_in("NumPy", {"float32": "f4", "bfloat16": "V2"})
+            'V2'
         """
         why_not = None
         if self.compute_dtype not in dtypes:

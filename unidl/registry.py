@@ -24,13 +24,18 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """One row of `unidl.backends()`."""
+    """One row of `unidl.backends()`: a backend, and whether this process can use it."""
 
     name: str
+    """The name for users, as in UNIDL_BACKEND and `unidl.use`."""
     framework: str
+    """The framework's name as it is written in messages."""
     installed: bool
+    """Whether the framework is installed."""
     version: str | None
+    """The installed version of the framework; None if it cannot be found."""
     selected: bool
+    """Whether this process uses the backend, or would use it when one is needed."""
     why_not: str | None
     """Why it cannot be used; None if it can."""
 
@@ -73,7 +78,18 @@ def versions(names: Sequence[str]) -> dict[str, str | None]:
 
 
 def backends() -> list[BackendStatus]:
-    """List every known backend, whether it is installed and selected, and why not. Imports no framework."""
+    """List all known backends: whether each is installed and selected, and why it cannot be used.
+
+    Imports no framework.
+
+    Returns:
+        One row for each backend: those of unidl first, then those of plugins.
+
+    Examples:
+        >>> import unidl
+        >>> [row.name for row in unidl.backends()][:3]
+        ['jax', 'torch', 'tensorflow']
+    """
     known, broken = _scan()
     running = _keras_backend()
     try:
@@ -115,10 +131,23 @@ def known_names(kind: str, names: Sequence[str], known: Collection[str]) -> list
 
 
 def use(name: str, *, source: str = "unidl.use") -> None:
-    """Choose the backend of this process. Goes before everything that builds, loads or trains a model.
+    """Choose the backend of this process.
 
-    source: who asks, for the messages. Raises `BackendError` if the name is unknown, its framework is missing, or
-    another one already runs; and for "auto", if nothing was compared on this machine.
+    Call it before anything that builds, loads or trains a model.
+
+    Args:
+        name: "jax", "torch", "tensorflow" or the name of an installed plugin; or "auto" for the backend that
+            `unidl compare --choose` found to be the fastest on this machine.
+        source: Name of the caller, for error messages.
+
+    Raises:
+        BackendError: If the name is unknown, its framework is missing, or another backend already runs; and for "auto",
+            if nothing was compared on this machine.
+
+    Examples:
+        >>> import os
+        >>> import unidl
+        >>> unidl.use(os.environ.get("UNIDL_BACKEND", "jax"))
     """
     adapter, reason = _named(name, source)
     _require_usable(adapter)

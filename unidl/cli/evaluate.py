@@ -91,7 +91,9 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     record = record_of(model)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
-            data = load_data(name, **(_form(model, record.vocabulary) if takes_options(name) else {}))
+            data = load_data(
+                name, **(_form(model, record.vocabulary) if takes_options(name) else {}), **_read_as(arguments)
+            )
     except UsageError as error:
         what = "text" if record.vocabulary else f"images of {_size(model)}"
         raise DataError(f"Cannot evaluate {arguments.run_directory} on '{name}': the model expects {what}.") from error
@@ -104,6 +106,17 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     if arguments.data is not None:
         data = dataset_in_range(data, record.value_range, f"the model in {arguments.run_directory}")
     return data
+
+
+def _read_as(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How the run has read its data, if that is what it is evaluated on."""
+    from unidl.runs.configuration import FOR_DATA
+    from unidl.runs.own_model import configuration_of_run
+
+    if arguments.data is not None:
+        return {}
+    configuration = configuration_of_run(arguments.run_directory)
+    return {name: configuration[name] for name in FOR_DATA if configuration.get(name) is not None}
 
 
 def _form(model: keras.Model, vocabulary: tuple[str, ...]) -> dict[str, Any]:

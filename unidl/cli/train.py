@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from unidl import registry
 from unidl.cli import options
-from unidl.cli.numbers import fraction, positive_number, positive_whole
+from unidl.cli.numbers import fraction, positive_number, positive_whole, whole
 from unidl.errors import UsageError
 from unidl.model_function import model_function
 from unidl.models import builders
@@ -68,6 +68,7 @@ def register(subparsers: options.Subparsers) -> None:
         help="digits, python-docs, mnist, ...; a text file, an .npz file, or a folder with one subfolder per class "
         "(default: set by the model's recipe; none for a model of your own)",
     )
+    _add_data(parser)
     _add_training(parser)
     _add_transfer(parser)
     _add_run(parser)
@@ -83,6 +84,17 @@ def register(subparsers: options.Subparsers) -> None:
     )
     # None unless given on the command line, so that the file of --config can set it.
     parser.set_defaults(trust=None, quiet=None, json=None, prepare=from_file)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """How to read the data."""
+    parser.add_argument("--workers", type=whole, metavar="N", help="threads that decode images (default: one a core)")
+    parser.add_argument(
+        "--on-error",
+        choices=("raise", "skip"),
+        help="what becomes of an image that cannot be read; for one that is skipped, another of its class stands in",
+    )
+    parser.add_argument("--target", metavar="COLUMN", help="of a table of images, the column to predict")
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:

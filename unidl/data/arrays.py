@@ -57,7 +57,7 @@ def load_arrays(
             f"image_size and channels apply to images, (rows, height, width, 1 or 3), but x in '{path}' has "
             f"shape {train.x.shape}. Leave them out."
         )
-    names = _class_names(path, arrays.get("class_names"), kind, (train.y, test.y))
+    names = class_names_of(path, arrays.get("class_names"), kind, (train.y, test.y))
     if kind == "images":
         train, test = (replace(part, x=reform(part.x, image_size, channels)) for part in (train, test))
     train, test = (replace(part, class_names=names) for part in (train, test))
@@ -76,7 +76,7 @@ def prepare_y(y: np.ndarray) -> np.ndarray:
 
 
 def _divided(whole: Split, test_fraction: float, seed: int) -> tuple[Split, Split]:
-    if _counts_classes(whole.y):
+    if counts_classes(whole.y):
         rows = divide_by_class(whole.y, test_fraction, seed)
     else:
         rows = divide(len(whole), test_fraction, seed)
@@ -132,13 +132,14 @@ def _require_same_form(path: Path, train: np.ndarray, test: np.ndarray) -> None:
         )
 
 
-def _counts_classes(y: np.ndarray) -> bool:
+def counts_classes(y: np.ndarray) -> bool:
+    """Whether labels are numbers of classes."""
     return y.ndim == 1 and y.dtype.kind in "iu"
 
 
-def _class_names(path: Path, names: np.ndarray | None, kind: Kind, labels: Sequence[np.ndarray]) -> tuple[str, ...]:
-    """The names in the file; else "0", "1"... up to the largest label of images; else none."""
-    if not all(map(_counts_classes, labels)) or (kind != "images" and names is None):
+def class_names_of(path: Path, names: np.ndarray | None, kind: Kind, labels: Sequence[np.ndarray]) -> tuple[str, ...]:
+    """Return the names in the file; else "0", "1"... up to the largest label of images; else none."""
+    if not all(map(counts_classes, labels)) or (kind != "images" and names is None):
         return ()
     low, high = min(int(y.min()) for y in labels), max(int(y.max()) for y in labels)
     limit = _MOST_CLASSES if names is None else names.size

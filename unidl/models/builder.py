@@ -29,8 +29,18 @@ FACTS = ("input_shape", "classes", "targets", "features", "vocabulary_size", "se
 class Recipe:
     """What a model is trained with, where the command line says nothing; the same on every backend.
 
-    data: a name for `load_data`; None if the user must say it. schedule: "constant" or "cosine". learning_rate,
-    schedule: None only for a model of somebody's own, which then keeps what it is compiled with.
+    Args:
+        data: A name for `load_data`; None if the user must pass one.
+        epochs: Number of epochs.
+        batch_size: Rows per batch.
+        learning_rate: The learning rate of the optimizer at the start; None only for a user's own model, which then
+            keeps its compiled optimizer.
+        schedule: "constant" or "cosine"; None only for a user's own model.
+
+    Examples:
+        >>> from unidl.models import Recipe
+        >>> Recipe("digits", epochs=10, batch_size=64, learning_rate=3e-3, schedule="cosine").epochs
+        10
     """
 
     data: str | None
@@ -48,9 +58,22 @@ OWN = Recipe(None, epochs=10, batch_size=32, learning_rate=None, schedule=None)
 class Workload:
     """What `unidl compare` trains of a builder, the same in every implementation.
 
-    build: makes the Keras model in a precision. data: makes so many rows. rows: how many an epoch has. batch_size: if
-    nobody says. epochs: of a round; None for as many as take the time of a round. round_seconds: about how long such a
-    round takes on two CPU cores. frozen_front: whether our loop is measured with `precompute_frozen` as well.
+    Args:
+        name: The name in `unidl compare --models`.
+        summary: What it is, in one line, for the report.
+        build: Returns the Keras model for a precision, given by name.
+        data: Returns a given number of rows.
+        rows: Rows per epoch.
+        batch_size: Rows per batch, by default.
+        epochs: Epochs per round; None for as many as fill the duration of a round.
+        round_seconds: Approximate duration of such a round on two CPU cores, in seconds.
+        frozen_front: Whether unidl's loop is also measured with `precompute_frozen`.
+
+    Examples:
+        >>> from unidl.models import builders
+        >>> workload = builders.builder("cnn").workload
+        >>> workload.rows, workload.data(2).x.shape
+        (4096, (2, 28, 28, 1))
     """
 
     name: str
@@ -64,15 +87,38 @@ class Workload:
     frozen_front: bool = False
 
     def epoch_rows(self, batch_size: int, rows: int | None = None) -> int:
-        """Rows of an epoch that whole batches fill, at least 8 of them. rows: about how many, instead of its own."""
+        """Return the rows per epoch, a multiple of the batch size and at least 8 batches.
+
+        Args:
+            batch_size: Rows per batch.
+            rows: Approximate number of rows, instead of the workload's own.
+
+        Returns:
+            A multiple of `batch_size`.
+
+        Examples:
+            >>> from unidl.models import builders
+            >>> builders.builder("cnn").workload.epoch_rows(batch_size=100)
+            4000
+        """
         return max(8, (rows or self.rows) // batch_size) * batch_size
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model of tokens of any length reads. pads: whether padding behind a text changes nothing that is said after
-    it, once each step has an output. every_step: the arguments with which the same layers give each step's output; None
-    if padding is masked, so that the last output is that of the last token anyway."""
+    """How a token model of variable length handles padding.
+
+    Args:
+        pads: Whether padding at the end of a text leaves the outputs of earlier steps unchanged, given one output per
+            step.
+        every_step: The arguments with which the same layers return the output of every step; None if padding is masked,
+            in which case the last output is that of the last token.
+
+    Examples:
+        >>> from unidl.models import builders
+        >>> builders.builder("lstm").reading({"bidirectional": True}).pads
+        False
+    """
 
     pads: bool
     every_step: Given | None
@@ -82,20 +128,33 @@ class Reading:
 class Builder:
     """A kind of model, as the command line, saving, verification and the comparison know it.
 
-    name: what a person writes, as in `unidl train NAME`, and what a record keeps. build: the public function; it checks
-    its arguments, and notes them with `unidl.models.note` as an `Architecture` of this name. task: what is learned.
-    from_data: the arguments that come from the data, out of `FACTS`. recipe: of `unidl train`.
+    Args:
+        name: The name in `unidl train NAME` and in the record of a model.
+        build: The public function; it validates its arguments and records them with `unidl.models.note` as an
+            `Architecture` of this name.
+        task: What is learned: "image classifier", "text classifier", "language model", "classifier" or "regression".
+        from_data: The arguments derived from the data, a subset of "input_shape", "classes", "targets", "features",
+            "vocabulary_size" and "sequence_length".
+        recipe: The defaults of `unidl train`.
+        head: Returns, for given arguments, the name of the first layer after the features: a transfer model removes it
+            and all later layers. `head` and `smallest_head` are None for a model that cannot be a base.
+        smallest_head: Returns arguments that make the removed layers as small as possible.
+        base: The default base, for a builder that needs one; else None.
+        rebuild: Builds from a record, if calling `build` is not enough.
+        verified_with: Arguments for `unidl verify`, where the defaults of `build` do not fit.
+        reading: Returns how a model with given arguments handles padding; None if unknown.
+        workload: The workload of the comparison; None if it is not compared.
 
-    head: the name of the first layer that a model with these arguments has behind its features: a transfer model is cut
-    off in front of it. smallest_head: arguments that make what is cut off as small as can be. Both None for a model
-    that cannot be a base.
+    Raises:
+        ModelError: If a value is invalid.
 
-    base: the base where nobody names one, for a builder that stands on a base; None for all others. rebuild: builds
-    again from a record, if not by calling `build`. verified_with: arguments of `unidl verify`, where those of `build`
-    would not do. reading: how a model with these arguments reads tokens; None if that is not known. workload: of the
-    comparison; None if it is not compared.
-
-    Raises `ModelError` for a value that cannot be right.
+    Examples:
+        >>> import unidl
+        >>> from unidl.models import Builder, Recipe
+        >>> recipe = Recipe("digits", epochs=1, batch_size=32, learning_rate=1e-3, schedule="constant")
+        >>> small = Builder("small", unidl.build_cnn, "image classifier", ("input_shape", "classes"), recipe)
+        >>> small.function, small.takes("dropout"), small.takes("cell")
+        ('build_cnn', True, False)
     """
 
     name: str
@@ -147,7 +206,14 @@ class Builder:
         return {name: parameter.default for name, parameter in signature(self.build).parameters.items()}
 
     def takes(self, option: str) -> bool:
-        """Whether an option of `unidl train` means something for it."""
+        """Return whether an option of `unidl train` applies to this builder.
+
+        Args:
+            option: The name of the option, as an argument in Python.
+
+        Returns:
+            True if it does.
+        """
         if option == "image_size":
             return self.task == "image classifier"
         if option in ("base", "trust", "weights", "precompute_frozen"):

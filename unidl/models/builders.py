@@ -26,14 +26,36 @@ OURS = {
 
 
 def names() -> list[str]:
-    """Return the names of all builders: ours first, then those of plugins. Imports none of them."""
+    """Return the names of all builders: ours first, then those of plugins. Imports none of them.
+
+    Returns:
+        The names, as in `unidl train NAME`.
+
+    Examples:
+        >>> from unidl.models import builders
+        >>> builders.names()[:3]
+        ['cnn', 'lstm', 'transfer']
+    """
     return [*OURS, *_of_plugins()]
 
 
 def builder(name: Any) -> Builder:
-    """Return the builder of that name. Imports its file, and neither Keras nor a framework, if the file keeps to that.
+    """Return the builder of a name. Imports its file, and neither Keras nor a framework, if the file keeps to that.
 
-    Raises `ModelError` if there is none, or a plugin is to blame: then it says which one, and what is wrong with it.
+    Args:
+        name: The name, as in `unidl train NAME`.
+
+    Returns:
+        The builder.
+
+    Raises:
+        ModelError: If there is none, or the plugin that provides it cannot be used; the message names the plugin and
+            the reason.
+
+    Examples:
+        >>> from unidl.models import builders
+        >>> builders.builder("cnn").task
+        'image classifier'
     """
     if isinstance(name, str) and name in OURS:
         module, _, attribute = OURS[name].partition(":")
@@ -55,12 +77,36 @@ def builder(name: Any) -> Builder:
 
 
 def find(name: Any) -> Builder | None:
-    """Return the builder of that name, None if there is none. Raises `ModelError` if a plugin is to blame."""
+    """Return the builder of a name, None if there is none.
+
+    Args:
+        name: The name, as in `unidl train NAME`.
+
+    Returns:
+        The builder, or None.
+
+    Raises:
+        ModelError: If the plugin that provides it cannot be used.
+
+    Examples:
+        >>> from unidl.models import builders
+        >>> builders.find("no-such-builder") is None
+        True
+    """
     return builder(name) if name in names() else None
 
 
 def functions() -> dict[str, str]:
-    """Return the names of our public functions, each with the module that it is in."""
+    """Return the names of our public functions, each with the module that it is in.
+
+    Returns:
+        The names of modules by the names of the functions.
+
+    Examples:
+        >>> from unidl.models import builders
+        >>> builders.functions()["build_cnn"]
+        'unidl.models.cnn'
+    """
     return {f"build_{name.replace('-', '_')}": place.partition(":")[0] for name, place in OURS.items()}
 
 

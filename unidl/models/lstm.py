@@ -38,16 +38,46 @@ def build_lstm(
 ) -> keras.Model:
     """Build a recurrent network for token ids (batch, time), or for measurements (batch, time, features).
 
-    It gives probabilities of `classes`, by default of the next token out of the vocabulary; or, with
-    `targets`, that many unbounded numbers for a regression. With `features` there is no vocabulary and no
-    embedding, and `classes` or `targets` must be said.
+    It gives probabilities of `classes`, by default of the next token out of the vocabulary; or, with `targets`, that
+    many unbounded numbers for a regression. With `features` the model has neither vocabulary nor embedding, and needs
+    `classes` or `targets`.
 
-    sequence_length: None for any length. cell: "lstm", or "gru" with Keras's `reset_after`. dropout: the
-    share dropped of the embeddings, and of what each recurrent layer gives. output: "last" gives (batch,
-    classes) after the last step, "steps" gives (batch, time, classes). bidirectional: a second network reads
-    backwards, and both outputs are joined; with output="steps" every step then knows the later ones, which is
-    wrong for predicting the next token. mask_padding: skip steps whose token is 0, or whose features are all
-    0; on a GPU this may rule out the fast kernels. Raises `ModelError` if such a network cannot exist.
+    Args:
+        vocabulary_size: Number of different tokens, at least 2; None with `features`.
+        sequence_length: Steps per row; None for any length.
+        units: The units of each recurrent layer.
+        embedding_size: The size of the vector of each token.
+        layers: Number of recurrent layers, at most 32.
+        cell: "lstm", or "gru" with Keras's `reset_after`.
+        bidirectional: Whether a second network reads backwards, and both outputs are joined; with output="steps" every
+            step then knows the later ones, which is wrong for predicting the next token.
+        dropout: Fraction to drop of the embeddings and of the outputs of each recurrent layer; at least 0 and below 1.
+        output: "last" gives (batch, classes) after the last step, "steps" gives (batch, time, classes).
+        mask_padding: Whether to skip steps whose token is 0, or whose features are all 0; on a GPU this may rule out
+            the fast kernels.
+        features: Number of measurements per step. If None, the inputs are tokens.
+        classes: Number of classes, at least 2. If None, the tokens of the vocabulary.
+        targets: Number of values to predict, instead of probabilities.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+            Keras's own dtype policy.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
+        name: The name of the model.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        ModelError: If such a network cannot exist.
+        PrecisionError: If the precision is unknown, or the device cannot compute in it.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_lstm(vocabulary_size=12, sequence_length=6, units=8, embedding_size=4)
+        >>> model.input_shape, model.output_shape
+        ((None, 6), (None, 12))
+        >>> model = unidl.build_lstm(None, 6, features=3, targets=2, units=8, output="steps")
+        >>> model.input_shape, model.output_shape
+        ((None, 6, 3), (None, 6, 2))
     """
     asked = Arguments("build_lstm")
     sequence_length = asked.whole_or_none("sequence_length", sequence_length)

@@ -17,9 +17,23 @@ if TYPE_CHECKING:
 def build(architecture: Architecture) -> keras.Model:
     """Build the model that `architecture` describes, with the initial weights of its seed.
 
-    The base of a transfer model gets no pretrained weights, and nothing is downloaded: the weights of the
-    whole model are to be loaded next. Raises `ModelError` if the builder or one of the arguments does not
-    exist, or the arguments ask for a model that cannot exist.
+    The base of a transfer model gets no pretrained weights, and nothing is downloaded: the weights of the whole model
+    are to be loaded next.
+
+    Args:
+        architecture: The builder by name, and its arguments.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        ModelError: If the builder or one of the arguments does not exist, or the arguments ask for a model that cannot
+            exist.
+
+    Examples:
+        >>> from unidl.models import Architecture, build
+        >>> build(Architecture("cnn", {"input_shape": (8, 8, 1), "classes": 4, "filters": (2,)})).output_shape
+        (None, 4)
     """
     found = builder(architecture.builder)
     arguments = dict(architecture.arguments)

@@ -35,21 +35,44 @@ def build_transfer(
     seed: int = 0,
     name: str = "transfer",
 ) -> keras.Model:
-    """Put a new classifier on a frozen network; `unidl.unfreeze` sets the network free later.
+    """Put a new classifier on a frozen network; `unidl.unfreeze` makes the network trainable later.
 
-    base: a name of keras.applications; or a model of one of our builders, or a directory that Trainer.save
-    wrote, which is copied up to its own head; or any other functional keras.Model, which is shared as it is,
-    in its own precision, and frozen. A backbone of keras_hub is one, once its output is a single tensor:
+    The images of a named base are 0 to 1, red first, as everywhere in unidl: the model contains the preprocessing that
+    the base expects. The batch normalization of the base keeps its statistics, also once it is unfrozen. Its dropout is
+    left out; only a keras.Model that unidl did not build keeps its own.
+
+    A backbone of keras_hub can be the base, once its output is a single tensor:
     `keras.Model(backbone.input, backbone.output["sequence_output"])`, with pooling="first".
 
-    input_shape: (height, width, 3) for a name, 224x224 if not said; a model has its own. The images of a
-    named base are 0 to 1, red first, as everywhere in unidl: the model contains the preprocessing that the
-    base expects. weights: of a named base: "imagenet" (downloaded once), the path of a weights file, or None
-    for random ones. dense_units: of a dense layer with ReLU before the classes; None for no such layer.
-    pooling: "flatten" the features, "average" them over places or steps, or take the "first" step.
+    Args:
+        base: A name of keras.applications; or a model of one of our builders, or a directory that Trainer.save wrote,
+            which is copied up to its own head; or any other functional keras.Model, which is shared as it is, in its
+            own precision, and frozen.
+        input_shape: (height, width, 3) in pixels for a name. If None, (224, 224, 3) for a name; a model has its own.
+        classes: Number of classes, at least 2.
+        weights: The weights of a named base: "imagenet" (downloaded once), the path of a weights file, or None for
+            random ones.
+        dense_units: The units of a dense layer with ReLU before the classes; None for no such layer.
+        dropout: Fraction to drop before the last layer; at least 0 and below 1.
+        pooling: "flatten" the features, "average" them over places or steps, or take the "first" step.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+            Keras's own dtype policy.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
+        name: The name of the model.
 
-    The batch normalization of the base keeps its statistics, also once it is unfrozen. Its dropout is left
-    out; only a foreign keras.Model keeps its own. Raises `ModelError` if such a model cannot be built.
+    Returns:
+        The model, not compiled. It gives probabilities (batch, classes).
+
+    Raises:
+        ModelError: If such a model cannot be built.
+        PrecisionError: If the precision is unknown, or the device cannot compute in it.
+
+    Examples:
+        >>> import unidl
+        >>> base = unidl.build_cnn((8, 8, 1), classes=4, filters=(2, 3), kernel_size=2, dense_units=8)
+        >>> model = unidl.build_transfer(base, classes=2, dense_units=5)
+        >>> model.input_shape, model.output_shape
+        ((None, 8, 8, 1), (None, 2))
     """
     return _transfer(
         base,

@@ -42,18 +42,45 @@ def build_transformer(
 ) -> keras.Model:
     """Build a transformer for token ids (batch, time).
 
-    It gives probabilities of `classes`, by default of the next token out of the vocabulary; or, with
-    `targets`, that many unbounded numbers for a regression. Each of its `layers` is a pre-norm block: attention
-    of `heads` heads, then a dense layer of feedforward_units (4 times `units` if not said) with GELU and one
-    back to `units`, each behind a layer normalization and beside a shortcut.
+    It gives probabilities of `classes`, by default of the next token out of the vocabulary; or, with `targets`, that
+    many unbounded numbers for a regression. Each of its `layers` is a pre-norm block: attention, then a dense layer
+    with GELU and one back to `units`, each behind a layer normalization and beside a shortcut.
 
-    sequence_length: None for any length, which needs positions="sines"; they go up to 4096 steps. positions:
-    "learned" vectors, one a place, or "sines". causal: whether a step sees only those before it; without,
-    output="steps" is wrong for predicting the next token. dropout: the share dropped of the embeddings, and of
-    what each attention and each feedforward layer gives. output: "last" gives (batch, classes) after the last
-    step, "average" after the average of the steps, "steps" gives (batch, time, classes). mask_padding: nothing
-    sees steps whose token is 0, and the last step is that of the last other token; on a GPU this may rule out
-    the fast kernels. Raises `ModelError` if such a network cannot exist.
+    Args:
+        vocabulary_size: Number of different tokens, at least 2.
+        sequence_length: Steps per row; None for any length, which needs positions="sines"; they go up to 4096 steps.
+        units: The size of the vector of each step; `heads` must divide it.
+        heads: Number of heads of each attention.
+        layers: Number of blocks, at most 32.
+        feedforward_units: The units of the dense layer with GELU. If None, 4 times `units`.
+        causal: Whether a step sees only those before it; without, output="steps" is wrong for predicting the next
+            token.
+        positions: "learned" vectors, one per position, or "sines".
+        dropout: Fraction to drop of the embeddings and of the outputs of each attention and each feedforward layer; at
+            least 0 and below 1.
+        output: "last" gives (batch, classes) after the last step, "average" after the average of the steps, "steps"
+            gives (batch, time, classes).
+        mask_padding: Whether nothing sees steps whose token is 0, and the last step is that of the last other token; on
+            a GPU this may rule out the fast kernels.
+        classes: Number of classes, at least 2. If None, the tokens of the vocabulary.
+        targets: Number of values to predict, instead of probabilities.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+            Keras's own dtype policy.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
+        name: The name of the model.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        ModelError: If such a network cannot exist.
+        PrecisionError: If the precision is unknown, or the device cannot compute in it.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_transformer(vocabulary_size=12, sequence_length=6, units=8, heads=2, layers=1)
+        >>> model.input_shape, model.output_shape
+        ((None, 6), (None, 12))
     """
     asked = Arguments("build_transformer")
     encoder = _checked_encoder(
@@ -99,11 +126,38 @@ def build_text_classifier(
     seed: int = 0,
     name: str = "text_classifier",
 ) -> keras.Model:
-    """Build a classifier of texts, which are token ids (batch, time): it gives probabilities (batch, classes).
+    """Build a classifier of texts, which are token ids (batch, time).
 
-    A transformer whose steps see all others, earlier and later, and the average of what they give. Padding, token
-    0, is seen by nobody and counts for nothing: it may stand behind or before a text. The other arguments are
-    those of `build_transformer`. Raises `ModelError` if such a network cannot exist.
+    A transformer whose steps see all others, earlier and later, and the average of what they give. Padding, token 0, is
+    seen by no step and counts for nothing: it may come before or after a text.
+
+    Args:
+        vocabulary_size: As in `build_transformer`.
+        classes: Number of classes, at least 2.
+        sequence_length: As in `build_transformer`.
+        units: As in `build_transformer`.
+        heads: As in `build_transformer`.
+        layers: As in `build_transformer`.
+        feedforward_units: As in `build_transformer`.
+        positions: As in `build_transformer`.
+        dropout: As in `build_transformer`.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+            Keras's own dtype policy.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
+        name: The name of the model.
+
+    Returns:
+        The model, not compiled. It gives probabilities (batch, classes).
+
+    Raises:
+        ModelError: If such a network cannot exist.
+        PrecisionError: If the precision is unknown, or the device cannot compute in it.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_text_classifier(vocabulary_size=12, classes=3, sequence_length=6, units=8, heads=2)
+        >>> model.output_shape
+        (None, 3)
     """
     asked = Arguments("build_text_classifier")
     classes = asked.whole("classes", classes, minimum=2)

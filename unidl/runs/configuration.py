@@ -27,7 +27,7 @@ class RunConfiguration:
 
     base, weights, precompute_frozen: of a model on a base; None for others. model_sha256, model_arguments: of the file
     that "model.py:build" names, and what the function was called with. data_origin: what the data says of itself.
-    precision: as in `Trainer`; None until it is settled.
+    precision: as in `Trainer`; None until it is settled. workers, on_error, target: as in `load_data`.
 
     Raises `UsageError` for an invalid value.
     """
@@ -53,6 +53,9 @@ class RunConfiguration:
     model_arguments: dict[str, Any] | None = None
     data_origin: dict[str, Any] | None = None
     precision: str | None = None
+    workers: int | None = None
+    on_error: str | None = None
+    target: str | None = None
 
     def __post_init__(self) -> None:
         needed = {field.name for field in fields(self) if field.default is not None}
@@ -128,11 +131,19 @@ class RunConfiguration:
         """Return what has to be asked for to get this run again."""
         return {name: value for name, value in self.to_json().items() if name in RUN and value is not None}
 
+    def data_options(self) -> dict[str, Any]:
+        """Return the arguments of `load_data` that were given, but for the size of images."""
+        found = {name: getattr(self, name) for name in FOR_DATA}
+        return {name: value for name, value in found.items() if value is not None}
+
     @property
     def builder(self) -> Any:
         """The `Builder` of the model; None for a user's own model."""
         return builders.find(self.model)
 
+
+FOR_DATA = ("workers", "on_error", "target")
+"""The settings that are passed on to `load_data`."""
 
 FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout")
 """The settings that mean something for some models only."""

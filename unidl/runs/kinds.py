@@ -34,6 +34,7 @@ FRACTION = Kind("a number from 0 up to, but not including, 1", lambda value: _nu
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 WORD = Kind("a non-empty string", lambda value: isinstance(value, str) and value != "")
 SCHEDULE = Kind('"constant" or "cosine"', lambda value: value in ("constant", "cosine"))
+ON_ERROR = Kind('"raise" or "skip"', lambda value: value in ("raise", "skip"))
 FACTS = Kind("a mapping", lambda value: isinstance(value, dict))
 
 RUN = {
@@ -54,6 +55,9 @@ RUN = {
     "base": WORD,
     "weights": WORD,
     "precompute_frozen": TRUTH,
+    "workers": WHOLE_FROM_0,
+    "on_error": ON_ERROR,
+    "target": WORD,
     "precision": WORD,
 }
 """The settings that describe a run."""

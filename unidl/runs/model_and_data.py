@@ -41,7 +41,7 @@ def model_and_data(
     settings = {name: getattr(configuration, name) for name in ("dropout", "seed") if name in builder.arguments}
     if builder.base is not None:
         return *_on_a_base(builder, configuration, settings, trust=trust), None
-    data = load_data(configuration.data, image_size=size)
+    data = load_data(configuration.data, image_size=size, **configuration.data_options())
     _require_suitable(data, builder)
     return builder.build(**facts(data, builder.from_data), **settings), data, None
 
@@ -103,7 +103,8 @@ def _on_a_base(
     else:
         height, width = size or (APPLICATION_SIDE, APPLICATION_SIDE)
         shape = (height, width, 3)
-    data = load_data(configuration.data, image_size=shape[:2], channels=shape[2])
+    options = configuration.data_options()
+    data = load_data(configuration.data, image_size=shape[:2], channels=shape[2], **options)
     _require_suitable(data, builder)
     if not isinstance(base, str):
         data = dataset_in_range(data, record_of(base).value_range, f"the base {name}")

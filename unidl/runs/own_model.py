@@ -40,16 +40,16 @@ def own_model_and_data(
     function = model_function(configuration.model)
     if function is None:
         model = load_model(configuration.model, trust=trust)
-        return model, _in_form_of(model, configuration.data, size), None
+        return model, _in_form_of(model, configuration, size), None
     wanted = function.parameters()
     _require_known(function, wanted)
     keras.utils.set_random_seed(configuration.seed % 2**32)
     if not set(wanted) & set(ARGUMENTS[:-1]):
         given = {"seed": configuration.seed} if "seed" in wanted else {}
         model = function.build(given)
-        data = _in_form_of(model, configuration.data, size)
+        data = _in_form_of(model, configuration, size)
     else:
-        data = load_data(configuration.data, image_size=size)
+        data = load_data(configuration.data, image_size=size, **configuration.data_options())
         given = _arguments(function, wanted, data, configuration.seed)
         model = function.build(given)
     _require_rebuildable(model, data)
@@ -106,15 +106,16 @@ def tell_if_changed(function: ModelFunction, configuration: Mapping[str, Any], r
         log.warning("%s has changed since the run in %s was started with it", function.file, run)
 
 
-def _in_form_of(model: keras.Model, data_name: str, size: tuple[int, int] | None) -> Dataset:
+def _in_form_of(model: keras.Model, configuration: RunConfiguration, size: tuple[int, int] | None) -> Dataset:
     """The data; images in the size and with the channels that a model takes, if it says so."""
     from unidl import load_data
 
+    name, options = configuration.data, configuration.data_options()
     shape = getattr(model, "input_shape", None)
     if size is None and isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
         with contextlib.suppress(UsageError):  # no images: what they are the model has to take
-            return load_data(data_name, image_size=shape[1:3], channels=shape[3])
-    return load_data(data_name, image_size=size)
+            return load_data(name, image_size=shape[1:3], channels=shape[3], **options)
+    return load_data(name, image_size=size, **options)
 
 
 def _require_known(function: ModelFunction, wanted: Mapping[str, bool]) -> None:

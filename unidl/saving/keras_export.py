@@ -17,14 +17,28 @@ if TYPE_CHECKING:
 
 
 def save_keras(model: keras.Model, path: str | Path) -> Path:
-    """Write a file that Keras reads without unidl, and return its path: `.keras`, or `.weights.h5` for weights only.
+    """Write a file that Keras reads without unidl.
 
     Keras itself overwrites in place, and so leaves no model at all if it is killed or the disk is full; here the file
     that was there stays until the new one is whole. A model of our builders with dropout has a layer of ours: a plain
-    Keras process runs `import unidl.layers` before it loads the `.keras` file. What unidl knows beside the model,
-    the names of classes and the vocabulary, is in no file of Keras's.
+    Keras process runs `import unidl.layers` before it loads the `.keras` file. What unidl knows beside the model, the
+    names of classes and the vocabulary, is in no file of Keras's.
 
-    Raises `SavedModelError` if the path ends in something else, is no file, or cannot be written.
+    Args:
+        model: The model, which has its weights already.
+        path: Where to write: a file that ends in `.keras`, or in `.weights.h5` for weights only.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        SavedModelError: If the path ends in something else, is not a file, or cannot be written.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+        >>> unidl.save_keras(model, "cnn.keras").name
+        'cnn.keras'
     """
     path = as_path(path)
     suffix = next((suffix for suffix in (".keras", SUFFIX) if path.name.endswith(suffix)), None)

@@ -31,11 +31,27 @@ COPIES = 5
 
 
 def load_weights(model: keras.Model, path: str | Path, *, trust: bool = False) -> None:
-    """Give `model` the weights of a `.weights.h5` file that Keras wrote of an equal model.
+    """Give a model the weights of a `.weights.h5` file that Keras wrote of an equal model.
 
-    trust: whether you know who made the file; HDF5 is a format of many features, read by a library in C. Optimizer
-    states in the file are left alone. Raises `SavedModelError` if the file is not to be trusted, is no plain file of
-    weights, or is of another model: names, shapes and types are compared before any weight changes.
+    Optimizer states in the file are left alone.
+
+    Args:
+        model: The model, which has its weights already.
+        path: A file that ends in `.weights.h5`.
+        trust: Whether you know who made the file; HDF5 is a format of many features, read by a library in C.
+
+    Raises:
+        SavedModelError: If the file is not to be trusted, is not a plain file of weights, or is of another model:
+            names, shapes and types are compared before any weight changes.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4, seed=1)
+        >>> model.save_weights("cnn.weights.h5")
+        >>> other = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4, seed=2)
+        >>> unidl.load_weights(other, "cnn.weights.h5", trust=True)
+        >>> bool((other.get_weights()[0] == model.get_weights()[0]).all())
+        True
     """
     path = as_path(path)
     if not path.name.endswith(SUFFIX):

@@ -50,16 +50,31 @@ def model_files(model: keras.Model) -> dict[str, bytes]:
 def load_model(
     path: str | Path, *, custom_objects: Mapping[str, Any] | None = None, trust: bool = False
 ) -> keras.Model:
-    """Load the model that `Trainer.save` wrote, on whichever backend runs now. It is not compiled: a `Trainer` does it.
+    """Load a model that `Trainer.save` or Keras wrote, on whichever backend runs now.
 
-    path: such a directory, or a `.keras` file of Keras's. trust: whether you know who made it, which a model in Keras's
-    own words needs: a `.keras` file, or a directory with a model that no builder of unidl made. Keras does what they
-    say; its safe mode stops Python lambdas, but not every call of a function, nor sizes that fill the memory. A model
-    of a builder needs no trust: its file holds a name out of three, numbers, and weights. custom_objects: the classes
-    of a stranger's model by name.
+    The model is not compiled: a `Trainer` does that. A model of a builder needs no trust: its file holds the name of a
+    builder, numbers, and weights.
 
-    Raises `SavedModelError` if a file is missing, has changed, is not to be trusted, or does not fit. It then has
-    changed nothing in this process, and taken no more memory than its weights need.
+    Args:
+        path: A directory that `Trainer.save` wrote, or a `.keras` file of Keras's.
+        custom_objects: Classes of your own by name, which a model in Keras's own words needs.
+        trust: Whether you know who made the model. This is needed for a model in Keras's own words: a `.keras` file, or
+            a directory with a model that no builder of unidl made. Keras does what they say; its safe mode stops Python
+            lambdas, but not every call of a function, nor sizes that fill the memory.
+
+    Returns:
+        The model, with its weights.
+
+    Raises:
+        SavedModelError: If a file is missing, has changed, is not to be trusted, or does not fit. Nothing in this
+            process has changed then, and no more memory was taken than the weights need.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+        >>> folder = unidl.Trainer(model).save("runs/cnn")
+        >>> unidl.load_model("runs/cnn").output_shape
+        (None, 4)
     """
     path = as_path(path)
     with settings_kept():

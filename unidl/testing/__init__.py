@@ -29,7 +29,13 @@ __all__ = ["FLOAT32_TOLERANCE", "BackendConformance", "LinearCase", "expect", "e
 
 
 class BackendConformance(RolesOfAdapter, ShapesOfData):
-    """Tests of one adapter; `backend_name` is its entry point's name. What a role's tests need is that role only."""
+    """Tests of one adapter: subclass it, and name the adapter by its entry point.
+
+    The tests of a role need no other role.
+
+    Attributes:
+        backend_name (str): The name of the adapter's entry point.
+    """
 
     backend_name: str
 

@@ -23,8 +23,7 @@ class RolesOfAdapter:
     _device: Device
 
     def test_methods_take_what_unidl_passes(self) -> None:
-        """A method with other arguments would fail in the middle of a run, with a TypeError that does not name the
-        plugin."""
+        """A method with other arguments would fail during a run with a TypeError that does not name the plugin."""
         backend = self._backend()
         expect(roles.why_not(backend) is None, str(roles.why_not(backend)))
         if isinstance(backend, Trains):
@@ -36,8 +35,7 @@ class RolesOfAdapter:
             expect(roles.why_not_as(logs, Logs) is None, str(roles.why_not_as(logs, Logs)))
 
     def test_a_loop_says_what_it_does(self) -> None:
-        """The trainer reads the number of steps per dispatch, and warns about values that compiled steps do not
-        follow."""
+        """The trainer reads the steps per dispatch, and warns about values that compiled steps do not follow."""
         backend = self._backend()
         if not isinstance(backend, Trains):
             self._skip(backend, "Trains")

@@ -78,11 +78,12 @@ def optional_whole(argument: str, value: Any) -> int | None:
 
 def shuffle_of(shuffle: Any) -> Shuffle:
     """Whether and how rows are mixed, as in Keras."""
-    if isinstance(shuffle, str) and shuffle == "batch":
-        return "batch"
+    if isinstance(shuffle, str) and shuffle in ("batch", "balanced"):
+        return "batch" if shuffle == "batch" else "balanced"
     if not isinstance(shuffle, bool | int | np.bool_):
         raise UsageError(
-            f"Cannot use shuffle={shuffle!r}. Allowed: True, False, 'batch' (shuffle the rows of each batch)."
+            f"Cannot use shuffle={shuffle!r}. Allowed: True, False, 'batch' (shuffle the rows of each batch), "
+            "'balanced' (draw the same number of rows of each class)."
         )
     return bool(shuffle)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from unidl.data.dataset import Split
 from unidl.errors import DataError, ModelError
 from unidl.machine.memory import memory
 from unidl.models.cutting import cut
+from unidl.models.records import note, record_of
 from unidl.training.compiling import compile_like
 from unidl.training.evaluating import predicted
+from unidl.training.image_bytes import bytes_scaled
 
 if TYPE_CHECKING:
     import keras
@@ -34,6 +37,7 @@ class FrozenFront:
     """
 
     def __init__(self, model: keras.Model, compile_loop: Callable[[keras.Model], TrainLoop]) -> None:
+        self._model = model
         self._front, self.rest = cut(model)
         settings: dict[str, Any] = {
             "optimizer": None,
@@ -59,7 +63,10 @@ class FrozenFront:
                 f"{free_bytes / 2**30:.1f} GiB of memory that are free. Train without precompute_frozen=True, or with "
                 "a model that pools its features."
             )
-        return Split(predicted(self._front_loop, Split(data.x), batch_size), data.y, data.sample_weight)
+        note(self._front, value_range=record_of(self._model).value_range)
+        with bytes_scaled(self._front, data):
+            outputs = predicted(self._front_loop, replace(data, y=None, sample_weight=None), batch_size)
+        return Split(outputs, data.y, data.sample_weight)
 
     def fingerprint(self) -> str:
         """The SHA-256 of the weights of the front."""

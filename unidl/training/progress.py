@@ -11,6 +11,8 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 REFRESH_SECONDS = 0.2
+WAITING_SHARE = 0.05
+"""Of the time of an epoch: steps that wait longer than this for data are told of."""
 
 Metrics = dict[str, Any]
 """Values by name as in Keras's History: a float, or an array if the metric has several values."""
@@ -23,8 +25,8 @@ class Progress(Protocol):
         """Called for slow work outside of epochs."""
         ...
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
-        """A run begins. rows: training rows an epoch."""
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
+        """A run begins. rows: training rows an epoch, None if they are not known."""
         ...
 
     def epoch_started(self, epoch: int) -> None:
@@ -39,8 +41,9 @@ class Progress(Protocol):
         """Called with the number of finished rows of this epoch, and the metrics if they were read."""
         ...
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
-        """An epoch is over, validation included; seconds: of training alone."""
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
+        """An epoch is over, validation included; seconds: of training alone; waited: those of them in which the steps
+        waited for data."""
         ...
 
     def stop(self, why: str | None = None) -> None:
@@ -59,6 +62,12 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
     return "  ".join(words)
 
 
+def waiting(seconds: float, waited: float) -> str:
+    """Say what share of the time the steps waited for data, if that is worth to be known."""
+    share = waited / max(seconds, 1e-9)
+    return f"  waited for data {share:.0%} of the time" if share > WAITING_SHARE else ""
+
+
 def plain(value: Any) -> Any:
     """Return a metric's value for JSON: None for NaN and infinity, which JSON lacks; lists for arrays."""
     if np.ndim(value):
@@ -72,7 +81,7 @@ class QuietProgress:
 
     def message(self, text: str) -> None: ...
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None: ...
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None: ...
 
     def epoch_started(self, epoch: int) -> None: ...
 
@@ -81,7 +90,7 @@ class QuietProgress:
 
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None: ...
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None: ...
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None: ...
 
     def stop(self, why: str | None = None) -> None: ...
 
@@ -96,7 +105,7 @@ class LineProgress(QuietProgress):
     def message(self, text: str) -> None:
         self._say(text)
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
         self._epochs = epochs
         self._say(title)
 
@@ -106,10 +115,12 @@ class LineProgress(QuietProgress):
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
         self._rows_done = rows_done
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
         speed = self._rows_done / max(seconds, 1e-9)
         epoch = f"epoch {self._epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
-        self._say(f"{epoch}  {format_metrics(metrics)}  {speed:,.0f} samples/s  {seconds:.1f} s")
+        self._say(
+            f"{epoch}  {format_metrics(metrics)}  {speed:,.0f} samples/s  {seconds:.1f} s{waiting(seconds, waited)}"
+        )
 
     def stop(self, why: str | None = None) -> None:
         if why:
@@ -129,7 +140,7 @@ class JsonProgress(QuietProgress):
     def message(self, text: str) -> None:
         self._say(event="message", text=text)
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
         self._say(event="start", title=title, epochs=epochs, rows=rows)
 
     def epoch_started(self, epoch: int) -> None:
@@ -138,13 +149,14 @@ class JsonProgress(QuietProgress):
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
         self._rows_done = rows_done
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
         self._say(
             event="epoch",
             epoch=self._epoch + 1,
             metrics={name: plain(value) for name, value in metrics.items()},
             seconds=round(seconds, 3),
             samples_per_second=round(self._rows_done / max(seconds, 1e-9), 1),
+            waiting_share=round(waited / max(seconds, 1e-9), 4),
         )
 
     def stop(self, why: str | None = None) -> None:

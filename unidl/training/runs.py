@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unidl.backend import TrainLoop
+import numpy as np
+
+from unidl.backend import Batches, TrainLoop
+from unidl.data.batch_stream import Stream
 from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split, take
 from unidl.data.fingerprint import fingerprint
 from unidl.data.numbers import computed
+from unidl.data.source import Column
 from unidl.data.trees import map_leaves
+from unidl.errors import UsageError
 from unidl.models.records import note
 from unidl.training.checkpoint import Saving
 from unidl.training.compiling import require_trainable, tell_of_foreign_draws
@@ -69,6 +74,12 @@ def _features(
     frozen: FrozenFront, data: TrainingData, settings: FitSettings, progress: Progress, name: str
 ) -> TrainingData:
     """What the frozen layers of a model of this name give for the rows of both halves."""
+    streams = [one.stream.what for one in (data.training, data.validation) if isinstance(one, Stream)]
+    if streams:
+        raise UsageError(
+            f"Cannot use precompute_frozen=True with {streams[0]}, which may give other batches in each epoch. Pass "
+            "arrays, or a data set whose samples have numbers."
+        )
     rows = len(data.training) + len(data.validation or ())
     progress.message(f"{name}: computing the outputs of its frozen layers for {rows:,} rows, once")
     training = frozen.features(data.training, settings.batch_size)
@@ -92,4 +103,10 @@ def build_for(model: keras.Model, data: Split, batch_size: int) -> None:
     """Create all variables before metrics are reset, callbacks are called or a checkpoint is read."""
     from unidl.model_state import build
 
-    build(model, map_leaves(computed, take(data, slice(0, batch_size)).as_keras()))
+    rows = take(data, slice(0, batch_size))
+    build(model, Batches(*(map_leaves(_first, part) for part in rows.parts())).as_keras())
+
+
+def _first(leaf: Any) -> np.ndarray[Any, Any]:
+    """The rows of an array. Those of a column are not read: only shapes and types count here."""
+    return np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, Column) else computed(leaf)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from unidl.data.batch_stream import Stream
+from unidl.data.dataset import Split
+from unidl.errors import UsageError
 from unidl.training.arguments import first_epoch, optional_whole, shuffle_of, validation_frequency, whole
 from unidl.training.given import TrainingData, size_of_batches
 from unidl.training.order import Shuffle
@@ -45,12 +48,27 @@ class FitArguments:
     def with_data(self, given: TrainingData) -> FitSettings:
         """Return the settings for this data."""
         settings, held_out = self.settings, given.validation
-        size = size_of_batches(settings.batch_size, len(given.training), settings.steps_per_epoch, BATCH_SIZE)
+        if settings.epochs - settings.initial_epoch > 1:
+            _require_again(given.training, "steps_per_epoch", settings.steps_per_epoch)
+            _require_again(held_out, "validation_steps", None)
+        size = size_of_batches(settings.batch_size, given.training, settings.steps_per_epoch, BATCH_SIZE)
         of_validation = settings.validation_batch_size
-        if of_validation is None and not settings.batch_size and held_out is not None:
-            of_validation = size_of_batches(0, len(held_out), settings.validation_steps, BATCH_SIZE)
+        if held_out is not None and (
+            isinstance(held_out, Stream) or (of_validation is None and not settings.batch_size)
+        ):
+            of_validation = size_of_batches(of_validation, held_out, settings.validation_steps, BATCH_SIZE)
         differs = of_validation != size
         return replace(settings, batch_size=size, validation_batch_size=of_validation if differs else None)
+
+
+def _require_again(data: Split | None, argument: str, steps: int | None) -> None:
+    """Raise `UsageError` for data that ends with the first epoch."""
+    if isinstance(data, Stream) and not data.stream.again and steps is None:
+        advice = f", or {argument}=, with which each epoch goes on behind the last" if argument[:5] == "steps" else ""
+        raise UsageError(
+            f"Cannot train several epochs on {data.stream.what}, which can be read once. Pass data that begins anew "
+            f"each time, such as an object with __iter__ that gives batches{advice}."
+        )
 
 
 def fit_arguments(

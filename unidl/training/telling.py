@@ -30,7 +30,7 @@ class Callbacks:
         model: keras.Model,
         *,
         epochs: int,
-        steps: int,
+        steps: int | None,
         history: bool = False,
         follows_trainable: bool = False,
     ) -> None:
