@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Precision:
-    """What is computed in which type, and all that is to be known of it: a row of the table in `unidl.precision`.
+    """A precision: which dtype each computation uses, and its requirements. A row of the table in `unidl.precision`.
 
     Losses, metrics and the final softmax of unidl's builders are float32 in all of them.
 
@@ -60,7 +60,7 @@ class Precision:
         return self.products == "tf32"
 
     def products_in(self, framework: str, words: Mapping[str, T]) -> T:
-        """Return a framework's own word for the arithmetic of float32 products.
+        """Return a framework's own name for the arithmetic of float32 products.
 
         Args:
             framework: The framework's name, for the message.
@@ -85,7 +85,7 @@ class Precision:
         return words[self.products]
 
     def dtype_in(self, framework: str, dtypes: Mapping[str, T]) -> T:
-        """Return the type in which a reference that knows no loss scaling and keeps its weights in float32 computes.
+        """Return the dtype in which a reference without loss scaling and with float32 weights computes.
 
         Args:
             framework: The framework's name, for the message.

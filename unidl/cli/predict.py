@@ -40,7 +40,9 @@ def register(subparsers: options.Subparsers) -> None:
         metavar="INPUT",
         help="image files, which are resized; for a text classifier, one text per argument, of any length",
     )
-    parser.add_argument("--top", type=positive_whole, default=1, metavar="K", help="how many classes (default: 1)")
+    parser.add_argument(
+        "--top", type=positive_whole, default=1, metavar="K", help="number of classes to print (default: 1)"
+    )
     options.add_backend(parser)
     options.add_device(parser)
     options.add_precision(parser)

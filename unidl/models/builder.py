@@ -27,7 +27,7 @@ FACTS = ("input_shape", "classes", "targets", "features", "vocabulary_size", "se
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a model is trained with, where the command line says nothing; the same on every backend.
+    """The default training settings of `unidl train`; the same on every backend.
 
     Args:
         data: A name for `load_data`; None if the user must pass one.
@@ -56,7 +56,7 @@ OWN = Recipe(None, epochs=10, batch_size=32, learning_rate=None, schedule=None)
 
 @dataclass(frozen=True)
 class Workload:
-    """What `unidl compare` trains of a builder, the same in every implementation.
+    """The model and data with which `unidl compare` measures a builder, the same in every implementation.
 
     Args:
         name: The name in `unidl compare --models`.
@@ -126,7 +126,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Builder:
-    """A kind of model, as the command line, saving, verification and the comparison know it.
+    """A kind of model, as used by the command line, saving, verification and the comparison.
 
     Args:
         name: The name in `unidl train NAME` and in the record of a model.

@@ -23,7 +23,7 @@ building = threading.RLock()
 
 
 def initialise(model: keras.Model, seed: int, *, skip: Collection[keras.layers.Layer] = ()) -> None:
-    """Draw every random initial weight of a built model again, from `seed` and its place in the model.
+    """Redraw every random initial weight of a built model from `seed` and the weight's position in the model.
 
     The distribution is that of the layer's Keras initializer; the initializer's own seed is not used. Weights that
     begin as constants stay as they are, and so do those of the layers in `skip`. Two equal models get equal weights, on
