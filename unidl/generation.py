@@ -172,7 +172,7 @@ class _Predictor:
         if abs(probabilities.sum() - 1) > LARGEST_ERROR_OF_A_SUM:
             raise ModelError(
                 f"The outputs of the model are not probabilities: their sum is {probabilities.sum():.4g} instead of "
-                f"1.\n"
+                "1.\n"
                 "The last layer of a model that generates text must be a softmax."
             )
         return probabilities[: self._words]  # a model may have more outputs than there are words

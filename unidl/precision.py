@@ -76,8 +76,7 @@ TABLE = (
         least_capability=(5, 3),
         why_not_train=(
             "the squared gradients stored by optimizers such as Adam underflow to 0, which makes their steps far too "
-            "large; "
-            "use 'mixed_float16', which keeps weights and optimizer in float32, or 'mixed_bfloat16'"
+            "large; use 'mixed_float16', which keeps weights and optimizer in float32, or 'mixed_bfloat16'"
         ),
     ),
 )

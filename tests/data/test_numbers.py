@@ -77,7 +77,7 @@ def test_an_input_of_whole_numbers_gets_the_number_or_nothing(same, drawn, dtype
 def test_a_number_too_large_for_the_input_is_named_with_its_row(same):
     x = np.zeros((5, 3))
     x[3, 1] = 3e9
-    with pytest.raises(DataError, match=r"x is 3e\+09 in row 3 of the input.*-2147483648 to 2147483647\. Number the"):
+    with pytest.raises(DataError, match=r"x is 3e\+09 in row 3 of the input.*-2147483648 to 2147483647\. Renumber the"):
         same(x, "int32")
     x[3, 1] = 2**31
     with pytest.raises(DataError, match="in row 3"):

@@ -44,5 +44,5 @@ def test_what_cannot_be_divided_says_why(split):
         split(np.arange(4), [1, 2, 3])
     with pytest.raises(DataError, match="all 4"):
         split(np.arange(4), [1, 1, 1, 1])
-    with pytest.raises(UsageError, match="must lie between 0 and 1"):
+    with pytest.raises(UsageError, match="must be between 0 and 1"):
         split(np.arange(4), [1, 2, 3, 4], fraction=1.5)

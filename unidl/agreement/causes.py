@@ -54,8 +54,7 @@ CAUSES = (
             backend == "tensorflow" and _layer(fault, "Resiz", "UpSampling", interpolation="bicubic")
         ),
         "TensorFlow takes the weights of bicubic resizing from a table of 1024 positions between two pixels, with "
-        "errors "
-        "of about 1e-4 of the brightest pixel",
+        "errors of about 1e-4 of the brightest pixel",
         'accept the difference, or resize with interpolation="bilinear"',
     ),
     Cause(

@@ -16,15 +16,12 @@ COLUMNS = (
 )
 LAYER_COLUMNS = (("outputs", OUTPUTS), ("gradients", ("gradient",)), ("weights", ("weight",)))
 LEGEND = (
-    "A number is the largest error divided by its bound: rounding explains values up to 1. The bound: "
-    f"{COVERAGE} times the deviation of the oracle in {SAMPLES} runs in which every weight and every layer's output is "
-    f"perturbed by up to {ROUNDINGS} u + {DEVIATIONS} sqrt(n) v, with u the unit roundoff of the factors' dtype, v "
-    f"that of "
+    f"A number is the largest error divided by its bound: rounding explains values up to 1. The bound: {COVERAGE} "
+    f"times the deviation of the oracle in {SAMPLES} runs in which every weight and every layer's output is perturbed "
+    f"by up to {ROUNDINGS} u + {DEVIATIONS} sqrt(n) v, with u the unit roundoff of the factors' dtype, v that of "
     "float32, and sums of n terms; gradients are perturbed likewise for the positions they are summed over; plus the "
-    "same "
-    "amount for the last sum. 'agrees': within the bound of float32; 'agrees within the dtype': within that of the "
-    "precision "
-    "that was used."
+    "same amount for the last sum. 'agrees': within the bound of float32; 'agrees within the dtype': within that of "
+    "the precision that was used."
 )
 
 

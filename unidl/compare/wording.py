@@ -12,11 +12,9 @@ from unidl.tables import Table
 
 LEGEND = (
     "Training samples per second: median of the rounds with its 95% interval. Bold: significantly faster than all "
-    "others. ~ marks ratios not significantly different from 1. 'of peak': share of the best rate measured here, of "
-    "a large "
-    "matrix product or of whole steps. 'ready s': time until training runs at full speed, including compilation. "
-    "Latency is "
-    "for one row; memory is the peak."
+    "others. ~ marks ratios not significantly different from 1. 'of peak': share of the best rate measured here, of a "
+    "large matrix product or of whole steps. 'ready s': time until training runs at full speed, including "
+    "compilation. Latency is for one row; memory is the peak."
 )
 
 

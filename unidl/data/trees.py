@@ -39,8 +39,7 @@ def stacking(tree: Tree, name: str) -> str:
         return ""
     return (
         f"{name} is a list of {len(tree):,} arrays of shape {shapes.pop()}, each of which is treated as a separate "
-        f"input or "
-        f"output. If each is one sample, pass numpy.stack({name})."
+        f"input or output. If each is one sample, pass numpy.stack({name})."
     )
 
 

@@ -120,9 +120,8 @@ def _ask_wrapped(
         advice = "Store the file as float32 or float64" if becomes_float else f"Pass {part}.astype('float32')"
         raise DataError(
             f"{part} is {outside.found[1]} in row {outside.found[0]} of the {name}, but this backend supports only "
-            f"whole "
-            f"numbers from {low} to {high}. {advice} if rounding to 7 digits is acceptable, or smaller "
-            "numbers, such as differences to the first row; or choose a backend with 64-bit integers."
+            f"whole numbers from {low} to {high}. {advice} if rounding to 7 digits is acceptable, or smaller numbers, "
+            "such as differences to the first row; or choose a backend with 64-bit integers."
         )
 
     reading.then(hear)

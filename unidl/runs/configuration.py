@@ -111,8 +111,7 @@ class RunConfiguration:
         if unknown:
             raise SavedModelError(
                 f"The configuration of the run contains {unknown[0]!r}, which this version of unidl does not know. "
-                f"Resume "
-                "with the version that started it."
+                "Resume with the version that started it."
             )
         missing = [field.name for field in fields(cls)[:4] if field.name not in values]
         if missing:

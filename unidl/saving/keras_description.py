@@ -86,8 +86,8 @@ def _why_not_from_weights(model: keras.Model) -> str | None:
         if _keeps_more_than_weights(layer):
             return (
                 f"the {type(layer).__name__} '{layer.name}' has state besides weights, such as a vocabulary, which "
-                f"would be "
-                "lost.\nSave the model with Keras, model.save(path), or remove this layer from it."
+                "would be lost.\n"
+                "Save the model with Keras, model.save(path), or remove this layer from it."
             )
         if not isinstance(layer, keras.Model) or not _is_of_keras(layer):
             continue  # a custom class restores its own sharing

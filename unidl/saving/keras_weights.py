@@ -94,8 +94,7 @@ def assign_keras_weights(model: keras.Model, content: bytes, path: Path) -> None
         different = sorted(found.keys() ^ needed.keys())
         raise SavedModelError(
             f"Cannot load {path}: it holds the weights of a different model; {different[0]!r} is in only one of the "
-            f"two "
-            f"({len(different)} such names in total)."
+            f"two ({len(different)} such names in total)."
         )
     for name, array in needed.items():
         if found[name] != array and not (

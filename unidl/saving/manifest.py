@@ -48,8 +48,7 @@ def read_manifest(path: Path) -> dict[str, Entry]:
     except FileNotFoundError as error:
         raise SavedModelError(
             f"Cannot load {path}: it has no {MANIFEST}, so unidl did not write it. Pass the directory that was given "
-            f"to "
-            "Trainer.save or --out."
+            "to Trainer.save or --out."
         ) from error
     try:
         manifest = read_json(content)
@@ -78,8 +77,7 @@ def read_listed_file(path: Path, name: str, entry: Entry, most: int) -> bytes:
     if _hash(content) != entry.sha256:
         raise SavedModelError(
             f"Cannot load {path}: {name} has changed since it was saved (same size, different content). Restore it "
-            f"from a "
-            "copy, or train again."
+            "from a copy, or train again."
         )
     return content
 

@@ -66,8 +66,7 @@ def first_epoch(initial_epoch: int, epochs: int) -> int:
     if first >= epochs:
         raise UsageError(
             f"Cannot use initial_epoch={first} with epochs={epochs}: epochs is the index at which training ends, not "
-            f"the "
-            "number of epochs to train."
+            "the number of epochs to train."
         )
     return first
 

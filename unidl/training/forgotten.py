@@ -38,9 +38,8 @@ class Forgotten:
                 kind = type(callback).__name__
                 yield (
                     f"checkpoints do not contain the attributes {', '.join(map(repr, changed))} of the callback "
-                    f"{kind}: a "
-                    f"resumed run starts with their initial values. Add state_dict() and load_state_dict(state) to "
-                    f"{kind}."
+                    f"{kind}: a resumed run starts with their initial values. Add state_dict() and "
+                    f"load_state_dict(state) to {kind}."
                 )
 
 

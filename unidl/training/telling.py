@@ -70,10 +70,8 @@ class Callbacks:
         own = [type(callback).__name__ for callback in self._given if not _is_of_keras(callback)]
         return TrainingError(
             f"A callback ({', '.join(own) or 'one of the given ones'}) {what} in {hook}, while '{self._model.name}' "
-            f"was "
-            "in use; training cannot continue. Let the callback set model.stop_training = True instead; then change "
-            "and "
-            "compile the model, and continue with fit(initial_epoch=...)."
+            "was in use; training cannot continue. Let the callback set model.stop_training = True instead; then "
+            "change and compile the model, and continue with fit(initial_epoch=...)."
         )
 
 
