@@ -14,8 +14,9 @@ from unidl.random import stream
 
 
 def split_by_group(data: Any, groups: Any, *, fraction: float = 0.2, seed: int = 0) -> tuple[Split, Split]:
-    """Hold out whole groups of rows, such as all images of a patient: rows of one group in both parts would let a model
-    be tested on what it has learned by heart.
+    """Hold out whole groups of rows, such as all images of a patient.
+
+    With rows of one group in both parts, a model would be tested on what it has learned by heart.
 
     Args:
         data: Rows, as in `Trainer.fit`. Rows of a source are not read.
@@ -29,8 +30,15 @@ def split_by_group(data: Any, groups: Any, *, fraction: float = 0.2, seed: int =
     Raises:
         DataError: If there is no group for each row, or only one group.
 
-    Example:
-        train, held_out = split_by_group(load_data("scans").train, patients, fraction=0.2)
+    Examples:
+        >>> import numpy as np
+        >>> from unidl.data import split_by_group
+        >>> patients = np.repeat(["Ann", "Bob", "Eve"], 4)
+        >>> train, held_out = split_by_group(np.arange(12), patients, fraction=0.3)
+        >>> len(train), len(held_out)
+        (8, 4)
+        >>> len(set(patients[held_out.x]))
+        1
     """
     split, named = as_split(data), _one_a_row(groups, "groups", data)
     check_fraction(fraction)
@@ -51,7 +59,9 @@ def split_by_group(data: Any, groups: Any, *, fraction: float = 0.2, seed: int =
 
 
 def split_by_time(data: Any, times: Any, *, fraction: float = 0.2) -> tuple[Split, Split]:
-    """Hold out the rows of the latest times: a model that has seen what came later is tested on what it knows already.
+    """Hold out the rows of the latest times.
+
+    A model that has seen what came later would be tested on what it knows already.
 
     Args:
         data: Rows, as in `Trainer.fit`. Rows of a source are not read.
@@ -64,8 +74,12 @@ def split_by_time(data: Any, times: Any, *, fraction: float = 0.2) -> tuple[Spli
     Raises:
         DataError: If there is no time for each row, or all are of one time.
 
-    Example:
-        train, held_out = split_by_time((x, y), dates, fraction=0.2)
+    Examples:
+        >>> import numpy as np
+        >>> from unidl.data import split_by_time
+        >>> train, held_out = split_by_time(np.arange(5), [3, 1, 4, 2, 5], fraction=0.4)
+        >>> train.x.tolist(), held_out.x.tolist()
+        ([1, 3, 0], [2, 4])
     """
     split, at = as_split(data), _one_a_row(times, "times", data)
     check_fraction(fraction)

@@ -20,44 +20,63 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 @runtime_checkable
 class Source(Protocol):
-    """Rows that lie somewhere else than in memory, such as in files. `unidl.Split` and every method of `Trainer` take
-    one where they take arrays.
+    """Rows that are read when they are needed, such as those of files.
 
-    `read` may be called from another thread, but by one at a time. A source may also have `where(row)`, which says in
-    a few words where a row is from, such as the name of its file, for error messages; and `subset(rows)`, which gives
-    a source of those rows only.
+    `Trainer` takes a source where it takes arrays. `read` may be called from another thread, but not by two at a time.
+    A source may also have `where(row)`, which says in a few words where a row is from, such as the name of its file,
+    for error messages; and `subset(rows)`, which gives a source of those rows only.
 
-    Example:
-        class Rows:
-            form = Batches(np.empty((0, 8), np.float32), np.empty((0, 1), np.float32))
+    Attributes:
+        form: What rows look like: a `Batches` of arrays with 0 rows, in the shapes and types that `read` returns.
 
-            def __len__(self):
-                return 1000
-
-            def read(self, rows):
-                return Batches(*read_from_somewhere(rows))
-
-            def fingerprint(self):
-                return "version 3 of the table"
-
-        trainer.fit(Rows(), validation_split=0.1)
+    Examples:
+        >>> import numpy as np
+        >>> from unidl.backend import Batches
+        >>> from unidl.data import Source
+        >>> class Squares:
+        ...     form = Batches(np.empty((0, 1), np.float32), np.empty((0, 1), np.float32))
+        ...     def __len__(self):
+        ...         return 1000
+        ...     def read(self, rows):
+        ...         x = rows.astype(np.float32)[:, None]
+        ...         return Batches(x, x**2)
+        ...     def fingerprint(self):
+        ...         return "the squares of 0 to 999"
+        >>> isinstance(Squares(), Source)
+        True
+        >>> squares = Squares()
+        >>> squares.read(np.array([3, 5])).y.tolist()
+        [[9.0], [25.0]]
+        >>> squares.fingerprint()
+        'the squares of 0 to 999'
     """
 
     @property
     def form(self) -> Batches:
-        """What rows look like: a `Batches` of arrays with 0 rows, in the shapes and types that `read` returns."""
+        """What rows look like: arrays with 0 rows, in the shapes and types that `read` returns."""
         ...
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Return how many rows there are."""
         ...
 
     def read(self, rows: Rows) -> Batches:
-        """Return these rows, in this order, as arrays that are nested as those of `form`."""
+        """Return rows as arrays.
+
+        Args:
+            rows: The numbers of the rows, of shape (n,), in the order that is wanted.
+
+        Returns:
+            Arrays of n rows, nested as those of `form`.
+        """
         ...
 
     def fingerprint(self) -> str:
-        """Return a short text that is another one for other rows, so that a resumed run finds out."""
+        """Return what tells these rows from others.
+
+        Returns:
+            A short text, which is a different one for different rows, so that a run is not resumed with other data.
+        """
         ...
 
 

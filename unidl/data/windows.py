@@ -18,7 +18,7 @@ HASHED_BYTES = 2**24
 
 
 class Windows:
-    """Windows over a series, as a source: of each so many steps, and what is to be predicted from them.
+    """Windows over a series, and what is to be predicted from each of them, as a source.
 
     Args:
         series: The steps, of shape (time, features) or (time,), which becomes (time, 1); memory-mapped, if it is long.
@@ -32,8 +32,19 @@ class Windows:
     Raises:
         DataError: If the series is shorter than one window, or there is no target for each of its steps.
 
-    Example:
-        trainer.fit(unidl.data.Windows(temperatures, length=48), validation_split=0.2)
+    Examples:
+        >>> import numpy as np
+        >>> from unidl.data import Windows
+        >>> windows = Windows(np.arange(10.0), length=3)
+        >>> len(windows)
+        7
+        >>> batch = windows.read(np.array([0, 6]))
+        >>> batch.x[..., 0].tolist(), batch.y[:, 0].tolist()
+        ([[0.0, 1.0, 2.0], [6.0, 7.0, 8.0]], [3.0, 9.0])
+        >>> windows.where(6)
+        'the steps 6 to 8 of the series'
+        >>> windows.fingerprint() == Windows(np.arange(10.0), length=4).fingerprint()
+        False
     """
 
     def __init__(
@@ -77,14 +88,25 @@ class Windows:
         return self._count
 
     def read(self, rows: Rows) -> Batches:
-        """Return windows with their targets."""
+        """Return windows with their targets.
+
+        Args:
+            rows: The numbers of the windows, of shape (n,).
+
+        Returns:
+            The windows as x, of shape (n, length, features), and the targets as y.
+        """
         first = np.asarray(rows)[:, np.newaxis] * self._stride
         inside = first + np.arange(self._length)
         aims = inside + self._horizon if self._each else inside[:, -1] + self._horizon
         return Batches(self._steps[inside], self._aims[aims])
 
     def fingerprint(self) -> str:
-        """A hash of the series, its targets and how it is cut."""
+        """Return what tells these windows from others.
+
+        Returns:
+            A hash of the series, its targets and how it is cut.
+        """
         cut = (self._length, self._horizon, self._each, self._stride, self._steps.shape, self._aims.shape)
         found = hashlib.sha256(repr(cut).encode())
         for array in (self._steps, self._aims):
@@ -95,6 +117,13 @@ class Windows:
         return found.hexdigest()
 
     def where(self, row: int) -> str:
-        """Which steps a window has."""
+        """Say which steps a window has.
+
+        Args:
+            row: The number of the window.
+
+        Returns:
+            The first and the last step, in words.
+        """
         first = row * self._stride
         return f"the steps {first} to {first + self._length - 1} of the series"
