@@ -11,7 +11,7 @@ from unidl import registry
 
 registry.current()  # before Keras is imported, which would settle the backend by itself
 
-from unidl.layers.augment import Augmentation, range_taken  # noqa: E402
+from unidl.layers.augment import Augmentation  # noqa: E402
 from unidl.layers.augmentation import (  # noqa: E402
     RandomBrightness,
     RandomContrast,
@@ -21,6 +21,7 @@ from unidl.layers.augmentation import (  # noqa: E402
     RandomZoom,
 )
 from unidl.layers.colour import Brightness, Contrast, Grayscale, Hue, Saturation  # noqa: E402
+from unidl.layers.colour_spaces import ColourSpace  # noqa: E402
 from unidl.layers.dropout import (  # noqa: E402
     AlphaDropout,
     Dropout,
@@ -30,10 +31,13 @@ from unidl.layers.dropout import (  # noqa: E402
 )
 from unidl.layers.gaussian import GaussianDropout, GaussianNoise  # noqa: E402
 from unidl.layers.geometry import Crop, Flip, Rotation, Shear, Translation, Zoom  # noqa: E402
+from unidl.layers.images import range_taken  # noqa: E402
 from unidl.layers.own_stream import foreign_draws  # noqa: E402
 from unidl.layers.pixels import Blur, Erasing  # noqa: E402
+from unidl.layers.preparing import CenterCrop, Normalize, Resize  # noqa: E402
 from unidl.layers.random_augment import RandAugment  # noqa: E402
 from unidl.layers.sequences import AttentionMask, PositionEmbedding, TokenPooling  # noqa: E402
+from unidl.layers.steps import steps_of  # noqa: E402
 
 __all__ = [
     "AlphaDropout",
@@ -41,6 +45,8 @@ __all__ = [
     "Augmentation",
     "Blur",
     "Brightness",
+    "CenterCrop",
+    "ColourSpace",
     "Contrast",
     "Crop",
     "Dropout",
@@ -50,6 +56,7 @@ __all__ = [
     "GaussianNoise",
     "Grayscale",
     "Hue",
+    "Normalize",
     "PositionEmbedding",
     "RandAugment",
     "RandomBrightness",
@@ -58,6 +65,7 @@ __all__ = [
     "RandomRotation",
     "RandomTranslation",
     "RandomZoom",
+    "Resize",
     "Rotation",
     "Saturation",
     "Shear",
@@ -69,4 +77,5 @@ __all__ = [
     "Zoom",
     "foreign_draws",
     "range_taken",
+    "steps_of",
 ]

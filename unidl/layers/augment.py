@@ -8,20 +8,19 @@ from typing import Any
 import keras
 
 from unidl import sampling
-from unidl.errors import ModelError, UsageError
+from unidl.errors import UsageError
 from unidl.layers.colour import Colour, tint
 from unidl.layers.draws import next_key, ops, uniform
 from unidl.layers.geometry import Geometry, product
+from unidl.layers.images import BYTE, ImageLayer, is_bytes
 from unidl.layers.own_stream import OwnStream, require_seed
 from unidl.layers.pixels import Blur, Pixels
 from unidl.layers.steps import Size, Step, steps_of
 from unidl.shortening import shown
 
-BYTE = 255.0
-
 
 @keras.saving.register_keras_serializable("unidl")
-class Augmentation(OwnStream, keras.layers.Layer):
+class Augmentation(OwnStream, ImageLayer):
     """Change images at random while training, each by numbers of its own; in inference they pass as they are.
 
     The geometry of all steps is composed into one matrix an image, in the order of the steps, and the image is sampled
@@ -63,7 +62,7 @@ class Augmentation(OwnStream, keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         require_seed(type(self).__name__, seed)
-        super().__init__(**{"autocast": False} | kwargs)
+        super().__init__(**kwargs)
         self.steps = steps_of(steps)
         self.fill, self.fill_value = _fill(fill, fill_value)
         self.value_range = _range(value_range)
@@ -72,16 +71,14 @@ class Augmentation(OwnStream, keras.layers.Layer):
         self.built = True
 
     def call(self, images: Any, training: bool = False) -> Any:
-        _require_images(self, images)
-        scale = BYTE if keras.backend.standardize_dtype(images.dtype) == "uint8" else 1.0
-        # Places in float16 would be off by pixels. In float64 models are verified.
-        real = "float64" if self.compute_dtype == "float64" else "float32"
-        shares = self._augmented(images, scale, real) if training else ops.cast(images, real) / scale
+        shares = self._augmented(images) if training else self.shares(images)
         low, high = self.value_range
         return ops.cast(shares if (low, high) == (0.0, 1.0) else shares * (high - low) + low, self.compute_dtype)
 
-    def _augmented(self, images: Any, scale: float, real: str) -> Any:
+    def _augmented(self, images: Any) -> Any:
         """The images changed, from 0 to 1."""
+        self.require_images(images)
+        scale, real = BYTE if is_bytes(images) else 1.0, self.real
         *around, height, width, channels = ops.shape(images)
         channels, batch = images.shape[-1], around[0]
         drawn = list(self._drawn(batch, real))
@@ -122,13 +119,6 @@ class Augmentation(OwnStream, keras.layers.Layer):
         places = found._replace(gain=found.gain / scale).applied(places)
         return ops.reshape(ops.clip(places, 0.0, 1.0), ops.shape(clips))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def compute_output_spec(self, images: Any, training: bool = False) -> Any:
-        _require_images(self, images)
-        return keras.KerasTensor(images.shape, dtype=self.compute_dtype)
-
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "steps": [step.to_config() for step in self.steps],
@@ -139,34 +129,10 @@ class Augmentation(OwnStream, keras.layers.Layer):
         }
 
 
-def range_taken(model: keras.Model) -> tuple[float, float] | None:
-    """Return from where to where the images of a model go whose first layer is an `Augmentation`: the type of its
-    input tells. None for all others."""
-    inputs = [id(given) for given in getattr(model, "inputs", None) or ()]
-    for layer in model.layers:
-        if isinstance(layer, Augmentation) and id(read := getattr(layer, "input", None)) in inputs:
-            return (0.0, BYTE) if read.dtype == "uint8" else (0.0, 1.0)
-    return None
-
-
 def _through(clips: Any, steps: Iterable[tuple[Any, Any]], scale: float) -> Any:
     for step, numbers in steps:
         clips = step.applied(clips, numbers, scale)
     return clips
-
-
-def _require_images(layer: keras.layers.Layer, images: Any) -> None:
-    if len(images.shape) not in (4, 5) or images.shape[-1] is None:
-        raise ModelError(
-            f"The layer '{layer.name}' takes images (batch, height, width, channels) or clips (batch, frames, height, "
-            f"width, channels), with a known number of channels, and was given {tuple(images.shape)}."
-        )
-    dtype = keras.backend.standardize_dtype(images.dtype)
-    if dtype != "uint8" and "float" not in dtype:
-        raise ModelError(
-            f"The layer '{layer.name}' takes images of type uint8, from 0 to 255, or floats from 0 to 1, and was given "
-            f"{dtype}. Convert them with astype('uint8')."
-        )
 
 
 def _fill(fill: Any, value: Any) -> tuple[str, float]:

@@ -56,7 +56,7 @@ def from_model(model: keras.Model, precision: str | None) -> Base:
 def from_architecture(architecture: Architecture, precision: str | None, original: keras.Model | None = None) -> Base:
     """Build one of our models, with the weights of `original` if there is one, and cut off its head.
 
-    Without its dropout, which would make the features of a frozen base random.
+    Without its dropout and its augmentation, which would make the features of a frozen base random.
     """
     import keras
 
@@ -69,7 +69,7 @@ def from_architecture(architecture: Architecture, precision: str | None, origina
             f"Cannot use a model of {builder.function} as a base: it does not say where its features end. Cut it off "
             "yourself, and pass that: keras.Model(model.input, model.get_layer(...).output)."
         )
-    told = {"precision": precision, "dropout": 0.0}
+    told: dict[str, Any] = {"precision": precision, "dropout": 0.0, "augment": None}
     arguments = {**architecture.arguments, **{name: told[name] for name in told if name in builder.arguments}}
     # A file has no weights for the head: as small as can be, it takes no memory before it is cut off.
     head = dict(builder.smallest_head(architecture.arguments)) if original is None else dict[str, Any]()

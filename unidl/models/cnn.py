@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from unidl.models import made_up
 from unidl.models.arguments import Arguments
 from unidl.models.builder import Builder, Recipe, Workload
-from unidl.models.building import Tensor, dropout_layer, finish, layers_in, softmax_head
+from unidl.models.building import Tensor, augmented, dropout_layer, finish, layers_in, softmax_head
 
 if TYPE_CHECKING:
     import keras
@@ -24,6 +24,7 @@ def build_cnn(
     dense_units: int = 64,
     dropout: float = 0.0,
     batch_normalization: bool = False,
+    augment: str | None = None,
     precision: str | None = None,
     seed: int = 0,
     name: str = "cnn",
@@ -32,8 +33,9 @@ def build_cnn(
 
     A convolution for each of `filters`, with ReLU and without padding, and a 2x2 max-pooling after each but
     the last; then a dense layer with ReLU, and softmax: it gives probabilities (batch, classes). dropout: the
-    share dropped of what the dense layer gives. Raises `ModelError` if such a network cannot exist, as where
-    the images are too small for the poolings.
+    share dropped of what the dense layer gives. augment: changes of the images in training, in the words of
+    `unidl.layers.Augmentation`, as "flip,rotation=0.1"; the images then have values from 0 to 1. Raises
+    `ModelError` if such a network cannot exist, as where the images are too small for the poolings.
     """
     asked = Arguments("build_cnn")
     shape = asked.wholes("input_shape", input_shape, ("height", "width", "channels"))
@@ -43,6 +45,7 @@ def build_cnn(
     dense_units = asked.whole("dense_units", dense_units)
     dropout = asked.fraction("dropout", dropout)
     batch_normalization = asked.flag("batch_normalization", batch_normalization)
+    asked.augmentation(augment)
     precision = asked.precision(precision)
     seed = asked.seed(seed)
     name = asked.model_name(name)
@@ -53,7 +56,7 @@ def build_cnn(
         import keras
 
         images = keras.Input(shape, name="image", dtype="float32")
-        values = images
+        values = augmented(images, asked)
         for number, count in enumerate(filters, start=1):
             values = _convolution(values, number, count, kernel_size, batch_normalization, policy)
             if number < len(filters):

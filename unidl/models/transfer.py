@@ -31,6 +31,7 @@ def build_transfer(
     dense_units: int | None = 256,
     dropout: float = 0.0,
     pooling: str = "flatten",
+    augment: str | None = None,
     precision: str | None = None,
     seed: int = 0,
     name: str = "transfer",
@@ -46,7 +47,9 @@ def build_transfer(
     named base are 0 to 1, red first, as everywhere in unidl: the model contains the preprocessing that the
     base expects. weights: of a named base: "imagenet" (downloaded once), the path of a weights file, or None
     for random ones. dense_units: of a dense layer with ReLU before the classes; None for no such layer.
-    pooling: "flatten" the features, "average" them over places or steps, or take the "first" step.
+    pooling: "flatten" the features, "average" them over places or steps, or take the "first" step. augment: changes
+    of the images in training, in the words of `unidl.layers.Augmentation`, as "flip,rotation=0.1"; the images are
+    then from 0 to 1.
 
     The batch normalization of the base keeps its statistics, also once it is unfrozen. Its dropout is left
     out; only a foreign keras.Model keeps its own. Raises `ModelError` if such a model cannot be built.
@@ -59,6 +62,7 @@ def build_transfer(
         dense_units=dense_units,
         dropout=dropout,
         pooling=pooling,
+        augment=augment,
         precision=precision,
         seed=seed,
         name=name,
@@ -83,6 +87,7 @@ def _transfer(
     dense_units: Any,
     dropout: Any,
     pooling: Any,
+    augment: Any,
     precision: Any,
     seed: Any,
     name: Any,
@@ -97,6 +102,7 @@ def _transfer(
     dense_units = asked.whole_or_none("dense_units", dense_units, minimum=0)
     dropout = asked.fraction("dropout", dropout)
     pooling = asked.choice("pooling", pooling, POOLINGS)
+    asked.augmentation(augment)
     precision = asked.precision(precision)
     seed = asked.seed(seed)
     name = asked.model_name(name)

@@ -25,9 +25,9 @@ class RunConfiguration:
     None leaves it as the model is compiled. dropout: the share of units that are dropped. image_size: height and width,
     in pixels. seed: decides every random draw. plot: whether curves are drawn. save_every_steps: of checkpoints.
 
-    base, weights, precompute_frozen: of a model on a base; None for others. model_sha256, model_arguments: of the file
-    that "model.py:build" names, and what the function was called with. data_origin: what the data says of itself.
-    precision: as in `Trainer`; None until it is settled.
+    augment: changes of the images in training, in words. base, weights, precompute_frozen: of a model on a base; None
+    for others. model_sha256, model_arguments: of the file that "model.py:build" names, and what the function was
+    called with. data_origin: what the data says of itself. precision: as in `Trainer`; None until it is settled.
 
     Raises `UsageError` for a value that a setting cannot have.
     """
@@ -53,6 +53,7 @@ class RunConfiguration:
     model_arguments: dict[str, Any] | None = None
     data_origin: dict[str, Any] | None = None
     precision: str | None = None
+    augment: str | None = None
 
     def __post_init__(self) -> None:
         needed = {field.name for field in fields(self) if field.default is not None}
@@ -77,6 +78,10 @@ class RunConfiguration:
             raise UsageError(f"There is no setting {unknown[0]!r}. Known: {', '.join(RUN)}.")
         for name, value in asked.items():
             require(name, value, RUN[name])
+        if "augment" in asked:
+            from unidl.layers import steps_of
+
+            steps_of(asked["augment"])
         if "model" not in asked:
             raise UsageError(
                 f"Which model? One of {', '.join(builders.names())}; model.py:build of your own; or a saved model."
@@ -133,7 +138,7 @@ class RunConfiguration:
         return builders.find(self.model)
 
 
-FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout")
+FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout", "augment")
 """The settings that mean something for some models only."""
 
 FOR_OWN = ("precompute_frozen", "image_size")
