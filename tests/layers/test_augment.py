@@ -88,8 +88,7 @@ def test_a_compiled_run_sees_the_batches_of_the_formulas(dtype: str):
     assert_same_images(learnt / 8, np.mean(wanted, axis=(0, 1)))
 
 
-@pytest.mark.parametrize("fill", ["reflect", "nearest", "constant"])
-@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize(("fill", "channels"), [("reflect", 3), ("nearest", 1), ("constant", 5)])
 def test_beyond_the_edges_is_what_was_asked_for(fill: str, channels: int):
     x = photographs(2, channels=channels)
     shift = layers.Translation((0.3, 0.3), (-0.25, -0.25))
@@ -106,8 +105,7 @@ def test_a_double_flip_changes_nothing():
     np.testing.assert_array_equal(np.rint(255 * augmented(x, layers.Flip(probability=1.0))), x[:, :, ::-1])
 
 
-@pytest.mark.parametrize("quarters", [1, 2, 3, -1])
-@pytest.mark.parametrize("fill", ["reflect", "constant"])
+@pytest.mark.parametrize(("quarters", "fill"), [(1, "constant"), (2, "reflect"), (3, "nearest"), (-1, "constant")])
 def test_quarter_turns_are_exact(quarters: int, fill: str):
     x = photographs(height=22, width=22)
     turned = augmented(x, layers.Rotation((quarters / 4, quarters / 4)), fill=fill, fill_value=1.0)
@@ -326,6 +324,7 @@ def test_values_that_mean_something_else_are_refused():
         ("randaugment=0.5", "a whole number from 1 to 8"),
         ([3], "Cannot augment with 3: give steps"),
         ([], "Cannot augment with no step"),
+        (",".join(["flip"] * 33), "33 steps: at most 32"),
         ([{"step": "flip", "how": 1}], "Cannot use 'how' of the step 'flip'"),
     ],
 )

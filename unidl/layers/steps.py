@@ -13,6 +13,9 @@ from unidl.shortening import shown
 Factor = float | tuple[float, float]
 """How far something goes: up to f either way, or between two numbers."""
 
+MOST = 32
+"""Steps of an augmentation: more is a slip, or a file made to keep this computer busy."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -78,6 +81,8 @@ def steps_of(given: str | Iterable[Step | Mapping[str, Any]]) -> tuple[Step, ...
             )
     if not found:
         raise UsageError(f"Cannot augment with no step. There are {', '.join(_words)}.")
+    if len(found) > MOST:
+        raise UsageError(f"Cannot augment with {len(found)} steps: at most {MOST} are possible.")
     return found
 
 
