@@ -75,7 +75,8 @@ def range_taken(model: keras.Model) -> tuple[float, float] | None:
     for layer in model.layers:
         if isinstance(layer, ImageLayer):
             if layer.reads_shares:
-                return (0.0, BYTE) if layer.input.dtype == "uint8" else (0.0, 1.0)
+                read: Any = layer.input
+                return (0.0, BYTE) if read.dtype == "uint8" else (0.0, 1.0)
         elif not isinstance(layer, keras.layers.InputLayer):
             return None
     return None
