@@ -62,6 +62,8 @@ def test_a_run_trains_on_augmented_images_and_keeps_how(tmp_path):
     assert record_of(model).architecture.arguments["augment"] == "rotation=0.05,zoom=0.1"
     assert [step.word for step in model.get_layer("augmentation").steps] == ["rotation", "zoom"]
     assert unidl("evaluate", out, "--data", arrays_file()).code == 0
+    answer = unidl("predict", out, next((image_folder() / "left").iterdir()), "--augmentations", 3)
+    assert answer.code == 0, answer.err
     onto = unidl("train", "transfer", "--base", out, *words[:-2], tmp_path / "onto", "--quiet", "--augment", "flip")
     assert onto.code == 0, onto.err
     (layer,) = [layer for layer in load_model(tmp_path / "onto").layers if layer.name == "augmentation"]

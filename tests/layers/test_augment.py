@@ -34,11 +34,21 @@ def numpy(tensor):
     return np.asarray(keras.ops.convert_to_numpy(tensor), np.float64)
 
 
+class Applied(keras.Model):
+    """A layer as it is in training, in one compiled step: JAX takes seconds for each operation by itself."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, images):
+        return self.layer(images, training=True)
+
+
 def augmented(images, *steps, **options):
     """The images, changed by steps."""
-    return numpy(
-        layers.Augmentation(steps[0] if len(steps) == 1 else steps, **{"seed": 3} | options)(images, training=True)
-    )
+    layer = layers.Augmentation(steps[0] if len(steps) == 1 else steps, **{"seed": 3} | options)
+    return np.asarray(Applied(layer).predict(images, batch_size=len(images), verbose=0), np.float64)
 
 
 def drawn(count, images, *, seed=3, number=0):
@@ -346,3 +356,20 @@ def test_words_say_what_values_say():
     found = layers.Augmentation("flip=vertical, rotation=0.1:0.2,zoom,blur=2").steps
     assert found == (layers.Flip("vertical"), layers.Rotation((0.1, 0.2)), layers.Zoom(), layers.Blur(2.0))
     assert math.isclose(found[1].factor[1], 0.2)
+
+
+def test_prediction_is_averaged_over_augmented_copies():
+    """Of which about half are flipped: the mean tells how many."""
+    model, x = classifier("flip"), photographs()
+    model.layers[-1].kernel.assign(np.random.default_rng(0).normal(size=(1440, 1)))
+    trainer = Trainer(model, optimizer="sgd", loss="mse")
+    plain, flipped = trainer.predict(x), trainer.predict(np.ascontiguousarray(x[:, :, ::-1]))
+    found = trainer.predict(x, augmentations=16)
+    times = 16 * (found - flipped) / (plain - flipped)
+    np.testing.assert_allclose(times, np.rint(times), atol=0.01)
+    assert 2 <= times.min() < times.max() <= 14
+    np.testing.assert_array_equal(trainer.predict(x, augmentations=16), found)
+    inputs = keras.Input((24, 20, 3))
+    without = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(inputs)))
+    with pytest.raises(ModelError, match=r"its first layer is no unidl\.layers\.Augmentation"):
+        Trainer(without, optimizer="sgd", loss="mse").predict(x, augmentations=2)

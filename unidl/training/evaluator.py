@@ -10,8 +10,9 @@ from unidl import devices, registry
 from unidl.backend import Device, TrainLoop, Trains, Tree
 from unidl.errors import BackendError
 from unidl.keras_internals import metrics_in_order
-from unidl.training.arguments import callbacks_in, optional_whole, style_of
+from unidl.training.arguments import callbacks_in, optional_whole, style_of, whole
 from unidl.training.busy import using
+from unidl.training.changed_images import averaged
 from unidl.training.checking import checked
 from unidl.training.compiling import ensure_compiled
 from unidl.training.evaluating import evaluated, predicted
@@ -107,12 +108,19 @@ class Evaluator:
         verbose: Verbose | None = None,
         steps: int | None = None,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        *,
+        augmentations: int | None = None,
     ) -> Tree:
         """Return the model's outputs for `x`, an array or a nest of arrays, as NumPy arrays in the order of `x`.
 
         The arguments are those of `keras.Model.predict`. verbose changes nothing: there is nothing to tell. Batches of
-        256, if nobody says; steps: the most batches.
+        256, if nobody says; steps: the most batches. augmentations: average the outputs over so many copies of each
+        image, changed at random by the `unidl.layers.Augmentation` that the model begins with.
         """
+        if augmentations is not None:
+            count = whole("augmentations", augmentations, minimum=1)
+            with self._context():
+                return averaged(lambda rows: self.predict(rows, batch_size, verbose, steps), self.model, x, count)
         style_of("auto", verbose)
         steps = optional_whole("steps", steps)
         size = optional_whole("batch_size", batch_size)
