@@ -371,5 +371,5 @@ def test_prediction_is_averaged_over_augmented_copies():
     np.testing.assert_array_equal(trainer.predict(x, augmentations=16), found)
     inputs = keras.Input((24, 20, 3))
     without = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(inputs)))
-    with pytest.raises(ModelError, match=r"its first layer is no unidl\.layers\.Augmentation"):
+    with pytest.raises(ModelError, match=r"its first layer is not a unidl\.layers\.Augmentation"):
         Trainer(without, optimizer="sgd", loss="mse").predict(x, augmentations=2)

@@ -52,7 +52,7 @@ def words() -> list[str]:
 
 
 def step_from_config(config: Mapping[str, Any]) -> Step:
-    """Return the step that `Step.to_config` described. Raises `UsageError` for what is none."""
+    """Return the step that `Step.to_config` described. Raises `UsageError` for anything else."""
     values = dict(config)
     kind = _kind(values.pop("step", None))
     known = {field.name for field in fields(kind)}

@@ -33,8 +33,8 @@ def averaged(predict: Callable[[np.ndarray], Tree], model: keras.Model, x: Any, 
     inputs = [id(given) for given in getattr(model, "inputs", None) or ()]
     if front is None or id(front.input) not in inputs:
         raise ModelError(
-            f"Cannot predict on augmented images with '{model.name}': its first layer is no unidl.layers.Augmentation. "
-            "Leave augmentations out, or build the model with one."
+            f"Cannot predict on augmented images with the model '{model.name}': its first layer is not a "
+            "unidl.layers.Augmentation. Leave augmentations out, or build the model with one."
         )
     if not isinstance(x, np.ndarray):
         raise DataError(f"Cannot augment {shown(x)}: pass the images as one NumPy array.")
