@@ -81,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     backend = registry.current()
     import keras
 
-    from unidl.layers import Augmentation, steps_of
+    from unidl.layers import Augmentation
+    from unidl.layers.steps import steps_of
 
     steps_of(arguments.augment)  # what cannot be is said before data is read
     size = arguments.image_size

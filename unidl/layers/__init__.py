@@ -31,13 +31,11 @@ from unidl.layers.dropout import (  # noqa: E402
 )
 from unidl.layers.gaussian import GaussianDropout, GaussianNoise  # noqa: E402
 from unidl.layers.geometry import Crop, Flip, Rotation, Shear, Translation, Zoom  # noqa: E402
-from unidl.layers.images import range_taken  # noqa: E402
 from unidl.layers.own_stream import foreign_draws  # noqa: E402
 from unidl.layers.pixels import Blur, Erasing  # noqa: E402
 from unidl.layers.preparing import CenterCrop, Normalize, Resize  # noqa: E402
 from unidl.layers.random_augment import RandAugment  # noqa: E402
 from unidl.layers.sequences import AttentionMask, PositionEmbedding, TokenPooling  # noqa: E402
-from unidl.layers.steps import steps_of  # noqa: E402
 
 __all__ = [
     "AlphaDropout",
@@ -76,6 +74,4 @@ __all__ = [
     "Translation",
     "Zoom",
     "foreign_draws",
-    "range_taken",
-    "steps_of",
 ]

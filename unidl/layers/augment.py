@@ -9,9 +9,10 @@ import keras
 
 from unidl import sampling
 from unidl.errors import UsageError
+from unidl.layers.affine import product
 from unidl.layers.colour import Colour, tint
 from unidl.layers.draws import next_key, ops, uniform
-from unidl.layers.geometry import Geometry, product
+from unidl.layers.geometry import Geometry
 from unidl.layers.images import BYTE, ImageLayer, is_bytes
 from unidl.layers.own_stream import OwnStream, require_seed
 from unidl.layers.pixels import Blur, Pixels
@@ -37,6 +38,7 @@ class Augmentation(OwnStream, ImageLayer):
         fill_value: the grey of "constant", from 0 to 1.
         value_range: of the images that come out: (0, 1), or what the layers behind expect, such as (0, 255).
         seed: from 0 to 2**31 - 1. Without one it follows from the name of the layer.
+        **kwargs: what every layer of Keras takes, such as name and dtype.
 
     Call it on images (batch, height, width, channels), or on clips (batch, frames, height, width, channels), whose
     frames are all changed alike: uint8 from 0 to 255, for which the model needs `keras.Input(shape, dtype="uint8")`, or
@@ -46,9 +48,13 @@ class Augmentation(OwnStream, ImageLayer):
         UsageError: for a step, a fill or a range that cannot be.
         ModelError: for inputs that are neither images nor clips, and for a seed that not every backend has.
 
-    Example:
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
         >>> inputs = keras.Input((224, 224, 3), dtype="uint8")
-        >>> images = unidl.layers.Augmentation("flip,rotation=0.05,zoom=0.2,contrast=0.2", seed=1)(inputs)
+        >>> images = layers.Augmentation("flip,rotation=0.05,zoom=0.2,contrast=0.2", seed=1)(inputs)
+        >>> images.shape, images.dtype
+        ((None, 224, 224, 3), 'float32')
     """
 
     def __init__(
@@ -71,14 +77,14 @@ class Augmentation(OwnStream, ImageLayer):
         self.built = True
 
     def call(self, images: Any, training: bool = False) -> Any:
-        shares = self._augmented(images) if training else self.shares(images)
+        shares = self._augmented(images) if training else self._shares_of(images)
         low, high = self.value_range
         return ops.cast(shares if (low, high) == (0.0, 1.0) else shares * (high - low) + low, self.compute_dtype)
 
     def _augmented(self, images: Any) -> Any:
         """The images changed, from 0 to 1."""
-        self.require_images(images)
-        scale, real = BYTE if is_bytes(images) else 1.0, self.real
+        self._require_images(images)
+        scale, real = BYTE if is_bytes(images) else 1.0, self._real_type
         *around, height, width, channels = ops.shape(images)
         channels, batch = images.shape[-1], around[0]
         drawn = list(self._drawn(batch, real))

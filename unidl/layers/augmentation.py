@@ -13,8 +13,8 @@ import keras
 
 from unidl import sampling
 from unidl.errors import BackendError
+from unidl.layers.affine import Affine
 from unidl.layers.draws import next_key, ops, uniform
-from unidl.layers.geometry import Affine
 from unidl.layers.own_stream import OwnStream
 from unidl.layers.steps import Size
 

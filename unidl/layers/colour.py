@@ -12,8 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from unidl.layers.affine import turn
 from unidl.layers.draws import ops
-from unidl.layers.geometry import turn
 from unidl.layers.steps import Factor, Step, between, limits, number, register
 
 LUMA = (0.299, 0.587, 0.114)
@@ -70,7 +70,17 @@ class Colour(Step):
     needs_mean: ClassVar[bool] = False
 
     def after(self, before: Tint, drawn: Any, channels: int, mean: Any) -> Tint:
-        """Return what `before` and this step do together."""
+        """Return what the steps before and this one do together.
+
+        Args:
+            before: what the steps before do.
+            drawn: numbers from 0 to 1, of shape (draws, batch).
+            channels: of the images.
+            mean: the mean colours of the images, of shape (batch, channels).
+
+        Returns:
+            A matrix and a shift an image.
+        """
         raise NotImplementedError
 
 
@@ -81,6 +91,14 @@ class Brightness(Colour):
 
     Args:
         factor: by up to this share of the whole range either way, or (from, to).
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Brightness(0.1)
+        Brightness(factor=0.1)
     """
 
     factor: Factor = 0.2
@@ -101,6 +119,14 @@ class Contrast(Colour):
 
     Args:
         factor: by up to this share either way, or (from, to): 0.2 makes differences 1.2 times as large.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Contrast((0.0, 0.5))
+        Contrast(factor=(0.0, 0.5))
     """
 
     factor: Factor = 0.2
@@ -122,6 +148,14 @@ class Saturation(Colour):
 
     Args:
         factor: by up to this share either way, or (from, to): -1 is grey.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Saturation(0.3)
+        Saturation(factor=0.3)
     """
 
     factor: Factor = 0.2
@@ -142,6 +176,14 @@ class Grayscale(Colour):
 
     Args:
         probability: the share of images that become grey.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Grayscale(0.2)
+        Grayscale(probability=0.2)
     """
 
     probability: float = 0.1
@@ -161,6 +203,14 @@ class Hue(Colour):
 
     Args:
         factor: by up to this share of a full turn either way, or (from, to).
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Hue(0.05)
+        Hue(factor=0.05)
     """
 
     factor: Factor = 0.05

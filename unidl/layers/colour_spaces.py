@@ -34,8 +34,19 @@ class ColourSpace(ImageLayer):
     Args:
         target: "rgb", "gray", "hsv" or "ycbcr".
         source: what the images are in, likewise; "gray" becomes the same red, green and blue.
+        **kwargs: what every layer of Keras takes, such as name and dtype.
 
     Call it on uint8 from 0 to 255 or floats from 0 to 1; it returns floats from 0 to 1, hues as shares of the circle.
+
+    Raises:
+        UsageError: for a space that cannot be.
+        ModelError: for images with another number of channels.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import numpy as np
+        >>> tuple(layers.ColourSpace("gray")(np.zeros((1, 4, 4, 3), np.uint8)).shape)
+        (1, 4, 4, 1)
     """
 
     def __init__(self, target: str, source: str = "rgb", **kwargs: Any) -> None:
@@ -49,7 +60,7 @@ class ColourSpace(ImageLayer):
 
     def call(self, images: Any) -> Any:
         self._require_channels(images)
-        values = self.shares(images)
+        values = self._shares_of(images)
         if self.source != self.target:
             values = _FROM_RGB[self.target](_TO_RGB[self.source](values))
         return ops.cast(values, self.compute_dtype)
@@ -62,7 +73,7 @@ class ColourSpace(ImageLayer):
         return (*input_shape[:-1], SPACES[self.target])
 
     def _require_channels(self, images: Any) -> None:
-        self.require_images(images)
+        self._require_images(images)
         if images.shape[-1] != SPACES[self.source]:
             raise ModelError(
                 f"The layer '{self.name}' takes images in {self.source}, with {SPACES[self.source]} channels, and was "

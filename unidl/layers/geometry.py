@@ -1,90 +1,33 @@
 """Where each pixel of an augmented image comes from: steps of geometry, each one matrix, and all of them one product.
 
-Places are counted in pixels from the middle of an image, x to the right and y downwards. A matrix leads from a place of
-the result to the place at which it is read, so that the first step of several is the leftmost factor.
+A matrix leads from a place of the result to the place at which it is read, so that the first step of several is the
+leftmost factor.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
+from unidl.layers.affine import Affine, turn
 from unidl.layers.draws import ops
 from unidl.layers.steps import Factor, Size, Step, between, limits, number, refused, register
-
-
-class Affine(NamedTuple):
-    """x' = a x + b y + c and y' = d x + e y + f. Each is a number for all images, or one an image (batch,)."""
-
-    a: Any = 1.0
-    b: Any = 0.0
-    c: Any = 0.0
-    d: Any = 0.0
-    e: Any = 1.0
-    f: Any = 0.0
-
-    def then(self, other: Affine) -> Affine:
-        """Return the product, which goes through `other` first: the step of `self` comes before that of `other`."""
-        a, b, c, d, e, f = self
-        return Affine(
-            _sum(_product(a, other.a), _product(b, other.d)),
-            _sum(_product(a, other.b), _product(b, other.e)),
-            _sum(_sum(_product(a, other.c), _product(b, other.f)), c),
-            _sum(_product(d, other.a), _product(e, other.d)),
-            _sum(_product(d, other.b), _product(e, other.e)),
-            _sum(_sum(_product(d, other.c), _product(e, other.f)), f),
-        )
-
-    def matrices(self, batch: Any, size: Size, dtype: Any) -> Any:
-        """Return it for places counted from the first pixel, as `sampling.bilinear` takes it: (batch, 2, 3)."""
-        x, y = ((ops.cast(side, dtype) - 1.0) / 2.0 for side in (size.width, size.height))
-        a, b, c, d, e, f = self
-        rows = ((a, b, c + x - a * x - b * y), (d, e, f + y - d * x - e * y))
-        flat = [ops.broadcast_to(ops.cast(one, dtype), (batch,)) for row in rows for one in row]
-        return ops.reshape(ops.stack(flat, axis=-1), (-1, 2, 3))
-
-
-def product(parts: Iterable[Affine]) -> Affine:
-    """Return the matrix of several steps, in their order."""
-    total = Affine()
-    for part in parts:
-        total = total.then(part)
-    return total
-
-
-def _product(one: Any, other: Any) -> Any:
-    """Without the work for the 0 and the 1 of which most matrices consist."""
-    for factor, rest in ((one, other), (other, one)):
-        if isinstance(factor, float) and factor in (0.0, 1.0):
-            return rest if factor else 0.0
-    return one * other
-
-
-def _sum(one: Any, other: Any) -> Any:
-    for term, rest in ((one, other), (other, one)):
-        if isinstance(term, float) and term == 0.0:
-            return rest
-    return one + other
-
-
-def turn(share: Any) -> tuple[Any, Any]:
-    """Return cosine and sine of a share of a full turn, exact for quarters, which float32's pi is not."""
-    quarters = ops.round(share * 4.0)
-    rest = (share * 4.0 - quarters) * (math.pi / 2)
-    cosine, sine = ops.cos(rest), ops.sin(rest)
-    quarter = ops.mod(quarters, 4.0)
-    odd, behind = ops.equal(ops.mod(quarter, 2.0), 1.0), quarter >= 2.0
-    cosine, sine = ops.where(odd, -sine, cosine), ops.where(odd, cosine, sine)
-    return ops.where(behind, -cosine, cosine), ops.where(behind, -sine, sine)
 
 
 class Geometry(Step):
     """A step that moves pixels."""
 
     def affine(self, drawn: Any, size: Size) -> Affine:
-        """Return its matrix for numbers from 0 to 1, (draws, batch)."""
+        """Return where the pixels of each image are read.
+
+        Args:
+            drawn: numbers from 0 to 1, of shape (draws, batch).
+            size: height and width of the images, in pixels.
+
+        Returns:
+            A matrix an image.
+        """
         raise NotImplementedError
 
 
@@ -96,6 +39,14 @@ class Flip(Geometry):
     Args:
         direction: "horizontal" (left to right), "vertical" (upside down), or "both", each by itself.
         probability: the share of images that are mirrored.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Flip("vertical")
+        Flip(direction='vertical', probability=0.5)
     """
 
     direction: str = "horizontal"
@@ -123,6 +74,14 @@ class Rotation(Geometry):
     Args:
         factor: by up to this share of a full turn either way, or (from, to); 0.25 is a quarter, and above 0 is
             counter-clockwise.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Rotation(0.25)
+        Rotation(factor=0.25)
     """
 
     factor: Factor = 0.1
@@ -144,6 +103,14 @@ class Zoom(Geometry):
     Args:
         factor: how much larger or smaller, as a share, the part that is shown becomes; or (from, to), where 0.2 shows
             a part 1.2 times as wide and as high, and -0.2 one of 0.8.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Zoom((-0.3, 0.0))
+        Zoom(factor=(-0.3, 0.0))
     """
 
     factor: Factor = 0.2
@@ -166,6 +133,14 @@ class Translation(Geometry):
     Args:
         height: by up to this share of the height either way, or (from, to); above 0 is downwards.
         width: by shares of the width; above 0 is to the right. None: as `height`.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Translation(0.1, 0.2)
+        Translation(height=0.1, width=0.2)
     """
 
     height: Factor = 0.1
@@ -194,6 +169,14 @@ class Shear(Geometry):
     Args:
         horizontal: by up to this many pixels a row either way, or (from, to).
         vertical: by so many pixels a column.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Shear(0.2)
+        Shear(horizontal=0.2, vertical=0.0)
     """
 
     horizontal: Factor = 0.1
@@ -221,6 +204,14 @@ class Crop(Geometry):
     Args:
         area: the smallest share of the area of an image that is shown, or (from, to).
         ratio: how much wider or higher, relative to the image, the part may be.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Crop(0.25, ratio=1.0)
+        Crop(area=0.25, ratio=1.0)
     """
 
     area: float | tuple[float, float] = 0.5

@@ -25,17 +25,17 @@ class ImageLayer(keras.layers.Layer):
         super().__init__(**{"autocast": False} | kwargs)
 
     @property
-    def real(self) -> str:
+    def _real_type(self) -> str:
         """The type to compute in: float32, and float64 where a model is verified."""
         return "float64" if self.compute_dtype == "float64" else "float32"
 
-    def shares(self, images: Any) -> Any:
+    def _shares_of(self, images: Any) -> Any:
         """Return images as floats, those of uint8 from 0 to 1."""
-        self.require_images(images)
-        values = ops.cast(images, self.real)
+        self._require_images(images)
+        values = ops.cast(images, self._real_type)
         return values / BYTE if is_bytes(images) else values
 
-    def require_images(self, images: Any) -> None:
+    def _require_images(self, images: Any) -> None:
         """Raise `ModelError` for what is neither images nor clips, or of another type."""
         if len(images.shape) not in (4, 5) or images.shape[-1] is None:
             raise ModelError(
@@ -53,13 +53,13 @@ class ImageLayer(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
-    def output_dtype(self, images: Any) -> str:
+    def _type_given(self, images: Any) -> str:
         """Return the type of what comes out."""
         return self.compute_dtype
 
     def compute_output_spec(self, images: Any, training: bool = False) -> Any:
-        self.require_images(images)
-        return keras.KerasTensor(self.compute_output_shape(tuple(images.shape)), dtype=self.output_dtype(images))
+        self._require_images(images)
+        return keras.KerasTensor(self.compute_output_shape(tuple(images.shape)), dtype=self._type_given(images))
 
 
 def is_bytes(images: Any) -> bool:

@@ -20,7 +20,16 @@ class Pixels(Step):
     """A step that is given clips (batch, frames, height, width, channels), floats, and returns such."""
 
     def applied(self, clips: Any, drawn: Any, scale: float) -> Any:
-        """drawn: numbers from 0 to 1, (draws, batch). scale: what 1.0, the brightest, is in the clips."""
+        """Return the clips changed.
+
+        Args:
+            clips: floats of shape (batch, frames, height, width, channels).
+            drawn: numbers from 0 to 1, of shape (draws, batch).
+            scale: the value of white in the clips.
+
+        Returns:
+            Clips of the same shape.
+        """
         raise NotImplementedError
 
 
@@ -32,6 +41,14 @@ class Blur(Pixels):
     Args:
         deviation: its standard deviation in pixels, up to this, or (from, to); at most 10.
         probability: the share of images that are blurred.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Blur(2.0)
+        Blur(deviation=2.0, probability=0.5)
     """
 
     deviation: float | tuple[float, float] = 1.0
@@ -85,6 +102,14 @@ class Erasing(Pixels):
         probability: the share of images in which something is.
         value: the grey, from 0 to 1.
         ratio: how much wider or higher, relative to the image, the rectangle may be.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Erasing(0.1)
+        Erasing(area=0.1, probability=0.5, value=0.5, ratio=2.0)
     """
 
     area: float = 0.2

@@ -31,7 +31,7 @@ class _Sized(ImageLayer):
                 )
         self.height, self.width = height, width
 
-    def output_dtype(self, images: Any) -> str:
+    def _type_given(self, images: Any) -> str:
         return "uint8" if is_bytes(images) else self.compute_dtype
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -49,8 +49,18 @@ class Resize(_Sized):
         height: of the images that come out, in pixels.
         width: likewise.
         interpolation: "bilinear" or "bicubic".
+        **kwargs: what every layer of Keras takes, such as name and dtype.
 
     Images of uint8 stay uint8, rounded; floats stay floats.
+
+    Raises:
+        UsageError: for a size or an interpolation that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import numpy as np
+        >>> tuple(layers.Resize(12, 16)(np.zeros((1, 24, 32, 3), np.uint8)).shape)
+        (1, 12, 16, 3)
     """
 
     def __init__(self, height: int, width: int, *, interpolation: str = "bilinear", **kwargs: Any) -> None:
@@ -63,8 +73,8 @@ class Resize(_Sized):
         self.interpolation = interpolation
 
     def call(self, images: Any) -> Any:
-        self.require_images(images)
-        flat = ops.reshape(ops.cast(images, self.real), (-1, *ops.shape(images)[-3:]))
+        self._require_images(images)
+        flat = ops.reshape(ops.cast(images, self._real_type), (-1, *ops.shape(images)[-3:]))
         resized = ops.image.resize(
             flat,
             (self.height, self.width),
@@ -75,7 +85,7 @@ class Resize(_Sized):
         resized = ops.reshape(resized, (*ops.shape(images)[:-3], self.height, self.width, images.shape[-1]))
         if is_bytes(images):
             resized = ops.clip(ops.round(resized), 0.0, BYTE)
-        return ops.cast(resized, self.output_dtype(images))
+        return ops.cast(resized, self._type_given(images))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"interpolation": self.interpolation}
@@ -88,17 +98,28 @@ class CenterCrop(_Sized):
     Args:
         height: of the part, in pixels.
         width: likewise.
+        **kwargs: what every layer of Keras takes, such as name and dtype.
 
-    Raises `ModelError` where the images are smaller. The part keeps their type.
+    The part keeps the type of the images.
+
+    Raises:
+        UsageError: for a size that cannot be.
+        ModelError: for images that are smaller.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import numpy as np
+        >>> tuple(layers.CenterCrop(12, 16)(np.zeros((1, 24, 32, 3), np.uint8)).shape)
+        (1, 12, 16, 3)
     """
 
     def call(self, images: Any) -> Any:
-        self.require_images(images)
+        self._require_images(images)
         height, width = ops.shape(images)[-3:-1]
         self._require_large_enough(height, width)
         top, left = (height - self.height) // 2, (width - self.width) // 2
         part = images[..., top : top + self.height, left : left + self.width, :]
-        return ops.cast(part, self.output_dtype(images))
+        return ops.cast(part, self._type_given(images))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         self._require_large_enough(*input_shape[-3:-1])
@@ -120,8 +141,19 @@ class Normalize(ImageLayer):
     Args:
         mean: of each channel, or one number, on the scale from 0 to 1.
         deviation: the standard deviation, likewise; above 0.
+        **kwargs: what every layer of Keras takes, such as name and dtype.
 
     Call it on uint8 from 0 to 255 or floats from 0 to 1; it returns floats.
+
+    Raises:
+        UsageError: for numbers that cannot be.
+        ModelError: for images with another number of channels.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import numpy as np
+        >>> float(layers.Normalize(0.5, 0.25)(np.full((1, 1, 1, 1), 255, np.uint8))[0, 0, 0, 0])
+        2.0
     """
 
     def __init__(self, mean: float | Sequence[float], deviation: float | Sequence[float], **kwargs: Any) -> None:
@@ -132,15 +164,17 @@ class Normalize(ImageLayer):
 
     def call(self, images: Any) -> Any:
         self._require_channels(images)
-        mean, deviation = (ops.convert_to_tensor(np.array(one), dtype=self.real) for one in (self.mean, self.deviation))
-        return ops.cast((self.shares(images) - mean) / deviation, self.compute_dtype)
+        mean, deviation = (
+            ops.convert_to_tensor(np.array(one), dtype=self._real_type) for one in (self.mean, self.deviation)
+        )
+        return ops.cast((self._shares_of(images) - mean) / deviation, self.compute_dtype)
 
     def compute_output_spec(self, images: Any, training: bool = False) -> Any:
         self._require_channels(images)
         return super().compute_output_spec(images, training)
 
     def _require_channels(self, images: Any) -> None:
-        self.require_images(images)
+        self._require_images(images)
         for name, values in (("mean", self.mean), ("deviation", self.deviation)):
             if len(values) not in (1, images.shape[-1]):
                 raise ModelError(

@@ -6,9 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from unidl.layers.affine import Affine, product, turn
 from unidl.layers.colour import Colour, Tint, contrasted, saturated
 from unidl.layers.draws import ops
-from unidl.layers.geometry import Affine, Geometry, product, turn
+from unidl.layers.geometry import Geometry
 from unidl.layers.steps import Size, number, refused, register
 
 STRONGEST = {
@@ -40,6 +41,14 @@ class RandAugment(Geometry, Colour):
     Args:
         count: how many changes an image gets.
         magnitude: how far they go, from 0 to 1; 1 is 30 degrees, say.
+
+    Raises:
+        UsageError: for a value that cannot be.
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.RandAugment(3)
+        RandAugment(count=3, magnitude=0.3)
     """
 
     count: float = 2

@@ -25,8 +25,19 @@ class Step:
     draws: ClassVar[int] = 1
     """How many numbers from 0 to 1 each image needs."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let `help` show the docstrings of methods that a kind of step has in its own form."""
+        super().__init_subclass__(**kwargs)
+        for name, value in vars(cls).items():
+            if callable(value) and value.__doc__ is None and not name.startswith("_"):
+                value.__doc__ = next((vars(base)[name].__doc__ for base in cls.__mro__[1:] if name in vars(base)), None)
+
     def to_config(self) -> dict[str, Any]:
-        """Return what `step_from_config` makes the same step of, as JSON values."""
+        """Describe the step in JSON values, as a saved model keeps it.
+
+        Returns:
+            The word of the step under "step", and its arguments by their names.
+        """
         return {"step": self.word, **asdict(self)}
 
 

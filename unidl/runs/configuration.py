@@ -79,7 +79,7 @@ class RunConfiguration:
         for name, value in asked.items():
             require(name, value, RUN[name])
         if "augment" in asked:
-            from unidl.layers import steps_of
+            from unidl.layers.steps import steps_of
 
             steps_of(asked["augment"])
         if "model" not in asked:

@@ -23,7 +23,7 @@ def ask_range(reading: Reading, model: keras.Model, x: Any, name: str, *, learns
     raised if x is images whose values have plainly another range than those the model takes, which it does if it has
     learned on some, is on a base that has, or begins with an augmentation.
     """
-    from unidl.layers import range_taken
+    from unidl.layers.images import range_taken
 
     taken = range_taken(model)
     if taken is not None and not record_of(model).value_range_fixed:
