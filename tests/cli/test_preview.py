@@ -41,7 +41,7 @@ def test_a_sheet_has_a_row_for_each_image_and_a_column_for_each_change(tmp_path)
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--augment", "flop"), 2, "unidl: Cannot augment with 'flop'. There are flip, rotation"),
+        (("--augment", "flop"), 2, "unidl: Cannot augment with 'flop'. There are blur, brightness"),
         (("--augment", "flip", "--data", text_file), 6, "it holds no images"),
         ((), 2, "the following arguments are required: --augment"),
     ],

@@ -324,7 +324,7 @@ def test_values_that_mean_something_else_are_refused():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("flop", "Cannot augment with 'flop'. There are flip, rotation"),
+        ("flop", "Cannot augment with 'flop'. There are blur, brightness"),
         ("", "Cannot augment with ''"),
         ("rotation=", "nothing comes behind the '='"),
         ("rotation=2", "Rotation(factor=2.0): it must lie between -1 and 1"),

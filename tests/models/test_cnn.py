@@ -177,7 +177,7 @@ def test_one_convolution_has_no_pooling_to_blame():
         ("dropout", "0.5", "from 0 up to, but not including, 1"),
         ("batch_normalization", 1, "True or False"),
         ("augment", 3, "it must be words such as 'flip,rotation=0.1'"),
-        ("augment", "flop", "Cannot augment with 'flop'. There are flip"),
+        ("augment", "flop", "Cannot augment with 'flop'. There are blur"),
         ("precision", 16, "a word such as 'mixed_bfloat16'"),
         ("seed", -1, "a whole number of at least 0"),
         ("seed", 0.5, "a whole number of at least 0"),

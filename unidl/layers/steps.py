@@ -58,8 +58,8 @@ def register(kind: type[Step]) -> type[Step]:
 
 
 def words() -> list[str]:
-    """Return the words of all steps."""
-    return list(_words)
+    """Return the words of all steps, in the order of the alphabet."""
+    return sorted(_words)
 
 
 def step_from_config(config: Mapping[str, Any]) -> Step:
@@ -88,10 +88,10 @@ def steps_of(given: str | Iterable[Step | Mapping[str, Any]]) -> tuple[Step, ...
         if not isinstance(one, Step):
             raise UsageError(
                 f"Cannot augment with {shown(one)}: give steps such as unidl.layers.Flip(), or words such as "
-                f"'flip,rotation=0.1'. There are {', '.join(_words)}."
+                f"'flip,rotation=0.1'. There are {', '.join(words())}."
             )
     if not found:
-        raise UsageError(f"Cannot augment with no step. There are {', '.join(_words)}.")
+        raise UsageError(f"Cannot augment with no step. There are {', '.join(words())}.")
     if len(found) > MOST:
         raise UsageError(f"Cannot augment with {len(found)} steps: at most {MOST} are possible.")
     return found
@@ -122,7 +122,7 @@ def _value_of_words(value: str, text: str) -> Any:
 
 def _kind(word: Any) -> type[Step]:
     if word not in _words:
-        raise UsageError(f"Cannot augment with {shown(word)}. There are {', '.join(_words)}.")
+        raise UsageError(f"Cannot augment with {shown(word)}. There are {', '.join(words())}.")
     return _words[word]
 
 
