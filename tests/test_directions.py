@@ -22,7 +22,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
         "values": ("backend_values", "precision_row"),
     },
     {"machine": ("machine",)},
-    {"seam": ("backend", "kernels", "logs", "model_state", "replacements", "roles")},
+    {"seam": ("backend", "kernels", "logs", "model_state", "replacements", "roles", "sampling")},
     {"choice": ("devices", "fastest", "precision", "registry")},
     {"data": ("data",), "layers": ("layers",), "workers": ("workers",)},
     {"models": ("models",)},
@@ -40,7 +40,17 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
 imports from those on lower floors alone. "__init__" is the package itself, whose names those above it use as anybody
 does."""
 
-SEAM = ("backend", "errors", "kernels", "keras_internals", "keras_places", "logs", "model_state", "replacements")
+SEAM = (
+    "backend",
+    "errors",
+    "kernels",
+    "keras_internals",
+    "keras_places",
+    "logs",
+    "model_state",
+    "replacements",
+    "sampling",
+)
 """The modules of the core that an adapter may import."""
 
 ROOMS = {name: room for floor in FLOORS for room, names in floor.items() for name in names}

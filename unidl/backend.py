@@ -1,7 +1,8 @@
 """The interface between unidl and its adapters: protocols and value types. How to write one: `backends/README.md`.
 
 An adapter imports this module, `unidl.errors`, `unidl.kernels`, `unidl.keras_internals`, `unidl.keras_places`,
-`unidl.logs`, `unidl.model_state` and `unidl.replacements`, nothing else of the core; the core imports no framework.
+`unidl.logs`, `unidl.model_state`, `unidl.replacements` and `unidl.sampling`, nothing else of the core; the core imports
+no framework.
 """
 
 from __future__ import annotations

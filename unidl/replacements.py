@@ -39,7 +39,7 @@ log = logging.getLogger("unidl")
 InUse = Callable[[], AbstractContextManager[None]]
 """Returns the context in which a check computes with the kernel."""
 
-SHARED = ("kernels", "keras_internals", "keras_places", "replacements")
+SHARED = ("kernels", "keras_internals", "keras_places", "replacements", "sampling")
 """The modules of the core that an outcome depends on."""
 
 MOST_KEPT = 16

@@ -24,6 +24,9 @@ MAX_POOLING = place("max_pool", *_NN)
 NORMALIZATION = place("call", "keras.layers:BatchNormalization")
 """It takes a dozen operations forward."""
 
+SAMPLING = place("bilinear", "unidl.sampling")
+"""Ours, not Keras's: it gathers four neighbours of each pixel by operations of their own."""
+
 LSTM = place("lstm", *_RECURRENT)
 """On the CPU it is a loop that accumulates the gradients of the weights step by step."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from unidl import sampling as read_at
 from unidl.replacements import InUse
 
 TOLERANCE = 1e-4
@@ -34,6 +36,22 @@ def max_pooling(in_use: InUse) -> str | None:
 def normalization(in_use: InUse) -> str | None:
     """Compare batch normalization of images and its running statistics."""
     return _of_layers(in_use, _images(), [layers.BatchNormalization(**FLOAT32)])
+
+
+def sampling(in_use: InUse) -> str | None:
+    """Compare images that are read at other places, and their gradients, with each way of filling them up."""
+    matrices = tf.constant([[[0.9, -0.5, 2.3], [0.4, 1.1, -3.2]]] * 3)
+    whys = (_disagreement(in_use, partial(_sampled, matrices, fill)) for fill in read_at.FILLS)
+    return next((why for why in whys if why is not None), None)
+
+
+def _sampled(matrices: tf.Tensor, fill: str) -> list[Any]:
+    images = _images()
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        found = read_at.bilinear(images, matrices, fill, 0.5)
+        loss = tf.reduce_sum(found * found)
+    return [found.numpy(), tf.convert_to_tensor(tape.gradient(loss, images)).numpy()]
 
 
 def embedding(in_use: InUse) -> str | None:

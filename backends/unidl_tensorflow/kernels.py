@@ -108,6 +108,7 @@ REPLACEMENTS = Replacements(
         Replacement(
             "BatchNormalization", places.NORMALIZATION, kernels_images.normalization_call, checks.normalization
         ),
+        Replacement("sampling", places.SAMPLING, kernels_images.bilinear, checks.sampling),
         Replacement("Embedding", places.EMBEDDING, noticed(places.EMBEDDING.original), checks.embedding),
         Replacement("LSTM", places.LSTM, lstm, checks.lstm),
         Replacement("GRU", places.GRU, gru, checks.gru),

@@ -9,15 +9,16 @@ import tensorflow as tf
 
 from unidl.keras_internals import tensor_attribute
 from unidl.kernels import attach, normalizes_plainly
-from unidl_tensorflow.keras_internals import CONVOLUTION, MAX_POOLING, NORMALIZATION, is_channels_last
+from unidl_tensorflow.keras_internals import CONVOLUTION, MAX_POOLING, NORMALIZATION, SAMPLING, is_channels_last
+from unidl_tensorflow.replacing import compiled_by_xla
 
 ops: Any = keras.ops  # Keras's annotations allow results that are not tensors
 
 PRODUCTS = "_unidl_products"
 """Attribute of the outputs of a convolution: its products before bias and ReLU, and the bias."""
 
-_convolution_call, _max_pool, _normalization_call = (
-    place.original for place in (CONVOLUTION, MAX_POOLING, NORMALIZATION)
+_convolution_call, _max_pool, _normalization_call, _bilinear = (
+    place.original for place in (CONVOLUTION, MAX_POOLING, NORMALIZATION, SAMPLING)
 )
 
 
@@ -66,6 +67,36 @@ def normalization_call(self: Any, inputs: Any, training: bool | None = None, mas
     for variable, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
         variable.assign(variable.value * self.momentum + value * (1.0 - self.momentum))
     return outputs
+
+
+def bilinear(images: Any, matrices: Any, fill: str = "reflect", fill_value: float = 0.0) -> Any:
+    """`unidl.sampling.bilinear` by TensorFlow's own kernel, which XLA lacks. The gradient that TensorFlow has for it is
+    only about right, so the images get that of ours."""
+    if not isinstance(images, tf.Tensor) or matrices.dtype != tf.float32 or compiled_by_xla():
+        return _bilinear(images, matrices, fill, fill_value)
+
+    @tf.custom_gradient
+    def sampled(values: Any) -> Any:
+        shape = tf.shape(values)
+        rows = tf.reshape(tf.stop_gradient(matrices), (-1, 6))
+        found = tf.raw_ops.ImageProjectiveTransformV3(
+            images=values,
+            transforms=tf.pad(rows, ((0, 0), (0, 2))),
+            output_shape=shape[1:3],
+            interpolation="BILINEAR",
+            fill_mode=fill.upper(),
+            fill_value=fill_value,
+        )
+
+        def gradient(upstream: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(values)
+                ours = _bilinear(values, matrices, fill, fill_value)
+            return tape.gradient(ours, values, upstream)
+
+        return tf.ensure_shape(found, values.shape), gradient
+
+    return sampled(tf.cast(images, tf.float32))
 
 
 def tensor_of(weight: Any) -> tf.Tensor:

@@ -152,7 +152,10 @@ class TensorFlowLoop:
             return
         own = any(_is_own(self._model, name) for name in ("train_step", "compute_loss", "test_step", "predict_step"))
         # XLA lacks operations that what is noticed is good for.
-        with noticing(not own and not self._model.jit_compile), kernels(self._device):
+        with (
+            noticing(not own and not self._model.jit_compile),
+            kernels(self._device, xla=bool(self._model.jit_compile)),
+        ):
             yield
 
     def _build(self, chunk: Chunk) -> None:

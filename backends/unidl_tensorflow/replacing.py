@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from unidl.backend import Device, KernelOff
 from unidl.replacements import loaded
@@ -11,9 +12,24 @@ from unidl.replacements import loaded
 KERNELS = "unidl_tensorflow.kernels"
 
 
-def kernels(device: Device) -> AbstractContextManager[None]:
-    """Inside it Keras traces with our kernels, where they suit; on a GPU only with those that correct wrong numbers."""
-    return loaded(KERNELS).where_sound(faster=device.kind == "cpu")
+_xla = ContextVar("_xla", default=False)
+
+
+@contextmanager
+def kernels(device: Device, *, xla: bool = False) -> Generator[None]:
+    """Inside it Keras traces with our kernels, where they suit; on a GPU only with those that correct wrong numbers.
+    xla: whether XLA compiles what is traced."""
+    token = _xla.set(xla)
+    try:
+        with loaded(KERNELS).where_sound(faster=device.kind == "cpu"):
+            yield
+    finally:
+        _xla.reset(token)
+
+
+def compiled_by_xla() -> bool:
+    """Whether XLA is to compile what is traced now: it lacks some operations of TensorFlow."""
+    return _xla.get()
 
 
 def kernels_off(device: Device) -> Sequence[KernelOff]:

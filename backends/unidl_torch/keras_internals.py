@@ -34,6 +34,9 @@ AVERAGE_POOLING = place("average_pool", *_NN)
 FUNCTIONAL_OF_IMAGES = place("F", *_IMAGE)
 """`torch.nn.functional` as image operations see it, whose bicubic interpolation is not that of JAX and TensorFlow."""
 
+SAMPLING = place("bilinear", "unidl.sampling")
+"""Ours, not Keras's: it gathers four neighbours of each pixel by operations of their own."""
+
 SOFTMAX = place("softmax", *_NN)
 """Its outputs record how they were computed, for a following cross-entropy."""
 

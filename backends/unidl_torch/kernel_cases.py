@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
 import torch
 
+from unidl import sampling as read_at
 from unidl.keras_internals import takes_training
 from unidl_torch import kernels_recurrent
 
@@ -85,6 +87,17 @@ def average_pooling() -> Iterator[Case]:
 def bicubic() -> Iterator[Case]:
     resizing = layers.Resizing(12, 10, interpolation="bicubic", **FLOAT32)
     yield Case("bicubic resizing", [resizing], _images()[:1], expected=_resized)
+
+
+def sampling() -> Iterator[Case]:
+    turned = torch.tensor([[[0.9, -0.5, 2.3], [0.4, 1.1, -3.2]], [[-1.3, 0.0, 8.4], [0.0, 0.7, 0.6]]])
+    for fill in read_at.FILLS:
+        then = partial(_sampled, matrices=turned, fill=fill)
+        yield Case(f"images that are filled by {fill}", [layers.Rescaling(2.0, **FLOAT32)], _images(), then=then)
+
+
+def _sampled(images: torch.Tensor, matrices: torch.Tensor, fill: str) -> torch.Tensor:
+    return read_at.bilinear(images, matrices.to(images.dtype), fill, 0.5)
 
 
 def dropout() -> Iterator[Case]:

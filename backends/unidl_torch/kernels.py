@@ -42,6 +42,7 @@ def _images() -> Iterator[Replacement]:
     yield Replacement(
         "BatchNormalization", places.NORMALIZATION, kernels_images.normalization_call, of_layers(cases.normalization)
     )
+    yield Replacement("sampling", places.SAMPLING, kernels_images.bilinear, of_layers(cases.sampling))
     yield Replacement(
         "average pooling",
         places.AVERAGE_POOLING,

@@ -10,16 +10,21 @@ import torch
 from torch.nn import functional
 
 from unidl.kernels import normalizes_plainly
+from unidl.sampling import coordinates
 from unidl_torch.keras_internals import (
     CONVOLUTION,
     NORMALIZATION,
+    SAMPLING,
     TRANSPOSED_INPUTS,
     convolves_plainly,
 )
 
-_transpose_spatial_inputs, _convolution_call, _normalization_call = (
-    place.original for place in (TRANSPOSED_INPUTS, CONVOLUTION, NORMALIZATION)
+_transpose_spatial_inputs, _convolution_call, _normalization_call, _bilinear = (
+    place.original for place in (TRANSPOSED_INPUTS, CONVOLUTION, NORMALIZATION, SAMPLING)
 )
+
+PADDINGS = {"reflect": "reflection", "nearest": "border", "constant": "zeros"}
+"""What PyTorch calls the fills of `unidl.sampling`, where corners are not aligned."""
 
 
 def transpose_spatial_inputs(inputs: torch.Tensor, **options: Any) -> torch.Tensor:
@@ -143,3 +148,19 @@ def normalization_call(self: Any, inputs: Any, training: bool | None = None, mas
 
 def _statistics(layer: Any) -> tuple[Any, ...]:
     return layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance
+
+
+def bilinear(images: Any, matrices: Any, fill: str = "reflect", fill_value: float = 0.0) -> Any:
+    """`unidl.sampling.bilinear` by PyTorch's own sampler, which takes places as shares of an image, from -1 to 1."""
+    if not isinstance(images, torch.Tensor) or 0 in images.shape:
+        return _bilinear(images, matrices, fill, fill_value)
+    height, width = images.shape[1:3]
+    x, y = coordinates(matrices, height, width)
+    places = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+    values = images.permute(0, 3, 1, 2).to(places.dtype)
+    shifted = fill == "constant" and fill_value != 0
+    found = functional.grid_sample(
+        values - fill_value if shifted else values, places, padding_mode=PADDINGS[fill], align_corners=False
+    )
+    found = found.permute(0, 2, 3, 1)
+    return found + fill_value if shifted else found

@@ -55,6 +55,22 @@ def test_xla_is_used_where_it_is_asked_for(rows):
     assert_same_weights(weights_of(models[1]), weights_of(models[0]), FLOAT32)
 
 
+def test_xla_augments_images():
+    """It has no kernel for TensorFlow's own sampler."""
+    from unidl.layers import Augmentation
+
+    x = np.random.default_rng(0).integers(0, 256, (8, 6, 5, 3)).astype(np.uint8)
+    weights = []
+    for jit_compile in (False, True):
+        inputs = keras.Input(x.shape[1:], dtype="uint8")
+        values = keras.layers.Flatten()(Augmentation("rotation=0.1,zoom=0.2,contrast=0.1", seed=1)(inputs))
+        model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="zeros")(values))
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile)
+        Trainer(model).fit((x, np.arange(8.0)), batch_size=4, progress="quiet", shuffle=False)
+        weights.append(weights_of(model))
+    assert_same_weights(weights[1], weights[0], 1e-4)
+
+
 def test_xla_trains_a_recurrent_model():
     """It has not every operation that our kernels have."""
     weights = []

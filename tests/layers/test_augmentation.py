@@ -54,15 +54,43 @@ def test_every_backend_draws_these_parameters(name: str):
     assert hashlib.sha256(values.tobytes()).hexdigest() == bits
 
 
-@pytest.mark.parametrize("name", MAKERS)
-def test_the_images_are_moved_as_keras_moves_them(name: str):
-    """With the same parameters, by Keras's layer of the name."""
-    layer, stock = made(name), getattr(keras.layers, name)(**MAKERS[name], seed=5)
+MOVED = ("RandomRotation", "RandomTranslation", "RandomZoom")
+"""Those that read pixels once where Keras reads them often."""
+
+FILLS = [{"fill_mode": fill, "fill_value": 0.3} for fill in ("reflect", "nearest", "constant", "wrap")]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, {}) for name in MAKERS), *((name, options) for name in MOVED for options in FILLS)],
+)
+def test_the_images_are_moved_as_keras_moves_them(name: str, options: dict):
+    """With the same parameters, by Keras's layer of the name, to a twentieth of a grey level."""
+    layer, stock = made(name, **options), getattr(keras.layers, name)(**MAKERS[name], **options, seed=5)
     parameters = made(name).get_random_transformation(images(), training=True)
     moved = called(layer, images(), training=True)
     expected = stock.transform_images(keras.ops.convert_to_tensor(images()), parameters, training=True)
-    np.testing.assert_array_equal(moved, keras.ops.convert_to_numpy(expected))
+    np.testing.assert_allclose(moved, keras.ops.convert_to_numpy(expected), atol=0.05 / 255)
     assert (moved != images()).any()
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_one_image_of_bytes_is_moved_as_a_batch_of_it_is(name: str):
+    image = (255 * images(1)).astype(np.uint8)
+    np.testing.assert_array_equal(
+        called(made(name), image[0], training=True), called(made(name), image, training=True)[0]
+    )
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_what_ours_does_not_compute_stays_keras_own(name: str):
+    layer, stock = (
+        of(**MAKERS[name], interpolation="nearest", seed=5)
+        for of in (getattr(layers, name), getattr(keras.layers, name))
+    )
+    parameters = made(name).get_random_transformation(images(), training=True)
+    expected = stock.transform_images(keras.ops.convert_to_tensor(images()), parameters, training=True)
+    np.testing.assert_array_equal(called(layer, images(), training=True), keras.ops.convert_to_numpy(expected))
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -77,6 +77,7 @@ def requests(draw):
         "dense_units": draw(st.integers(1, 8)),
         "dropout": draw(st.sampled_from([0.0, 0.25])),
         "batch_normalization": draw(st.booleans()),
+        "augment": draw(st.sampled_from([None, "flip,zoom"])),
     }
 
 
@@ -175,6 +176,8 @@ def test_one_convolution_has_no_pooling_to_blame():
         ("dropout", float("nan"), "from 0 up to, but not including, 1"),
         ("dropout", "0.5", "from 0 up to, but not including, 1"),
         ("batch_normalization", 1, "True or False"),
+        ("augment", 3, "it must be words such as 'flip,rotation=0.1'"),
+        ("augment", "flop", "Cannot augment with 'flop'. There are blur"),
         ("precision", 16, "a string such as 'mixed_bfloat16'"),
         ("seed", -1, "a whole number of at least 0"),
         ("seed", 0.5, "a whole number of at least 0"),

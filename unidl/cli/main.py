@@ -16,7 +16,7 @@ from unidl import __version__
 from unidl.cli import options
 from unidl.errors import UnidlError
 
-COMMANDS = ("train", "generate", "evaluate", "predict", "compare", "verify", "doctor")
+COMMANDS = ("train", "preview", "generate", "evaluate", "predict", "compare", "verify", "doctor")
 """The modules of `unidl.cli` that are commands, in the order in which --help lists them."""
 
 INTERRUPTED = 130

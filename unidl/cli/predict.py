@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
 from unidl.cli.numbers import positive_whole
+from unidl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,12 @@ def register(subparsers: options.Subparsers) -> None:
     parser.add_argument(
         "--top", type=positive_whole, default=1, metavar="K", help="number of classes to print (default: 1)"
     )
+    parser.add_argument(
+        "--augmentations",
+        type=positive_whole,
+        metavar="N",
+        help="average over N augmented copies of each image, for a model that was trained with --augment",
+    )
     options.add_backend(parser)
     options.add_device(parser)
     options.add_precision(parser)
@@ -62,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     trainer = Trainer(model)
     reads_text = bool(record_of(model).vocabulary) and bool(record_of(model).class_names)
     kind, what = ("text", _of_texts) if reads_text else ("image", _of_images)
+    if reads_text and arguments.augmentations is not None:
+        raise UsageError(f"Cannot use --augmentations: {arguments.run_directory} reads texts. Leave it out.")
     outputs = what(trainer, arguments)
     names = record_of(model).class_names
     names += tuple(str(label) for label in range(len(names), outputs.shape[-1]))
@@ -90,7 +99,8 @@ def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[An
     paths = [as_path(word) for word in arguments.inputs]
     images = load_images(paths, image_size=(height, width), channels=channels)
     value_range = record_of(trainer.model).value_range
-    return trainer.predict(in_range(images, UNIT, value_range, f"the model in {arguments.run_directory}"))
+    images = in_range(images, UNIT, value_range, f"the model in {arguments.run_directory}")
+    return trainer.predict(images, augmentations=arguments.augmentations)
 
 
 def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:

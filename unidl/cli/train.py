@@ -117,6 +117,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="stop after N epochs without improvement of the loss on held-out training rows",
     )
     parser.add_argument("--dropout", type=fraction, metavar="X", help="share of units dropped (default: 0)")
+    parser.add_argument(
+        "--augment",
+        metavar="STEPS",
+        help="change images at random in training, as in flip,rotation=0.1,brightness=0.2; see `unidl preview --help`",
+    )
 
 
 def _add_transfer(parser: argparse.ArgumentParser) -> None:

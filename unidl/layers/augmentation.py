@@ -1,7 +1,8 @@
-"""Augmentation of images in the training step: Keras's layers, with parameters that are the same bits everywhere.
+"""Keras's layers for augmentation in the training step, with parameters that are the same bits everywhere.
 
 Each image of a batch has parameters of its own, drawn anew in each call in training; in inference images pass as they
-are. The images are moved by Keras's code, on the model's device.
+are. Those that turn, shift and zoom read each pixel once, by `unidl.sampling`, where Keras's code reads it a dozen
+times; `unidl.layers.Augmentation` does so once for all changes together.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from typing import Any
 
 import keras
 
+from unidl import sampling
 from unidl.errors import BackendError
-from unidl.layers.draws import next_key, uniform
+from unidl.layers.affine import Affine
+from unidl.layers.draws import next_key, ops, uniform
 from unidl.layers.own_stream import OwnStream
+from unidl.layers.steps import Size
 
 
 class _Draws:
@@ -49,6 +53,36 @@ class _Augmentation(OwnStream):
         self.backend = _Backend(self.backend)
 
 
+class _Moved(_Augmentation):
+    """A layer whose images are read at other places: by ours, where it computes what Keras's does, to a grey level."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        layer: Any = self
+        self._sampled = (
+            layer.interpolation == "bilinear"
+            and layer.fill_mode in sampling.FILLS
+            and layer.data_format == "channels_last"
+            and layer.compute_dtype.startswith(("float", "bfloat"))
+        )
+        if self._sampled:
+            layer.supports_jit = True  # Keras's cannot be compiled by XLA on TensorFlow
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        layer: Any = self
+        if not training or not self._sampled:
+            stock: Any = super()
+            return stock.transform_images(images, transformation, training)
+        real = "float64" if layer.compute_dtype == "float64" else "float32"
+        batch, height, width = ops.shape(images)[:3]
+        matrices = self._matrices(transformation, batch, Size(height, width), real)
+        return ops.cast(sampling.bilinear(images, matrices, layer.fill_mode, layer.fill_value), layer.compute_dtype)
+
+    def _matrices(self, transformation: Any, batch: Any, size: Size, real: str) -> Any:
+        """(batch, 2, 3), of what Keras's layer has drawn."""
+        raise NotImplementedError
+
+
 @keras.saving.register_keras_serializable("unidl")
 class RandomFlip(_Augmentation, keras.layers.RandomFlip):
     """Keras's flip of images, left to right, top to bottom, or both, with draws that are the same on every backend.
@@ -77,7 +111,7 @@ class RandomFlip(_Augmentation, keras.layers.RandomFlip):
 
 
 @keras.saving.register_keras_serializable("unidl")
-class RandomTranslation(_Augmentation, keras.layers.RandomTranslation):
+class RandomTranslation(_Moved, keras.layers.RandomTranslation):
     """Keras's shift of images, by fractions of their height and width, with draws that are the same on every backend.
 
     Images are (batch, height, width, channels). In training each image of a batch gets its own random parameters; in
@@ -108,9 +142,13 @@ class RandomTranslation(_Augmentation, keras.layers.RandomTranslation):
         (2, 4, 4, 3)
     """
 
+    def _matrices(self, transformation: Any, batch: Any, size: Size, real: str) -> Any:
+        shifts = ops.cast(transformation["translations"], real)
+        return Affine(c=-shifts[:, 0], f=-shifts[:, 1]).matrices(batch, size, real)
+
 
 @keras.saving.register_keras_serializable("unidl")
-class RandomRotation(_Augmentation, keras.layers.RandomRotation):
+class RandomRotation(_Moved, keras.layers.RandomRotation):
     """Keras's rotation of images, by fractions of a full turn, with draws that are the same on every backend.
 
     Images are (batch, height, width, channels). In training each image of a batch gets its own random parameters; in
@@ -139,9 +177,13 @@ class RandomRotation(_Augmentation, keras.layers.RandomRotation):
         (2, 4, 4, 3)
     """
 
+    def _matrices(self, transformation: Any, batch: Any, size: Size, real: str) -> Any:
+        rows = ops.reshape(ops.cast(transformation["rotation_matrix"], real), (-1, 8))
+        return ops.reshape(rows[:, :6], (-1, 2, 3))
+
 
 @keras.saving.register_keras_serializable("unidl")
-class RandomZoom(_Augmentation, keras.layers.RandomZoom):
+class RandomZoom(_Moved, keras.layers.RandomZoom):
     """Keras's zoom into images and out of them, with draws that are the same on every backend.
 
     Images are (batch, height, width, channels). In training each image of a batch gets its own random parameters; in
@@ -171,6 +213,10 @@ class RandomZoom(_Augmentation, keras.layers.RandomZoom):
         >>> tuple(layer(images, training=True).shape)
         (2, 4, 4, 3)
     """
+
+    def _matrices(self, transformation: Any, batch: Any, size: Size, real: str) -> Any:
+        height, width = (ops.cast(transformation[f"{name}_zoom"], real)[:, 0] for name in ("height", "width"))
+        return Affine(a=width, e=height).matrices(batch, size, real)
 
 
 @keras.saving.register_keras_serializable("unidl")

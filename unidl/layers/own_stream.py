@@ -24,22 +24,27 @@ class OwnStream:
         """Show the arguments of Keras's layer to `help`."""
         super().__init_subclass__(**kwargs)
         stock = [base for base in cls.__mro__ if base.__module__.startswith("keras.")]
-        if stock:
+        if stock and "__init__" not in vars(cls):
             cls.__signature__ = inspect.signature(stock[0])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         layer: Any = self
         seed = inspect.signature(type(self)).bind_partial(*args, **kwargs).arguments.get("seed")
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31):
-            raise ModelError(
-                f"Cannot draw with seed={seed!r} in a {type(self).__name__}: a whole number from 0 to 2**31 - 1 is "
-                "needed, which every backend has."
-            )
+        require_seed(type(self).__name__, seed)
         super().__init__(*args, **kwargs)
         if seed is None:
             layer.seed = derived_seed(0, "layer", layer.name)
             for generator in seed_generators(layer):
                 generator.state.assign([layer.seed, 0])
+
+
+def require_seed(layer: str, seed: Any) -> None:
+    """Raise `ModelError` for a seed that not every backend has; None is one. layer: the name of its class."""
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31):
+        raise ModelError(
+            f"Cannot draw with seed={seed!r} in a {layer}: a whole number from 0 to 2**31 - 1 is needed, which every "
+            "backend has."
+        )
 
 
 def foreign_draws(model: keras.Model) -> list[str]:

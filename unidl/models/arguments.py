@@ -99,6 +99,13 @@ class Arguments:
         self.values["precision"] = value
         return value
 
+    def augmentation(self, value: Any) -> str | None:
+        """Take the argument `augment`: None, or words of steps, which `unidl.models.building.augmented` reads."""
+        if value is not None and (not isinstance(value, str) or not value.strip()):
+            raise self.refused("augment", value, "it must be words such as 'flip,rotation=0.1', or None")
+        self.values["augment"] = value
+        return value
+
     def refused(self, argument: str, value: Any, because: str) -> ModelError:
         """Return the error for an invalid argument. because: a clause without a final full stop."""
         return ModelError(f"Cannot use {self.builder}({argument}={value!r}): {because}.")

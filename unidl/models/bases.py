@@ -57,7 +57,7 @@ def from_model(model: keras.Model, precision: str | None) -> Base:
 def from_architecture(architecture: Architecture, precision: str | None, original: keras.Model | None = None) -> Base:
     """Build a unidl model without its head, with the weights of `original` if given.
 
-    Without its dropout, which would make the features of a frozen base random.
+    Without its dropout and its augmentation, which would make the features of a frozen base random.
     """
     import keras
 
@@ -71,7 +71,7 @@ def from_architecture(architecture: Architecture, precision: str | None, origina
             f"end. Remove the head "
             "yourself and pass keras.Model(model.input, model.get_layer(...).output)."
         )
-    told = {"precision": precision, "dropout": 0.0}
+    told: dict[str, Any] = {"precision": precision, "dropout": 0.0, "augment": None}
     arguments = {**architecture.arguments, **{name: told[name] for name in told if name in builder.arguments}}
     # A file has no weights for the head: build it as small as possible, so that it takes no memory before its removal.
     head = dict(builder.smallest_head(architecture.arguments)) if original is None else dict[str, Any]()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from unidl import devices, registry
 from unidl import precision as precisions
+from unidl.errors import UsageError
 from unidl.models import records
+from unidl.models.arguments import Arguments
 from unidl.models.initial_weights import drawn_later, initialise
 from unidl.random import derived_seed
 
@@ -37,6 +39,21 @@ def dropout_layer(rate: float, seed: int, name: str, policy: str) -> keras.layer
     from unidl.layers import Dropout
 
     return Dropout(rate, seed=derived_seed(seed, "dropout", name), dtype=policy, name=name)
+
+
+def augmented(images: Tensor, asked: Arguments) -> Tensor:
+    """Return the images changed as the argument `augment` says, by numbers that follow from the model's seed, on every
+    backend alike; the images themselves where it is None. Raises `ModelError` for words that cannot be."""
+    words = asked.values["augment"]
+    if words is None:
+        return images
+    from unidl.layers import Augmentation
+
+    seed = derived_seed(asked.values["seed"], "augmentation", "augmentation")
+    try:
+        return Augmentation(words, seed=seed, dtype="float32", name="augmentation")(images)
+    except UsageError as error:
+        raise asked.refused("augment", words, str(error).rstrip(".")) from error
 
 
 def softmax_head(features: Tensor, classes: int, policy: str) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from unidl.models import made_up
 from unidl.models.arguments import Arguments
 from unidl.models.builder import Builder, Recipe, Workload
-from unidl.models.building import Tensor, dropout_layer, finish, layers_in, softmax_head
+from unidl.models.building import Tensor, augmented, dropout_layer, finish, layers_in, softmax_head
 
 if TYPE_CHECKING:
     import keras
@@ -24,6 +24,7 @@ def build_cnn(
     dense_units: int = 64,
     dropout: float = 0.0,
     batch_normalization: bool = False,
+    augment: str | None = None,
     precision: str | None = None,
     seed: int = 0,
     name: str = "cnn",
@@ -41,6 +42,8 @@ def build_cnn(
         dense_units: The units of the dense layer.
         dropout: Fraction of the outputs of the dense layer to drop; at least 0 and below 1.
         batch_normalization: Whether each convolution is normalized before its ReLU.
+        augment: Augmentation of the images in training, in the words of `unidl.layers.Augmentation`, such as
+            "flip,rotation=0.1"; the images then have values from 0 to 1. None for no augmentation.
         precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
             Keras's own dtype policy.
         seed: Determines the initial weights and the dropout masks, which are the same on every backend.
@@ -67,6 +70,7 @@ def build_cnn(
     dense_units = asked.whole("dense_units", dense_units)
     dropout = asked.fraction("dropout", dropout)
     batch_normalization = asked.flag("batch_normalization", batch_normalization)
+    asked.augmentation(augment)
     precision = asked.precision(precision)
     seed = asked.seed(seed)
     name = asked.model_name(name)
@@ -77,7 +81,7 @@ def build_cnn(
         import keras
 
         images = keras.Input(shape, name="image", dtype="float32")
-        values = images
+        values = augmented(images, asked)
         for number, count in enumerate(filters, start=1):
             values = _convolution(values, number, count, kernel_size, batch_normalization, policy)
             if number < len(filters):

@@ -7,11 +7,11 @@ from typing import Any
 from unidl.errors import ModelError
 from unidl.models.arguments import Arguments
 from unidl.models.bases import DEFAULT_SHAPE, Base
-from unidl.models.building import Tensor
+from unidl.models.building import Tensor, augmented
 
 
 def frozen_features(found: Base, shape: tuple[int, ...] | None, asked: Arguments) -> tuple[Any, Tensor]:
-    """New inputs, one tensor or a nest of them, and what the base makes of them."""
+    """New inputs, one tensor or a nest of them, and what the base makes of them; augmented, if that is asked for."""
     import keras
 
     model = found.model
@@ -30,7 +30,7 @@ def frozen_features(found: Base, shape: tuple[int, ...] | None, asked: Arguments
         from unidl.models.preprocessing import preprocessed
 
         images = keras.Input(shape or DEFAULT_SHAPE, name="image", dtype="float32")
-        return images, model(preprocessed(images, found.application))
+        return images, model(preprocessed(augmented(images, asked), found.application))
     if shape is not None and [tuple(given.shape[1:]) for given in model.inputs] != [shape]:
         own = ", ".join(str(tuple(given.shape[1:])) for given in model.inputs)
         because = f"the model '{model.name}' takes {own}; leave input_shape out"
@@ -39,7 +39,10 @@ def frozen_features(found: Base, shape: tuple[int, ...] | None, asked: Arguments
     inputs = keras.tree.map_structure(
         lambda given: keras.Input(given.shape[1:], dtype=given.dtype, name=given.name), nest
     )
-    return inputs, model(inputs)
+    if asked.values["augment"] is not None and (found.value_range not in (None, (0.0, 1.0)) or len(model.inputs) > 1):
+        because = f"it needs a base that takes images with values from 0 to 1, and '{model.name}' takes others"
+        raise asked.refused("augment", asked.values["augment"], because)
+    return inputs, model(augmented(inputs, asked))
 
 
 def pooled(features: Tensor, pooling: str, policy: str, asked: Arguments) -> Tensor:

@@ -31,6 +31,7 @@ def build_transfer(
     dense_units: int | None = 256,
     dropout: float = 0.0,
     pooling: str = "flatten",
+    augment: str | None = None,
     precision: str | None = None,
     seed: int = 0,
     name: str = "transfer",
@@ -55,6 +56,8 @@ def build_transfer(
         dense_units: The units of a dense layer with ReLU before the classes; None for no such layer.
         dropout: Fraction to drop before the last layer; at least 0 and below 1.
         pooling: "flatten" the features, "average" them over places or steps, or take the "first" step.
+        augment: Augmentation of the images in training, in the words of `unidl.layers.Augmentation`, such as
+            "flip,rotation=0.1"; the images then have values from 0 to 1. None for no augmentation.
         precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
             Keras's own dtype policy.
         seed: Determines the initial weights and the dropout masks, which are the same on every backend.
@@ -82,6 +85,7 @@ def build_transfer(
         dense_units=dense_units,
         dropout=dropout,
         pooling=pooling,
+        augment=augment,
         precision=precision,
         seed=seed,
         name=name,
@@ -106,6 +110,7 @@ def _transfer(
     dense_units: Any,
     dropout: Any,
     pooling: Any,
+    augment: Any,
     precision: Any,
     seed: Any,
     name: Any,
@@ -120,6 +125,7 @@ def _transfer(
     dense_units = asked.whole_or_none("dense_units", dense_units, minimum=0)
     dropout = asked.fraction("dropout", dropout)
     pooling = asked.choice("pooling", pooling, POOLINGS)
+    asked.augmentation(augment)
     precision = asked.precision(precision)
     seed = asked.seed(seed)
     name = asked.model_name(name)

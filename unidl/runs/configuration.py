@@ -25,9 +25,10 @@ class RunConfiguration:
     None keeps the model's compiled setting. dropout: the dropout rate. image_size: height and width,
     in pixels. seed: determines every random draw. plot: whether to draw curves. save_every_steps: checkpoint interval.
 
-    base, weights, precompute_frozen: of a model on a base; None for others. model_sha256, model_arguments: of the file
-    that "model.py:build" names, and what the function was called with. data_origin: what the data says of itself.
-    precision: as in `Trainer`; None until it is settled. workers, on_error, target: as in `load_data`.
+    augment: augmentation of the images in training, in words. base, weights, precompute_frozen: of a model on a base;
+    None for others. model_sha256, model_arguments: of the file that "model.py:build" names, and what the function was
+    called with. data_origin: what the data says of itself. precision: as in `Trainer`; None until it is settled.
+    workers, on_error, target: as in `load_data`.
 
     Raises `UsageError` for an invalid value.
     """
@@ -56,6 +57,7 @@ class RunConfiguration:
     workers: int | None = None
     on_error: str | None = None
     target: str | None = None
+    augment: str | None = None
 
     def __post_init__(self) -> None:
         needed = {field.name for field in fields(self) if field.default is not None}
@@ -80,6 +82,10 @@ class RunConfiguration:
             raise UsageError(f"Unknown setting {unknown[0]!r}. Known: {', '.join(RUN)}.")
         for name, value in asked.items():
             require(name, value, RUN[name])
+        if "augment" in asked:
+            from unidl.layers.steps import steps_of
+
+            steps_of(asked["augment"])
         if "model" not in asked:
             raise UsageError(
                 f"No model given. Pass one of {', '.join(builders.names())}; a function such as model.py:build; or a "
@@ -145,7 +151,7 @@ class RunConfiguration:
 FOR_DATA = ("workers", "on_error", "target")
 """The settings that are passed on to `load_data`."""
 
-FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout")
+FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout", "augment")
 """The settings that mean something for some models only."""
 
 FOR_OWN = ("precompute_frozen", "image_size")

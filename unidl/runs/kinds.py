@@ -58,6 +58,7 @@ RUN = {
     "workers": WHOLE_FROM_0,
     "on_error": ON_ERROR,
     "target": WORD,
+    "augment": WORD,
     "precision": WORD,
 }
 """The settings that describe a run."""

@@ -38,7 +38,9 @@ def model_and_data(
     size = _square(configuration.image_size)
     if builder is None:
         return own_model_and_data(configuration, size, trust=trust)
-    settings = {name: getattr(configuration, name) for name in ("dropout", "seed") if name in builder.arguments}
+    settings = {
+        name: getattr(configuration, name) for name in ("dropout", "augment", "seed") if name in builder.arguments
+    }
     if builder.base is not None:
         return *_on_a_base(builder, configuration, settings, trust=trust), None
     data = load_data(configuration.data, image_size=size, **configuration.data_options())

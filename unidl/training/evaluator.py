@@ -12,8 +12,9 @@ from unidl.data.dataset import tell_of_sources
 from unidl.errors import BackendError
 from unidl.keras_internals import metrics_in_order
 from unidl.notices import notice
-from unidl.training.arguments import callbacks_in, optional_whole, style_of
+from unidl.training.arguments import callbacks_in, optional_whole, style_of, whole
 from unidl.training.busy import using
+from unidl.training.changed_images import averaged
 from unidl.training.checking import checked
 from unidl.training.compiling import ensure_compiled
 from unidl.training.evaluating import evaluated, predicted
@@ -138,6 +139,8 @@ class Evaluator:
         verbose: Verbose | None = None,
         steps: int | None = None,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        *,
+        augmentations: int | None = None,
     ) -> Tree:
         """Return the model's outputs.
 
@@ -149,7 +152,8 @@ class Evaluator:
             verbose: Has no effect: nothing is printed.
             steps: Maximum number of batches. If None, all.
             callbacks: Keras's callbacks.
-
+            augmentations: Average the outputs over this many copies of each image, each changed at random by the
+                `unidl.layers.Augmentation` that the model begins with. If None, the images as they are.
 
         Returns:
             The outputs as NumPy arrays (rows, ...), nested as the model's are, in the order of `x`.
@@ -167,6 +171,10 @@ class Evaluator:
             >>> trainer.predict(np.ones((2, 3))).tolist()
             [[3.0], [3.0]]
         """
+        if augmentations is not None:
+            count = whole("augmentations", augmentations, minimum=1)
+            with self._context():
+                return averaged(lambda rows: self.predict(rows, batch_size, verbose, steps), self.model, x, count)
         style_of("auto", verbose)
         steps = optional_whole("steps", steps)
         size = optional_whole("batch_size", batch_size)

@@ -23,8 +23,14 @@ def ask_range(reading: Reading, model: keras.Model, x: Any, name: str, *, learns
 
     streamed: whether x is one of the batches that others make. learns: whether it is going to learn on x: then the
     range is noted, if x is images whose values tell. `DataError` is raised if x is images whose values have plainly
-    another range than those the model takes, which it does if it has learned on some, or is on a base that has.
+    another range than those the model takes, which it does if it has learned on some, is on a base that
+    has, or begins with an augmentation.
     """
+    from unidl.layers.images import range_taken
+
+    taken = range_taken(model)
+    if taken is not None and not record_of(model).value_range_fixed:
+        note(model, value_range=taken, value_range_fixed=True)
     record = record_of(model)
     notes = learns and not record.value_range_fixed
     if any(are_bytes(leaf, streamed=streamed) for leaf in leaves(x)):

@@ -1,0 +1,87 @@
+"""`unidl preview` and `--augment`. Without this a person would find out after a training what its images were like."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from command_line import arrays_file, image_folder, text_file, unidl
+from PIL import Image
+
+from unidl import load_model
+from unidl.models import record_of
+from unidl.training.run_directory import read_run
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+
+def test_a_sheet_has_a_row_for_each_image_and_a_column_for_each_change(tmp_path):
+    out = tmp_path / "sheets" / "sheet.png"
+    words = ("--augment", "flip,rotation=0.2,brightness=0.2", "--rows", 3, "--columns", 4, "--out", out)
+    answer = unidl("preview", "--data", image_folder(), *words)
+    assert answer.code == 0, answer.err
+    assert answer.out == f"kept in {out}: 3 images, each in 4 changes\n"
+    with Image.open(out) as sheet:
+        pixels = np.asarray(sheet, int)
+    height, width = 90, 120  # of 30 x 40, three times as large
+    tops = [32 + row * (height + 8) for row in range(3)]
+    left = pixels.shape[1] - 5 * (width + 8)
+    cells = [
+        [pixels[top : top + height, left + column * (width + 8) :][:, :width] for column in range(5)] for top in tops
+    ]
+    for row in cells:
+        assert all(np.abs(row[0] - other).mean() > 1 for other in row[1:]), "every change differs from the original"
+        assert np.abs(row[1] - row[2]).mean() > 1
+    with Image.open(next((image_folder() / "below").iterdir())) as first:
+        assert first.size == (40, 30)
+    again = tmp_path / "again.png"
+    assert unidl("preview", "--data", image_folder(), *words[:-1], again).code == 0
+    assert again.read_bytes() == out.read_bytes(), "the seed decides"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--augment", "flop"), 2, "unidl: Cannot augment with 'flop'. There are blur, brightness"),
+        (("--augment", "flip", "--data", text_file), 6, "it holds no images"),
+        ((), 2, "the following arguments are required: --augment"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(words, code: int, said: str):
+    answer = unidl("preview", *(word() if callable(word) else word for word in words))
+    assert answer.code == code
+    assert said in answer.err
+
+
+def test_a_run_trains_on_augmented_images_and_keeps_how(tmp_path):
+    out = tmp_path / "run"
+    words = ("--data", arrays_file(), "--epochs", 1, "--batch-size", 16, "--out", out, "--quiet")
+    answer = unidl("train", "cnn", *words, "--augment", "rotation=0.05,zoom=0.1")
+    assert answer.code == 0, answer.err
+    assert read_run(out)["configuration"]["augment"] == "rotation=0.05,zoom=0.1"
+    model = load_model(out)
+    assert record_of(model).architecture.arguments["augment"] == "rotation=0.05,zoom=0.1"
+    assert [step.word for step in model.get_layer("augmentation").steps] == ["rotation", "zoom"]
+    assert unidl("evaluate", out, "--data", arrays_file()).code == 0
+    answer = unidl("predict", out, next((image_folder() / "left").iterdir()), "--augmentations", 3)
+    assert answer.code == 0, answer.err
+    onto = unidl("train", "transfer", "--base", out, *words[:-2], tmp_path / "onto", "--quiet", "--augment", "flip")
+    assert onto.code == 0, onto.err
+    (layer,) = [layer for layer in load_model(tmp_path / "onto").layers if layer.name == "augmentation"]
+    assert layer.steps[0].word == "flip"
+
+
+@pytest.mark.parametrize(
+    ("model", "steps", "said"),
+    [
+        ("cnn", "flip=7", "Cannot use Flip(direction=7.0)"),
+        (
+            "lstm",
+            "flip",
+            "Cannot use --augment with `unidl train lstm`: it is for `unidl train cnn` and `unidl train transfer`",
+        ),
+    ],
+)
+def test_an_augmentation_that_cannot_be_is_said_before_anything_is_loaded(model: str, steps: str, said: str):
+    answer = unidl("train", model, "--augment", steps, "--data", "nowhere")
+    assert answer.code == 2
+    assert said in answer.err

@@ -1,0 +1,121 @@
+"""`unidl preview`: a picture of images as they are and as an augmentation changes them, before anything is trained."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unidl.cli import options
+from unidl.cli.numbers import positive_whole
+from unidl.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from unidl.data import Split
+
+STEPS = """\
+steps, with commas between them; behind the = how far each goes, either way, or
+from:to:
+  geometry    flip, flip=vertical, flip=both, rotation=0.1 (of a full turn),
+              zoom=0.2, translation=0.1, shear=0.1, crop=0.5 (the least area)
+  colour      brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05,
+              grayscale=0.1 (the share of images)
+  others      blur=1 (pixels), erasing=0.2 (the largest area),
+              randaugment=2 (how many changes)
+All geometry is sampled once, in the order of the steps; then come blur, colours
+and erasing."""
+
+COLUMNS = 5
+ROWS = 6
+
+
+def register(subparsers: options.Subparsers) -> None:
+    """Add the command to the parser."""
+    parser = options.add_command(
+        subparsers,
+        "preview",
+        summary="Draw images as they are and as an augmentation changes them.",
+        example="""unidl preview --augment flip,rotation=0.1,brightness=0.2
+            unidl preview --data photographs --augment crop=0.5,flip,hue=0.05 --rows 8 --out sheet.png""",
+        run=run,
+    )
+    parser.epilog = f"{STEPS}\n\n{parser.epilog}"
+    parser.add_argument("--augment", required=True, metavar="STEPS", help="what changes; the steps are below")
+    parser.add_argument(
+        "--data",
+        type=options.name_or_path,
+        default="digits",
+        metavar="NAME",
+        help="images: digits, mnist, ..., an .npz or a folder of class folders (default: digits)",
+    )
+    parser.add_argument(
+        "--rows", type=positive_whole, default=ROWS, metavar="N", help=f"images that are shown (default: {ROWS})"
+    )
+    parser.add_argument(
+        "--columns", type=positive_whole, default=COLUMNS, metavar="N", help=f"changes of each (default: {COLUMNS})"
+    )
+    parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
+    parser.add_argument(
+        "--out",
+        type=options.path,
+        default=Path("preview.png"),
+        metavar="FILE",
+        help="the picture (default: preview.png)",
+    )
+    options.add_seed(parser)
+    options.add_backend(parser)
+    options.add_device(parser)
+    options.add_quiet(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Augment some images as a step of training does, and draw them."""
+    import numpy as np
+
+    from unidl import devices, load_data, registry
+    from unidl.data.contact_sheet import contact_sheet
+    from unidl.whole_files import replacing
+
+    backend = registry.current()
+    import keras
+
+    from unidl.layers import Augmentation
+    from unidl.layers.steps import steps_of
+
+    steps_of(arguments.augment)  # what cannot be is said before data is read
+    size = arguments.image_size
+    split = load_data(arguments.data, image_size=(size, size) if size else None).train
+    places = np.linspace(0, len(split) - 1, min(arguments.rows, len(split))).astype(int)
+    images = _images(split, places, arguments.data)
+    with backend.on(devices.resolve().device):
+        layer = Augmentation(arguments.augment, seed=arguments.seed % 2**31)
+        drawn = [keras.ops.convert_to_numpy(layer(images, training=True)) for _ in range(arguments.columns)]
+    rows = [np.stack(row) for row in zip(images, *drawn, strict=True)]
+    titles = ["original", *(str(number) for number in range(1, arguments.columns + 1))]
+    sheet = contact_sheet(rows, _names(split, places), titles)
+    with replacing(arguments.out) as file:
+        sheet.save(file, format="PNG")
+    print(f"kept in {arguments.out}: {len(rows)} images, each in {arguments.columns} changes")
+    return 0
+
+
+def _images(split: Split, places: np.ndarray, name: str) -> np.ndarray:
+    """The images of these rows, as floats from 0 to 1."""
+    from unidl.data.value_range import UNIT, are_images, in_range, range_of
+
+    if not are_images(split.x):
+        raise DataError(
+            f"Cannot preview '{name}': it holds no images with 1 or 3 channels. Take digits, or a folder of class "
+            "folders."
+        )
+    return in_range(split.x[places], range_of(split.x), UNIT, "an augmentation").astype("float32")
+
+
+def _names(split: Split, places: np.ndarray) -> list[str]:
+    """The class of each row, or its number where there is none."""
+    if split.y is None or getattr(split.y, "ndim", 0) != 1:
+        return [f"row {place}" for place in places]
+    labels = [split.y[place] for place in places]
+    return [str(split.class_names[int(label)] if split.class_names else label) for label in labels]

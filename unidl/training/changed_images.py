@@ -1,0 +1,56 @@
+"""Prediction on several augmented copies of each image, whose outputs are averaged: test-time augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unidl.backend import Tree
+from unidl.errors import DataError, ModelError
+from unidl.random import derived_seed
+from unidl.shortening import shown
+
+if TYPE_CHECKING:
+    import keras
+
+AT_ONCE = 64
+"""Images that are augmented together."""
+
+
+def averaged(predict: Callable[[np.ndarray], Tree], model: keras.Model, x: Any, count: int) -> Tree:
+    """Return the mean of what `predict` gives for so many augmented copies of x.
+
+    They are augmented as the `Augmentation` at the front of the model does it in training, by draws of their own that
+    are the same in each call. Raises `ModelError` if the model begins with none, `DataError` if x is not one array.
+    """
+    import keras
+
+    from unidl.layers import Augmentation
+
+    front = next((layer for layer in model.layers if isinstance(layer, Augmentation)), None)
+    inputs = [id(given) for given in getattr(model, "inputs", None) or ()]
+    if front is None or id(front.input) not in inputs:
+        raise ModelError(
+            f"Cannot predict on augmented images with the model '{model.name}': its first layer is not a "
+            "unidl.layers.Augmentation. Leave augmentations out, or build the model with one."
+        )
+    if not isinstance(x, np.ndarray):
+        raise DataError(f"Cannot augment {shown(x)}: pass the images as one NumPy array.")
+    given: Any = front.input
+    as_bytes = given.dtype == "uint8"
+    images = x if as_bytes else x.astype(np.float32)
+    outputs: list[Tree] = []
+    for number in range(count):
+        config = front.get_config() | {"value_range": (0.0, 1.0), "dtype": "float32"}
+        layer = Augmentation.from_config(config | {"seed": derived_seed(front.seed, "prediction", str(number))})
+        parts = [
+            np.asarray(keras.ops.convert_to_numpy(layer(images[first : first + AT_ONCE], training=True)))
+            for first in range(0, len(images), AT_ONCE)
+        ]
+        changed = np.concatenate(parts)
+        outputs.append(predict(np.rint(255 * changed).astype(np.uint8) if as_bytes else changed))
+    return keras.tree.map_structure(
+        lambda *each: np.mean(each, axis=0, dtype=np.float64).astype(each[0].dtype), *outputs
+    )
