@@ -129,6 +129,8 @@ class Fit:
             position = self._saver.go_on(self._progress)
             if position is not None:
                 first, stopped = position.epoch, position.stopped
+            elif self._saver.saves_start:
+                self._save(first, 0)
         if stopped and first < self._settings.epochs:
             self._progress.message(
                 f"a callback has stopped this run after epoch {first}, and it stays so; to train on, begin a new run "

@@ -35,6 +35,7 @@ class Trained(Protocol):
     model: keras.Model
     history: dict[str, list[Any]]
     settings: FitSettings | None
+    stages: list[dict[str, Any]]
 
     def describe(self) -> dict[str, Any]:
         """What somebody needs to know to repeat the training, as JSON values."""
@@ -58,7 +59,9 @@ def save_run(
         "versions": own | described["versions"],
         "configuration": dict(configuration or {}),
     }
-    first_epoch = 1 + (trainer.settings.initial_epoch if trainer.settings is not None else 0)
+    # A history of stages holds all of them, and begins with the first epoch of the first one.
+    whole = trainer.settings is None or bool(trainer.stages)
+    first_epoch = 1 if whole else 1 + trainer.settings.initial_epoch
     files = model_files(trainer.model)
     files[RUN] = json.dumps(run, indent=2).encode()
     files[HISTORY] = history_csv(trainer.history, first_epoch).encode()

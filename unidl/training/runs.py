@@ -17,6 +17,7 @@ from unidl.training.compiling import require_trainable, tell_of_foreign_draws
 from unidl.training.fitting import Fit
 from unidl.training.frozen_front import FrozenFront
 from unidl.training.given import TrainingData
+from unidl.training.layer_rates import settle_rates
 from unidl.training.loops import Loops
 from unidl.training.non_finite import tried
 from unidl.training.progress import Progress
@@ -39,6 +40,7 @@ def new_run(
     """Return the run that is asked for: of the model, or of what is behind its frozen front, on what that gives."""
     if saving is not None:
         saving = replace(saving, data=fingerprint(training=data.training, validation=data.validation))
+    settle_rates(model)
     require_trainable(model)
     if data.training.class_names or data.training.vocabulary:
         note(model, class_names=data.training.class_names, vocabulary=data.training.vocabulary)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unidl.training.arguments import first_epoch, optional_whole, shuffle_of, validation_frequency, whole
 from unidl.training.given import TrainingData, size_of_batches
+from unidl.training.layer_rates import rates_of
 from unidl.training.order import Shuffle
+
+if TYPE_CHECKING:
+    import keras
 
 BATCH_SIZE = 32
 """Keras's, if nobody says."""
@@ -27,6 +31,8 @@ class FitSettings:
     validation_steps: int | None = None
     validation_batch_size: int | None = None
     validation_freq: int | list[int] | None = None
+    rate_factors: dict[str, float] | None = None
+    layer_decay: float | None = None
 
     def validates(self, epoch: int) -> bool:
         """Whether the model is validated after this epoch, counted from 0."""
@@ -42,15 +48,20 @@ class FitArguments:
 
     settings: FitSettings
 
-    def with_data(self, given: TrainingData) -> FitSettings:
-        """Return the settings for this data."""
+    def with_data(self, given: TrainingData, model: keras.Model) -> FitSettings:
+        """Return the settings for this data, with the learning rates of the layers of a compiled model."""
         settings, held_out = self.settings, given.validation
         size = size_of_batches(settings.batch_size, len(given.training), settings.steps_per_epoch, BATCH_SIZE)
         of_validation = settings.validation_batch_size
         if of_validation is None and not settings.batch_size and held_out is not None:
             of_validation = size_of_batches(0, len(held_out), settings.validation_steps, BATCH_SIZE)
         differs = of_validation != size
-        return replace(settings, batch_size=size, validation_batch_size=of_validation if differs else None)
+        settings = replace(settings, batch_size=size, validation_batch_size=of_validation if differs else None)
+        optimizer = getattr(model, "optimizer", None)
+        rates = None if optimizer is None else rates_of(optimizer)
+        if rates is None:
+            return settings
+        return replace(settings, rate_factors=dict(rates.factors), layer_decay=rates.decay)
 
 
 def fit_arguments(

@@ -15,6 +15,7 @@ from unidl.training.checkpoint import KEEP, Saving
 from unidl.training.describing import description, title
 from unidl.training.evaluator import Evaluator, Verbose
 from unidl.training.given import TrainingData, one_split, training_data
+from unidl.training.layer_rates import LayerRates
 from unidl.training.order import Shuffle
 from unidl.training.progress import Progress
 from unidl.training.progress_styles import Style, make_progress
@@ -35,6 +36,12 @@ class Trainer(Evaluator):
     "auto" is UNIDL_DEVICE, else the first GPU, else the CPU. precision: how float32 is computed; a mixed precision is
     chosen when the model is built. seed: keys the order of the data.
 
+    rate_factors: what the learning rate is multiplied by for a layer, by its name, its path ("base/conv1") or the name
+    of a block ("block1" for block1_conv1 and its like): {"block1": 0.1}. The closest name counts; 0 leaves the weights
+    as they are. layer_decay: the learning rate is multiplied by it at each layer with a kernel on the way from the
+    outputs to the inputs, as 0.9: 1, 0.9, 0.81. Both scale the update, with every optimizer of Keras, weight decay
+    included, and stay with the optimizer when layers are frozen or unfrozen; `rate_factors={}` takes them away.
+
     It trains as `keras.Model.fit` does, but for a model whose layers alone are in mixed_float16: Keras looks at the
     policy of the model and leaves its loss as it is, and gradients vanish; here its optimizer becomes a
     LossScaleOptimizer, and the weights differ.
@@ -52,13 +59,17 @@ class Trainer(Evaluator):
         loss: Any = None,
         metrics: Any = None,
         seed: int = 0,
+        rate_factors: Mapping[str, float] | None = None,
+        layer_decay: float | None = None,
     ) -> None:
         self.seed = whole("seed", seed, minimum=None)
         self.history: dict[str, list[Any]] = {}
         self.interrupted = False
         self.signal: int | None = None
         self.settings: FitSettings | None = None
-        super().__init__(model, device, precision, optimizer, loss, metrics)
+        self.stages: list[dict[str, Any]] = []
+        rates = LayerRates.of(rate_factors, layer_decay)
+        super().__init__(model, device, precision, optimizer, loss, metrics, rates)
 
     def fit(
         self,
@@ -83,7 +94,7 @@ class Trainer(Evaluator):
         validation: Any = None,
         early_stopping: int | None = None,
         precompute_frozen: bool = False,
-        checkpoint: str | Path | None = None,
+        checkpoint: str | Path | Saving | None = None,
         save_every_steps: int | None = None,
         keep: int = KEEP,
         resume: bool = False,
@@ -139,7 +150,7 @@ class Trainer(Evaluator):
                 validation_split=validation_split,
                 class_weight=class_weight,
             )
-            settings = arguments.with_data(given)
+            settings = arguments.with_data(given, self.model)
             given = checked_for_training(self.model, given, settings)
             told += stoppers(patience, monitor="loss" if given.validation is None else "val_loss")
             return self._run(given, settings, told, reporter, saving)
@@ -155,9 +166,10 @@ class Trainer(Evaluator):
 
     def describe(self) -> dict[str, Any]:
         """Return what somebody needs to know to repeat this training, as JSON values."""
-        return description(
+        described = description(
             self.backend, self.placement, precision=self.precision.name, seed=self.seed, settings=self.settings
         )
+        return described | ({"stages": self.stages} if self.stages else {})
 
     def _run(
         self,

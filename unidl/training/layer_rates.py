@@ -1,0 +1,158 @@
+"""A learning rate for each layer: which share of the optimizer's own rate the weights of a layer learn with."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from unidl.errors import ModelError, UsageError
+from unidl.keras_internals import all_layers
+from unidl.layer_paths import walk
+from unidl.models.arguments import close_names
+from unidl.models.freezing import layers_in_order
+from unidl.shortening import shown
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class LayerRates:
+    """What somebody asked for: `factors` by the name or the path of a layer, and `decay` for each layer below."""
+
+    factors: Mapping[str, float] = field(default_factory=dict[str, float])
+    decay: float | None = None
+
+    @classmethod
+    def of(cls, rate_factors: Any, layer_decay: Any) -> LayerRates | None:
+        """Return what was asked for; None if nothing was. Raises `UsageError`."""
+        if rate_factors is None and layer_decay is None:
+            return None
+        if rate_factors is not None and not isinstance(rate_factors, Mapping):
+            raise UsageError(
+                f"Cannot use rate_factors={shown(rate_factors)}: it must be a dict from the name of a layer to the "
+                "factor of its learning rate, such as {'block1': 0.1}."
+            )
+        for name, factor in (rate_factors or {}).items():
+            if not isinstance(name, str) or not _is_number(factor) or factor < 0:
+                raise UsageError(
+                    f"Cannot use rate_factors={{{name!r}: {shown(factor)}}}: it must give the name of a layer a number "
+                    "of at least 0, which the learning rate is multiplied by."
+                )
+        if layer_decay is not None and not (_is_number(layer_decay) and 0 < layer_decay <= 1):
+            raise UsageError(
+                f"Cannot use layer_decay={shown(layer_decay)}: it must be a number above 0, and at most 1, by which "
+                "the learning rate is multiplied at each layer on the way from the outputs to the inputs."
+            )
+        factors = {name: float(factor) for name, factor in (rate_factors or {}).items()}
+        return cls(factors, None if layer_decay is None else float(layer_decay))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {"factors": dict(self.factors), "decay": self.decay}
+
+    def of_weights(self, model: keras.Model) -> list[float]:
+        """Return the factor of each trainable weight of a model. Raises `ModelError` for a layer that it lacks."""
+        paths: dict[int, str] = {}
+        for path, layer in walk(model):  # parents before children, so that the innermost layer stays
+            paths |= {id(weight): path for weight in layer.weights}
+        self._require_known(model, [path for path, _ in walk(model)])
+        depths = _depths(model) if self.decay is not None else {}
+        factors: list[float] = []
+        for weight in model.trainable_weights:
+            named = max((found for name in self.factors if (found := _match(name, paths[id(weight)]))), default=None)
+            factor = 1.0 if named is None else self.factors[named[-1]]
+            factors.append(factor * (self.decay or 1.0) ** depths.get(id(weight), 0))
+        if factors and not any(factors):
+            raise ModelError(
+                f"The learning rate of every layer of '{model.name}' that learns is 0. Give one of them a factor above "
+                "0, or freeze the layers that should stay (trainable = False)."
+            )
+        return factors
+
+    def _require_known(self, model: keras.Model, paths: list[str]) -> None:
+        for name in self.factors:
+            if not any(_match(name, path) for path in paths):
+                names = list(dict.fromkeys(path.rpartition("/")[-1] for path in paths if path))
+                raise ModelError(
+                    f"Cannot give the layer {name!r} a learning rate: the model '{model.name}' has no layer, and no "
+                    f"block of layers, of that name. {close_names(name, names)}."
+                )
+
+
+def with_rates(model: keras.Model, optimizer: Any, rates: LayerRates) -> Any:
+    """Give an optimizer the rates for the layers of a model, and return it. Raises `ModelError` if it can have none."""
+    inner = inner_optimizer(optimizer)
+    from unidl.training.keras_internals import ScaledUpdates, why_not_scaled
+
+    why_not = why_not_scaled(inner)
+    if why_not is not None:
+        raise ModelError(f"Cannot give each layer a learning rate of its own with this optimizer: {why_not}.")
+    if not all(layer.built for layer in all_layers(model)):
+        raise ModelError(
+            f"Cannot give each layer of '{model.name}' a learning rate of its own: it has no weights yet. Call the "
+            "model on a batch first."
+        )
+    factors = rates.of_weights(model)
+    if not isinstance(inner, ScaledUpdates):
+        inner.__class__ = _scaled(type(inner))
+    inner.scale(factors, rates)
+    return optimizer
+
+
+def rates_of(optimizer: Any) -> LayerRates | None:
+    """Return the rates that an optimizer has for layers; None if they all learn alike."""
+    return getattr(inner_optimizer(optimizer), "layer_rates", None)
+
+
+def settle_rates(model: keras.Model) -> None:
+    """Find the layers that learn anew, if the optimizer has rates for layers and has not begun."""
+    optimizer = model.optimizer if model.compiled else None
+    rates = None if optimizer is None else rates_of(optimizer)
+    if rates is not None and not inner_optimizer(optimizer).built:
+        with_rates(model, optimizer, rates)
+
+
+def inner_optimizer(optimizer: Any) -> Any:
+    """Return the optimizer that updates the weights: a LossScaleOptimizer has one inside."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+@functools.cache
+def _scaled(kind: type) -> type:
+    """The class of an optimizer with scaled updates, which Keras finds again in a file if this process has made it."""
+    import keras
+
+    from unidl.training.keras_internals import ScaledUpdates
+
+    made = type(f"{kind.__name__}WithLayerRates", (ScaledUpdates, kind), {"__module__": __name__})
+    return keras.saving.register_keras_serializable("unidl")(made)
+
+
+def _match(name: str, path: str) -> tuple[int, bool, int, str] | None:
+    """How closely the name of a layer, of a block of layers or the end of a path names the layer at a path: the larger,
+    the closer; None if it does not. "block1" names "base/block1_conv2", "base" all that is inside."""
+    wanted, parts = name.split("/"), path.split("/")
+    for end in range(len(parts), len(wanted) - 1, -1):
+        *before, last = parts[end - len(wanted) : end]
+        if before == wanted[:-1] and (last == wanted[-1] or last.startswith(f"{wanted[-1]}_")):
+            return end, last == wanted[-1], len(name), name
+    return None
+
+
+def _depths(model: keras.Model) -> dict[int, int]:
+    """How many layers are behind the one that a weight is of. A layer counts if it has a matrix or a kernel:
+    normalization belongs to what is before it."""
+    depths: dict[int, int] = {}
+    number = 0
+    for layer in layers_in_order(model):
+        number += any(len(weight.shape) > 1 for weight in layer.weights)
+        depths |= {id(weight): number for weight in layer.weights if id(weight) not in depths}
+    return {key: number - max(depth, 1) for key, depth in depths.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
