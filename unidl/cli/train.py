@@ -31,6 +31,15 @@ models of your own:
   otherwise. One that it does not compile learns classes, if the data has some.
   A saved model is the directory of a run, or a .keras file with --trust."""
 
+STAGES = """\
+stages of fine-tuning:
+  --stages head:3,block5:5@1e-4,all:5@1e-5*0.9 trains the head of a transfer model
+  for 3 epochs; then block5 of the base and all behind it for 5 epochs with the
+  learning rate 1e-4; then all of it for 5 epochs with 1e-5, times 0.9 from layer to
+  layer on the way to the inputs. Each is PART:EPOCHS[@RATE][*DECAY][~WARMUP]: PART
+  is head, all, or a layer or block of layers; WARMUP the epochs in which the rate
+  rises from 0. In a file of --config it is the text stages = "head:3,..."."""
+
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 TERMINATED = 143
@@ -46,13 +55,14 @@ def register(subparsers: options.Subparsers) -> None:
         example="""unidl train cnn
             unidl train lstm --backend tensorflow --data my.txt --epochs 5 --out runs/text
             unidl train transfer --base runs/cnn --data path/to/folder_of_class_folders
+            unidl train transfer --base runs/cnn --data folder --stages head:3,all:5@1e-5*0.9
             unidl train model.py:build --data my.npz --epochs 20 --learning-rate 0.001
             unidl train --resume runs/text --backend jax
             unidl train --config run.toml --epochs 3
             unidl train --config runs/text/run.json --out runs/again""",
         run=run,
     )
-    parser.epilog = f"{OWN_MODELS}\n\n{parser.epilog}"
+    parser.epilog = f"{OWN_MODELS}\n\n{STAGES}\n\n{parser.epilog}"
     parser.add_argument(
         "model",
         nargs="?",
@@ -118,6 +128,11 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         "--precompute-frozen",
         action=argparse.BooleanOptionalAction,
         help="transfer: compute what the frozen base gives once, not in every epoch; needs memory for it",
+    )
+    parser.add_argument(
+        "--stages",
+        metavar="STAGES",
+        help="train in stages, each of which sets more of the model free, such as head:3,all:5@1e-5*0.9; see below",
     )
     parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
 

@@ -54,6 +54,7 @@ RUN = {
     "base": WORD,
     "weights": WORD,
     "precompute_frozen": TRUTH,
+    "stages": WORD,
     "precision": WORD,
 }
 """The settings that say what a run is."""

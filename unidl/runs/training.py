@@ -50,42 +50,55 @@ class ReadyRun:
     def fit(self, *, progress: Style = "auto") -> FinishedRun:
         """Train, and keep the run in its directory. Of one that is interrupted, its checkpoints or else its model."""
         from unidl.runs.resuming import checkpoint_folder
-        from unidl.training.checkpoint import Checkpoints
+        from unidl.training import fit_stages
+        from unidl.training.checkpoint import KEEP, Checkpoints
         from unidl.training.run_directory import save_run
+        from unidl.training.stage_folders import StageFolders
 
-        asked, trainer, out = self.configuration, self.trainer, self.out
+        asked, out = self.configuration, self.out
         replaced = out.is_dir() and any(out.iterdir())
         if replaced:
             log.info("the run in %s will be replaced", out)
         every = asked.save_every_steps
         if every is not None and not self.resume:
             Checkpoints(checkpoint_folder(out)).clear()
-        trainer.fit(
-            self.train,
-            validation=self.validation,
-            epochs=asked.epochs,
-            batch_size=asked.batch_size,
-            early_stopping=asked.early_stopping,
-            precompute_frozen=bool(asked.precompute_frozen),
-            checkpoint=None if every is None else checkpoint_folder(out),
-            save_every_steps=every,
-            resume=self.resume,
-            configuration=asked.to_json(),
-            progress=progress,
-        )
+            StageFolders(checkpoint_folder(out), keep=KEEP).clear()
+        options: dict[str, Any] = {
+            "validation": self.validation,
+            "batch_size": asked.batch_size,
+            "checkpoint": None if every is None else checkpoint_folder(out),
+            "save_every_steps": every,
+            "resume": self.resume,
+            "configuration": asked.to_json(),
+            "progress": progress,
+        }
+        stages, trainer = asked.read_stages(), self.trainer
+        if stages:
+            once = asked.precompute_frozen
+            trainer = fit_stages(
+                trainer.model, self.train, stages=stages, seed=asked.seed, precompute_frozen=once, **options
+            )
+        else:
+            trainer.fit(
+                self.train,
+                epochs=asked.epochs,
+                early_stopping=asked.early_stopping,
+                precompute_frozen=bool(asked.precompute_frozen),
+                **options,
+            )
         if trainer.interrupted and every is not None:
             log.warning("stopped; go on with: unidl train --resume %s", out)
-            return self._finished(kept=False)
+            return self._finished(trainer, kept=False)
         if trainer.interrupted and replaced and not trainer.history:
             log.warning("interrupted in the first epoch; %s is left as it was", out)
-            return self._finished(kept=False)
+            return self._finished(trainer, kept=False)
         save_run(trainer, out, configuration=asked.to_json(), plot=asked.plot)
         if trainer.interrupted:
             log.warning("interrupted; the model as it was then is in %s", out)
-        return self._finished(kept=True)
+        return self._finished(trainer, kept=True)
 
-    def _finished(self, *, kept: bool) -> FinishedRun:
-        return FinishedRun(self.configuration, self.trainer, self.data, self.out, kept)
+    def _finished(self, trainer: Trainer, *, kept: bool) -> FinishedRun:
+        return FinishedRun(self.configuration, trainer, self.data, self.out, kept)
 
 
 def train(

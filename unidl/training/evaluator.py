@@ -60,7 +60,7 @@ class Evaluator:
             keep_freed_memory()
         with self._context():
             ensure_compiled(model, optimizer, loss, metrics, rates)
-        self._loops = Loops(self.backend, model, self.device)
+        self._loops = Loops(self.backend, model, self.device, self.precision.name)
 
     @property
     def device(self) -> Device:

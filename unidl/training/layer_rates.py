@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,15 +56,17 @@ class LayerRates:
 
     def of_weights(self, model: keras.Model) -> list[float]:
         """Return the factor of each trainable weight of a model. Raises `ModelError` for a layer that it lacks."""
-        paths: dict[int, str] = {}
+        places = _places(model)
+        named = {name: self._named(name, model, places) for name in self.factors}
+        of_weight: dict[int, str] = {}
         for path, layer in walk(model):  # parents before children, so that the innermost layer stays
-            paths |= {id(weight): path for weight in layer.weights}
-        self._require_known(model, [path for path, _ in walk(model)])
+            of_weight |= {id(weight): path for weight in layer.weights}
         depths = _depths(model) if self.decay is not None else {}
         factors: list[float] = []
         for weight in model.trainable_weights:
-            named = max((found for name in self.factors if (found := _match(name, paths[id(weight)]))), default=None)
-            factor = 1.0 if named is None else self.factors[named[-1]]
+            path = of_weight[id(weight)]
+            closest = max(((named[name][path], name) for name in named if path in named[name]), default=None)
+            factor = 1.0 if closest is None else self.factors[closest[-1]]
             factors.append(factor * (self.decay or 1.0) ** depths.get(id(weight), 0))
         if factors and not any(factors):
             raise ModelError(
@@ -73,14 +75,22 @@ class LayerRates:
             )
         return factors
 
-    def _require_known(self, model: keras.Model, paths: list[str]) -> None:
-        for name in self.factors:
-            if not any(_match(name, path) for path in paths):
-                names = list(dict.fromkeys(path.rpartition("/")[-1] for path in paths if path))
-                raise ModelError(
-                    f"Cannot give the layer {name!r} a learning rate: the model '{model.name}' has no layer, and no "
-                    f"block of layers, of that name. {close_names(name, names)}."
-                )
+    def _named(self, name: str, model: keras.Model, places: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        """The paths of the layers that a name names, and how closely: how deep the layer is whose name it is. A name
+        that no layer has is that of a block of layers. Raises `ModelError` if there is none either."""
+        for blocks in (False, True):
+            found = {
+                path: depth
+                for path, spellings in places.items()
+                if (depth := max(_match(name, spelling, blocks) for spelling in spellings))
+            }
+            if found:
+                return found
+        names = list(dict.fromkeys(spellings[-1].rpartition("/")[-1] for path, spellings in places.items() if path))
+        raise ModelError(
+            f"Cannot give the layer {name!r} a learning rate: the model '{model.name}' has no layer, and no block of "
+            f"layers, of that name. {close_names(name, names)}."
+        )
 
 
 def with_rates(model: keras.Model, optimizer: Any, rates: LayerRates) -> Any:
@@ -132,15 +142,26 @@ def _scaled(kind: type) -> type:
     return keras.saving.register_keras_serializable("unidl")(made)
 
 
-def _match(name: str, path: str) -> tuple[int, bool, int, str] | None:
-    """How closely the name of a layer, of a block of layers or the end of a path names the layer at a path: the larger,
-    the closer; None if it does not. "block1" names "base/block1_conv2", "base" all that is inside."""
+def _places(model: keras.Model) -> dict[str, tuple[str, str]]:
+    """The path of each layer, as it is in files and as the names of layers say it: they differ where Keras made up a
+    name, "dense#1" and "dense_7"."""
+    found: dict[str, tuple[str, str]] = {}
+    for path, layer in walk(model):
+        above = found.get(path.rpartition("/")[0], ("", ""))[1] if "/" in path else ""
+        found[path] = path, f"{above}/{layer.name}".removeprefix("/") if path else ""
+    return found
+
+
+def _match(name: str, path: str, blocks: bool) -> int:
+    """How deep a layer is that a name, or the end of a path, names, and that is at a path or around it; 0 if there is
+    none. blocks: "block1" names block1_conv2 and its like."""
     wanted, parts = name.split("/"), path.split("/")
     for end in range(len(parts), len(wanted) - 1, -1):
         *before, last = parts[end - len(wanted) : end]
-        if before == wanted[:-1] and (last == wanted[-1] or last.startswith(f"{wanted[-1]}_")):
-            return end, last == wanted[-1], len(name), name
-    return None
+        same = last.startswith(f"{wanted[-1]}_") if blocks else last == wanted[-1]
+        if same and before == wanted[:-1]:
+            return end
+    return 0
 
 
 def _depths(model: keras.Model) -> dict[int, int]:

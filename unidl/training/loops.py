@@ -9,6 +9,7 @@ from unidl.backend import Device, TrainLoop, Trains
 from unidl.errors import BackendError
 from unidl.training.compiled_in import CompiledIn
 from unidl.training.compiling import same, signature
+from unidl.training.feature_store import FeatureStore
 from unidl.training.frozen_front import FrozenFront
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 class Loops:
     """Those of one model on one device."""
 
-    def __init__(self, backend: Trains, model: keras.Model, device: Device) -> None:
+    def __init__(self, backend: Trains, model: keras.Model, device: Device, precision: str) -> None:
         self._backend, self._model, self._device = backend, model, device
         self._loop: TrainLoop | None = None
         self._front: FrozenFront | None = None
         self._signature: tuple[Any, ...] = ()
+        self.features = FeatureStore()
+        self.computed_by = f"{backend.name} on {device.id} in {precision}"
 
     def of_model(self) -> TrainLoop:
         """The loop of the model as it is compiled now."""

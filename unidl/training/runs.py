@@ -48,7 +48,7 @@ def new_run(
     unsure, trained = _tried(model, data, settings, loops), model
     if settings.precompute_frozen:
         frozen = loops.of_front()
-        data, trained = _features(frozen, data, settings, progress, model.name), frozen.rest
+        data, trained = _features(frozen, data, settings, progress, loops, model.name), frozen.rest
         resumes = saving is not None and saving.resume
         callbacks = callbacks + ([frozen.guard()] if callbacks or resumes else [])
     build_for(trained, data.training, settings.batch_size)
@@ -68,13 +68,21 @@ def new_run(
 
 
 def _features(
-    frozen: FrozenFront, data: TrainingData, settings: FitSettings, progress: Progress, name: str
+    frozen: FrozenFront, data: TrainingData, settings: FitSettings, progress: Progress, loops: Loops, name: str
 ) -> TrainingData:
     """What the frozen layers of a model of this name give for the rows of both halves."""
-    rows = len(data.training) + len(data.validation or ())
-    progress.message(f"{name}: computes what its frozen layers give for {rows:,} rows, once")
-    training = frozen.features(data.training, settings.batch_size)
-    return TrainingData(training, data.validation and frozen.features(data.validation, settings.batch_size))
+
+    def of(split: Split, role: str) -> Split:
+        return frozen.features(
+            split,
+            settings.batch_size,
+            loops.features,
+            role=role,
+            computed_by=loops.computed_by,
+            tell=lambda said: progress.message(f"{name}: {said}"),
+        )
+
+    return TrainingData(of(data.training, "training"), data.validation and of(data.validation, "validation"))
 
 
 def _tried(model: keras.Model, data: TrainingData, settings: FitSettings, loops: Loops) -> NonFinite | None:

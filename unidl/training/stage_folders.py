@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from unidl.errors import SavedModelError, UsageError
 from unidl.training.checkpoint import Checkpoint, Checkpoints
 from unidl.training.stage import Stage
 
+NAME = re.compile(r"stage-(\d{2,})")
 KEPT_STAGES = 2
 """Folders that stay: the first checkpoint of a stage may turn out to be damaged."""
 
@@ -25,11 +27,11 @@ class StageFolders:
         """The checkpoints of a stage, counted from 0."""
         return Checkpoints(self.folder / f"stage-{number + 1:02d}", keep=self._keep)
 
-    def newest(self, stages: int) -> tuple[int, Checkpoint, list[str]] | None:
+    def newest(self) -> tuple[int, Checkpoint, list[str]] | None:
         """Return the number of the last stage that has begun, its newest checkpoint that is whole, and what was passed
         over; None if there is none. Raises `SavedModelError` if there are some and all are damaged."""
         passed: list[str] = []
-        for number in reversed(range(stages)):
+        for number in reversed(self._numbers()):
             try:
                 found = self.of(number).newest()
             except SavedModelError as error:
@@ -41,21 +43,35 @@ class StageFolders:
             raise SavedModelError(f"Cannot go on from {self.folder}: no checkpoint is whole.\n" + "\n".join(passed))
         return None
 
-    def require_none(self, stages: int) -> None:
+    def require_none(self) -> None:
         """Raise `UsageError` if there are checkpoints of another training."""
-        for number in range(stages):
+        for number in self._numbers():
             self.of(number).require_none()
+
+    def clear(self) -> None:
+        """Remove all of them."""
+        for number in self._numbers():
+            self.of(number).clear()
 
     def forget_before(self, number: int) -> None:
         """Remove the checkpoints of stages that are long over."""
         if number >= KEPT_STAGES:
             self.of(number - KEPT_STAGES).clear()
 
+    def _numbers(self) -> list[int]:
+        """The stages that have a folder, in order."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        return sorted(int(match[1]) - 1 for name in names if (match := NAME.fullmatch(name)))
+
 
 def require_same_stages(checkpoint: Checkpoint, number: int, stages: Sequence[Stage]) -> dict[str, Any]:
     """Return what a checkpoint says of the stages before. Raises `UsageError` for other stages than those of then, up
     to the one that it is of; later ones may be others."""
     said = checkpoint.position.stages
+    if number >= len(stages):
+        raise UsageError(
+            f"Cannot go on from {checkpoint.path}: it is of stage {number + 1}, and there are {len(stages)} now."
+        )
     if said is None or not isinstance(said.get("of"), list) or said.get("number") != number:
         raise UsageError(f"Cannot go on from {checkpoint.path}: it is not one of a training in stages.")
     for place, (then, now) in enumerate(zip(said["of"], stages[: number + 1], strict=False)):

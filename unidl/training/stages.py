@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.data.dataset import Split, as_split
+from unidl.errors import ModelError
+from unidl.models.cutting import cut
 from unidl.models.freezing import frozen_normalization, set_free
 from unidl.training.arguments import callbacks_in, saving_in
 from unidl.training.best_weights import BestWeights, require_no_averages
@@ -40,7 +42,7 @@ def fit_stages(
     class_weight: Mapping[int, float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | None = (),
     restore_best: bool = False,
-    precompute_frozen: bool = False,
+    precompute_frozen: bool | None = None,
     checkpoint: str | Path | None = None,
     save_every_steps: int | None = None,
     keep: int = KEEP,
@@ -67,7 +69,8 @@ def fit_stages(
         restore_best: Whether the model goes back, at the end of each stage, to the weights with the least validation
             loss (training loss, without validation data) of all epochs so far.
         precompute_frozen: Whether to compute what the frozen front of the model gives once a stage, as in
-            `Trainer.fit`.
+            `Trainer.fit`: the same weights to some last digits. None for each stage of several epochs in which that is
+            possible: with a front that draws nothing at random.
         checkpoint, save_every_steps, keep, configuration: As in `Trainer.fit`; each stage has a folder of its own.
         resume: Go on from the newest whole checkpoint, in the stage that it is of, with the same bits as if training
             had never stopped. Stages to come may be changed, those that have begun may not.
@@ -103,7 +106,7 @@ def fit_stages(
     options = {"validation": validation, "class_weight": class_weight, "callbacks": told, "progress": progress}
     where = {"device": device, "precision": precision, "seed": seed}
     run = _Run(model, split, asked, trainer, where, batch_size or BATCH_SIZE, best, saving)
-    return run.all(options | {"precompute_frozen": precompute_frozen})
+    return run.all(options, precompute_frozen)
 
 
 @dataclass
@@ -120,7 +123,7 @@ class _Run:
     best: BestWeights | None
     saving: Saving | None
 
-    def all(self, options: dict[str, Any]) -> Trainer:
+    def all(self, options: dict[str, Any], precompute_frozen: bool | None) -> Trainer:
         """Train; go on where an earlier call has stopped, if that is asked for."""
         reporter = make_progress(options["progress"])
         template, trainer = self.model.optimizer, self.first
@@ -137,12 +140,14 @@ class _Run:
             steps = math.ceil(len(self.data) / size)
             trainer = self._trainer(stage_optimizer(template, stage, steps), stage)
             reporter.message(self._told(number, stage, done))
+            once = self._has_features(stage, reporter) if precompute_frozen is None else precompute_frozen
             found = trainer.fit(
                 self.data,
                 batch_size=size,
                 initial_epoch=done,
                 epochs=done + stage.epochs,
                 early_stopping=stage.early_stopping,
+                precompute_frozen=once,
                 checkpoint=self._saving(folders, number, done, history),
                 **options,
             )
@@ -160,13 +165,12 @@ class _Run:
 
     def _begun(self, folders: StageFolders | None, reporter: Any) -> tuple[int, Checkpoint | None, int, dict[str, Any]]:
         """The stage to go on in, its checkpoint, the epochs before it, and their history."""
-        count = len(self.stages)
         if folders is None or self.saving is None:
             return 0, None, 0, {}
         if not self.saving.resume:
-            folders.require_none(count)
+            folders.require_none()
             return 0, None, 0, {}
-        found = folders.newest(count)
+        found = folders.newest()
         if found is None:
             return 0, None, 0, {}
         number, checkpoint, passed = found
@@ -190,6 +194,17 @@ class _Run:
     def _trainer(self, optimizer: Any, stage: Stage) -> Trainer:
         rates = {"rate_factors": stage.rate_factors, "layer_decay": stage.layer_decay}
         return Trainer(self.model, optimizer=optimizer, **self.where, **rates)
+
+    def _has_features(self, stage: Stage, reporter: Any) -> bool:
+        """Whether a stage gains by computing the frozen front once; why not is told, if layers are frozen."""
+        if stage.epochs == 1 or not self.model.non_trainable_weights:
+            return False
+        try:
+            cut(self.model)
+        except ModelError as error:
+            reporter.message(f"each epoch computes all layers. {str(error).splitlines()[0]}")
+            return False
+        return True
 
     def _told(self, number: int, stage: Stage, done: int) -> str:
         """What a person reads when a stage begins."""

@@ -112,8 +112,10 @@ class Trainer(Evaluator):
         early_stopping: end after so many epochs without a better validation loss (training loss, without validation
         data) and go back to the best weights. precompute_frozen: compute what the frozen layers at the front of the
         model give once, before the first epoch, and train the rest on that: the same result for a fraction of the
-        work, and memory for the features. callbacks: Keras's; one that looks at single batches gets every batch, at the
-        price of one dispatch a batch. progress: "auto", "bar", "lines", "json" or "quiet".
+        work. The features stay in memory, or if they take half of it in files of the cache (UNIDL_CACHE_DIR), for the
+        next `fit`, until the weights, the layers, the data or the precision under them change. callbacks: Keras's; one
+        that looks at single batches gets every batch, at the price of one dispatch a batch. progress: "auto", "bar",
+        "lines", "json" or "quiet".
 
         checkpoint: a folder for checkpoints, one after each epoch, and every so many steps; the newest `keep` stay.
         resume: go on from the newest whole one there, if there is one, as if training had never stopped; with more
@@ -163,6 +165,10 @@ class Trainer(Evaluator):
         from unidl.training.run_directory import save_run
 
         return save_run(self, as_path(path))
+
+    def forget_features(self) -> None:
+        """Free the memory, and remove the files, of the features that `fit(precompute_frozen=True)` has kept."""
+        self._loops.features.drop()
 
     def describe(self) -> dict[str, Any]:
         """Return what somebody needs to know to repeat this training, as JSON values."""
