@@ -66,7 +66,7 @@ def register(subparsers: options.Subparsers) -> None:
     parser.add_argument(
         "model",
         nargs="?",
-        type=_model,
+        type=model_word,
         metavar="MODEL",
         help=f"{', '.join(builders.names())}; a function that gives a model, as model.py:build; or a saved model",
     )
@@ -187,7 +187,7 @@ def from_file(arguments: argparse.Namespace) -> None:
     from unidl.runs.files import read_options
 
     words = {
-        "model": _model,
+        "model": model_word,
         **dict.fromkeys(("data", "base", "weights"), options.name_or_path),
         "out": options.path,
     }
@@ -200,7 +200,7 @@ def from_file(arguments: argparse.Namespace) -> None:
             raise UsageError(f"Cannot use {name} = {value!r} in {arguments.config}: {error}.") from error
 
 
-def _model(word: str) -> str:
+def model_word(word: str) -> str:
     """A model on the command line."""
     word = options.name_or_path(word)
     path = Path(word)

@@ -120,7 +120,6 @@ def train(
 
 def prepare(configuration: RunConfiguration, out: str | Path, *, trust: bool = False, resume: bool = False) -> ReadyRun:
     """Load the data and build and compile the model, after a look at whether the run can be kept. As in `train`."""
-    from unidl.runs.model_and_data import model_and_data, training_and_validation
     from unidl.saving.directories import require_writable
     from unidl.training.run_directory import require_plotting
 
@@ -128,6 +127,13 @@ def prepare(configuration: RunConfiguration, out: str | Path, *, trust: bool = F
     if configuration.plot:
         require_plotting()
     require_writable(out)
+    return loaded(configuration, out, trust=trust, resume=resume)
+
+
+def loaded(configuration: RunConfiguration, out: Path, *, trust: bool = False, resume: bool = False) -> ReadyRun:
+    """Load the data and build and compile the model; whether `out` can be written is left open."""
+    from unidl.runs.model_and_data import model_and_data, training_and_validation
+
     with environment(UNIDL_PRECISION=configuration.precision):
         model, data, model_arguments = model_and_data(configuration, trust=trust)
         origin = json.loads(json.dumps(dict(data.origin)))

@@ -66,16 +66,16 @@ class FitArguments:
 
 def fit_arguments(
     *,
-    epochs: Any,
-    batch_size: Any,
     seed: int,
-    shuffle: Any,
-    initial_epoch: Any,
-    precompute_frozen: Any,
-    steps_per_epoch: Any,
-    validation_steps: Any,
-    validation_batch_size: Any,
-    validation_freq: Any,
+    batch_size: Any,
+    epochs: Any = 1,
+    shuffle: Any = True,
+    initial_epoch: Any = 0,
+    precompute_frozen: Any = False,
+    steps_per_epoch: Any = None,
+    validation_steps: Any = None,
+    validation_batch_size: Any = None,
+    validation_freq: Any = 1,
 ) -> FitArguments:
     """Return the arguments, checked. Raises `UsageError`, naming the first that cannot be used."""
     settings = FitSettings(

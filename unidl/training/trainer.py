@@ -12,15 +12,17 @@ from unidl.training.arguments import callbacks_in, optional_whole, saving_in, st
 from unidl.training.busy import using
 from unidl.training.checking import checked_for_training
 from unidl.training.checkpoint import KEEP, Saving
+from unidl.training.compiling import require_trainable
 from unidl.training.describing import description, title
 from unidl.training.evaluator import Evaluator, Verbose
 from unidl.training.given import TrainingData, one_split, training_data
-from unidl.training.layer_rates import LayerRates
+from unidl.training.layer_rates import LayerRates, settle_rates
 from unidl.training.order import Shuffle
 from unidl.training.progress import Progress
 from unidl.training.progress_styles import Style, make_progress
+from unidl.training.rate_search import HIGHEST, LOWEST, STEPS, RateSearch, require_range, search_rate
 from unidl.training.running_precision import require_training
-from unidl.training.runs import new_run
+from unidl.training.runs import build_for, new_run
 from unidl.training.settings import FitSettings, fit_arguments
 
 if TYPE_CHECKING:
@@ -156,6 +158,47 @@ class Trainer(Evaluator):
             given = checked_for_training(self.model, given, settings)
             told += stoppers(patience, monitor="loss" if given.validation is None else "val_loss")
             return self._run(given, settings, told, reporter, saving)
+
+    def find_learning_rate(
+        self,
+        data: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        *,
+        lowest: float = LOWEST,
+        highest: float = HIGHEST,
+        steps: int = STEPS,
+    ) -> RateSearch:
+        """Return how the loss goes as the learning rate rises step by step, and a rate to train with.
+
+        The model, its optimizer and its metrics are afterwards what they were, to the bit. A schedule of the optimizer
+        is left out of account; learning rates of layers stay in proportion.
+
+        Args:
+            data, y, batch_size: As in `fit`.
+            lowest, highest: The first and the last learning rate.
+            steps: Steps to take, at most: the search is over when the smoothed loss is four times its best.
+
+        Returns:
+            A `RateSearch` with `suggestion`, the rates and losses, `to_json()` and `plot(path)`.
+
+        Raises:
+            UsageError: If an argument cannot be used.
+            DataError, ModelError: As `fit` does.
+        """
+        require_range(lowest, highest, steps)
+        arguments = fit_arguments(seed=self.seed, batch_size=batch_size)
+        with using(self.model, "find_learning_rate"), self._context():
+            given = TrainingData(one_split(data, y, None, None))
+            settings = arguments.with_data(given, self.model)
+            given = checked_for_training(self.model, given, settings)
+            settle_rates(self.model)
+            require_trainable(self.model)
+            build_for(self.model, given.training, settings.batch_size)
+            return search_rate(
+                self.backend, self.model, self.device, given.training, settings,
+                lowest=lowest, highest=highest, steps=steps,
+            )  # fmt: skip
 
     def save(self, path: str | Path) -> Path:
         """Write the model, its history and how it was trained to the directory `path`, whole or not at all.
