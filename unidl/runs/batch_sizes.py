@@ -68,8 +68,8 @@ class BatchSizes:
 def search_batch_size(
     attempt: Try, *, first: int = 1, largest: int = LARGEST, bisect: bool = False, tell: Callable[[Tried], None]
 ) -> BatchSizes:
-    """Try sizes from `first` on, each twice the one before, until one does not fit; with `bisect` also those between the
-    last two, down to a sixteenth. Raises `UnidlError` if the first one fails for another reason than memory."""
+    """Try sizes from `first` on, each twice the one before, until one does not fit; with `bisect` also those between
+    the last two, down to a sixteenth. Raises `UnidlError` if the first one fails for another reason than memory."""
     tried: list[Tried] = []
 
     def one(size: int) -> bool:
