@@ -156,6 +156,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--plot", action=argparse.BooleanOptionalAction, help="draw the curves as curves.png, with matplotlib"
     )
     parser.add_argument(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        help="write report.html into the run, on the test rows: which classes are taken for which, how sure the model is, "
+        "and its most confident mistakes",
+    )
+    parser.add_argument(
         "--config",
         type=options.path,
         metavar="FILE",

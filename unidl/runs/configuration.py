@@ -31,7 +31,8 @@ class RunConfiguration:
     base, weights, precompute_frozen: of a model on a base; None for others. model_sha256, model_arguments: of the file
     that "model.py:build" names, and what the function was called with. data_origin: what the data says of itself.
     precision: as in `Trainer`; None until it is settled. stages: what `unidl.training.fit_stages` does, as in
-    "head:3,all:5@1e-5*0.9"; the epochs are then those of the stages.
+    "head:3,all:5@1e-5*0.9"; the epochs are then those of the stages. report: whether the run gets a report on the
+    test rows.
 
     Raises `UsageError` for a value that a setting cannot have.
     """
@@ -58,6 +59,7 @@ class RunConfiguration:
     data_origin: dict[str, Any] | None = None
     precision: str | None = None
     stages: str | None = None
+    report: bool | None = None
 
     def __post_init__(self) -> None:
         needed = {field.name for field in fields(self) if field.default is not None}

@@ -55,6 +55,7 @@ RUN = {
     "weights": WORD,
     "precompute_frozen": TRUTH,
     "stages": WORD,
+    "report": TRUTH,
     "precision": WORD,
 }
 """The settings that say what a run is."""

@@ -49,6 +49,7 @@ class ReadyRun:
 
     def fit(self, *, progress: Style = "auto") -> FinishedRun:
         """Train, and keep the run in its directory. Of one that is interrupted, its checkpoints or else its model."""
+        from unidl.report import classification_report
         from unidl.runs.resuming import checkpoint_folder
         from unidl.training import fit_stages
         from unidl.training.checkpoint import KEEP, Checkpoints
@@ -92,7 +93,10 @@ class ReadyRun:
         if trainer.interrupted and replaced and not trainer.history:
             log.warning("interrupted in the first epoch; %s is left as it was", out)
             return self._finished(trainer, kept=False)
-        save_run(trainer, out, configuration=asked.to_json(), plot=asked.plot)
+        report = None
+        if asked.report and not trainer.interrupted:
+            report = classification_report(trainer, self.data.test, title=f"{out.name} on {self.data.name}").files
+        save_run(trainer, out, configuration=asked.to_json(), plot=asked.plot, extra=report)
         if trainer.interrupted:
             log.warning("interrupted; the model as it was then is in %s", out)
         return self._finished(trainer, kept=True)
@@ -132,6 +136,7 @@ def prepare(configuration: RunConfiguration, out: str | Path, *, trust: bool = F
 
 def loaded(configuration: RunConfiguration, out: Path, *, trust: bool = False, resume: bool = False) -> ReadyRun:
     """Load the data and build and compile the model; whether `out` can be written is left open."""
+    from unidl.report.making import require_classes
     from unidl.runs.model_and_data import model_and_data, training_and_validation
 
     with environment(UNIDL_PRECISION=configuration.precision):
@@ -139,6 +144,8 @@ def loaded(configuration: RunConfiguration, out: Path, *, trust: bool = False, r
         origin = json.loads(json.dumps(dict(data.origin)))
         if configuration.data_origin not in (None, origin):
             raise DataError(f"Cannot go on with {out}: the data '{configuration.data}' is no longer what it was then.")
+        if configuration.report:
+            require_classes(data.test)
         rows, validation = training_and_validation(
             data, early_stopping=configuration.early_stopping is not None, seed=configuration.seed
         )

@@ -6,7 +6,7 @@ of the update rule would show; `why_not_scaled` finds an optimizer whose class g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from unidl.errors import ModelError
@@ -105,20 +105,20 @@ class ScaledUpdates:
 
     def get_config(self: Any) -> dict[str, Any]:
         config = super().get_config()  # pyright: ignore[reportAttributeAccessIssue]
-        return config | {"rate_factors": list(self._rate_factors), "layer_rates": self.layer_rates.to_json()}
+        said = {"factors": dict(self.layer_rates["factors"]), "decay": self.layer_rates["decay"]}
+        return config | {"rate_factors": list(self._rate_factors), "layer_rates": said}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        from unidl.training.layer_rates import LayerRates
-
         config = dict(config)
         factors, rates = config.pop("rate_factors"), config.pop("layer_rates")
         made: Any = super().from_config(config, custom_objects)  # pyright: ignore[reportAttributeAccessIssue]
-        made.scale(factors, LayerRates(**rates))
+        made.scale(factors, rates)
         return made
 
-    def scale(self: Any, factors: Sequence[float], rates: Any) -> None:
-        """Take the factor of each weight that the optimizer is, or will be, built for. rates: what they come from."""
+    def scale(self: Any, factors: Sequence[float], rates: Mapping[str, Any]) -> None:
+        """Take the factor of each weight that the optimizer is, or will be, built for. rates: what they come from, as
+        JSON values: "factors" of layers by their names, and "decay"."""
         self._rate_factors, self._decaying_by, self.layer_rates = tuple(factors), 1.0, rates
 
     def _factor(self: Any, variable: Any) -> float:

@@ -14,6 +14,7 @@ from unidl.layer_paths import walk
 from unidl.models.arguments import close_names
 from unidl.models.freezing import layers_in_order
 from unidl.shortening import shown
+from unidl.training.keras_internals import ScaledUpdates, why_not_scaled
 
 if TYPE_CHECKING:
     import keras
@@ -96,8 +97,6 @@ class LayerRates:
 def with_rates(model: keras.Model, optimizer: Any, rates: LayerRates) -> Any:
     """Give an optimizer the rates for the layers of a model, and return it. Raises `ModelError` if it can have none."""
     inner = inner_optimizer(optimizer)
-    from unidl.training.keras_internals import ScaledUpdates, why_not_scaled
-
     why_not = why_not_scaled(inner)
     if why_not is not None:
         raise ModelError(f"Cannot give each layer a learning rate of its own with this optimizer: {why_not}.")
@@ -109,13 +108,14 @@ def with_rates(model: keras.Model, optimizer: Any, rates: LayerRates) -> Any:
     factors = rates.of_weights(model)
     if not isinstance(inner, ScaledUpdates):
         inner.__class__ = _scaled(type(inner))
-    inner.scale(factors, rates)
+    inner.scale(factors, rates.to_json())
     return optimizer
 
 
 def rates_of(optimizer: Any) -> LayerRates | None:
     """Return the rates that an optimizer has for layers; None if they all learn alike."""
-    return getattr(inner_optimizer(optimizer), "layer_rates", None)
+    said = getattr(inner_optimizer(optimizer), "layer_rates", None)
+    return None if said is None else LayerRates(dict(said["factors"]), said["decay"])
 
 
 def settle_rates(model: keras.Model) -> None:
@@ -135,8 +135,6 @@ def inner_optimizer(optimizer: Any) -> Any:
 def _scaled(kind: type) -> type:
     """The class of an optimizer with scaled updates, which Keras finds again in a file if this process has made it."""
     import keras
-
-    from unidl.training.keras_internals import ScaledUpdates
 
     made = type(f"{kind.__name__}WithLayerRates", (ScaledUpdates, kind), {"__module__": __name__})
     return keras.saving.register_keras_serializable("unidl")(made)

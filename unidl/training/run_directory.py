@@ -43,12 +43,18 @@ class Trained(Protocol):
 
 
 def save_run(
-    trainer: Trained, path: Path, *, configuration: Mapping[str, Any] | None = None, plot: bool = False
+    trainer: Trained,
+    path: Path,
+    *,
+    configuration: Mapping[str, Any] | None = None,
+    plot: bool = False,
+    extra: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a run to the directory `path`, whole or not at all, and return it.
 
     configuration: what the caller was asked for, such as the command line's arguments. plot: draw the curves as well,
-    if there are any, which needs matplotlib. Raises `SavedModelError` if it cannot be written.
+    if there are any, which needs matplotlib. extra: further files, by their names. Raises `SavedModelError` if it
+    cannot be written.
     """
     described = trainer.describe()
     own = {"unidl": __version__, "python": platform.python_version(), "numpy": np.__version__}
@@ -67,7 +73,7 @@ def save_run(
     files[HISTORY] = history_csv(trainer.history, first_epoch).encode()
     if plot and trainer.history:
         files[CURVES] = draw_curves(trainer.history, trainer.model.name, first_epoch)
-    write_directory(path, files)
+    write_directory(path, files | dict(extra or {}))
     return path
 
 
