@@ -158,7 +158,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report",
         action=argparse.BooleanOptionalAction,
-        help="write report.html into the run, on the test rows: which classes are taken for which, how sure the model is, "
+        help="write report.html into the run, on the test rows: which classes are taken for which, how sure it is, "
         "and its most confident mistakes",
     )
     parser.add_argument(
