@@ -92,7 +92,7 @@ def test_stages_in_one_call_are_those_calls_one_after_the_other(backend, capsys)
     assert_same_weights(weights_of(trainer.model), weights_of(by_hand), tolerance=1e-6)
 
 
-@pytest.mark.parametrize("step", [2, 7, 12, 13, 16])
+@pytest.mark.parametrize("step", [7, 12, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 13, 16))])
 def test_a_training_that_died_goes_on_in_its_stage(backend, monkeypatch, tmp_path, step):
     """To the bit: in the first stage, in the middle of one, at its first step and in the last one."""
     expected = state_of(staged())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,18 @@ class StageFolders:
     def clear(self) -> None:
         """Remove all of them."""
         for number in self._numbers():
-            self.of(number).clear()
+            self._remove(number)
 
     def forget_before(self, number: int) -> None:
         """Remove the checkpoints of stages that are long over."""
         if number >= KEPT_STAGES:
-            self.of(number - KEPT_STAGES).clear()
+            self._remove(number - KEPT_STAGES)
+
+    def _remove(self, number: int) -> None:
+        checkpoints = self.of(number)
+        checkpoints.clear()
+        with suppress(OSError):  # something else is in it, or it is not there
+            checkpoints.folder.rmdir()
 
     def _numbers(self) -> list[int]:
         """The stages that have a folder, in order."""
