@@ -226,8 +226,7 @@ def test_a_file_of_keras_keeps_them(backend, tmp_path):
     """And a plain `fit` of Keras goes by them."""
     import keras
 
-    model = dense()
-    Trainer(model, optimizer=made("Adam"), rate_factors={"first": 0})
+    model = trained(made("Adam"), steps=2, rate_factors={"first": 0}).model
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     before = weights_of(again)

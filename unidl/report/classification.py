@@ -114,8 +114,9 @@ class Classification:
 
     def calibration_error(self, bins: int = BINS) -> float:
         """Return the expected calibration error: the mean distance of accuracy and confidence over all rows."""
-        filled = [one for one in self.calibration(bins) if one.confidence is not None and one.accuracy is not None]
-        return math.fsum(one.rows * abs(one.accuracy - one.confidence) for one in filled) / len(self.labels)
+        found = self.calibration(bins)
+        distances = [one.rows * abs((one.accuracy or 0.0) - (one.confidence or 0.0)) for one in found if one.rows]
+        return math.fsum(distances) / len(self.labels)
 
     def mistakes(self, most: int | None = None) -> Array:
         """Return the numbers of the rows that are wrong, those with the most confidence first."""

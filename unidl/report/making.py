@@ -93,7 +93,7 @@ def _as_probabilities(model: Any, outputs: Any) -> Any:
 
 
 def _made(found: Classification, split: Split, value_range: tuple[float, float] | None, title: str) -> Report:
-    wrong = found.mistakes(MOST_MISTAKES)
+    wrong = found.mistakes(MOST_MISTAKES).tolist()
     files = {FIGURES: json.dumps(figures(found, wrong), indent=1).encode()}
     if is_images(split.x) and len(wrong):
         images = np.asarray(take(Split(split.x), wrong).x)

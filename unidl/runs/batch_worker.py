@@ -23,12 +23,11 @@ def answer(command: Command) -> Answer:
     from unidl.runs.configuration import RunConfiguration
     from unidl.runs.training import loaded
     from unidl.runs.variables import environment
-    from unidl.training.step_trial import try_steps
 
     with environment(UNIDL_DEVICE=command["device"], UNIDL_PRECISION=command["precision"]):
         registry.use(command["backend"])
         ready = loaded(RunConfiguration.from_json(command["run"]), Path("."), trust=command["trust"])
-        return asdict(try_steps(ready.trainer, ready.train, command["batch_size"], command["steps"]))
+        return asdict(ready.trainer.try_steps(ready.train, command["batch_size"], command["steps"]))
 
 
 def offer_to_end_first() -> None:

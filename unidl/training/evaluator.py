@@ -60,7 +60,8 @@ class Evaluator:
             keep_freed_memory()
         with self._context():
             ensure_compiled(model, optimizer, loss, metrics, rates)
-        self._loops = Loops(self.backend, model, self.device, self.precision.name)
+        computed_by = f"{self.backend.name} on {self.device.id} in {self.precision.name}"
+        self._loops = Loops(self.backend, model, self.device, computed_by)
 
     @property
     def device(self) -> Device:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl.backend import Chunk, Device, Trains
+from unidl.backend import Chunk, TrainLoop
 from unidl.data.dataset import Split
 from unidl.errors import ModelError, UsageError
 from unidl.keras_internals import rate_of, set_schedule
@@ -82,9 +82,8 @@ def require_range(lowest: Any, highest: Any, steps: Any) -> None:
 
 
 def search_rate(
-    backend: Trains,
+    loop: TrainLoop,
     model: keras.Model,
-    device: Device,
     data: Split,
     settings: FitSettings,
     *,
@@ -92,18 +91,21 @@ def search_rate(
     highest: float,
     steps: int,
 ) -> RateSearch:
-    """Take the steps on a model that has all its variables, which are afterwards what they were, to the bit."""
+    """Take the steps on a model that has all its variables, which are afterwards what they were, to the bit. loop: of
+    the model alone, of one step a dispatch: what others have compiled goes on with the rate of before."""
+    import keras
+
     optimizer = inner_optimizer(model.optimizer)
     if rate_of(optimizer) is None or hasattr(optimizer, "optimizers"):
         raise ModelError(f"Cannot search a learning rate: {type(optimizer).__name__} has none of its own.")
     before, kept = rate_of(optimizer), _Kept(model)
+    counted: Any = keras.ops.convert_to_numpy(optimizer.variables[0])  # batches, also where several make one step
+    begun = int(counted)
     rates = np.geomspace(lowest, highest, steps).tolist()
-    # A loop of its own: what others have compiled goes on with the rate of before.
-    loop = backend.compile_loop(model, device=device, steps=1)
     losses: list[float] = []
     smoothed: list[float] = []
     try:
-        set_schedule(optimizer, _rising(lowest, highest, steps, int(np.array(optimizer.iterations))))
+        set_schedule(optimizer, _rising(lowest, highest, steps, begun))
         for rows in itertools.islice(_batches(len(data), settings), steps):
             loop.reset_metrics()
             losses.append(float(loop.run(Chunk(data, rows)).read()["loss"]))
@@ -162,8 +164,9 @@ def _rising(lowest: float, highest: float, steps: int, begun: int) -> Any:
 
     class Rising(keras.optimizers.schedules.LearningRateSchedule):
         def __call__(self, step: Any) -> Any:
-            done = keras.ops.cast(step - begun, "float32") / (steps - 1)
-            return lowest * keras.ops.power(highest / lowest, done)
+            operations: Any = keras.ops
+            done = operations.cast(step - begun, "float32") / (steps - 1)
+            return lowest * operations.power(highest / lowest, done)
 
         def get_config(self) -> dict[str, Any]:
             return {"lowest": lowest, "highest": highest, "steps": steps, "begun": begun}

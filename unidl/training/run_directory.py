@@ -66,8 +66,8 @@ def save_run(
         "configuration": dict(configuration or {}),
     }
     # A history of stages holds all of them, and begins with the first epoch of the first one.
-    whole = trainer.settings is None or bool(trainer.stages)
-    first_epoch = 1 if whole else 1 + trainer.settings.initial_epoch
+    settings = None if trainer.stages else trainer.settings
+    first_epoch = 1 if settings is None else 1 + settings.initial_epoch
     files = model_files(trainer.model)
     files[RUN] = json.dumps(run, indent=2).encode()
     files[HISTORY] = history_csv(trainer.history, first_epoch).encode()

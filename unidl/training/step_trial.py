@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unidl.backend import Chunk
-from unidl.data.dataset import take
+from unidl.backend import Backend, Chunk, Device, TrainLoop
+from unidl.data.dataset import Split, take
 from unidl.training.checking import checked
-from unidl.training.runs import build_for
 
 if TYPE_CHECKING:
-    from unidl.data.dataset import Split
-    from unidl.training.trainer import Trainer
+    import keras
+
+COMPILING_STEPS = 2
+"""In which frameworks trace and compile; their time does not count."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +28,23 @@ class StepTrial:
     peak_bytes: int | None
 
 
-def try_steps(trainer: Trainer, data: Split, batch_size: int, steps: int) -> StepTrial:
-    """Take steps on batches of this size; the data is repeated if it has fewer rows. The model is changed by them.
-
-    Raises whatever the framework raises, such as an error that the memory is not enough.
-    """
+def few_rows(model: keras.Model, data: Split, batch_size: int) -> Split:
+    """Return the rows that batches of this size are made of, as the model takes them. Raises `DataError`."""
     few = take(data, slice(0, min(len(data), batch_size)))
-    with trainer.backend.on(trainer.device), trainer.backend.precision(trainer.precision):
-        rows = checked(trainer.model, few, "training data", step="train_step", batch_size=batch_size)
-        build_for(trainer.model, rows, batch_size)
-        loop: Any = trainer.backend.compile_loop(trainer.model, device=trainer.device, steps=1)
-        loop.reset_metrics()
-        chunk = Chunk(rows, np.resize(np.arange(len(rows), dtype=np.int64), (1, batch_size)))
-        trainer.backend.memory(trainer.device, reset=True)
-        seconds: list[float] = []
-        for _ in range(steps + 2):  # the first two compile and trace
-            started = time.perf_counter()
-            loop.run(chunk).read()
-            seconds.append(time.perf_counter() - started)
-        loop.commit()
-    return StepTrial(batch_size, min(seconds[2:]), trainer.backend.memory(trainer.device).peak_bytes)
+    return checked(model, few, "training data", step="train_step", batch_size=batch_size)
+
+
+def timed_steps(
+    loop: TrainLoop, backend: Backend, device: Device, rows: Split, batch_size: int, steps: int
+) -> StepTrial:
+    """Take steps on batches of this size, which repeat the rows if those are fewer."""
+    chunk = Chunk(rows, np.resize(np.arange(len(rows), dtype=np.int64), (1, batch_size)))
+    backend.memory(device, reset=True)
+    loop.reset_metrics()
+    seconds: list[float] = []
+    for _ in range(steps + COMPILING_STEPS):
+        started = time.perf_counter()
+        loop.run(chunk).read()
+        seconds.append(time.perf_counter() - started)
+    loop.commit()
+    return StepTrial(batch_size, min(seconds[COMPILING_STEPS:]), backend.memory(device).peak_bytes)

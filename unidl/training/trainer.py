@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unidl.data.dataset import as_split
 from unidl.paths import as_path
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
 from unidl.training.busy import using
@@ -24,6 +25,7 @@ from unidl.training.rate_search import HIGHEST, LOWEST, STEPS, RateSearch, requi
 from unidl.training.running_precision import require_training
 from unidl.training.runs import build_for, new_run
 from unidl.training.settings import FitSettings, fit_arguments
+from unidl.training.step_trial import StepTrial, few_rows, timed_steps
 
 if TYPE_CHECKING:
     import keras
@@ -195,10 +197,18 @@ class Trainer(Evaluator):
             settle_rates(self.model)
             require_trainable(self.model)
             build_for(self.model, given.training, settings.batch_size)
-            return search_rate(
-                self.backend, self.model, self.device, given.training, settings,
-                lowest=lowest, highest=highest, steps=steps,
-            )  # fmt: skip
+            loop = self._loops.of_single_steps()
+            return search_rate(loop, self.model, given.training, settings, lowest=lowest, highest=highest, steps=steps)
+
+    def try_steps(self, data: Any, batch_size: int, steps: int) -> StepTrial:
+        """Take a few steps with batches of this size, and return their time and their memory; the model is changed.
+
+        The rows are repeated where there are fewer. Raises whatever the framework does if the memory is not enough.
+        """
+        with using(self.model, "try_steps"), self._context():
+            rows = few_rows(self.model, as_split(data), batch_size)
+            build_for(self.model, rows, batch_size)
+            return timed_steps(self._loops.of_single_steps(), self.backend, self.device, rows, batch_size, steps)
 
     def save(self, path: str | Path) -> Path:
         """Write the model, its history and how it was trained to the directory `path`, whole or not at all.
