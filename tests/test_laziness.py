@@ -54,6 +54,7 @@ MODULES = (
 )
 
 
+@pytest.mark.once
 def test_every_public_module_is_an_attribute():
     code = f"import unidl; assert {{*{MODULES}}} < {{*dir(unidl)}}; "
     code += f"print(*(getattr(unidl, name).__name__ for name in {MODULES}))"

@@ -99,6 +99,7 @@ def test_a_model_remembers_the_precision_of_a_plugin(backend, monkeypatch):
     assert Trainer(build_cnn((8, 8, 1), 2, filters=(2,))).precision.name == "careful"
 
 
+@pytest.mark.once
 def test_both_are_used_from_the_command_line(installed):
     words = ("train", "cnn", "--data", "bars", "--precision", "careful", "--epochs", "2", "--batch-size", "8")
     path = os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)

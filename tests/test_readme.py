@@ -57,8 +57,8 @@ def test_every_extra_exists():
 
 @pytest.mark.agree
 def test_every_other_command_runs_in_order(tmp_path, monkeypatch):
-    """In one folder, one after the other, as a reader pastes them; on a short text, and on one backend and in one round
-    where all of them would be verified or measured, as other tests do."""
+    """In one folder, one after the other, as a reader pastes them; for one epoch, on a short text, and on one backend
+    and in one short round where all of them would be verified or measured, as other tests do."""
     (tmp_path / "examples").mkdir()
     shutil.copy(ROOT / "examples/seven.png", tmp_path / "examples")
     (tmp_path / "short.txt").write_text("the value of the object is the value of the name . " * 60)
@@ -70,10 +70,12 @@ def test_every_other_command_runs_in_order(tmp_path, monkeypatch):
         assert words[0] == "unidl", command
         if words[1:3] == ["train", "lstm"]:
             words += ["--data", "short.txt"]
+        elif words[1] == "train" and "--resume" not in words:
+            words += ["--epochs", "1"]
         if words[1] in ("compare", "verify"):
             words += ["--backends", registry.current().name]
         if words[1] == "compare":
-            words += ["--rounds", "1"]
+            words += ["--rounds", "1", "--rows", "256"]
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             assert main(words[1:]) == 0, command

@@ -96,6 +96,7 @@ def test_a_missing_framework_names_the_extra():
     assert f"pip install 'unidl[{name}]'" in said
 
 
+@pytest.mark.once
 def test_keras_on_another_backend_says_so_and_what_to_do():
     other = "torch" if UNDER_TEST != "torch" else "jax"
     # Keras counts as imported on the backend under test; the other framework need not be there to say so.
@@ -130,6 +131,7 @@ def test_keras_imported_after_unidl_runs_on_what_was_chosen(variables):
     assert processes.python(code, **NOTHING_CHOSEN | variables) == f"{UNDER_TEST} {UNDER_TEST}"
 
 
+@pytest.mark.once
 def test_keras_imported_after_unidl_hears_of_the_last_word():
     code = (
         f"import os, unidl; unidl.use('{UNDER_TEST}'); os.environ['UNIDL_BACKEND'] = '{OTHER}'; import keras; {CHOSEN}"
@@ -138,6 +140,7 @@ def test_keras_imported_after_unidl_hears_of_the_last_word():
     assert heard == f"{UNDER_TEST} {UNDER_TEST}"
 
 
+@pytest.mark.once
 def test_unidl_backend_goes_before_keras_backend_when_keras_is_imported():
     assert (
         processes.python(f"import unidl; {KERAS_RUNS_ON}", UNIDL_BACKEND=UNDER_TEST, KERAS_BACKEND=OTHER) == UNDER_TEST
@@ -155,6 +158,7 @@ def test_keras_imported_after_unidl_runs_on_the_first_installed_when_nobody_chos
     assert "(the first one installed; UNIDL_BACKEND chooses another)" in done.stderr
 
 
+@pytest.mark.once
 def test_a_choice_that_cannot_be_followed_leaves_keras_alone_and_is_an_error_later():
     code = (
         f"import unidl; {KERAS_RUNS_ON}\n"
@@ -165,6 +169,7 @@ def test_a_choice_that_cannot_be_followed_leaves_keras_alone_and_is_an_error_lat
     assert lines[1].startswith("Unknown backend 'pytorch' (from UNIDL_BACKEND).")
 
 
+@pytest.mark.once
 def test_keras_imported_before_unidl_on_another_backend_names_the_order_and_the_variable():
     code = SEEMS_INSTALLED + "import keras\nimport unidl\n{setting}\n"
     code += "try:\n    unidl.{call}\nexcept unidl.UnidlError as error:\n    print(error)"
@@ -297,6 +302,7 @@ def test_an_adapter_with_other_arguments_is_refused_by_name(stranger, tmp_path, 
     assert "Install a version of the plugin that is made for unidl" in answer
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("right", "wrong", "test"),
     [

@@ -130,3 +130,12 @@ def frozen():
 def half_precision():
     inputs = keras.Input((4,))
     return keras.Model(inputs, layers.Dense(3, dtype="mixed_bfloat16")(inputs))
+
+
+def pure_half_precision():
+    """Weights in bfloat16 as well, and an optimizer that changes them there."""
+    inputs = keras.Input((4,))
+    hidden = layers.Dense(8, activation="tanh", dtype="bfloat16", name="hidden")(inputs)
+    model = keras.Model(inputs, layers.Dense(3, dtype="bfloat16", name="scores")(hidden))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return model

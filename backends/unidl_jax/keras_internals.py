@@ -23,6 +23,9 @@ LSTM = place("lstm", *_RECURRENT)
 GRU = place("gru", *_RECURRENT)
 """As for the LSTM."""
 
+ATTENTION = place("dot_product_attention", *_NN)
+"""XLA:CPU has no matrix product of float16 that adds up in float32, which `jax.nn.dot_product_attention` asks for."""
+
 EMBEDDING = place("call", "keras.layers:Embedding")
 """Its rows say which table they were looked up in, for the LSTM or GRU behind it."""
 

@@ -16,6 +16,9 @@ from unidl.replacements import InUse
 TOLERANCE = 1e-4
 """Largest difference, as a share of the largest value: float32 sums of some hundred products, in another order."""
 
+HALF_TOLERANCE = 4e-3
+"""The same for float16: four of its roundoffs, 2**-10."""
+
 ops: Any = keras.ops  # whose annotations allow for results that are no arrays
 IMAGES = (2, 7, 6, 2)
 
@@ -33,6 +36,30 @@ def convolution(in_use: InUse) -> str | None:
 def max_pooling(in_use: InUse) -> str | None:
     """Compare pooling of windows that do not overlap."""
     return _disagreement(in_use, lambda images: [ops.max_pool(images, 2, 2, data_format="channels_last")], [IMAGES])
+
+
+def attention(in_use: InUse) -> str | None:
+    """Compare attention in float16, and its gradients, with the same in float32."""
+    wide = [np.sin(np.arange(24) + first).reshape(1, 3, 2, 4) for first in range(3)]
+
+    def results(dtype: Any) -> Any:
+        def loss(parts: Any) -> Any:
+            outputs: Any = ops.dot_product_attention(*parts, is_causal=True)
+            return jnp.sum(outputs.astype(jnp.float32) ** 2), outputs
+
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))([jnp.asarray(part, dtype) for part in wide])
+
+    with jax.default_device(jax.devices("cpu")[0]):
+        expected = results(jnp.float32)
+        try:
+            with in_use():
+                found = results(jnp.float16)
+        except ValueError as error:
+            return f"JAX refuses it: {error}"
+    for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        if not np.abs(one - other).max() <= HALF_TOLERANCE * np.abs(one).max():
+            return "it gives other values than Keras in float32"
+    return None
 
 
 def embedding(in_use: InUse) -> str | None:

@@ -15,7 +15,7 @@ import keras
 from unidl.kernels import looked_up, noticed, recurs_plainly
 from unidl.replacements import Replacement, Replacements
 from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
-from unidl_jax.keras_internals import CONVOLUTION, EMBEDDING, GRU, LSTM, MAX_POOLING, is_channels_last
+from unidl_jax.keras_internals import ATTENTION, CONVOLUTION, EMBEDDING, GRU, LSTM, MAX_POOLING, is_channels_last
 
 ops: Any = keras.ops  # whose annotations allow for results that are no arrays
 
@@ -103,12 +103,29 @@ def gru(
     return outputs[-1], _in_batch(outputs, return_sequences), [outputs[-1]]
 
 
-_conv, _max_pool, _lstm, _gru = (place.original for place in (CONVOLUTION, MAX_POOLING, LSTM, GRU))
+def attention(query: Any, key: Any, value: Any, bias: Any = None, **options: Any) -> Any:
+    """Attention in float16, computed in float32. query, key, value: (batch, time, heads, depth)."""
+    if not query.dtype == key.dtype == value.dtype == jnp.float16:
+        return _attention(query, key, value, bias, **options)
+    wide = [None if one is None else ops.cast(one, "float32") for one in (query, key, value, bias)]
+    return ops.cast(_attention(*wide, **options), "float16")
+
+
+_conv, _max_pool, _lstm, _gru, _attention = (
+    place.original for place in (CONVOLUTION, MAX_POOLING, LSTM, GRU, ATTENTION)
+)
 
 REPLACEMENTS = Replacements(
     [
         Replacement("convolution", CONVOLUTION, conv, kernel_checks.convolution),
         Replacement("max-pooling", MAX_POOLING, max_pool, kernel_checks.max_pooling),
+        Replacement(
+            "attention in float16",
+            ATTENTION,
+            attention,
+            kernel_checks.attention,
+            corrects="dot-product attention in float16 is an error of JAX on the CPU",
+        ),
         Replacement("Embedding", EMBEDDING, noticed(EMBEDDING.original), kernel_checks.embedding),
         Replacement("LSTM", LSTM, lstm, kernel_checks.lstm),
         Replacement("GRU", GRU, gru, kernel_checks.gru),

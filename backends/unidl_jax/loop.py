@@ -17,7 +17,7 @@ from unidl.keras_internals import all_layers
 from unidl.logs import plain_logs
 from unidl.model_state import build
 from unidl_jax.data import DeviceData, gathered
-from unidl_jax.replacing import kernels
+from unidl_jax.replacing import corrections, kernels
 
 STEPS = 1024
 """Most steps of a chunk; the trainer takes fewer where a step takes long."""
@@ -104,22 +104,23 @@ class JaxLoop:
     def test(self, chunk: Chunk) -> JaxLogs:
         self._read_state(chunk)
         logs = {}
-        # Without our kernels: they gain where gradients are computed, and forward alone XLA's own are faster.
-        for data, rows in self._data.pieces(chunk):
-            for batch in rows:
-                state = self._owned_state()
-                others, metrics, logs = self._test_one(*state[:2], state.metrics, data, batch)
-                self._state = state._replace(non_trainable=others, metrics=metrics)
+        with self._corrections():
+            for data, rows in self._data.pieces(chunk):
+                for batch in rows:
+                    state = self._owned_state()
+                    others, metrics, logs = self._test_one(*state[:2], state.metrics, data, batch)
+                    self._state = state._replace(non_trainable=others, metrics=metrics)
         return JaxLogs(logs)
 
     def predict(self, chunk: Chunk) -> Tree:
         state = self._state or self._read_weights()
         trainable, others = state[:2]
         outputs: list[Tree] = []
-        for data, rows in self._data.pieces(chunk):
-            for batch in rows:
-                output, others = self._predict_one(trainable, others, data, batch)
-                outputs.append(output)
+        with self._corrections():
+            for data, rows in self._data.pieces(chunk):
+                for batch in rows:
+                    output, others = self._predict_one(trainable, others, data, batch)
+                    outputs.append(output)
         self._keep(others)
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
@@ -161,6 +162,10 @@ class JaxLoop:
 
     def _kernels(self) -> AbstractContextManager[None]:
         return kernels(self._device) if self.why_not_compiled is None else nullcontext()
+
+    def _corrections(self) -> AbstractContextManager[None]:
+        """Without the kernels that are there for speed, forward alone XLA's own are faster."""
+        return corrections(self._device) if self.why_not_compiled is None else nullcontext()
 
     def _rolls(self, state: State, data: Tree, rows: np.ndarray[Any, Any]) -> bool:
         """Whether batches of this size go several a dispatch, in a loop of XLA's."""

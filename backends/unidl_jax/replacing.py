@@ -17,6 +17,11 @@ def kernels(device: Any) -> AbstractContextManager[None]:
     return loaded(KERNELS).where_sound() if device.platform == "cpu" else nullcontext()
 
 
+def corrections(device: Any) -> AbstractContextManager[None]:
+    """Inside it Keras traces with those kernels alone that correct its numbers, where `device` is a CPU."""
+    return loaded(KERNELS).where_sound(faster=False) if device.platform == "cpu" else nullcontext()
+
+
 def kernels_off(device: Any) -> Sequence[KernelOff]:
     """Those that stay off on `device`; on a GPU none is meant to be in use."""
     return loaded(KERNELS).off() if device.platform == "cpu" else ()

@@ -37,8 +37,10 @@ LONG = 3000
 log = logging.getLogger("unidl")
 
 
-class UntraceableError(Exception):
-    """A step that a list of operations would not repeat; its text is the end of a sentence that says why."""
+class UntraceableError(BaseException):
+    """A step that a list of operations would not repeat; its text is the end of a sentence that says why.
+
+    Not an Exception: Keras rewrites the text of every Exception that passes a layer, and a layer may catch it."""
 
 
 class Traced:

@@ -45,7 +45,7 @@ BUILDERS = {
     "transformer, every step, dropout": (
         "transformer",
         TRANSFORMER | {"layers": 2, "dropout": 0.3, "output": "steps"},
-        ("float32", "mixed_bfloat16"),  # JAX 0.10 has no attention in float16 on the CPU
+        ("float32", *MIXED),
     ),
     "transformer, padded": ("transformer", TRANSFORMER | {"mask_padding": True}, F32),
     "transformer, sines, all steps to numbers": (
@@ -64,14 +64,26 @@ BUILDERS = {
 }
 
 
+OFTEN = {
+    "cnn, wide kernels, normalized",
+    "gru",
+    "lstm, both ways and padded",
+    "lstm, series to numbers",
+    "text classifier",
+    "transformer, sines, all steps to numbers",
+}
+"""Those that are verified with the other tests; `tox -m agree` verifies the rest."""
+
+
 @pytest.fixture(scope="module")
 def verifier():
     with Verifier() as found:
         yield found
 
 
-@pytest.mark.agree
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.agree if name in OFTEN else pytest.mark.long) for name in BUILDERS]
+)
 def test_a_builder_agrees(verifier, name: str):
     builder, arguments, precisions = BUILDERS[name]
     settings = [Setting(backend, "cpu", precision, "unidl") for backend in INSTALLED for precision in precisions]

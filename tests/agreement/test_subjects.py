@@ -85,6 +85,12 @@ def test_a_precision_that_is_not_that_of_the_layers_is_no_agreement(verifier):
     assert certificate(verifier, "half_precision", "mixed_bfloat16").agrees
 
 
+def test_weights_in_bfloat16_are_held_to_its_rounding(verifier):
+    found = certificate(verifier, "pure_half_precision", "bfloat16")
+    assert found.agrees, [(trial.failure, found.fault(trial)) for trial in found.trials]
+    assert found.trials[0].verdict() == "agrees within the dtype"
+
+
 def test_a_worker_goes_on_after_a_model_that_it_refuses(verifier, monkeypatch):
     """Else each refused subject costs the start of every framework anew."""
     with pytest.raises(WorkerError):

@@ -105,6 +105,7 @@ def test_a_damaged_cache_is_measured_again(content):
     assert chosen().models == ("cnn", "lstm")
 
 
+@pytest.mark.once
 def test_auto_takes_it_says_why_and_imports_no_framework():
     kept()
     code = (
@@ -120,6 +121,7 @@ def test_auto_takes_it_says_why_and_imports_no_framework():
     assert said.endswith("on cnn and lstm)")
 
 
+@pytest.mark.once
 def test_keras_imported_after_unidl_runs_on_what_auto_takes():
     kept()
     code = "import unidl, keras; print(keras.backend.backend())"

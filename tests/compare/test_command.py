@@ -106,6 +106,7 @@ def test_without_matplotlib_it_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     assert "chart.png" not in (tmp_path / "report.md").read_text()
 
 
+@pytest.mark.once
 def test_a_cell_that_cannot_be_is_a_row_and_the_exit_code_tells():
     """TF32 needs a GPU."""
     words = ("--models", "cnn", "--precision", "tf32", "--against", "none", "--rounds", 1, "--quiet")
@@ -154,6 +155,7 @@ def test_the_help_names_every_model_and_precision():
         assert name in text
 
 
+@pytest.mark.once
 def test_choose_keeps_what_auto_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("UNIDL_CACHE_DIR", str(tmp_path))
     answer = unidl("compare", "--choose", "--models", "cnn", *SMALL)
@@ -163,6 +165,7 @@ def test_choose_keeps_what_auto_takes(tmp_path: Path, monkeypatch: pytest.Monkey
     assert fastest.chosen("cnn", registry.versions(list(registry.adapters()))).backend == UNDER_TEST
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT")
 def test_ctrl_c_reports_and_leaves_no_process(tmp_path: Path):
     out = tmp_path / "out"

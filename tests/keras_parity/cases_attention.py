@@ -93,7 +93,8 @@ def constrained():
 
 CASES = [
     Case("multi-head attention", attending("MultiHeadAttention", 2, 3), SERIES),
-    Case("causal multi-head attention", attending("MultiHeadAttention", 2, 3, value_dim=2, causal=True), SERIES),
+    Case("causal multi-head attention", attending("MultiHeadAttention", 2, 3, causal=True), SERIES),
+    # With value_dim= another than key_dim=, Keras's own layer fails on JAX.
     Case("grouped-query attention", attending("GroupQueryAttention", 3, 4, 2), SERIES),
     Case("attention", attending("Attention", use_scale=True, score_mode="dot"), SERIES),
     Case("attention, concatenated scores", attending("Attention", score_mode="concat", causal=True), SERIES),

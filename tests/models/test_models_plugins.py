@@ -44,6 +44,7 @@ def error_of(name: str, **environment: str) -> str:
     return processes.python(code, **environment)
 
 
+@pytest.mark.once
 def test_a_plugins_model_is_trained_saved_loaded_and_evaluated_by_name(plugin, tmp_path):
     out = tmp_path / "run"
     trained = unidl("train", "perceptron", "--data", arrays_file(), "--out", out, "--json", **plugin)
@@ -58,6 +59,7 @@ def test_a_plugins_model_is_trained_saved_loaded_and_evaluated_by_name(plugin, t
     assert json.loads(evaluated.stdout)["accuracy"] >= 0
 
 
+@pytest.mark.once
 def test_a_run_whose_plugin_is_gone_says_which_builder_it_needs(plugin, tmp_path):
     out = tmp_path / "run"
     code = (
@@ -70,6 +72,7 @@ def test_a_run_whose_plugin_is_gone_says_which_builder_it_needs(plugin, tmp_path
     assert "may not be installed" in answer.stderr
 
 
+@pytest.mark.once
 def test_a_plugins_model_can_be_a_base(plugin):
     code = (
         "import unidl, unidl_strange_model as plugin\n"
@@ -85,6 +88,7 @@ def test_a_plugins_model_is_verified_by_name(plugin):
     assert answer.returncode == 0, answer.stderr
 
 
+@pytest.mark.once
 def test_help_names_it_and_an_option_that_it_lacks_is_refused(plugin):
     for command in ("train", "verify", "compare"):
         assert "perceptron" in unidl(command, "--help", **plugin).stdout

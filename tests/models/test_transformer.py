@@ -183,6 +183,19 @@ def test_training_goes_on_to_the_bit_from_a_checkpoint(tmp_path):
     assert all(np.array_equal(one, other) for one, other in zip(whole, resumed, strict=True))
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_it_trains_evaluates_and_predicts_in_a_mixed_precision(precision):
+    trainer = Trainer(build_transformer(**SMALL, precision=precision))
+    trainer.fit(pairs(32), batch_size=16, progress="quiet")
+    assert np.isfinite(trainer.evaluate(pairs(32))["loss"])
+    assert np.isfinite(trainer.predict(pairs(4)[0])).all()
+    # PyTorch cannot trace the optimizer that scales the loss.
+    assert trainer.why_not_compiled in (
+        None,
+        "the step cannot be traced: it decides by a value whether to change variables",
+    )
+
+
 def test_keras_trains_saves_and_loads_it(tmp_path):
     import keras
 
