@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,13 +33,17 @@ class StageFolders:
         """Return the number of the last stage that has begun, its newest checkpoint that is whole, and what was passed
         over; None if there is none. Raises `SavedModelError` if there are some and all are damaged."""
         passed: list[str] = []
+        broken: list[Path] = []
         for number in reversed(self._numbers()):
             try:
                 found = self.of(number).newest()
             except SavedModelError as error:
                 passed.append(str(error))
+                broken.append(self.of(number).folder)
                 continue
             if found is not None:
+                for folder in broken:  # out of the way of the stage, which begins anew there
+                    folder.rename(folder.with_name(f"{folder.name}.damaged-{secrets.token_hex(4)}"))
                 return number, found[0], [*passed, *found[1]]
         if passed:
             raise SavedModelError(f"Cannot go on from {self.folder}: no checkpoint is whole.\n" + "\n".join(passed))
