@@ -1,4 +1,4 @@
-"""Train a CNN on real handwritten digits. Another framework: UNIDL_BACKEND=torch python examples/cnn.py
+"""Train a CNN on real handwritten digits. On another framework: UNIDL_BACKEND=torch python examples/cnn.py
 
 python examples/cnn.py [EPOCHS]
 """
@@ -17,7 +17,7 @@ def main() -> None:
     trainer.fit(digits.train, validation=digits.test, epochs=epochs, batch_size=64)
     trainer.save("runs/cnn")
 
-    # The saved model runs on every backend, whichever trained it.
+    # The saved model runs on every backend, not only the one that trained it.
     images, labels = digits.test.x[:8], digits.test.y[:8]
     probabilities = Trainer(load_model("runs/cnn")).predict(images)
     print("labels ", *labels)

@@ -1,6 +1,6 @@
-"""Measure how fast each installed backend trains here: by unidl, by stock Keras, and by hand.
+"""Measure how fast each installed backend trains on this machine: unidl, stock Keras, and hand-written code.
 
-python examples/compare_backends.py [OPTIONS]    the options are those of `unidl compare`, --help lists them
+python examples/compare_backends.py [OPTIONS]    takes the options of `unidl compare`; --help lists them
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Train an LSTM on the documentation of Python, or on a text of yours, and let it write.
+"""Train an LSTM on the Python documentation, or on your own text, and generate text with it.
 
 python examples/lstm.py [EPOCHS [TEXT]]
 """

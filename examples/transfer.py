@@ -1,7 +1,7 @@
-"""Learn five new digits from ten labelled images of each, with and without a base that knows five others.
+"""Learn five new digits from ten labelled images each, with and without a base trained on five others.
 
 The digits are the bundled ones, heavily distorted: rotated by up to 50 degrees, sheared, scaled by 0.7 to 1.5, shifted,
-with other contrast and with noise. Undistorted, they are so easy that a base gains nothing.
+with changed contrast and noise. Undistorted, they are so easy that a base has no advantage.
 
     python examples/transfer.py [SEEDS]
 """
@@ -16,17 +16,17 @@ from scipy import ndimage
 
 from unidl import Trainer, build_cnn, build_transfer, load_data
 
-if TYPE_CHECKING:  # unidl decides on which framework Keras runs: nothing may import it before
+if TYPE_CHECKING:  # unidl selects Keras's framework: nothing may import Keras before it
     import keras
 
 COPIES = 8
-"""Distorted copies of each image of the digits 0 to 4 that the base learns from."""
+"""Distorted copies per image of the digits 0 to 4, on which the base is trained."""
 LABELLED = 10
-"""Images of each new class that somebody has labelled."""
+"""Labelled images per new class."""
 
 
 def distort(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Distort each image in its own way. images: (count, height, width, 1), values from 0 to 1."""
+    """Distort each image differently. images: (count, height, width, 1), values from 0 to 1."""
     center = (np.array(images.shape[1:3]) - 1) / 2
     distorted = np.empty_like(images)
     for number, image in enumerate(images):
@@ -67,7 +67,7 @@ def accuracy(model: keras.Model, train: tuple, test: tuple, seed: int) -> float:
 
 
 def compare(seeds: int) -> tuple[list[float], list[float]]:
-    """Return the accuracies from scratch and on the frozen base, one of each a seed."""
+    """Return the accuracies from scratch and on the frozen base, one pair per seed."""
     digits = load_data("digits")
     x = np.concatenate([digits.train.x, digits.test.x])
     y = np.concatenate([digits.train.y, digits.test.y])

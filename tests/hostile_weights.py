@@ -61,14 +61,14 @@ def three_numbers(group: h5py.Group, **options: Any) -> None:
 
 WEIGHTS: dict[str, tuple[Change, str]] = {
     "file is a link": (ARCHIVES["archive is a link"][0], "is a link"),
-    "file is a pipe": (ARCHIVES["archive is a pipe"][0], "no regular file"),
-    "file of nothing": (raw(lambda _: b""), "does not begin as a file of HDF5"),
-    "file that is a pickle": (ARCHIVES["archive that is a pickle"][0], "does not begin as a file of HDF5"),
+    "file is a pipe": (ARCHIVES["archive is a pipe"][0], "is not a regular file"),
+    "file of nothing": (raw(lambda _: b""), "does not start like an HDF5 file"),
+    "file that is a pickle": (ARCHIVES["archive that is a pickle"][0], "does not start like an HDF5 file"),
     "file of 10 GB that take no place on the disk": (lambda path: os.truncate(path, 10 * 2**30), "at most 16,777"),
     "file without its end": (raw(lambda content: content[: len(content) // 2]), "HDF5 cannot read it"),
     "file behind a program": (
         raw(lambda content: b"#!/bin/sh\n".ljust(512, b"\n") + content),
-        "does not begin as a file of HDF5",
+        "does not start like an HDF5 file",
     ),
     "file of ones": (raw(lambda content: content[:8] + b"\xff" * 4000), "HDF5 cannot read it"),
     "link to another file": (
@@ -91,8 +91,8 @@ WEIGHTS: dict[str, tuple[Change, str]] = {
         hdf5(lambda file, _: file.update({"x": h5py.ExternalLink("none", "/")})),
         "is a link (",
     ),
-    "group inside itself": (hdf5(lambda file, group: group.update({"x": file["layers"]})), "place of another object"),
-    "array under two names": (hdf5(lambda file, group: group.update({"2": group["1"]})), "place of another object"),
+    "group inside itself": (hdf5(lambda file, group: group.update({"x": file["layers"]})), "address of another object"),
+    "array under two names": (hdf5(lambda file, group: group.update({"2": group["1"]})), "address of another object"),
     "array in another file": (
         instead(lambda group, path: three_numbers(group, external=elsewhere(path))),
         "in another file",
@@ -108,31 +108,31 @@ WEIGHTS: dict[str, tuple[Change, str]] = {
     ),
     "array of 4 GB in packed parts": (
         instead(lambda group, _: three_numbers(group, shape=(2**30,), chunks=(2**20,), compression="gzip")),
-        "packs nothing",
+        "is compressed, which Keras does not do",
     ),
     "array that may grow": (
         instead(lambda group, _: three_numbers(group, maxshape=(None,), chunks=(3,))),
-        "packs nothing",
+        "is compressed, which Keras does not do",
     ),
     "array in packed parts": (
         instead(lambda group, _: three_numbers(group, data=np.ones(3), compression="gzip")),
-        "packs nothing",
+        "is compressed, which Keras does not do",
     ),
     "array of words": (
         instead(lambda group, _: three_numbers(group, dtype=h5py.string_dtype())),
-        "which are no numbers",
+        "which is not numeric",
     ),
     "array of references": (
         instead(lambda group, _: three_numbers(group, dtype=h5py.ref_dtype)),
-        "which are no numbers",
+        "which is not numeric",
     ),
     "array of records": (
         instead(lambda group, _: three_numbers(group, dtype=np.dtype("f4,f4"))),
-        "which are no numbers",
+        "which is not numeric",
     ),
     "array of 8 bytes without a type": (
         instead(lambda group, _: three_numbers(group, dtype=np.dtype("V8"))),
-        "which are no numbers",
+        "which is not numeric",
     ),
     "array without a shape": (
         instead(lambda group, _: group.create_dataset("1", data=h5py.Empty("f4"))),
@@ -140,23 +140,23 @@ WEIGHTS: dict[str, tuple[Change, str]] = {
     ),
     "array of whole numbers": (
         instead(lambda group, _: three_numbers(group, data=np.ones(3, np.int32))),
-        "and the model 'theirs' needs",
+        "but the model 'theirs' needs",
     ),
     "array of another shape": (
         instead(lambda group, _: three_numbers(group, data=np.ones((3, 1), np.float32))),
-        "and the model 'theirs' needs",
+        "but the model 'theirs' needs",
     ),
-    "array that is a group": (instead(lambda group, _: group.create_group("1")), "in only one of both"),
+    "array that is a group": (instead(lambda group, _: group.create_group("1")), "in only one of the two"),
     "array that is a type": (
         instead(lambda group, _: group.update({"1": np.dtype("f4")})),
         "neither a group nor an array",
     ),
-    "array less": (instead(lambda group, _: None), "in only one of both"),
+    "array less": (instead(lambda group, _: None), "in only one of the two"),
     "array more": (
         hdf5(lambda file, group: group.create_dataset("7", data=np.ones(3, np.float32))),
-        "in only one of both",
+        "in only one of the two",
     ),
-    "groups as deep as 500": (hdf5(lambda file, _: nested(file)), "objects, or more than"),
+    "groups as deep as 500": (hdf5(lambda file, _: nested(file)), "objects, or nests them more than"),
     "attribute of 30 kB": (
         hdf5(lambda file, group: group.attrs.update({"name": np.zeros(30_000, "u1")})),
         "attributes that Keras",

@@ -67,7 +67,7 @@ class Nursery:
         self._child, self._code = int(self._asked()), None
 
     def exit_code(self) -> int | None:
-        """Of the child; None while it runs."""
+        """Exit code of the child; None while it runs."""
         if self._code is None:
             answer = self._asked()
             self._code = None if answer == "runs" else int(answer)

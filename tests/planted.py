@@ -1,6 +1,6 @@
 """Two models, and the same with one fault, which is only where numbers are float32: the oracle is sound.
 
-A worker imports this file; it is no test.
+A worker imports this file; it contains no tests.
 """
 
 from __future__ import annotations

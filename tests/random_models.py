@@ -1,6 +1,6 @@
 """Models of any shape, each from a number: what a sound backend must never be accused with.
 
-A worker imports this file; it is no test.
+A worker imports this file; it contains no tests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The adapter under test passes the suite that a stranger's adapter is given."""
+"""The adapter under test passes the same suite as a third-party adapter."""
 
 import os
 
@@ -37,7 +37,7 @@ def test_the_suite_fails_on_a_wrong_answer(backend, monkeypatch):
         suite.test_a_smaller_last_batch_trains()
     monkeypatch.setattr(type(backend), "kernels_off", lambda *_: ["off"], raising=False)
     if isinstance(backend, Kernels):
-        with pytest.raises(AssertionError, match="kernels_off of cpu:0 gives a str"):
+        with pytest.raises(AssertionError, match="kernels_off of cpu:0 returns a str"):
             suite.test_kernels_are_in_use_or_say_why_not()
     suite.teardown_method()
     Wrong.backend_name = "none such"

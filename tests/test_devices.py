@@ -52,11 +52,11 @@ def computer(monkeypatch):
 def test_a_device_that_is_there_is_taken(computer, monkeypatch, request_, chosen):
     computer(CPU, *GPUS)
     placement = devices.resolve(request_)
-    assert (placement.device.id, placement.reason) == (chosen, f"asked for by device='{request_}'")
+    assert (placement.device.id, placement.reason) == (chosen, f"requested by device='{request_}'")
     monkeypatch.setenv("UNIDL_DEVICE", request_)
     for deferring in (None, "auto"):
         placement = devices.resolve(deferring)
-        assert (placement.device.id, placement.reason) == (chosen, f"asked for by UNIDL_DEVICE='{request_}'")
+        assert (placement.device.id, placement.reason) == (chosen, f"requested by UNIDL_DEVICE='{request_}'")
     monkeypatch.setenv("UNIDL_DEVICE", "gpu:7")
     assert devices.resolve(request_).device.id == chosen
 
@@ -81,7 +81,7 @@ REASONS = {
 
 @pytest.mark.parametrize(("machine", "environment", "reason"), REASONS.values(), ids=REASONS.keys())
 def test_without_a_gpu_the_reason_is_told(computer, monkeypatch, caplog, machine, environment, reason):
-    """A person who waits hours for a CPU wants to know what to mend: build, driver or variable."""
+    """A user who waits hours for a CPU needs to know what to fix: build, driver or variable."""
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     computer(CPU, **machine)
@@ -104,7 +104,7 @@ def test_without_a_gpu_the_reason_is_told(computer, monkeypatch, caplog, machine
 @pytest.mark.parametrize("wanted", ["", "GPU", "cuda", "cuda:0", "gpu:", "gpu:-1", "gpu:x", "cpu0", "gpu:1 ", "tpu"])
 def test_other_words_are_refused_with_the_allowed_ones(computer, monkeypatch, wanted):
     computer(CPU, *GPUS)
-    allowed = "Allowed: 'auto', 'cpu', 'gpu', or one by number such as 'gpu:1'."
+    allowed = "Allowed: 'auto', 'cpu', 'gpu', or a numbered device such as 'gpu:1'."
     with pytest.raises(DeviceError) as error:
         devices.resolve(wanted)
     assert str(error.value) == f"Cannot use device={wanted!r}. {allowed}"

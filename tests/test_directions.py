@@ -19,7 +19,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
         "files": ("cache", "reports", "whole_files"),
         "functions": ("model_function",),
         "plugins": ("plugins",),
-        "values": ("precision_row",),
+        "values": ("backend_values", "precision_row"),
     },
     {"machine": ("machine",)},
     {"seam": ("backend", "kernels", "logs", "model_state", "replacements", "roles")},

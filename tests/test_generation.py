@@ -105,7 +105,7 @@ def test_only_the_last_words_of_a_long_prompt_count(model):
 
 @pytest.mark.parametrize("prompt", ["", "   ", "\n"])
 def test_a_prompt_without_a_word_is_a_usage_error(model, prompt: str):
-    with pytest.raises(UsageError, match="it has no word to go on from"):
+    with pytest.raises(UsageError, match="it contains no words"):
         generate_text(model, prompt)
 
 
@@ -138,7 +138,7 @@ def test_a_vocabulary_may_be_shorter_than_the_model_is_wide():
     assert set(words) <= set(WORDS[2:6])
 
 
-def test_a_strangers_model_speaks_with_a_vocabulary():
+def test_a_custom_model_speaks_with_a_vocabulary():
     import keras
 
     model = keras.Sequential(
@@ -148,23 +148,23 @@ def test_a_strangers_model_speaks_with_a_vocabulary():
     assert len(tokenize(generate_text(model, "the cat", words=3, vocabulary=WORDS))) == 5
     logits = keras.Sequential([keras.Input((4,)), *model.layers[:-1], keras.layers.Dense(12, bias_initializer="ones")])
     logits.compile("sgd", "mse")
-    with pytest.raises(ModelError, match="must end in a softmax"):
+    with pytest.raises(ModelError, match="must be a softmax"):
         generate_text(logits, "the cat", words=3, vocabulary=WORDS)
 
 
 def test_a_model_without_words_says_how_to_get_some():
     with pytest.raises(ModelError, match="has no vocabulary"):
         generate_text(build_lstm(12, 4, units=2), "the cat")
-    with pytest.raises(ModelError, match="predicts 12 tokens and the vocabulary has 13 words"):
+    with pytest.raises(ModelError, match="predicts 12 tokens, but the vocabulary has 13 words"):
         generate_text(language_model([*WORDS, "more"]), "the cat")
-    with pytest.raises(ModelError, match="is no language model"):
+    with pytest.raises(ModelError, match="is not a language model"):
         generate_text(build_cnn((8, 8, 1), 12, filters=(2,)), "the cat", vocabulary=WORDS)
 
 
 def test_a_model_whose_training_failed_says_so():
     model = language_model()
     model.weights[-1].assign(np.full(len(WORDS), np.nan, np.float32))
-    with pytest.raises(ModelError, match=r"no word a probability|no probabilities"):
+    with pytest.raises(ModelError, match=r"No word has a positive probability|are not probabilities"):
         generate_text(model, "the cat")
 
 
@@ -218,7 +218,7 @@ def test_padding_for_a_model_of_any_length_changes_no_number(options):
         np.testing.assert_allclose(windows.after(tokens), expected, atol=2e-6)
 
 
-def strangers(causal, words=12):
+def custom_model(causal, words=12):
     """A model of attention over all tokens, or over those so far, with an output for each of them."""
     import keras
 
@@ -230,8 +230,8 @@ def strangers(causal, words=12):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_strangers_model_is_padded_only_if_it_does_not_look_ahead(causal):
-    model = strangers(causal)
+def test_a_custom_model_is_padded_only_if_it_does_not_look_ahead(causal):
+    model = custom_model(causal)
     model.compile()
     windows = windows_of(model)
     tokens = [2, 5, 7, 3, 9]

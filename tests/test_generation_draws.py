@@ -65,7 +65,7 @@ def test_a_tiny_nucleus_is_the_likeliest_word():
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_outputs_that_are_no_probabilities_are_one_error(vector, temperature):
     """Taken as they are, they would give padding, or always the same word."""
-    with pytest.raises(ModelError, match="gives no word a probability"):
+    with pytest.raises(ModelError, match="No word has a positive probability"):
         choose(np.array(vector), 0.3, Draws(temperature))
 
 
@@ -78,7 +78,7 @@ def chi_square(counts: np.ndarray, expected: np.ndarray) -> float:
 
 COUNT = 8_000
 LIMIT = 29.9
-"""Of Pearson's statistic with 10 degrees of freedom: exceeded by chance once in a thousand; the seed is fixed."""
+"""Limit of Pearson's statistic with 10 degrees of freedom, exceeded by chance once in a thousand; the seed is fixed."""
 
 
 def drawn(vector: np.ndarray, how: Draws) -> np.ndarray:

@@ -80,7 +80,7 @@ def test_a_data_set_is_loaded_by_its_name():
 def test_a_precision_is_found_by_its_name():
     row = precision.resolve("careful", CPU)
     assert (row.name, row.dtype_policy, row.tf32) == ("careful", "mixed_bfloat16", False)
-    with pytest.raises(PrecisionError, match=r"'misnamed'.* calls itself 'careful'\. Give both the same name"):
+    with pytest.raises(PrecisionError, match=r"'misnamed'.* named 'careful'\. The names must be equal"):
         precision.resolve("misnamed", CPU)
     with pytest.raises(PrecisionError, match=r"'carefull'\. Allowed: 'auto', 'float32', .*, 'careful', 'fourbit'"):
         precision.resolve("carefull", CPU)
@@ -112,4 +112,4 @@ def test_both_are_used_from_the_command_line(installed):
     assert again.returncode == 0, again.stderr
     refused = processes.unidl(*words[:4], "--precision", "fourbit", "--out", "other", cwd=installed, **here)
     assert refused.returncode == 3
-    assert "cannot compute in precision 'fourbit': it has no arithmetic 'fp4'" in refused.stderr
+    assert "cannot compute in precision 'fourbit': it does not support 'fp4'" in refused.stderr

@@ -46,7 +46,7 @@ def test_one_is_loaded_by_its_name():
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("wrong", r"added:WRONG \(distribution added\) must be a unidl\.backend\.Device, and is a dict"),
+        ("wrong", r"added:WRONG \(distribution added\) must be a unidl\.backend\.Device, but is a dict"),
         ("absent", r"added:ABSENT cannot be loaded \(distribution added\): AttributeError: .*ABSENT'"),
         ("missing", r"no_such_module:VALUE cannot be loaded \(distribution added\): ModuleNotFoundError: .*"),
     ],
@@ -60,9 +60,9 @@ def test_one_that_cannot_be_loaded_says_which_and_why(name, reason):
 
 
 def test_one_that_is_not_installed_says_which_are():
-    with pytest.raises(UsageError, match=r"group unidl\.tested is called 'gud'\. Installed: 'good', 'wrong', "):
+    with pytest.raises(UsageError, match=r"group unidl\.tested is named 'gud'\. Installed: 'good', 'wrong', "):
         plugins.load("unidl.tested", "gud", Device)
-    with pytest.raises(UsageError, match=r"group unidl\.nothing is called 'gud'\. Installed: none\."):
+    with pytest.raises(UsageError, match=r"group unidl\.nothing is named 'gud'\. Installed: none\."):
         plugins.load("unidl.nothing", "gud", Device)
 
 

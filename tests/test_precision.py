@@ -72,10 +72,10 @@ def test_what_a_device_computes(name, device):
     ("name", "device", "reason"),
     [
         ("tf32", CPU, "only in the Tensor Cores of NVIDIA GPUs; use 'float32' or 'auto'"),
-        ("tf32", TURING, r"it needs compute capability 8\.0, and Some GPU has 7\.5"),
-        ("mixed_bfloat16", VOLTA, r"it needs compute capability 8\.0, and Some GPU has 7\.0"),
-        ("mixed_float16", MAXWELL, r"it needs compute capability 5\.3, and Some GPU has 5\.2"),
-        ("tf32", UNTOLD, "Some GPU does not tell a compute capability"),
+        ("tf32", TURING, r"it needs compute capability 8\.0, but Some GPU has 7\.5"),
+        ("mixed_bfloat16", VOLTA, r"it needs compute capability 8\.0, but Some GPU has 7\.0"),
+        ("mixed_float16", MAXWELL, r"it needs compute capability 5\.3, but Some GPU has 5\.2"),
+        ("tf32", UNTOLD, "Some GPU does not report a compute capability"),
     ],
 )
 def test_the_reason_is_in_the_error(name, device, reason):
@@ -99,7 +99,7 @@ def test_the_reason_is_in_the_error(name, device, reason):
 def test_auto_picks_by_device_and_says_what(device, chosen, caplog):
     with caplog.at_level(logging.INFO, "unidl"):
         assert precision.resolve("auto", device).name == chosen
-    assert caplog.messages == [f"precision {chosen}: chosen for {device.name}"]
+    assert caplog.messages == [f"precision {chosen}: selected for {device.name}"]
 
 
 @given(some.tuples(some.integers(0, 20), some.integers(0, 9)))

@@ -25,7 +25,7 @@ PURE = ("bfloat16", "float16")
 
 def test_the_adapter_refuses_an_arithmetic_that_it_does_not_know(backend):
     """Instead of computing in float32 without a word."""
-    words = "cannot compute in precision 'fp4': it has no arithmetic 'fp4' .* only float32, tf32. Choose another"
+    words = "cannot compute in precision 'fp4': it does not support 'fp4' .* only float32, tf32. Choose another"
     with pytest.raises(BackendError, match=words), backend.precision(UNKNOWN):
         pass
 
@@ -37,7 +37,7 @@ def test_the_adapter_refuses_an_arithmetic_that_it_does_not_know(backend):
         (named("float16"), "it computes in float32, bfloat16, not in float16"),
         (named("bfloat16"), "its weights are float32, not bfloat16"),
         (replace(named("mixed_bfloat16"), name="fp8", compute_dtype="float8_e4m3fn"), "not in float8_e4m3fn"),
-        (replace(named("mixed_bfloat16"), name="scaled", loss_scaling=True), "it scales no losses"),
+        (replace(named("mixed_bfloat16"), name="scaled", loss_scaling=True), "it does not support loss scaling"),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -91,7 +91,7 @@ def test_bfloat16_learns_by_steps_that_are_large_enough(backend, caplog):
     trainer = Trainer(model, optimizer=keras.optimizers.SGD(0.3), metrics=[])
     with caplog.at_level(logging.INFO, "unidl"):
         losses = trainer.fit(data, batch_size=8, epochs=4, progress="quiet").history["loss"]
-    assert "precision bfloat16: weights keep 8 bits, so that an update smaller than 1/512" in caplog.text
+    assert "precision bfloat16: weights have only 8 bits, so an update smaller than 1/512" in caplog.text
     assert losses[-1] < losses[0]
     assert {str(variable.dtype) for variable in model.weights} == {"bfloat16"}
 

@@ -178,13 +178,13 @@ def test_keras_imported_before_unidl_on_another_backend_names_the_order_and_the_
             code.format(setting="pass", call=call), **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST} | variables
         )
         assert f"Cannot use backend '{OTHER}': Keras already runs on '{UNDER_TEST}'" in said
-        assert f"Keras was imported before unidl, and took '{UNDER_TEST}' from KERAS_BACKEND." in said
-        assert f"Start with KERAS_BACKEND={OTHER}, or have `import unidl` come before `import keras`" in said
+        assert f"Keras was imported before unidl and selected '{UNDER_TEST}' from KERAS_BACKEND." in said
+        assert f"Start with KERAS_BACKEND={OTHER}, or put `import unidl` before `import keras`" in said
     said = processes.python(
         code.format(setting="import os; del os.environ['KERAS_BACKEND']", call="build_cnn()"),
         **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST, "UNIDL_BACKEND": OTHER},
     )
-    assert f"took '{UNDER_TEST}' from its default, or what ~/.keras/keras.json says" in said
+    assert f"selected '{UNDER_TEST}' from its default or ~/.keras/keras.json" in said
 
 
 @pytest.mark.parametrize("imports", ["unidl, keras", "keras, unidl"])
@@ -239,67 +239,69 @@ def test_the_version_of_a_distribution_of_another_name_is_found():
 
 
 @pytest.fixture
-def stranger(tmp_path: Path) -> dict[str, str]:
-    """A stranger's distribution, installed into a folder on the path; the environment that finds it."""
-    information = tmp_path / "unidl_stranger-1.0.dist-info"
+def third_party(tmp_path: Path) -> dict[str, str]:
+    """Install a third-party distribution to a folder, and return the environment that finds it."""
+    information = tmp_path / "unidl_third_party-1.0.dist-info"
     information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: unidl-stranger\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text("[unidl.backends]\nstranger = unidl_stranger:ADAPTER\n")
-    source = Path(__file__).parent / "stranger" / "unidl_stranger.py"
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: unidl-third-party\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[unidl.backends]\nthird_party = unidl_third_party:ADAPTER\n")
+    source = Path(__file__).parent / "third_party" / "unidl_third_party.py"
     (tmp_path / source.name).write_text(source.read_text())
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    return {"PYTHONPATH": path, "STRANGER_RUNS_ON": UNDER_TEST, "UNIDL_BACKEND": "stranger"}
+    return {"PYTHONPATH": path, "THIRD_PARTY_RUNS_ON": UNDER_TEST, "UNIDL_BACKEND": "third_party"}
 
 
-def test_a_strangers_adapter_passes_the_suite_with_no_change_in_the_core(stranger, tmp_path):
-    test = tmp_path / "test_stranger.py"
+def test_a_third_party_adapter_passes_the_suite_with_no_change_in_the_core(third_party, tmp_path):
+    test = tmp_path / "test_third_party.py"
     test.write_text(
         "from unidl.testing import BackendConformance\n"
-        "class TestStranger(BackendConformance):\n    backend_name = 'stranger'\n"
+        "class TestThirdParty(BackendConformance):\n    backend_name = 'third_party'\n"
     )
     done = processes.run(
-        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test), cwd=tmp_path, **stranger
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test), cwd=tmp_path, **third_party
     )
     assert " passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 
 
-def test_a_strangers_adapter_is_listed_after_ours(stranger):
+def test_a_third_party_adapter_is_listed_after_ours(third_party):
     code = "import unidl; print([(row.name, row.version) for row in unidl.backends()][3:])"
-    assert processes.python(code, **stranger) == "[('stranger', '1.0')]"
+    assert processes.python(code, **third_party) == "[('third_party', '1.0')]"
 
 
-def test_a_broken_adapter_says_why_and_leaves_the_others_alone(stranger, tmp_path):
+def test_a_broken_adapter_says_why_and_leaves_the_others_alone(third_party, tmp_path):
     for source, why in (
-        ("ADAPTER = 3", "must be a unidl.backend.Adapter, and is a int"),
+        ("ADAPTER = 3", "must be a unidl.backend.Adapter, but is a int"),
         ("import no_such_module", "no_such_module"),
     ):
-        (tmp_path / "unidl_stranger.py").write_text(source + "\n")
-        said = error_of("import unidl.registry; unidl.registry.current()", **stranger)
-        assert "Cannot use backend 'stranger'" in said
+        (tmp_path / "unidl_third_party.py").write_text(source + "\n")
+        said = error_of("import unidl.registry; unidl.registry.current()", **third_party)
+        assert "Cannot use backend 'third_party'" in said
         assert why in said
-        code = "import unidl; print([row.why_not for row in unidl.backends() if row.name == 'stranger'][0])"
-        assert why in processes.python(code, **stranger | {"UNIDL_BACKEND": UNDER_TEST})
+        code = "import unidl; print([row.why_not for row in unidl.backends() if row.name == 'third_party'][0])"
+        assert why in processes.python(code, **third_party | {"UNIDL_BACKEND": UNDER_TEST})
 
 
 @pytest.mark.parametrize(
     ("right", "wrong", "said"),
     [
         ("def memory(self, device, reset=False)", "def memory(self, device)", "calls memory(device, reset=False)"),
-        ("def on(self, device)", "def on(self, where)", "StrangerBackend has on(where)"),
+        ("def on(self, device)", "def on(self, where)", "ThirdPartyBackend has on(where)"),
         ("self, model, *, device, steps=None", "self, model, device, steps", "compile_loop(model, device, steps)"),
-        ("def versions(self)", "def version(self)", "StrangerBackend has no method versions()"),
+        ("def versions(self)", "def version(self)", "ThirdPartyBackend has no method versions()"),
     ],
 )
-def test_an_adapter_with_other_arguments_is_refused_by_name(stranger, tmp_path, right, wrong, said):
-    path = tmp_path / "unidl_stranger.py"
+def test_an_adapter_with_other_arguments_is_refused_by_name(third_party, tmp_path, right, wrong, said):
+    path = tmp_path / "unidl_third_party.py"
     source = path.read_text()
     assert source.count(right) == 1
     path.write_text(source.replace(right, wrong))
-    answer = error_of("import unidl.registry; unidl.registry.current()", **stranger)
-    assert "Cannot use backend 'stranger' of the plugin unidl-stranger 1.0 (unidl_stranger:ADAPTER): " in answer
+    answer = error_of("import unidl.registry; unidl.registry.current()", **third_party)
+    assert (
+        "Cannot use backend 'third_party' of the plugin unidl-third-party 1.0 (unidl_third_party:ADAPTER): " in answer
+    )
     assert said in answer
-    assert "Install a version of the plugin that is made for unidl" in answer
+    assert "Install a version of the plugin that supports unidl" in answer
 
 
 @pytest.mark.once
@@ -312,18 +314,18 @@ def test_an_adapter_with_other_arguments_is_refused_by_name(stranger, tmp_path, 
         ("def read(self):", "def read(self, wait):", "take_what"),
     ],
 )
-def test_the_suite_fails_on_a_strangers_adapter_that_is_wrong(stranger, tmp_path, right, wrong, test):
-    path = tmp_path / "unidl_stranger.py"
+def test_the_suite_fails_on_a_third_party_adapter_that_is_wrong(third_party, tmp_path, right, wrong, test):
+    path = tmp_path / "unidl_third_party.py"
     source = path.read_text()
     assert source.count(right) == 1
     path.write_text(source.replace(right, wrong))
-    suite = tmp_path / "test_stranger.py"
+    suite = tmp_path / "test_third_party.py"
     suite.write_text(
         "from unidl.testing import BackendConformance\n"
-        "class TestStranger(BackendConformance):\n    backend_name = 'stranger'\n"
+        "class TestThirdParty(BackendConformance):\n    backend_name = 'third_party'\n"
     )
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", test, str(suite))
-    done = processes.run(sys.executable, *words, cwd=tmp_path, **stranger)
+    done = processes.run(sys.executable, *words, cwd=tmp_path, **third_party)
     assert done.returncode == 1, done.stdout + done.stderr
     assert " failed" in done.stdout
 

@@ -82,14 +82,14 @@ def test_methods_that_take_the_calls_are_taken(backend):
         (OneTooFew(), "OneTooFew has memory(device)", "unidl calls memory(device, reset=False)"),
         (OneTooMany(), "OneTooMany has synchronise(tree, stream)", "missing a required argument: 'stream'"),
         (NoDefault(), "NoDefault has memory(device, reset)", "missing a required argument: 'reset'"),
-        (NotAMethod(), "NotAMethod has no method versions()", "which Backend needs"),
-        (Without(), "Without has no method precision(policy)", "which Backend needs"),
+        (NotAMethod(), "NotAMethod has no method versions()", "which Backend requires"),
+        (Without(), "Without has no method precision(policy)", "which Backend requires"),
         (
             TrainsByPlace(),
             "TrainsByPlace has compile_loop(model, device, steps)",
             "calls compile_loop(model, *,",
         ),
-        (object(), "object has no name", "which Backend needs"),
+        (object(), "object has no attribute name", "which Backend requires"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )

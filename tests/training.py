@@ -53,7 +53,7 @@ def small_lstm(**options):
 
 
 def dense(*, seed=0, features=3, units=4, dropout=0.0, **compiled):
-    """A stranger's compiled model of two layers, whose weights and dropout depend on the seed alone."""
+    """Return a compiled custom model of two layers, whose weights and dropout depend only on the seed."""
     import keras
 
     inputs = keras.Input((features,), name="x")

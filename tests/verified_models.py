@@ -1,4 +1,4 @@
-"""Models of the kinds that people write. A worker imports this file; it is no test."""
+"""Models of the kinds that people write. A worker imports this file; it contains no tests."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ _MODULES = frozenset(
         *("registry", "saving", "testing", "training"),
     )
 )
-"""Imported when somebody first writes `unidl.layers` and the like. `from unidl import *` leaves them out."""
+"""Submodules that are imported on first access, such as `unidl.layers`. `from unidl import *` does not include them."""
 
 __all__ = [
     "Dataset",
@@ -117,6 +117,6 @@ def _load_model(path: str) -> Any:
     return load_model(path)
 
 
-# Rooms that stand low ask for what stands above them: only the package itself knows both.
+# Lower-level modules must not import higher-level ones, so the package connects them here.
 listen(_prepare_keras)
 models_are_read_by(_load_model)

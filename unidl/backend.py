@@ -1,4 +1,4 @@
-"""The seam: what an adapter implements, and the values that cross it. How to write one: `backends/README.md`.
+"""The interface between unidl and its adapters: protocols and value types. How to write one: `backends/README.md`.
 
 An adapter imports this module, `unidl.errors`, `unidl.kernels`, `unidl.keras_internals`, `unidl.keras_places`,
 `unidl.logs`, `unidl.model_state` and `unidl.replacements`, nothing else of the core; the core imports no framework.
@@ -6,111 +6,35 @@ An adapter imports this module, `unidl.errors`, `unidl.kernels`, `unidl.keras_in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from unidl.backend_values import Batches as Batches
+from unidl.backend_values import Chunk as Chunk
+from unidl.backend_values import Device as Device
+from unidl.backend_values import Devices as Devices
+from unidl.backend_values import KernelOff as KernelOff
+from unidl.backend_values import MemoryUse as MemoryUse
+from unidl.backend_values import Task as Task
+from unidl.backend_values import Tree as Tree
 from unidl.precision_row import Precision as Precision
 
 if TYPE_CHECKING:
     import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
     import numpy as np
 
-Tree = Any
-"""A nest of dicts, lists and tuples with arrays at its leaves, as Keras uses for inputs and outputs."""
-
-
-@dataclass(frozen=True)
-class Device:
-    """One device of this machine, as every adapter names it."""
-
-    kind: Literal["cpu", "gpu"]
-    index: int = 0
-    name: str = ""
-    memory_bytes: int | None = None
-    compute_capability: tuple[int, int] | None = None
-    """NVIDIA's (major, minor); None for any other device. 7.0 and up has float16 Tensor Cores, 8.0 and up TF32 and
-    bfloat16 as well (CUDA C++ Programming Guide, "Compute Capabilities")."""
-
-    @property
-    def id(self) -> str:
-        """The name Keras and the user know it by: "cpu:0", "gpu:1"."""
-        return f"{self.kind}:{self.index}"
-
-
-@dataclass(frozen=True)
-class Devices:
-    """The devices a framework sees, and a sentence if this build of it could never see a GPU."""
-
-    found: tuple[Device, ...]
-    cpu_only: str | None = None
-
-
-@dataclass(frozen=True)
-class MemoryUse:
-    """Bytes that a framework holds on one device; None where it cannot tell."""
-
-    current_bytes: int | None
-    peak_bytes: int | None
-
-
-@dataclass(frozen=True, eq=False)
-class Batches:
-    """Rows that batches are made of, in host memory: NumPy arrays that share their first axis, or nests of such.
-
-    `x` alone is enough for prediction; `y` and `sample_weight` may be None.
-    """
-
-    x: Tree
-    y: Tree = None
-    sample_weight: Tree = None
-
-    def parts(self) -> tuple[Tree, ...]:
-        """Return (x,), (x, y) or (x, y, sample_weight), whichever is there."""
-        if self.sample_weight is not None:
-            return self.x, self.y, self.sample_weight
-        return (self.x,) if self.y is None else (self.x, self.y)
-
-    def as_keras(self) -> Tree:
-        """Return what `keras.Model.fit` hands to a model's steps: these parts, or `x` itself where it is all there is
-        and neither a list nor a tuple, which a step would unpack as the parts."""
-        parts = self.parts()
-        return self.x if len(parts) == 1 and not isinstance(self.x, (list, tuple)) else parts
-
-
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """A few steps of one global order: row `rows[k]` of `data` is the batch of step k.
-
-    rows: (steps, batch) int64, every row number inside the data. An adapter is free to keep `data` on its device and
-    gather there, or to gather on the host.
-    """
-
-    data: Batches
-    rows: np.ndarray[Any, np.dtype[np.int64]]
-    partial: bool = False
-    """Whether this is what is left over at the end of an epoch: one batch, smaller than the others."""
-
-    def gathering(self, steps: int) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-        """For data too large for a device: what to gather on the host for at most `steps` batches at a time, as row
-        numbers, and where each batch then finds its rows (steps, batch), int32. The row numbers are as many each time,
-        so that a compiled program sees one shape."""
-        import numpy as np
-
-        for first in range(0, len(self.rows), steps):
-            rows = self.rows[first : first + steps]
-            needed = rows.reshape(-1)
-            if len(self.rows) > 1:
-                needed = np.resize(needed, steps * rows.shape[1])
-            yield needed, np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
-
 
 class Logs(Protocol):
-    """Metrics as they stand after a chunk. Nothing waits for the device until somebody reads."""
+    """Metrics after a chunk. Reading them waits for the device; creating them does not."""
 
     def read(self) -> dict[str, float]:
-        """Name to value, in the order in which Keras reports them, "loss" among them."""
+        """Return the metrics, waiting for the device.
+
+        Returns:
+            Values by name, including "loss", in the order in which Keras reports them.
+        """
         ...
 
 
@@ -118,71 +42,129 @@ class TrainLoop(Protocol):
     """One compiled model on one device. Between `run` and `commit` the Keras variables may be stale."""
 
     steps_per_dispatch: int
-    """The most steps of a chunk for this model and device; the trainer takes fewer where steps take long."""
+    """Maximum steps of a chunk for this model and device; the trainer uses fewer if steps take long."""
 
     why_not_compiled: str | None
-    """Why steps run one by one in plain Keras instead of in the adapter's own loop; None if they do not."""
+    """Why steps run one by one in plain Keras instead of in the adapter's compiled loop; None if they do not."""
 
     follows_values: bool
-    """Whether a Python value that somebody changes between two chunks, such as the rate of a dropout or whether a layer
-    is trainable, counts from then on. Where it does not, the steps keep it as it was when they were compiled."""
+    """Whether changes of Python values between two chunks, such as a dropout rate or the attribute `trainable` of a
+    layer, take effect. Otherwise steps keep the values at the time of compilation."""
 
     follows_variables: bool
-    """Whether a step changes variables that neither the model, its metrics nor its optimizer lists."""
+    """Whether a step updates variables that are not listed by the model, its metrics or its optimizer."""
 
     def run(self, chunk: Chunk) -> Logs:
-        """Take one optimizer step a row of `chunk.rows` and return the metrics since the last `reset_metrics`."""
+        """Take one optimizer step per row of `chunk.rows`.
+
+        Args:
+            chunk: The batches, (steps, batch).
+
+        Returns:
+            The metrics since the last `reset_metrics`.
+        """
         ...
 
     def test(self, chunk: Chunk) -> Logs:
-        """Update the metrics with each batch; no weight changes."""
+        """Update the metrics with each batch, without changing weights.
+
+        Args:
+            chunk: The batches, (steps, batch).
+
+        Returns:
+            The metrics since the last `reset_metrics`.
+        """
         ...
 
     def predict(self, chunk: Chunk) -> Tree:
-        """Return the outputs of every batch, joined along the first axis, as NumPy arrays."""
+        """Return the outputs of all batches, concatenated along the first axis.
+
+        Args:
+            chunk: The batches, (steps, batch).
+
+        Returns:
+            NumPy arrays (steps * batch, ...), nested as the model's outputs are.
+        """
         ...
 
     def reset_metrics(self) -> None:
-        """Start the metrics afresh."""
+        """Reset the metrics."""
         ...
 
     def commit(self) -> None:
-        """Make every Keras variable (weights, optimizer, metrics, seeds) true again.
+        """Write the current state to all Keras variables (weights, optimizer, metrics, seeds).
 
-        The next `run`, `test` or `predict` reads the variables anew, so a callback may change them after this.
+        The next `run`, `test` or `predict` reads the variables again, so a callback may change them after this call.
         """
         ...
 
 
 @runtime_checkable
 class Backend(Protocol):
-    """What every adapter implements."""
+    """The protocol that every adapter implements."""
 
     name: str
+    """The name for users: that of the adapter."""
 
     def versions(self) -> dict[str, str]:
-        """Distribution name to version, the framework first."""
+        """Return the versions of the framework and of Keras.
+
+        Returns:
+            Versions by distribution name, the framework first.
+        """
         ...
 
     def devices(self) -> Devices:
-        """The devices the framework sees, CPUs first."""
+        """Return the devices that the framework sees.
+
+        Returns:
+            The devices, CPUs first.
+        """
         ...
 
     def on(self, device: Device) -> AbstractContextManager[Any]:
-        """Inside it new variables and computations go to `device`."""
+        """Return a context in which new variables and computations are placed on a device.
+
+        Args:
+            device: One of `devices()`.
+
+        Returns:
+            The context manager.
+        """
         ...
 
     def precision(self, policy: Precision) -> AbstractContextManager[Any]:
-        """Inside it float32 matrix products and convolutions are computed as `policy.products` says: true float32, or
-        TF32. Raises `BackendError` for an arithmetic that this framework does not have; `policy.products_in` does."""
+        """Return a context in which float32 matrix products and convolutions use `policy.products`.
+
+        Args:
+            policy: The precision; its `products` is "float32" (full float32) or "tf32".
+
+        Returns:
+            The context manager.
+
+        Raises:
+            BackendError: For arithmetic that this framework lacks, as `policy.products_in` does.
+        """
         ...
 
     def synchronise(self, tree: Tree) -> None:
-        """Wait until every array in `tree` is computed."""
+        """Wait until every array in `tree` has been computed.
+
+        Args:
+            tree: A nest of the framework's arrays.
+        """
         ...
 
     def memory(self, device: Device, reset: bool = False) -> MemoryUse:
-        """What the framework holds on `device`; with `reset`, the peak starts anew from here."""
+        """Return the memory use of the framework on a device.
+
+        Args:
+            device: One of `devices()`.
+            reset: Whether to restart the peak from the current value.
+
+        Returns:
+            The bytes; None if unknown.
+        """
         ...
 
 
@@ -191,109 +173,139 @@ class Trains(Protocol):
     """The role of an adapter that can train."""
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
-        """Prepare the loop of a compiled Keras model on `device`. steps: optimizer steps a dispatch, or None for what
-        suits this framework. Computes nothing yet. `build` makes what the model still lacks at the first chunk."""
+        """Prepare the loop of a compiled Keras model on a device.
+
+        Computes nothing yet; `unidl.model_state.build` creates missing state at the first chunk.
+
+        Args:
+            model: The model, compiled.
+            device: One of `devices()`.
+            steps: Optimizer steps per dispatch, or None for the default of this framework.
+
+        Returns:
+            The loop.
+        """
         ...
-
-
-@dataclass(frozen=True)
-class KernelOff:
-    """A kernel of an adapter that stays off with this Keras, and why."""
-
-    name: str
-    why: str
-    corrects: str | None = None
-    """The numbers that stay wrong without it, for a kernel that corrects some of Keras's; None for a faster one."""
-
-    def __str__(self) -> str:
-        if self.corrects is None:
-            return f"no kernel for {self.name}: {self.why}"
-        return (
-            f"the correction of {self.name} cannot be applied ({self.why}); Keras's own numbers stay: {self.corrects}"
-        )
 
 
 @runtime_checkable
 class Kernels(Protocol):
-    """The role of an adapter whose loop computes with kernels of its own in place of some of Keras's."""
+    """The role of an adapter whose loop replaces some Keras functions by its own kernels."""
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
-        """Inside it Keras computes on `device` as it does in the adapter's loop; where its kernels are not for this
-        Keras or this device, that is as it always does."""
+        """Return a context in which Keras computes as in the adapter's loop.
+
+        Kernels that do not support this Keras or this device are not used.
+
+        Args:
+            device: One of `devices()`.
+
+        Returns:
+            The context manager.
+        """
         ...
 
     def kernels_off(self, device: Device) -> Sequence[KernelOff]:
-        """Return the kernels for `device` that stay off with this Keras, each with the reason. The first call may check
-        them, which takes seconds."""
+        """Return the kernels for a device that are disabled with this Keras.
+
+        The first call may check them, which takes seconds.
+
+        Args:
+            device: One of `devices()`.
+
+        Returns:
+            The kernels, each with the reason.
+        """
         ...
 
 
 def kernels_off(backend: Backend, device: Device) -> Sequence[KernelOff]:
-    """Return the kernels of a backend for `device` that stay off; none, if it has no such role."""
+    """Return the disabled kernels of a backend for a device.
+
+    Args:
+        backend: Any backend.
+        device: One of its devices.
+
+    Returns:
+        The kernels, each with the reason; empty if the backend does not have the role `Kernels`.
+
+    Examples:
+        >>> from unidl import registry
+        >>> from unidl.backend import Device, KernelOff, kernels_off
+        >>> all(isinstance(kernel, KernelOff) for kernel in kernels_off(registry.current(), Device("cpu")))
+        True
+    """
     return backend.kernels_off(device) if isinstance(backend, Kernels) else ()
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """A training that the comparison gives to a hand-written reference: the same model, weights and data as ours."""
-
-    model: str
-    """Which model: the name of a workload, as `unidl compare --models` takes it."""
-    weights: Mapping[str, np.ndarray[Any, Any]]
-    """The initial weights by the path of their layer and their name, as in "conv_1/kernel", in Keras's layouts."""
-    data: Batches
-    """Rows to train on; y holds the number of the class."""
-    learning_rate: float
-    """Adam's, constant."""
-    device: Device
-    precision: Precision
-
-
 class Reference(Protocol):
-    """One model and its training in the framework alone, as a good engineer of that framework writes it by hand."""
+    """One model and its training in idiomatic, hand-written framework code, without Keras."""
 
     def train(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> float:
-        """Take one Adam step on the mean crossentropy for each row of `rows` (steps, batch), wait for the last one and
-        return its loss."""
+        """Take one Adam step on the mean cross-entropy for each row of `rows`, and wait for the last one.
+
+        Args:
+            rows: (steps, batch) int64, row numbers of the task's data.
+
+        Returns:
+            The loss of the last step.
+        """
         ...
 
     def predict(self, x: Tree) -> np.ndarray[Any, Any]:
-        """Return the probabilities (batch, classes) of one batch, in float32."""
+        """Return the probabilities of one batch.
+
+        Args:
+            x: The inputs, (batch, ...).
+
+        Returns:
+            (batch, classes) float32.
+        """
         ...
 
 
 @runtime_checkable
 class Native(Protocol):
-    """The role of an adapter that brings references for `unidl compare`."""
+    """The role of an adapter that provides references for `unidl compare`."""
 
     def reference(self, task: Task) -> Reference:
-        """Prepare the reference of `task`. Raises `BackendError` if there is none for this model or precision."""
+        """Prepare the reference of a task.
+
+        Args:
+            task: What to train.
+
+        Returns:
+            The reference, which starts with the weights of the task.
+
+        Raises:
+            BackendError: If there is none for this model or precision.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an entry point of the group `unidl.backends` names: all there is to say before the framework is imported."""
+    """The value of an entry point in the group `unidl.backends`: what is known before the framework is imported."""
 
     name: str
-    """What the user says: the value of UNIDL_BACKEND."""
+    """The name for users, as in UNIDL_BACKEND."""
     framework: str
-    """The framework's own spelling, for messages."""
+    """The framework's name as it is written in messages."""
     keras_backend: str
     """The value of KERAS_BACKEND."""
     module: str
-    """The framework's import name; the backend counts as installed if this can be found."""
+    """The framework's import name; the backend counts as installed if this module is found."""
     distributions: tuple[str, ...]
-    """Where the version is read: the first of these that is installed."""
+    """Distributions of the framework; the version is that of the first one installed."""
     install: str
     """The command that installs the framework."""
     load: Callable[[], Backend]
-    """Imports the framework and Keras, and returns the backend. Called once, after the environment is set."""
+    """Imports the framework and Keras, and returns the backend. Called once, after the environment has been set."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Environment variables to set, where the user has not, before the framework is imported."""
+    """Environment variables to set before the framework is imported, unless the user has set them."""
     memory_on_demand: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The same, that keep the framework from taking the whole GPU memory; left out if UNIDL_PREALLOCATE=1."""
+    """The same, to keep the framework from reserving all GPU memory; ignored if UNIDL_PREALLOCATE=1."""
     float64: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What must be set beside them for the framework to compute in float64 where it is asked to."""
+    """Additional variables that the framework needs to compute in float64."""
     compiles_loops: bool = False
-    """Whether each loop over time steps is compiled, and anew in each call, even where nothing else is."""
+    """Whether eager mode compiles loops over time steps, again in each call."""

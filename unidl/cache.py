@@ -1,4 +1,4 @@
-"""What unidl has found out about this machine and keeps for the next process: it can always be found out again."""
+"""Cache of facts about this machine for later processes. Everything in it can be determined again."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SCHEMA = 1
 
 
 def cache_folder() -> Path:
-    """Return UNIDL_CACHE_DIR, else the folder that the XDG Base Directory Specification names."""
+    """Return UNIDL_CACHE_DIR, else the folder defined by the XDG Base Directory Specification."""
     chosen = os.environ.get("UNIDL_CACHE_DIR")
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unidl"
 
 
 def read_kept(path: Path) -> dict[str, Any]:
-    """Return what `keep` wrote, by its keys; nothing if the file is missing, damaged, or another version's."""
+    """Return the values written by `keep`, by key; empty if the file is missing, damaged, or of another version."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return dict(content["kept"]) if content["schema"] == SCHEMA else {}
@@ -29,8 +29,8 @@ def read_kept(path: Path) -> dict[str, Any]:
 
 
 def keep(path: Path, key: str, value: Any, *, most: int) -> bool:
-    """Write a value beside the newest others of the file, `most` in all, whole or not at all; return whether it could
-    be written. Two processes that write at the same time may lose one of the values, which is then found out again."""
+    """Atomically add a value to the newest ones in the file, `most` in total; return whether it could
+    be written. If two processes write at the same time, one of the values may be lost and is then determined again."""
     others = {name: kept for name, kept in read_kept(path).items() if name != key}
     newest = dict([*others.items(), (key, value)][-most:])
     try:

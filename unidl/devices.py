@@ -1,4 +1,4 @@
-"""The device policy: "auto", "cpu", "gpu", "gpu:1" to one device, or to the reason why there is none."""
+"""The device policy: resolve "auto", "cpu", "gpu" or "gpu:1" to a device, or state why it is unavailable."""
 
 from __future__ import annotations
 
@@ -13,22 +13,45 @@ from unidl.backend import Backend, Device, Devices
 from unidl.errors import DeviceError
 from unidl.notices import notice
 
-ALLOWED = "'auto', 'cpu', 'gpu', or one by number such as 'gpu:1'"
+ALLOWED = "'auto', 'cpu', 'gpu', or a numbered device such as 'gpu:1'"
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The device that was chosen and, if `auto` had to take the CPU, why."""
+    """The selected device, and why it was selected.
+
+    Args:
+        device: The device.
+        reason: Which setting requested it, or, if "auto" had to use the CPU, why.
+
+    Examples:
+        >>> from unidl import devices
+        >>> placement = devices.resolve("cpu")
+        >>> placement.device.kind
+        'cpu'
+    """
 
     device: Device
     reason: str
 
 
 def resolve(request: str | None = None) -> Placement:
-    """Turn a request into a device of the backend in use. request: None and "auto" mean UNIDL_DEVICE, then automatic:
-    the first GPU, else the CPU.
+    """Resolve a request to a device of the current backend.
 
-    Raises `DeviceError` if the request is not one of the allowed words, or names a device that is not there.
+    Args:
+        request: "cpu", "gpu" or one by number such as "gpu:1". None and "auto" mean UNIDL_DEVICE, then automatic: the
+            first GPU, else the CPU.
+
+    Returns:
+        The device, and why it was selected.
+
+    Raises:
+        DeviceError: If the request is not an allowed value, or names a device that does not exist.
+
+    Examples:
+        >>> from unidl import devices
+        >>> devices.resolve("cpu").device.id
+        'cpu:0'
     """
     explicit = request not in (None, "auto")
     wanted = str(request) if explicit else os.environ.get("UNIDL_DEVICE") or "auto"
@@ -46,24 +69,51 @@ def resolve(request: str | None = None) -> Placement:
     of_kind = [device for device in devices.found if device.kind == kind]
     for device in of_kind:
         if device.index == index:
-            return Placement(device, f"asked for by {source}={wanted!r}")
+            return Placement(device, f"requested by {source}={wanted!r}")
     if of_kind:
         ids = ", ".join(repr(device.id) for device in of_kind)
         raise DeviceError(f"Cannot use {source}={wanted!r}: {backend.name} sees only {ids}.")
     raise DeviceError(
         f"Cannot use {source}={wanted!r}: {why_no_gpu(backend, devices)}.\n"
-        "Use 'cpu' or 'auto', or mend this; `unidl doctor` shows what each framework sees."
+        "Use 'cpu' or 'auto', or fix this; `unidl doctor` shows what each framework sees."
     )
 
 
 def kind_and_index(name: str) -> tuple[str, int] | None:
-    """Return what "cpu", "gpu" or "gpu:1" names; None for what is no such name."""
+    """Parse "cpu", "gpu" or "gpu:1".
+
+    Args:
+        name: The name of a device.
+
+    Returns:
+        The kind and the number of the device; None for any other string.
+
+    Examples:
+        >>> from unidl.devices import kind_and_index
+        >>> kind_and_index("gpu:1"), kind_and_index("tpu")
+        (('gpu', 1), None)
+    """
     match = re.fullmatch(r"(cpu|gpu)(?::(\d+))?", name)
     return None if match is None else (match[1], int(match[2] or 0))
 
 
 def why_no_gpu(backend: Backend, devices: Devices) -> str:
-    """Say in one sentence, without its full stop, why the backend sees no GPU."""
+    """Return in one sentence, without a final full stop, why the backend sees no GPU.
+
+    Args:
+        backend: The backend.
+        devices: The devices that it sees.
+
+    Returns:
+        The sentence.
+
+    Examples:
+        >>> from unidl import registry
+        >>> from unidl.backend import Device, Devices
+        >>> from unidl.devices import why_no_gpu
+        >>> why_no_gpu(registry.current(), Devices((Device("cpu"),), "this is a CPU-only build"))
+        'this is a CPU-only build'
+    """
     if devices.cpu_only is not None:
         return devices.cpu_only
     if not _nvidia_driver_loads():
@@ -75,7 +125,22 @@ def why_no_gpu(backend: Backend, devices: Devices) -> str:
 
 
 def automatic(backend: Backend, devices: Devices) -> Placement:
-    """Return the first GPU, else the CPU and why."""
+    """Return the first GPU, else the CPU and why.
+
+    Args:
+        backend: The backend.
+        devices: The devices that it sees.
+
+    Returns:
+        The device, and why it was selected.
+
+    Examples:
+        >>> from unidl import registry
+        >>> from unidl.backend import Device, Devices
+        >>> from unidl.devices import automatic
+        >>> automatic(registry.current(), Devices((Device("cpu"), Device("gpu", name="A100")))).device.id
+        'gpu:0'
+    """
     for device in devices.found:
         if device.kind == "gpu":
             return Placement(device, f"the first GPU, {device.name}")
@@ -83,7 +148,7 @@ def automatic(backend: Backend, devices: Devices) -> Placement:
 
 
 def _nvidia_driver_loads() -> bool:
-    """Whether NVIDIA's driver library can be loaded; every CUDA program needs it."""
+    """Return whether NVIDIA's driver library, which every CUDA program needs, can be loaded."""
     library = ctypes.util.find_library("cuda") or ctypes.util.find_library("nvcuda") or "libcuda.so.1"
     try:
         ctypes.CDLL(library)

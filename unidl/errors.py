@@ -2,10 +2,21 @@
 
 
 class UnidlError(Exception):
-    """Base of all errors that unidl raises on purpose.
+    """Base class of all errors that unidl raises on purpose.
 
-    The message says what was wrong, what is allowed, what arrived and what to do next. `exit_code` is what the
-    command line exits with; it is part of the public interface and does not change between versions.
+    The message says what was wrong, what is allowed, what arrived and what to do next.
+
+    Attributes:
+        exit_code (int): What the command line exits with. It is part of the public interface and does not change
+            between versions.
+
+    Examples:
+        >>> import unidl
+        >>> try:
+        ...     unidl.load_data("no-such-data")
+        ... except unidl.UnidlError as error:
+        ...     print(type(error).__name__, error.exit_code)
+        DataError 6
     """
 
     exit_code = 1

@@ -1,4 +1,4 @@
-"""UNIDL_BACKEND=auto: the backend that a comparison on this machine found to be the fastest."""
+"""UNIDL_BACKEND=auto: the fastest backend according to a comparison on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ Versions: TypeAlias = Mapping[str, str | None]
 
 @dataclass(frozen=True)
 class Speeds:
-    """What is kept of one model. rates: samples a second by round, of each backend; resolution: of the group."""
+    """The stored result of one model. rates: samples per second by round, for each backend; resolution: of the
+    group."""
 
     rates: Mapping[str, Sequence[float]]
     resolution: float | None
@@ -37,14 +38,14 @@ class Speeds:
 
 @dataclass(frozen=True)
 class Decision:
-    """The fastest backend over some models, and what it was compared with."""
+    """The fastest backend over some models, and the second fastest."""
 
     backend: str
     models: tuple[str, ...]
     second: str | None
     ratio: Interval | None
     claimed: bool
-    """Whether the two can be told apart."""
+    """Whether the difference between the two is significant."""
 
     def __str__(self) -> str:
         over = " and ".join(self.models)
@@ -53,11 +54,11 @@ class Decision:
         factor = f"{self.ratio.median:.2f} ({self.ratio.low:.2f}-{self.ratio.high:.2f})"
         if self.claimed:
             return f"{factor} times as fast as {self.second} on {over}"
-        return f"{factor} times as fast as {self.second} on {over}, which cannot be told apart from it"
+        return f"{factor} times as fast as {self.second} on {over}, not a significant difference"
 
 
 def decide(speeds: Mapping[str, Speeds], model: str | None = None) -> Decision | None:
-    """Return the fastest backend for `model`, if it was measured, else by the geometric mean over all models.
+    """Return the fastest backend for `model` if it was measured, else by the geometric mean over all models.
 
     None if no backend was measured on all of them.
     """
@@ -80,7 +81,7 @@ def decide(speeds: Mapping[str, Speeds], model: str | None = None) -> Decision |
 
 
 def keep(speeds: Mapping[str, Speeds], created: str, device: str, versions: Versions) -> None:
-    """Write speeds, by model, to the cache for this machine as it is. device: as asked for.
+    """Write speeds by model to the cache for the current machine. device: as requested.
 
     Raises `UnidlError` if it cannot be written.
     """
@@ -93,10 +94,10 @@ def keep(speeds: Mapping[str, Speeds], created: str, device: str, versions: Vers
 
 
 def chosen(model: str | None, versions: Versions) -> Decision:
-    """Return the decision that the cache allows for this machine. model: its name, as in `unidl train cnn`.
+    """Return the cached decision for this machine. model: its name, as in `unidl train cnn`.
 
-    versions: of the frameworks of all adapters, by the name of the adapter. Imports no framework. Raises `BackendError`
-    if nothing was compared here yet.
+    versions: framework versions by name of the adapter. Does not import a framework. Raises `BackendError`
+    if no comparison has been made on this machine.
     """
     path, device = cache_file(), os.environ.get("UNIDL_DEVICE") or "auto"
     kept = (_read(path) if path.is_file() else {}).get(machine_key(device, versions))
@@ -106,19 +107,20 @@ def chosen(model: str | None, versions: Versions) -> Decision:
         decision = decide(speeds, model)
     if decision is None:
         raise BackendError(
-            "Cannot use backend 'auto': the installed backends have not been compared on this machine, as it is now.\n"
-            f"Run `{COMMAND}` first, or name one: {', '.join(versions)}."
+            "Cannot use backend 'auto': the installed backends have not been compared on this machine in its current "
+            "state.\n"
+            f"Run `{COMMAND}` first, or choose one of: {', '.join(versions)}."
         )
     return decision
 
 
 def cache_file() -> Path:
-    """Where it is kept."""
+    """Return the path of the cache file."""
     return cache_folder() / "comparison.json"
 
 
 def machine_key(device: str, versions: Versions) -> str:
-    """What must be the same for a comparison to hold: the machine, the versions, and the device that is asked for."""
+    """Return what a comparison depends on: the machine, the versions, and the requested device."""
     parts = [*_machine(), *(f"{name} {version}" for name, version in versions.items())]
     parts += [f"keras {version_of('keras', ('keras',))}", f"unidl {__version__}"]
     return f"{', '.join(parts)}; {device}"
@@ -131,12 +133,13 @@ def _machine() -> tuple[str, ...]:
 
 
 def _mean_rates(by_model: Sequence[Sequence[float]]) -> list[float]:
-    """The geometric mean over the models, round by round."""
+    """Return the geometric mean over the models for each round."""
     return [statistics.geometric_mean(rates) for rates in zip(*by_model, strict=False)]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The machines in the cache; none if it is another version's, or damaged: it can be measured again."""
+    """Return the machines in the cache; empty if it is damaged or of another version, since it can be measured
+    again."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return dict(content["machines"]) if content["schema"] == SCHEMA else {}

@@ -1,4 +1,4 @@
-"""Text from a trained language model, word by word."""
+"""Text generation with a trained language model, word by word."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 Probabilities = np.ndarray[Any, np.dtype[np.float64]]
 
 LARGEST_ERROR_OF_A_SUM = 0.05
-"""How far from 1 probabilities may sum up; a softmax over some ten thousand words in bfloat16 is off by less."""
+"""Allowed deviation of the sum of probabilities from 1; a softmax over ten thousand words in bfloat16 deviates less."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """How tokens are drawn: the arguments of `generate_text` of the same names. Raises `UsageError`."""
+    """Sampling settings: the arguments of `generate_text` of the same names. Raises `UsageError`."""
 
     temperature: float = 1.0
     top_k: int | None = None
@@ -36,7 +36,7 @@ class Draws:
 
     def __post_init__(self) -> None:
         if not (_is_number(self.temperature) and math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(f"Cannot use temperature={shown(self.temperature)}: it must be a number from 0.")
+            raise UsageError(f"Cannot use temperature={shown(self.temperature)}: it must be a number of at least 0.")
         if self.top_k is not None and not (_is_whole(self.top_k) and self.top_k >= 1):
             raise UsageError(f"Cannot use top_k={shown(self.top_k)}: it must be a whole number of at least 1.")
         if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
@@ -56,13 +56,35 @@ def generate_text(
     seed: int = 0,
     vocabulary: Sequence[str] | None = None,
 ) -> str:
-    """Return `prompt` and `words` more words (numbers and signs count as words) that the model finds likely.
+    """Return a prompt, continued by words drawn from a language model.
 
-    temperature: below 1 keeps to likely words, above 1 wanders, 0 always takes the likeliest. top_k, top_p: draw only
-    from the k likeliest words, or from the fewest that together have probability p. vocabulary: needed only for a
-    model that unidl neither trained nor loaded. The same seed gives the same draws on every backend.
+    Args:
+        model: A language model: it takes tokens (batch, time) and gives probabilities (batch, words) of the next token,
+            or (batch, time, words) of the next token after each step.
+        prompt: The text to continue, at least one word.
+        words: Number of words to add; numbers and signs count as words.
+        temperature: Values below 1 prefer likely words, values above 1 give unlikely words more weight, and 0 always
+            takes the most likely word.
+        top_k: Draw only from the k most likely words. If None, from all words.
+        top_p: Draw only from the fewest words that together have probability p, above 0 and at most 1. If None, from
+            all words.
+        seed: The same seed gives the same draws on every backend.
+        vocabulary: The word of each token; needed only for a model that unidl neither trained nor loaded.
 
-    Raises `UsageError` for an argument out of range, and `ModelError` if the model predicts no words.
+    Returns:
+        The text, which begins with the prompt.
+
+    Raises:
+        UsageError: If an argument is out of range.
+        ModelError: If the model does not predict words.
+
+    Examples:
+        >>> import unidl
+        >>> words = ("<pad>", "<unk>", "to", "be", "or", "not")
+        >>> model = unidl.build_lstm(vocabulary_size=6, sequence_length=4, units=4, embedding_size=4)
+        >>> text = unidl.generate_text(model, "To be", words=3, vocabulary=words)
+        >>> text.startswith("to be "), len(text.split())
+        (True, 5)
     """
     pieces = stream_text(
         model,
@@ -88,38 +110,38 @@ def stream_text(
     seed: int = 0,
     vocabulary: Sequence[str] | None = None,
 ) -> Iterator[str]:
-    """Yield what `generate_text` returns in pieces: the prompt, then each word with the space before it."""
+    """Yield the text of `generate_text` in pieces: the prompt, then each word with the space before it."""
     draws = Draws(temperature, top_k, top_p, seed)
     if not (_is_whole(words) and words >= 0):
-        raise UsageError(f"Cannot use words={shown(words)}: it must be a whole number from 0.")
+        raise UsageError(f"Cannot use words={shown(words)}: it must be a whole number of at least 0.")
     known = tuple(vocabulary or record_of(model).vocabulary)
     _require_language_model(model, known)
     tokens = tokenize(prompt)
     if not tokens:
-        raise UsageError(f"Cannot start from prompt={shown(prompt)}: it has no word to go on from.")
+        raise UsageError(f"Cannot start from prompt={shown(prompt)}: it contains no words.")
     return _pieces(_Predictor(model, len(known)), tokens, known, words, draws)
 
 
 def choose(probabilities: Probabilities, draw: float, draws: Draws) -> int:
-    """Return the token that `draw`, from 0 up to 1, falls on; never padding and never the unknown word.
+    """Return the token selected by `draw`, in [0, 1); never padding or the unknown word.
 
-    probabilities: (vocabulary,). Tokens are laid out from likely to unlikely, so that a rounding difference between
-    backends moves a boundary and not the order. top_p is nucleus sampling (Holtzman et al., 2020). Raises `ModelError`
-    if no word has a probability.
+    probabilities: (vocabulary,). Tokens are ordered from likely to unlikely, so that a rounding difference between
+    backends moves a boundary but not the order. top_p is nucleus sampling (Holtzman et al., 2020). Raises `ModelError`
+    if no word has a positive probability.
     """
     allowed = np.array(probabilities, dtype=np.float64)
     allowed[[PADDING, UNKNOWN]] = 0.0
     if not (np.isfinite(allowed).all() and allowed.min() >= 0 and allowed.max() > 0):
         raise ModelError(
-            "The model gives no word a probability: its outputs are NaN, infinite, negative or all zero.\n"
-            "Train it again with a lower learning rate; a model must end in a softmax."
+            "No word has a positive probability: the outputs of the model are NaN, infinite, negative or all zero.\n"
+            "Train it again with a lower learning rate; the last layer must be a softmax."
         )
     order = np.argsort(-allowed, kind="stable")
     order = order[: np.count_nonzero(allowed)]
     if draws.temperature == 0:
         return int(order[0])
     logarithms = np.log(allowed[order])
-    with np.errstate(over="ignore"):  # of a temperature near 0, at which all but the likeliest words get weight 0
+    with np.errstate(over="ignore"):  # for a temperature near 0, all but the most likely words get weight 0
         weights = np.exp((logarithms - logarithms[0]) / draws.temperature)
     weights = weights[: draws.top_k]
     if draws.top_p is not None:
@@ -127,29 +149,31 @@ def choose(probabilities: Probabilities, draw: float, draws: Draws) -> int:
         weights = weights[before < draws.top_p * weights.sum()]
     edges = np.cumsum(weights)
     place = np.searchsorted(edges, draw * edges[-1], side="right")
-    # The product may round up to the last edge; behind it there are no words, nor in words of weight 0.
+    # The product may round up to the last edge; there are no words after it, and words of weight 0 are excluded.
     return int(order[min(place, np.flatnonzero(weights)[-1])])
 
 
 def token_draw(seed: int, position: int) -> float:
-    """Return the draw, from 0 up to 1, for the generated token of this number: the same on every backend."""
+    """Return the draw, in [0, 1), for the generated token at this position; the same on every backend."""
     return float(stream(seed, "generated token", position).random())
 
 
 class _Predictor:
-    """The probabilities of the next token, one window at a time, through the adapter's compiled prediction."""
+    """Computes probabilities of the next token, one window at a time, with the adapter's compiled prediction."""
 
     def __init__(self, model: keras.Model, words: int) -> None:
         self._windows = windows_of(model)
         self._words = words
 
     def next_word(self, tokens: Sequence[int]) -> Probabilities:
-        """tokens: all so far; a model of fixed length sees the last of them, padded on the left."""
+        """Return the probabilities. tokens: all so far; a model of fixed length sees the last ones, padded on the
+        left."""
         probabilities = self._windows.after(tokens)
         if abs(probabilities.sum() - 1) > LARGEST_ERROR_OF_A_SUM:
             raise ModelError(
-                f"The model gives no probabilities: its outputs sum up to {probabilities.sum():.4g}, not to 1.\n"
-                "A model that generates text must end in a softmax."
+                f"The outputs of the model are not probabilities: their sum is {probabilities.sum():.4g} instead of "
+                f"1.\n"
+                "The last layer of a model that generates text must be a softmax."
             )
         return probabilities[: self._words]  # a model may have more outputs than there are words
 
@@ -171,23 +195,23 @@ def _require_language_model(model: keras.Model, vocabulary: tuple[str, ...]) -> 
     if not vocabulary:
         raise ModelError(
             f"The model '{model.name}' has no vocabulary: it was not trained on text by unidl.\n"
-            "Train one with `unidl train lstm`, or pass vocabulary=, the word of each token."
+            "Train one with `unidl train lstm`, or pass vocabulary=, the list of words by token."
         )
     inputs: Any = getattr(model, "input_shape", None)
     outputs: Any = getattr(model, "output_shape", None)
     if not (_is_shape(inputs, (2,)) and _is_shape(outputs, (2, 3))):
         raise ModelError(
-            f"The model '{model.name}' is no language model: that takes tokens (batch, time) and gives probabilities "
-            f"(batch, words) or (batch, time, words). It has inputs {inputs} and outputs {outputs}."
+            f"The model '{model.name}' is not a language model, which maps tokens (batch, time) to probabilities "
+            f"(batch, words) or (batch, time, words): it has inputs {inputs} and outputs {outputs}."
         )
     if outputs[-1] < len(vocabulary):
         raise ModelError(
-            f"The model '{model.name}' predicts {outputs[-1]} tokens and the vocabulary has {len(vocabulary)} words."
+            f"The model '{model.name}' predicts {outputs[-1]} tokens, but the vocabulary has {len(vocabulary)} words."
         )
 
 
 def _is_shape(shape: Any, ranks: tuple[int, ...]) -> bool:
-    """Whether it is the shape of one tensor; a model may have a list or a dict of them, or none before it is built."""
+    """Return whether this is the shape of one tensor; a model may have several, or none before it is built."""
     return isinstance(shape, tuple) and len(shape) in ranks and not any(isinstance(side, tuple) for side in shape)
 
 

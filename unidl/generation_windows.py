@@ -1,4 +1,4 @@
-"""What a language model says after some tokens, by a few compiled programs for texts of all lengths."""
+"""Outputs of a language model for texts of any length, with few compiled programs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import keras
 
 SHORTEST = 32
-"""Tokens of the shortest window of a model that takes any number; a longer one is twice as long as the one before."""
+"""Length of the shortest window of a model of variable length; each longer window has twice the length."""
 SAME = 1e-5
-"""How far probabilities of the same window may differ, with and without padding behind it, in any precision: padding
-that is not seen leaves the sums before it as they are."""
+"""Allowed difference of probabilities with and without padding at the end, in any precision: masked padding
+does not change the sums before it."""
 
 Outputs = np.ndarray[Any, Any]
 
@@ -29,16 +29,16 @@ _kept: WeakKeyDictionary[keras.Model, Windows] = WeakKeyDictionary()
 
 
 def windows_of(model: keras.Model) -> Windows:
-    """Return what computes the outputs of `model`, with all that was compiled for it before.
+    """Return the object that computes the outputs of `model`, reusing compiled programs.
 
-    Kept as long as the model itself, if Keras made it of layers, and if device and precision are those of before.
+    It is kept as long as the model if the model is functional, and reused while device and precision are unchanged.
     """
     import keras
 
-    # Of the same layers, but not the model itself, which what is kept for it must not keep alive.
+    # A model of the same layers: a reference to the model itself would keep it alive.
     computing = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if type(model) not in (type(computing), keras.Sequential):
-        return Windows(model, model)  # a class of somebody's own, whose call or predict_step may be its own too
+        return Windows(model, model)  # a subclassed model, which may override call or predict_step
     found = _kept.get(model)
     if found is None or not found.is_as_now():
         computing.compile()
@@ -51,8 +51,8 @@ def windows_of(model: keras.Model) -> Windows:
 class Windows:
     """The outputs of a model after the last of some tokens.
 
-    A model of fixed length sees the last of them, padded on the left. One of any length sees all of them: with padding
-    behind them, where that changes nothing, so that texts of many lengths need few programs.
+    A model of fixed length sees the last ones, padded on the left. One of variable length sees all of them: with
+    padding at the end, where that has no effect, so that texts of many lengths need few programs.
     """
 
     def __init__(self, model: keras.Model, computing: keras.Model) -> None:
@@ -68,7 +68,7 @@ class Windows:
             read = builder.reading(architecture.arguments)
             self._pads = read.pads
             if self._pads and not self._each_step and read.every_step is not None:
-                # What the last step gives, each step of the same layers gives for a text that ends there.
+                # With the same layers, the output of each step equals the last output of a text that ends there.
                 from unidl.models.rebuilding import build
 
                 arguments = {**architecture.arguments, **read.every_step}
@@ -79,14 +79,14 @@ class Windows:
         self._trainer = Trainer(computing)
 
     def is_as_now(self) -> bool:
-        """Whether a trainer that is made now computes on the same device in the same precision."""
+        """Return whether a new trainer would use the same device and precision."""
         from unidl.training import Trainer
 
         now = Trainer(self._trainer.model)
         return (now.device, now.precision) == (self._trainer.device, self._trainer.precision)
 
     def follow(self, model: keras.Model) -> None:
-        """Take over the weights that `model` has now."""
+        """Copy the current weights of `model`."""
         if self._twin is not None:
             for weight, source in zip(self._twin.weights, model.weights, strict=True):
                 weight.assign(source)
@@ -101,10 +101,11 @@ class Windows:
         return self._padded(tokens, PADDING) if self._pads else self._last(tokens)
 
     def _may_pad(self, tokens: Sequence[int]) -> bool:
-        """Whether padding behind these tokens, and other tokens too where the model gives each step, changes nothing.
+        """Return whether padding after these tokens, and for per-step outputs also other tokens, leaves the output
+        unchanged.
 
-        It does where a step knows later ones, as in attention without a causal mask and in a network that reads
-        backwards.
+        It changes the output if a step depends on later ones, as in attention without a causal mask and in networks
+        that read backward.
         """
         alone = self._last(tokens)
         fills = (PADDING, int(tokens[0]), int(tokens[-1])) if self._each_step else (PADDING,)
@@ -121,13 +122,13 @@ class Windows:
         return self._predicted(tokens)[-1]
 
     def _predicted(self, tokens: Sequence[int]) -> Outputs:
-        """The outputs (steps, words) of each step; (1, words) of a model that gives but one."""
+        """Return the outputs (steps, words); (1, words) for a model with a single output."""
         outputs = self._trainer.predict(np.array([tokens], dtype=np.int32))
         return np.asarray(outputs, dtype=np.float64).reshape(-1, outputs.shape[-1])
 
 
 def _masks(model: keras.Model) -> bool:
-    """Whether a layer of the model says that padding is to be skipped."""
+    """Return whether a layer of the model masks padding."""
     import keras
 
     return any(

@@ -1,8 +1,8 @@
-"""Keras settles on a framework once, when it is imported: this has it settle on the one that unidl would take.
+"""Make Keras use the backend that unidl selects. Keras chooses its framework once, when it is imported.
 
-Whoever writes `import unidl` and then `import keras` has called nothing of ours in between. So that moment is listened
-for, and the choice is made then, after `unidl.use` and with the environment as it is by that time. To listen costs
-nothing when `unidl` is imported, and changes nothing for a process that never imports Keras.
+A program that runs `import unidl` and then `import keras` calls no unidl function in between. So unidl observes the
+import of Keras and makes the choice at that time, after `unidl.use` and with the environment of that time. Observing
+costs nothing when `unidl` is imported and has no effect on a process that never imports Keras.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from types import ModuleType
 
 
 def keras_is_imported() -> bool:
-    """Whether this process has imported Keras, or is about to finish with it."""
+    """Return whether this process has imported Keras, or is importing it."""
     return sys.modules.get("keras") is not None
 
 
 CAME_FIRST = keras_is_imported()
-"""Whether Keras was imported before unidl, and so without being told anything."""
+"""Whether Keras was imported before unidl, and so chose its backend without unidl."""
 
 
 class _Listener:
-    """Hears of each import as a finder on `sys.meta_path`, and leaves the finding to the others."""
+    """A finder on `sys.meta_path` that observes imports and finds nothing itself."""
 
     def __init__(self, prepare: Callable[[], None]) -> None:
         self._prepare = prepare
@@ -33,9 +33,9 @@ class _Listener:
 
 
 def listen(prepare: Callable[[], None]) -> None:
-    """Have `prepare` set what Keras and the framework read, when Keras is about to be imported; at once if it already
-    is."""
+    """Call `prepare`, which sets what Keras and the framework read, just before Keras is imported; at once if it
+    already is."""
     if CAME_FIRST:
-        prepare()  # what the framework reads only when it first looks for devices still helps
+        prepare()  # still useful for settings that the framework reads when it first looks for devices
     elif not any(isinstance(finder, _Listener) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Listener(prepare))

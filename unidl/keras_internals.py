@@ -1,9 +1,9 @@
-"""Every name of Keras that Keras does not promise to keep, reached here and nowhere else in the core.
+"""All private names of Keras that the core uses. They are accessed only here.
 
-Each entry says why it is needed and what happens without it. "Needed": without it unidl cannot work with that Keras,
-and the `AttributeError` or `ImportError` names what is missing. Nothing private is looked up when this module is
-imported, nor is Keras, so a Keras that has moved one thing breaks that thing alone. The adapters have a module of this
-name each, for what their framework alone needs.
+Each entry states why it is needed and what happens without it. "Needed": without it unidl does not work with that
+Keras, and the `AttributeError` or `ImportError` names what is missing. Nothing private is looked up when this module is
+imported, nor is Keras, so a change in Keras affects only the entry concerned. Each adapter has a module of this name
+for what only its framework needs.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 
 from unidl.keras_places import module
 
-# What belongs to a tensor.
+# Tensors.
 
 
 def tensor_attribute(tensor: Any, name: str) -> Any:
-    """Read what `set_tensor_attribute` wrote; None if nothing. JAX's arrays take no attributes, and Keras keeps a table
-    of its own for them, by which it carries masks. Without it: a layer does not see how its inputs were computed, and
-    takes the plain way."""
+    """Read what `set_tensor_attribute` wrote, or None. JAX arrays accept no attributes, and Keras has a table for them,
+    which it uses for masks. Without it: a layer does not know how its inputs were computed and
+    uses the default implementation."""
     table = module("keras.src.backend.common.tensor_attributes")
     return None if table is None else table.get_tensor_attr(tensor, name)
 
 
 def set_tensor_attribute(tensor: Any, name: str, value: Any) -> None:
-    """Write something on a tensor for a later layer to read; see `tensor_attribute`."""
+    """Attach a value to a tensor for a later layer to read; see `tensor_attribute`."""
     table = module("keras.src.backend.common.tensor_attributes")
     if table is not None:
         table.set_tensor_attr(tensor, name, value)
 
 
 def carry_mask(old: Any, new: Any) -> None:
-    """Give a tensor that takes the place of another one the mask of that. Needed to look at layers behind a mask."""
+    """Copy the mask of a tensor to its replacement. Needed to observe layers that receive a mask."""
     from keras.src.backend.common import masking
 
     mask = masking.get_keras_mask(old)
@@ -42,32 +42,32 @@ def carry_mask(old: Any, new: Any) -> None:
 
 
 def symbolic_mask(tensor: Any) -> Any:
-    """Return the mask of a tensor of a functional model, or None. Without it: a model with a mask may be cut."""
+    """Return the mask of a tensor of a functional model, or None. Without it: a model with a mask may be split."""
     return getattr(tensor, "_keras_mask", None)
 
 
-# What belongs to a layer.
+# Layers.
 
 
 def all_layers(layer: Any, *, include_self: bool = True, recursive: bool = True) -> list[Any]:
-    """Return a layer or model and the layers inside it. Needed: `Model.layers` leaves out what is inside a layer that
-    is not a model, such as the cell of an LSTM."""
+    """Return a layer or model and all layers inside it. Needed: `Model.layers` does not include layers inside a layer
+    that is not a model, such as the cell of an LSTM."""
     return list(layer._flatten_layers(include_self=include_self, recursive=recursive))
 
 
 def seed_generators(layer: Any) -> Sequence[Any]:
-    """Return the generators that a layer draws from. Needed: nothing else tells that a layer draws at random."""
+    """Return the seed generators of a layer. Needed: nothing else shows that a layer is random."""
     return layer._seed_generators
 
 
 def statistics_of(layer: Any) -> Sequence[Any]:
-    """Return the layer's own variables that no gradient changes, without those of layers inside it. Needed: the public
+    """Return the layer's own non-trainable variables, without those of inner layers. Needed: the public
     list mixes both."""
     return layer._non_trainable_variables
 
 
 def takes_training(layer: Any) -> bool:
-    """Whether `call` has an argument `training`. Needed: to pass it to a layer without one is an error."""
+    """Return whether `call` has an argument `training`. Needed: passing it to a layer without one is an error."""
     return bool(layer._call_has_training_arg)
 
 
@@ -77,12 +77,12 @@ def calls_of(layer: Any) -> Iterable[Any]:
     return getattr(layer, "_inbound_nodes", ())
 
 
-# What belongs to a functional model.
+# Functional models.
 
 
 def functional_of(model: Any) -> Any:
-    """Return the functional model that a Sequential is built as, or the model itself if it is functional; else None.
-    Needed to cut a model: `keras.Model(inputs, outputs)` is of a class that has no public name."""
+    """Return the functional model inside a Sequential, or the model itself if it is functional; else None.
+    Needed to split a model: the class of `keras.Model(inputs, outputs)` has no public name."""
     import keras
     from keras.src.models.functional import Functional
 
@@ -91,32 +91,32 @@ def functional_of(model: Any) -> Any:
 
 
 def inputs_of(functional: Any) -> Any:
-    """Return the inputs as they are nested. Needed: `inputs` is a flat list."""
+    """Return the nest of inputs. Needed: `inputs` is a flat list."""
     return functional._inputs_struct
 
 
 def outputs_of(functional: Any) -> Any:
-    """Return the outputs as they are nested. Needed: `outputs` is a flat list."""
+    """Return the nest of outputs. Needed: `outputs` is a flat list."""
     return functional._outputs_struct
 
 
 def nodes_of(functional: Any) -> Iterator[Any]:
-    """Yield the calls of layers and operations, each behind what it reads. Needed: there is no public list."""
+    """Yield the calls of layers and operations in topological order. Needed: there is no public list."""
     for depth in sorted(functional._nodes_by_depth, reverse=True):
         yield from (node for node in functional._nodes_by_depth[depth] if not node.is_input)
 
 
-# What `compile` and `fit` leave in a model.
+# Attributes that `compile` and `fit` set.
 
 
 def compiled_parts(model: Any) -> tuple[Any, ...]:
-    """Return the optimizer and what else every `compile` makes anew, to see that somebody has compiled a model. Needed:
-    Keras tells nobody that a model was compiled."""
+    """Return the optimizer and other objects that every `compile` creates, to detect that a model was compiled. Needed:
+    Keras gives no notification."""
     return model.optimizer, model._compile_loss, model._compile_metrics, model._loss_tracker
 
 
 def compile_arguments(model: Any) -> dict[str, Any]:
-    """Return the arguments of the last `compile`. Needed: `get_compile_config` gives descriptions of the objects."""
+    """Return the arguments of the last `compile`. Needed: `get_compile_config` returns configs instead of objects."""
     return dict(model._compile_config.config)
 
 
@@ -127,13 +127,13 @@ def create_variables(model: Any, batch: Any) -> None:
 
 
 def compute_loss(model: Any, **arguments: Any) -> Any:
-    """Return the loss as a training step computes it. Needed: the public `compute_loss` may lack `training`, and Keras
-    decides in here whether to pass it."""
+    """Return the loss as a training step computes it. Needed: an overridden `compute_loss` may lack `training`, and
+    Keras decides here whether to pass it."""
     return model._compute_loss(**arguments)
 
 
 def track_loss(model: Any, loss: Any, rows: int) -> None:
-    """Count the loss of a batch, as a training step does. Needed: the tracker has no public name."""
+    """Update the loss metric with a batch, as a training step does. Needed: the metric has no public name."""
     model._loss_tracker.update_state(loss, sample_weight=rows)
 
 
@@ -143,7 +143,7 @@ def metrics_in_order(model: Any, logs: dict[str, Any]) -> list[Any]:
 
 
 def first_epoch_of(model: Any) -> int | None:
-    """Return the epoch that a BackupAndRestore goes on from, which it writes here. Without it: None."""
+    """Return the epoch at which BackupAndRestore resumes, which it stores here. Without it: None."""
     return getattr(model, "_initial_epoch", None)
 
 
@@ -153,17 +153,17 @@ def forget_first_epoch(model: Any) -> None:
 
 
 MODEL_HISTORY = ("history", "_initial_epoch")
-"""Attributes that `fit` adds to a model, and whose changes a loop does not look at."""
+"""Attributes that `fit` adds to a model, whose changes a loop ignores."""
 
 PART_BOOKKEEPING = frozenset({"built", "_lock", "_variables", "_trainable_variables", "_trainable_variables_indices"})
 """Attributes of metrics and optimizers that Keras changes itself. Without one of them: the steps of a model are traced
 once more than needed."""
 
 FREEZES = "_trainable"
-"""The attribute behind `Layer.trainable`, which counts as a value that somebody changes."""
+"""The attribute behind `Layer.trainable`, which counts as a value that users change."""
 
 INNER_MODULES = ("keras.src.utils", "keras.src.trainers", "keras.src.backend", "keras.src.ops")
-"""Modules whose objects hold bookkeeping. Without one of them: steps are traced more often."""
+"""Modules whose objects hold internal state. Without one of them: steps are traced more often."""
 
 CALLBACK_STATE = {
     "EarlyStopping": ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
@@ -171,41 +171,41 @@ CALLBACK_STATE = {
     "SwapEMAWeights": ("_ema_weights_in_model",),
     "ModelCheckpoint": ("best", "_batches_seen_since_last_saving", "_last_batch_seen"),
 }
-"""The attributes that Keras's own callbacks change while they run: they have no way to tell their state. Without one of
-them: a run that goes on from a checkpoint begins anew with that attribute."""
+"""Attributes that Keras's own callbacks change during training; they have no public state. Without one of
+them: a resumed run starts with the initial value of that attribute."""
 
 CALLBACK_OWN = ("_model", "params")
-"""What Keras sets in each callback, and which is therefore not what the callback remembers."""
+"""Attributes that Keras sets in each callback, which are not part of the callback's state."""
 
 
-# What belongs to a loss or an optimizer.
+# Losses and optimizers.
 
 
 def loss_options(loss: Any) -> dict[str, Any]:
-    """Return the arguments that a loss passes to its function, as `from_logits`. Without it: none, and labels are
+    """Return the arguments that a loss passes to its function, such as `from_logits`. Without it: none, and labels are
     checked as for the defaults."""
     return getattr(loss, "_fn_kwargs", {})
 
 
 def rate_of(optimizer: Any) -> Any:
-    """Return the learning rate as it was given: a variable, a schedule or a function; None if the optimizer has none.
-    Needed: the public attribute computes a number from a schedule."""
+    """Return the learning rate as given: a variable, a schedule or a function; None if the optimizer has none.
+    Needed: the public attribute evaluates a schedule."""
     return getattr(optimizer, "_learning_rate", None)
 
 
 def set_schedule(optimizer: Any, schedule: Any) -> None:
-    """Give an optimizer another schedule. Needed: the public attribute refuses one in place of another."""
+    """Replace the schedule of an optimizer. Needed: the public attribute does not allow it."""
     optimizer._learning_rate = schedule
 
 
 def place_of(optimizer: Any, variable: Any) -> int:
-    """Return which of an optimizer's slots belong to a variable. Needed: its public variables are one flat list."""
+    """Return the slots of an optimizer that belong to a variable. Needed: its public variables are a flat list."""
     return optimizer._get_variable_index(variable)
 
 
 def variables_of(optimizer: Any) -> Any:
-    """Return the weights that an optimizer has its state for; None if it does not tell. Without it: an optimizer is
-    taken to fit the model, and Keras complains where it does not."""
+    """Return the weights for which an optimizer has state; None if unknown. Without it: an optimizer is
+    assumed to fit the model, and Keras raises an error if it does not."""
     return getattr(optimizer, "_trainable_variables", None)
 
 
@@ -214,9 +214,9 @@ def variables_of(optimizer: Any) -> Any:
 
 @contextmanager
 def describing() -> Iterator[None]:
-    """Inside it objects that layers share are described, and built, once, as in `Model.save`; and Keras refuses
-    descriptions that bring code of their own. Needed: shared layers would be built twice; and
-    `enable_unsafe_deserialization` goes before the public argument."""
+    """Serialize and build objects shared by layers once, as in `Model.save`, and make Keras reject
+    configs that contain code. Needed: shared layers would be built twice; and
+    `enable_unsafe_deserialization` takes precedence over the public argument."""
     from keras.src.saving import serialization_lib
 
     with serialization_lib.SafeModeScope(True), serialization_lib.ObjectSharingScope():
@@ -224,8 +224,8 @@ def describing() -> Iterator[None]:
 
 
 def write_weights(model: Any, file: Any, visited: set[int]) -> None:
-    """Write a `.weights.h5` file to an open file, without the objects of `visited`. Needed: `Model.save_weights` writes
-    to a path, and the optimizer as well."""
+    """Write a `.weights.h5` file to an open file, without the objects in `visited`. Needed: `Model.save_weights` writes
+    to a path and includes the optimizer."""
     from keras.src.saving import saving_lib
 
     store: Any = saving_lib.H5IOStore(file, mode="w")
@@ -234,7 +234,7 @@ def write_weights(model: Any, file: Any, visited: set[int]) -> None:
 
 
 def read_weights(model: Any, file: Any, visited: set[int]) -> list[Exception]:
-    """Read what `write_weights` wrote, and return the errors that layers raised. Needed as that is."""
+    """Read what `write_weights` wrote, and return the errors that layers raised. Needed for the same reason."""
     from keras.src.saving import saving_lib
 
     errors: dict[int, tuple[Any, Exception]] = {}
@@ -248,34 +248,34 @@ def read_weights(model: Any, file: Any, visited: set[int]) -> list[Exception]:
     return [error for _, error in errors.values()]
 
 
-# What a verification changes, so that Keras computes in float64. All needed: no setting reaches a layer's "float32".
+# What a verification changes to compute in float64. All needed: no setting overrides an explicit "float32" of a layer.
 
 
 def policy_module() -> Any:
-    """Return the module whose `get` makes a dtype policy of what a layer asks for."""
+    """Return the module whose `get` creates the dtype policy that a layer requests."""
     return module("keras.src.dtype_policies")
 
 
 def operation_module() -> Any:
-    """Return the module of operations as Keras's own layers see it; `keras.ops` has copies of its names."""
+    """Return the module of operations used by Keras's own layers; `keras.ops` has copies of its names."""
     return module("keras.src.ops")
 
 
 def numpy_module() -> Any:
-    """Return the backend's module of NumPy's operations."""
+    """Return the backend's module of NumPy operations."""
     backend = module("keras.src.backend")
     return backend.ops.numpy if hasattr(backend, "ops") else backend.numpy  # from Keras 3.16 on: the first
 
 
 def view_class() -> Any:
-    """Return the operation that looks at the bits of numbers."""
+    """Return the operation that reinterprets the bits of a tensor."""
     from keras.src.ops.numpy import View
 
     return View
 
 
 def shortened_types() -> dict[str, str]:
-    """Return the table by which Keras makes float32 of the results of float64."""
+    """Return the table by which Keras converts float64 results to float32."""
     from keras.src.backend.common import dtypes
 
     return dtypes.BIT64_TO_BIT32_DTYPE
@@ -286,8 +286,8 @@ def shortened_types() -> dict[str, str]:
 
 @contextmanager
 def uncounted_names() -> Iterator[None]:
-    """Inside it layers may be made without changing the names of later ones, "dense_1" after "dense", from which their
-    initial weights follow. Without it: names count on."""
+    """Create layers without affecting the names of later ones, such as "dense_1" after "dense", on which their
+    initial weights depend. Without it: names keep counting."""
     state = module("keras.src.backend.common.global_state")
     kept = dict(state.get_global_attribute("object_name_uids") or {}) if state else {}
     try:

@@ -1,6 +1,6 @@
-"""Where Keras keeps what it does not promise to keep: looked up by name, so that what is missing breaks nothing else.
+"""Lookup of private functions of Keras by name, so that a missing one affects nothing else.
 
-The names themselves are in the modules called `keras_internals`, of the core and of each adapter.
+The names themselves are in the modules `keras_internals` of the core and of each adapter.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where Keras keeps one of its functions, for a kernel to stand in. owner: the module or class that has it, None
-    where this Keras has no such thing; original: the function as it was when this was looked up."""
+    """The location of a Keras function that a kernel replaces. owner: the module or class that has it, None
+    if it does not exist in this Keras; original: the function at the time of the lookup."""
 
     name: str
     owner: Any
@@ -24,7 +24,7 @@ class Place:
 
 @functools.cache
 def module(*names: str) -> Any:
-    """Return the first of these modules that this Keras has; None if it has none of them."""
+    """Return the first of these modules that exists in this Keras, or None."""
     for name in names:
         try:
             return import_module(name)
@@ -34,8 +34,8 @@ def module(*names: str) -> Any:
 
 
 def place(attribute: str, *owners: str) -> Place:
-    """Look up an attribute in the first owner that has it: a module, as "keras.src.backend", or a class in one, as
-    "keras.layers:LSTM". Several, since Keras 3.16 moves the functions of a backend to other modules."""
+    """Look up an attribute in the first owner that has it: a module, such as "keras.src.backend", or a class, such as
+    "keras.layers:LSTM". Several are possible, since Keras 3.16 moves the functions of a backend to other modules."""
     for path in owners:
         name, _, inside = path.partition(":")
         owner = module(name)

@@ -1,6 +1,6 @@
-"""What the kernels of all adapters need: to know where they suit, and to tell one another what they have computed.
+"""Functions shared by the kernels of all adapters: where kernels apply, and how they pass on what they computed.
 
-Imports Keras: import it only where a backend is already in use.
+Imports Keras: import this module only once a backend is in use.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 from unidl.keras_internals import set_tensor_attribute, tensor_attribute
 
 LOOKUP = "_unidl_lookup"
-"""What a tensor that was looked up says of that."""
+"""Attribute of tensors that are the result of an embedding lookup."""
 
 
 def recurs_plainly(mask: Any, activation: Any, recurrent_activation: Any, unroll: bool) -> bool:
-    """Whether an LSTM or a GRU computes as Keras makes it if nobody says otherwise: what the frameworks have kernels
-    for."""
+    """Return whether an LSTM or a GRU uses Keras's default activations and no mask: the case for which the frameworks
+    have kernels."""
     return (
         mask is None
         and not unroll
@@ -32,8 +32,8 @@ def recurs_plainly(mask: Any, activation: Any, recurrent_activation: Any, unroll
 
 
 def normalizes_plainly(layer: Any, inputs: Any, training: Any, mask: Any) -> bool:
-    """Whether a BatchNormalization is in training, with scale and offset, over the last axis of tensors of float32:
-    what the frameworks have kernels for."""
+    """Return whether a BatchNormalization is training, with scale and offset, over the last axis of float32 tensors:
+    the case for which the frameworks have kernels."""
     return bool(
         mask is None
         and training
@@ -48,16 +48,16 @@ def normalizes_plainly(layer: Any, inputs: Any, training: Any, mask: Any) -> boo
 
 
 NAMES_A_ROW = 2
-"""How often a batch must name a row of a table, on average, for a product with the table to pay. The rows of the
-product are wider than those of the table, and to look them up, and to add up their gradients, takes its time too."""
+"""Average number of times a batch must use each row of a table for a product with the table to pay off. The rows of the
+product are wider than those of the table, and looking them up and summing their gradients also takes time."""
 
 _noticing = ContextVar("_noticing", default=True)
 
 
 @contextmanager
 def noticing(wanted: bool) -> Generator[None]:
-    """Whether `attach` does anything inside it. Not for code that asks for the gradient of what a layer gives: if the
-    next layer reads what is behind that, none goes there."""
+    """Set whether `attach` has an effect. Disable it in code that needs the gradient of a layer's output: if the
+    next layer uses the inputs of that layer instead, the output receives no gradient."""
     token = _noticing.set(wanted)
     try:
         yield
@@ -66,16 +66,16 @@ def noticing(wanted: bool) -> Generator[None]:
 
 
 def attach(tensor: Any, attribute: str, value: Any) -> None:
-    """Write on what a layer gives how it was computed, for the layer that reads it."""
+    """Attach to a layer's output how it was computed, for the next layer."""
     if _noticing.get():
         set_tensor_attribute(tensor, attribute, value)
 
 
 def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """`Embedding.call`, such that `looked_up` knows what it returns.
+    """Wrap `Embedding.call` so that `looked_up` recognizes its results.
 
-    What multiplies rows that were looked up may as well multiply the table and look up rows of the product: the same
-    numbers from fewer operations, where a batch names each row of the table several times; and so do the gradients.
+    A product with looked-up rows equals looking up rows of the product with the table: the same
+    values and gradients with fewer operations, if a batch uses each row of the table several times.
     """
 
     @functools.wraps(call)
@@ -83,7 +83,7 @@ def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         rows = call(self, inputs)
         plain = not self.lora_enabled and self.quantization_mode is None
         if plain and isinstance(self.embeddings, keras.Variable) and self.compute_dtype == self.variable_dtype:
-            # The table as it is now: whoever multiplies it may be in another scope of Keras's.
+            # The current value of the table: the product may be computed in another Keras scope.
             attach(rows, LOOKUP, (self.embeddings.value, inputs, writes(rows), writes(inputs)))
         return rows
 
@@ -91,8 +91,8 @@ def noticed(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def looked_up(rows: Any) -> tuple[Any, Any] | None:
-    """The table (vocabulary, features) and the row numbers (batch, time) that `rows` (batch, time, features) were
-    looked up with; None if they were not, or if a product with the table saves nothing."""
+    """Return the table (vocabulary, features) and the row numbers (batch, time) from which `rows` (batch, time,
+    features) were looked up; None if they were not, or if a product with the table saves nothing."""
     lookup = tensor_attribute(rows, LOOKUP)
     if lookup is None:
         return None
@@ -109,13 +109,13 @@ def looked_up(rows: Any) -> tuple[Any, Any] | None:
 
 
 def _learns(tensor: Any) -> bool | None:
-    """Whether PyTorch carries gradients back to a tensor; somebody may have cut them off."""
+    """Return whether PyTorch propagates gradients to a tensor; they may have been detached."""
     return getattr(tensor, "requires_grad", None)
 
 
 def writes(tensor: Any) -> int | None:
-    """How often somebody has written to a tensor, as PyTorch lets people do; None where it does not count."""
+    """Return the number of in-place writes to a tensor in PyTorch; None if it is not counted."""
     try:
         return getattr(tensor, "_version", 0)
-    except RuntimeError:  # of a tensor made in inference mode
+    except RuntimeError:  # for a tensor created in inference mode
         return None

@@ -1,4 +1,4 @@
-"""Metrics as every adapter gives them to who reads them."""
+"""Conversion of metrics to Python values, shared by all adapters."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 
 def plain_logs(logs: Mapping[str, Any], as_array: Callable[[Any], np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """Return floats, and arrays where a metric has several values, as Keras's History holds them.
+    """Return floats, or arrays for metrics with several values, as in Keras's History.
 
-    A metric that gives a dict stands there with each of its own names. as_array: brings a value to the host.
+    A metric that returns a dict contributes one entry per key. as_array: copies a value to the host.
     """
     plain: dict[str, Any] = {}
     for name, value in logs.items():

@@ -1,4 +1,4 @@
-"""A function in a file of somebody's own that gives a model, named as in `model.py:build`."""
+"""A user's function that returns a model, given as `model.py:build`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFunction:
-    """Where the function is. Nothing is imported before it is needed."""
+    """The location of the function. Its file is imported on first use."""
 
     file: Path
     name: str
@@ -32,22 +32,23 @@ class ModelFunction:
         return f"{self.file}:{self.name}"
 
     def require_there(self) -> None:
-        """Raise `UsageError` if there is no such file."""
+        """Raise `UsageError` if the file does not exist."""
         if not self.file.is_file():
-            raise UsageError(f"Cannot use {self}: there is no file {self.file}.")
+            raise UsageError(f"Cannot use {self}: the file {self.file} does not exist.")
 
     def sha256(self) -> str:
-        """The hash of the file. What it imports is not in it."""
+        """Return the hash of the file, without the modules it imports."""
         return hashlib.sha256(self.file.read_bytes()).hexdigest()
 
     def parameters(self) -> Mapping[str, bool]:
-        """The names of its arguments, and whether each must be given."""
+        """Return the names of its arguments, and whether each is required."""
         kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         found = inspect.signature(self._function).parameters.values()
         return {one.name: one.default is one.empty for one in found if one.kind in kinds}
 
     def build(self, arguments: Mapping[str, Any]) -> keras.Model:
-        """Call it. Raises `ModelError` if the file cannot be imported, has no such function, or that gives no model."""
+        """Call the function. Raises `ModelError` if the import fails, it does not exist, or it does not return a
+        model."""
         import keras
 
         model = self._function(**arguments)
@@ -56,7 +57,7 @@ class ModelFunction:
         return model
 
     def objects(self) -> dict[str, Any]:
-        """The classes and functions that the file defines, by name: what the model may be made of."""
+        """Return the classes and functions defined in the file by name, for use as custom objects."""
         module = self._module
         return {
             name: value
@@ -80,7 +81,7 @@ class ModelFunction:
         sys.modules[specification.name] = module
         folder = str(self.file.resolve().parent)
         if folder not in sys.path:
-            sys.path.insert(0, folder)  # as for a script, for good: this process is there for nothing else
+            sys.path.insert(0, folder)  # as for a script, and permanently: this process has no other purpose
         try:
             specification.loader.exec_module(module)
         except (ImportError, SyntaxError) as error:
@@ -91,7 +92,7 @@ class ModelFunction:
 
 
 def model_function(word: str) -> ModelFunction | None:
-    """Return the function of "model.py:build"; None if a word is none."""
+    """Parse "model.py:build"; None if a string has another form."""
     file, colon, function = word.rpartition(":")
     if colon and file.endswith(".py") and function.isidentifier():
         return ModelFunction(as_path(file), function)

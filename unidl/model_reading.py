@@ -1,4 +1,5 @@
-"""How a builder reads a model from a directory: `unidl.saving` rests on the builders, so the package says who reads."""
+"""How a builder loads a model from a directory. `unidl.saving` depends on the builders, so the package sets the
+loader."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ _readers: list[Read] = []
 
 
 def models_are_read_by(read: Read) -> None:
-    """Have `read_model` call `read`."""
+    """Set the function that `read_model` calls."""
     _readers[:] = [read]
 
 
 def read_model(path: str) -> keras.Model:
-    """Return the model in a directory that `Trainer.save` wrote. Raises `SavedModelError` as `load_model` does."""
-    [read] = _readers  # `import unidl` has said which
+    """Load the model in a directory written by `Trainer.save`. Raises `SavedModelError` as `load_model` does."""
+    [read] = _readers  # set by `import unidl`
     return read(path)

@@ -1,8 +1,8 @@
-"""What a step needs and reads besides the variables that a model lists: those that a first batch creates, Python values
-of its parts, and variables that they hide.
+"""State of a training step besides the variables that a model lists: variables created by the first batch, Python
+values of its parts, and unlisted variables.
 
-A compiled step keeps a Python value as it was when the step was compiled, so adapters and the trainer look here whether
-one has changed since. Imports Keras: import it only where a backend is already in use.
+A compiled step keeps the Python values from the time of compilation, so adapters and the trainer use this module to
+detect changes. Imports Keras: import this module only once a backend is in use.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from unidl.keras_internals import FREEZES, INNER_MODULES, MODEL_HISTORY, PART_BO
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 MOST_MEMBERS = 64
-"""A longer list is data, not a setting."""
+"""Maximum length of a list; a longer one is data, not a setting."""
 MOST_BYTES = 4096
-"""A larger array, likewise: it counts by its identity."""
+"""Maximum size of an array that is compared by value; larger ones are compared by identity."""
 
 
 class _Held(NamedTuple):
-    """One attribute as it was: where it is, its value, and a copy of what a list or an object holds; None where the
-    value cannot change."""
+    """A snapshot of one attribute: its owner, its value, and a copy of the content of a list or an object; None if the
+    value is immutable."""
 
     part: str
     owner: dict[str, Any]
@@ -43,11 +43,11 @@ class _Held(NamedTuple):
 
 
 class PythonValues:
-    """The Python values that layers, losses, metrics and the optimizer of a model hold, as they were last looked at.
+    """A snapshot of the Python values of the layers, losses, metrics and optimizer of a model.
 
-    Numbers, words, and small lists, dicts and arrays of them; whether a layer is trainable; the same of a regularizer,
-    a schedule or a settings object that one of them holds. Arrays of a framework count by their identity. Values that
-    a function finds outside of them, in a global variable or a closure, are not seen.
+    It covers numbers, strings, and small lists, dicts and arrays of them; whether a layer is trainable; and those of a
+    regularizer, a schedule or a settings object that one of them holds. Framework arrays are compared by identity.
+    Values that a function reads from global variables or closures are not covered.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -55,7 +55,7 @@ class PythonValues:
         self._held, self._sizes = self._read()
 
     def changed(self) -> list[str]:
-        """Return the attributes that have changed since the last look, such as "beta of the layer 'scale'"."""
+        """Return the attributes that have changed since the last call, such as "beta of the layer 'scale'"."""
         sizes = [len(owner) for owner, _ in self._sizes]
         if sizes == [size for _, size in self._sizes] and all(held.is_same() for held in self._held):
             return []
@@ -63,12 +63,12 @@ class PythonValues:
         self._held, self._sizes = self._read()
         after = {(held.part, held.attribute): held for held in self._held}
         names = [name for name, held in before.items() if name not in after or not held.is_same()]
-        known = {part for part, _ in before}  # Keras builds its metrics at the first batch
+        known = {part for part, _ in before}  # Keras builds metrics at the first batch
         names += [name for name in after if name not in before and name[0] in known]
         return [f"{attribute} of {part}" for part, attribute in names]
 
     def restore(self) -> None:
-        """Give attributes the values of the last look back, and take away new ones: those that a trial step counted."""
+        """Restore the attributes of the last snapshot and delete new ones, to undo the effects of a trial step."""
         for held in self._held:
             if held.owner.get(held.attribute, _MISSING) is not held.value:
                 held.owner[held.attribute] = held.value
@@ -91,9 +91,9 @@ class PythonValues:
 
 
 def build(model: Any, batch: Tree) -> None:
-    """Create what Keras creates on seeing its first batch, before a step is taken or a metric reset: weights, metrics,
-    the variables of the optimizer. batch: what a step is handed. A model whose steps are its own may have no `call`, or
-    one that takes something else; what its layers lack is then left to those steps."""
+    """Create everything that Keras creates at the first batch, before a step is taken or a metric is reset: weights,
+    metrics, optimizer variables. batch: the argument of a step. A model with custom steps may have no `call`, or one
+    with other arguments; missing variables of its layers are then created by those steps."""
     base: Any = keras.Model
     own = type(model).train_step is not base.train_step
     if not own or type(model).call is not base.call:
@@ -108,8 +108,8 @@ def build(model: Any, batch: Tree) -> None:
 
 
 def hidden_variables(model: keras.Model) -> list[keras.Variable]:
-    """Return the variables that the loss, a metric, the optimizer or a layer of `model` holds as attributes and that
-    neither the model nor its optimizer lists, such as the counter of a loss, or one of Keras's Nadam."""
+    """Return the variables that are attributes of the loss, a metric, the optimizer or a layer of `model` but that
+    neither the model nor its optimizer lists, such as a counter in a loss, or one in Keras's Nadam."""
     optimizer = model.optimizer.variables if model.optimizer is not None else []
     listed = {id(variable) for variable in (*model.variables, *optimizer, *model.metrics_variables)}
     found: dict[int, keras.Variable] = {}
@@ -121,7 +121,7 @@ def hidden_variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def _parts(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """What a step calls, each once, with words that say what it is."""
+    """Yield the parts that a step calls, each once, with a description."""
     seen: set[int] = set()
     for kind, part in _kinds_and_parts(model):
         if hasattr(part, "__dict__") and id(part) not in seen:
@@ -137,7 +137,7 @@ def _kinds_and_parts(model: Any) -> Iterator[tuple[str, Any]]:
             if not isinstance(loss, str | types.FunctionType):
                 yield "loss", loss
         for metric in model.metrics:
-            for one in getattr(metric, "metrics", (metric,)):  # those of `compile` are in one that holds them
+            for one in getattr(metric, "metrics", (metric,)):  # metrics of `compile` are inside a container metric
                 yield "metric", one
     optimizers = [model.optimizer]
     for optimizer in optimizers:
@@ -147,7 +147,7 @@ def _kinds_and_parts(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _content(value: Any, depth: int) -> Any:
-    """Something that is equal only for equal values; None for what is no value that a step reads as it is."""
+    """Return a key that is equal only for equal values; None for objects that a step does not read as values."""
     if isinstance(value, PLAIN):
         return (type(value), value if value == value else "nan")
     if isinstance(value, np.ndarray):
@@ -169,7 +169,7 @@ def _content(value: Any, depth: int) -> Any:
 
 
 def _is_fixed(value: Any) -> bool:
-    """Whether an object keeps its value as long as it is that object."""
+    """Return whether an object is immutable."""
     return isinstance(value, PLAIN) or (isinstance(value, tuple) and all(isinstance(one, PLAIN) for one in value))
 
 
@@ -179,15 +179,15 @@ _LISTED_ELSEWHERE = (
     *(keras.Variable, keras.Layer, keras.Initializer, keras.DTypePolicy, keras.optimizers.Optimizer, keras.Metric),
     *(type, types.ModuleType, types.FunctionType, types.MethodType),
 )
-"""What is compared in its own place, is used before training only, or is code."""
+"""Attributes that are compared elsewhere, used only before training, or code."""
 
 _INNER = (*INNER_MODULES, "torch", "jax", "tensorflow")
-"""Modules whose objects hold bookkeeping and compiled programs."""
+"""Modules whose objects hold internal state and compiled programs."""
 
 
 @functools.cache
 def _of_keras(whole_model: bool) -> frozenset[str]:
-    """The attributes that Keras itself gives to every layer, or to every model, but for the one that freezes it."""
+    """Return the attributes that Keras sets in every layer or model, except the one that freezes it."""
     names = set(vars(keras.Layer(name="any")))
     if whole_model:
         inputs = keras.Input((1,), name="any_input")

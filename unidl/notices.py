@@ -1,4 +1,4 @@
-"""What unidl decides on somebody's behalf, said in the log once a process."""
+"""Automatic decisions of unidl, logged once per process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ log = logging.getLogger("unidl")
 
 @cache
 def notice(message: str) -> None:
-    """Log `message` at INFO, unless this process has said it before."""
+    """Log `message` at INFO, unless this process has logged it before."""
     log.info("%s", message)
 
 
 def uncoloured(text: str) -> str:
-    """Return what an error says without the colours that Keras puts around the messages of a model's own code."""
+    """Return an error message without the terminal colors that Keras adds to messages of user code."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)

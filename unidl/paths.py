@@ -1,4 +1,4 @@
-"""Paths as people give them."""
+"""Paths entered by users."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path with ~ replaced by a home directory: shells leave it alone in --out=~/runs, and so does Python. The
-    name of a user who is not there stays as it is."""
+    """Return a path with ~ expanded: shells do not expand it in --out=~/runs, and neither does Python. The
+    name of an unknown user is left unchanged."""
     return Path(os.path.expanduser(path))

@@ -1,6 +1,6 @@
-"""The precisions, one row each, the same on every framework; "auto" chooses one by the device.
+"""The precisions, one row each, with the same meaning on every framework; "auto" selects one by device.
 
-A precision of your own is such a row, given by an entry point of the group `unidl.precisions` under its name.
+A custom precision is such a row, registered by an entry point of the group `unidl.precisions` under its name.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ TABLE = (
         loss_tolerance=5e-2,
         least_capability=(8, 0),
         training_note=(
-            "weights keep 8 bits, so that an update smaller than 1/512 of a weight is lost; 'mixed_bfloat16' keeps "
+            "weights have only 8 bits, so an update smaller than 1/512 of a weight is lost; 'mixed_bfloat16' keeps "
             "weights in float32"
         ),
     ),
@@ -75,26 +75,53 @@ TABLE = (
         loss_tolerance=2e-2,
         least_capability=(5, 3),
         why_not_train=(
-            "the squares of gradients that optimizers such as Adam keep become 0 in it, and their steps far too large; "
+            "the squared gradients stored by optimizers such as Adam underflow to 0, which makes their steps far too "
+            "large; "
             "use 'mixed_float16', which keeps weights and optimizer in float32, or 'mixed_bfloat16'"
         ),
     ),
 )
-"""Ours. The capabilities are those of the CUDA C++ Programming Guide, "Compute Capabilities": Tensor Cores have float16
-from 7.0, TF32 and bfloat16 from 8.0. Tolerances of losses: float32 sums in another order in each implementation, and
-Adam makes a whole step of the smallest gradient; TF32 and float16 keep 10 bits of mantissa, bfloat16 keeps 7."""
+"""unidl's precisions. The capabilities are those of the CUDA C++ Programming Guide, "Compute Capabilities": Tensor
+Cores have float16 from 7.0, TF32 and bfloat16 from 8.0. Tolerances of losses: in float32 implementations differ in the
+order of summation, and Adam takes a full step even for the smallest gradient; TF32 and float16 have 10 bits of
+mantissa, bfloat16 has 7."""
 
 NAMES = tuple(row.name for row in TABLE)
 FLOAT32 = TABLE[0]
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all precisions: ours, then those of plugins."""
+    """Return the names of all precisions: those of unidl, then those of plugins.
+
+    Returns:
+        The names, without "auto".
+
+    Examples:
+        >>> from unidl import precision
+        >>> precision.names()[:4]
+        ('float32', 'tf32', 'mixed_bfloat16', 'mixed_float16')
+    """
     return (*NAMES, *(name for name in plugins.found(GROUP) if name not in NAMES))
 
 
 def named(name: str, *, source: str = "precision") -> Precision:
-    """Return the row of a name. source: who asks, for the message. Raises `PrecisionError` if there is none."""
+    """Return the precision of a name.
+
+    Args:
+        name: The name of a precision.
+        source: Name of the setting, for the error message.
+
+    Returns:
+        The precision.
+
+    Raises:
+        PrecisionError: If there is none of this name.
+
+    Examples:
+        >>> from unidl import precision
+        >>> precision.named("mixed_float16").loss_scaling
+        True
+    """
     for row in TABLE:
         if row.name == name:
             return row
@@ -104,17 +131,31 @@ def named(name: str, *, source: str = "precision") -> Precision:
     row = plugins.load(GROUP, name, Precision, error=PrecisionError)
     if row.name != name:
         raise PrecisionError(
-            f"Cannot use {source}={name!r}: the plugin of this name in the group {GROUP} gives a precision that calls "
-            f"itself {row.name!r}. Give both the same name."
+            f"Cannot use {source}={name!r}: the plugin of this name in the group {GROUP} defines a precision "
+            f"named {row.name!r}. The names must be equal."
         )
     return row
 
 
 def resolve(request: str | None, device: Device) -> Precision:
-    """Turn a request into what is computed on `device`.
+    """Resolve a request to a precision on a device.
 
-    request: None means UNIDL_PRECISION, then Keras's own dtype policy, which is float32 unless the program set another.
-    Raises `PrecisionError` if the word is unknown, or the device cannot compute this way.
+    Args:
+        request: The name of a precision, or "auto". None means UNIDL_PRECISION, then Keras's own dtype policy, which is
+            float32 unless the program set another.
+        device: The device that computes.
+
+    Returns:
+        The precision.
+
+    Raises:
+        PrecisionError: If the name is unknown, or the device cannot compute in this precision.
+
+    Examples:
+        >>> from unidl import precision
+        >>> from unidl.backend import Device
+        >>> precision.resolve("auto", Device("cpu")).name
+        'float32'
     """
     if request:
         source, wanted = "precision", request
@@ -124,7 +165,7 @@ def resolve(request: str | None, device: Device) -> Precision:
         source, wanted = "keras.config.dtype_policy()", _keras_policy()
     if wanted == "auto":
         chosen = automatic(device)
-        notice(f"precision {chosen.name}: chosen for {device.name or device.id}")
+        notice(f"precision {chosen.name}: selected for {device.name or device.id}")
         return chosen
     row = named(wanted, source=source)
     why_not = why_not_on(row, device)
@@ -134,9 +175,25 @@ def resolve(request: str | None, device: Device) -> Precision:
 
 
 def why_not_on(row: Precision, device: Device) -> str | None:
-    """Say why `device` cannot compute in this precision, or return None if it can.
+    """Return why a device cannot compute in a precision.
 
-    A CPU can compute in every type of 16 bits, if slowly: there they serve to try a program before it meets a GPU.
+    A CPU can compute in every 16-bit type, although slowly, which is enough to try a program before it runs on a GPU.
+
+    Args:
+        row: The precision.
+        device: The device.
+
+    Returns:
+        A clause without its full stop, or None if the device can.
+
+    Examples:
+        >>> from unidl import precision
+        >>> from unidl.backend import Device
+        >>> gpu = Device("gpu", name="an older GPU", compute_capability=(7, 5))
+        >>> precision.why_not_on(precision.named("mixed_float16"), gpu) is None
+        True
+        >>> precision.why_not_on(precision.named("mixed_bfloat16"), gpu) is None
+        False
     """
     if device.kind == "cpu":
         return row.why_not_on_cpu
@@ -144,23 +201,34 @@ def why_not_on(row: Precision, device: Device) -> str | None:
     if needed is None:
         return None
     if has is None:
-        return f"{device.name} does not tell a compute capability" if row.why_not_on_cpu is not None else None
+        return f"{device.name} does not report a compute capability" if row.why_not_on_cpu is not None else None
     if has < needed:
-        return f"it needs compute capability {needed[0]}.{needed[1]}, and {device.name} has {has[0]}.{has[1]}"
+        return f"it needs compute capability {needed[0]}.{needed[1]}, but {device.name} has {has[0]}.{has[1]}"
     return None
 
 
 def require_training(row: Precision, optimizer: Any = None) -> None:
-    """Raise `PrecisionError` if no model is trained in this precision, or not by this optimizer (None: whichever), and
-    say once what is lost where that is known."""
+    """Raise unless a model can be trained in a precision, and give notice once of what is lost where that is known.
+
+    Args:
+        row: The precision.
+        optimizer: The optimizer to train with; None for any.
+
+    Raises:
+        PrecisionError: If no model can be trained in this precision, or not with this optimizer.
+
+    Examples:
+        >>> from unidl import precision
+        >>> precision.require_training(precision.named("mixed_bfloat16"))
+    """
     if row.why_not_train is not None:
         raise PrecisionError(f"Cannot train in precision {row.name!r}: {row.why_not_train}.")
     beta = getattr(getattr(optimizer, "inner_optimizer", optimizer), "beta_2", None)
-    # Numbers below 1 lie half as far apart as those above.
+    # Numbers below 1 are spaced half as far apart as those above.
     if beta is not None and 1 - beta <= row.variable_roundoff / 2:
         raise PrecisionError(
             f"Cannot train in precision {row.name!r} with {type(optimizer).__name__}: its beta_2={beta:g} is rounded "
-            f"to 1 in {row.variable_dtype}, so that no step changes a weight. Use an optimizer without it, such as "
+            f"to 1 in {row.variable_dtype}, so no step changes a weight. Use an optimizer without it, such as "
             "keras.optimizers.SGD, or a precision that keeps weights in float32, such as 'mixed_bfloat16'."
         )
     if row.training_note is not None:
@@ -168,12 +236,24 @@ def require_training(row: Precision, optimizer: Any = None) -> None:
 
 
 def scales_loss(dtype_policy: str) -> bool:
-    """Whether gradients of layers with this Keras dtype policy would vanish without loss scaling."""
+    """Return whether gradients of layers with a Keras dtype policy would vanish without loss scaling.
+
+    Args:
+        dtype_policy: The name of the policy.
+
+    Returns:
+        True if they would.
+
+    Examples:
+        >>> from unidl import precision
+        >>> precision.scales_loss("mixed_float16"), precision.scales_loss("float32")
+        (True, False)
+    """
     return any(row.loss_scaling for row in TABLE if row.dtype_policy == dtype_policy)
 
 
 def _keras_policy() -> str:
-    """The name of Keras's own dtype policy."""
+    """Return the name of Keras's global dtype policy."""
     import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
     policy: Any = keras.config.dtype_policy()
@@ -181,7 +261,20 @@ def _keras_policy() -> str:
 
 
 def automatic(device: Device) -> Precision:
-    """bfloat16 where Tensor Cores have it, float16 where they have only that, float32 elsewhere."""
+    """Return what "auto" means on a device.
+
+    Args:
+        device: The device that computes.
+
+    Returns:
+        Mixed bfloat16 where Tensor Cores have it, mixed float16 where they have only that, else float32.
+
+    Examples:
+        >>> from unidl import precision
+        >>> from unidl.backend import Device
+        >>> precision.automatic(Device("gpu", compute_capability=(8, 0))).name
+        'mixed_bfloat16'
+    """
     has = device.compute_capability
     if device.kind == "cpu" or has is None:
         return FLOAT32

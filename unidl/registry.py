@@ -1,4 +1,4 @@
-"""Which backends are installed, which one is in use, and why not the others."""
+"""The registry of backends: which are installed, which is in use, and why others are not usable."""
 
 from __future__ import annotations
 
@@ -17,27 +17,32 @@ from unidl.version import __version__
 
 GROUP = "unidl.backends"
 PREFERRED = ("jax", "torch", "tensorflow")
-"""The order in which a backend is taken when nobody chose one."""
+"""The order of preference if no backend is chosen."""
 AUTO = "auto"
-"""The name that stands for the backend which `unidl compare --choose` found to be the fastest here."""
+"""The name that selects the fastest backend according to `unidl compare --choose`."""
 
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """One row of `unidl.backends()`."""
+    """One row of `unidl.backends()`: a backend, and whether this process can use it."""
 
     name: str
+    """The name for users, as in UNIDL_BACKEND and `unidl.use`."""
     framework: str
+    """The framework's name as it is written in messages."""
     installed: bool
+    """Whether the framework is installed."""
     version: str | None
+    """The installed version of the framework; None if it cannot be found."""
     selected: bool
+    """Whether this process uses the backend, or would use it when one is needed."""
     why_not: str | None
     """Why it cannot be used; None if it can."""
 
 
 @dataclass
 class _Selection:
-    """What this process has settled on. Keras runs on one framework a process, so there is one of these."""
+    """The selection of this process. Keras runs on one framework per process, so there is only one."""
 
     requested: str | None = None
     source: str = "unidl.use"
@@ -45,16 +50,16 @@ class _Selection:
     adapter: Adapter | None = None
     backend: Backend | None = None
     told: tuple[Adapter, str] | None = None
-    """What Keras was told when it was imported, and why that."""
+    """The backend set for Keras when it was imported, and the reason."""
 
 
 _selection = _Selection()
 
 
 def adapters() -> dict[str, Adapter]:
-    """Return every adapter that the entry points name, by name: ours first, then strangers'.
+    """Return every registered adapter by name: unidl's own first, then third-party ones.
 
-    Raises `BackendError` if there is none at all.
+    Raises `BackendError` if there is none.
     """
     return _scan()[0]
 
@@ -67,13 +72,24 @@ def version(adapter: Adapter) -> str | None:
 
 
 def versions(names: Sequence[str]) -> dict[str, str | None]:
-    """Return the installed versions of the frameworks of some adapters, by the name of the adapter."""
+    """Return the installed framework versions of some adapters, by name of the adapter."""
     known = adapters()
     return {name: version(known[name]) for name in names}
 
 
 def backends() -> list[BackendStatus]:
-    """List every known backend, whether it is installed and selected, and why not. Imports no framework."""
+    """List all known backends: whether each is installed and selected, and why it cannot be used.
+
+    Imports no framework.
+
+    Returns:
+        One row for each backend: those of unidl first, then those of plugins.
+
+    Examples:
+        >>> import unidl
+        >>> [row.name for row in unidl.backends()][:3]
+        ['jax', 'torch', 'tensorflow']
+    """
     known, broken = _scan()
     running = _keras_backend()
     try:
@@ -95,9 +111,9 @@ def backends() -> list[BackendStatus]:
 
 
 def requested_backends(names: Sequence[str] | None = None) -> list[str]:
-    """Return the backends that somebody asks for by name, each once; None means all that are installed.
+    """Return the requested backends without duplicates; None means all installed ones.
 
-    Raises `BackendError` if no framework is installed, and `UsageError` for a name that is not known.
+    Raises `BackendError` if no framework is installed, and `UsageError` for an unknown name.
     """
     rows = backends()
     installed = [row.name for row in rows if row.installed]
@@ -107,7 +123,7 @@ def requested_backends(names: Sequence[str] | None = None) -> list[str]:
 
 
 def known_names(kind: str, names: Sequence[str], known: Collection[str]) -> list[str]:
-    """Return the names that somebody gives, each once. kind: what they name. Raises `UsageError` if one is unknown."""
+    """Return the names without duplicates. kind: what they name. Raises `UsageError` if one is unknown."""
     for name in names:
         if name not in known:
             raise UsageError(f"Cannot use {kind} {name!r}. Known: {', '.join(known)}.")
@@ -115,10 +131,23 @@ def known_names(kind: str, names: Sequence[str], known: Collection[str]) -> list
 
 
 def use(name: str, *, source: str = "unidl.use") -> None:
-    """Choose the backend of this process. Goes before everything that builds, loads or trains a model.
+    """Choose the backend of this process.
 
-    source: who asks, for the messages. Raises `BackendError` if the name is unknown, its framework is missing, or
-    another one already runs; and for "auto", if nothing was compared on this machine.
+    Call it before anything that builds, loads or trains a model.
+
+    Args:
+        name: "jax", "torch", "tensorflow" or the name of an installed plugin; or "auto" for the backend that
+            `unidl compare --choose` found to be the fastest on this machine.
+        source: Name of the caller, for error messages.
+
+    Raises:
+        BackendError: If the name is unknown, its framework is missing, or another backend already runs; and for "auto",
+            if nothing was compared on this machine.
+
+    Examples:
+        >>> import os
+        >>> import unidl
+        >>> unidl.use(os.environ.get("UNIDL_BACKEND", "jax"))
     """
     adapter, reason = _named(name, source)
     _require_usable(adapter)
@@ -126,14 +155,14 @@ def use(name: str, *, source: str = "unidl.use") -> None:
 
 
 def expect(model: str) -> None:
-    """Say which model this process is about, as in `unidl train cnn`: "auto" takes what is the fastest for it."""
+    """Set the model of this process, as in `unidl train cnn`: "auto" then selects the fastest backend for it."""
     _selection.model = model
 
 
 def choice() -> tuple[Adapter, str]:
-    """Return the adapter that this process uses, or would use, and who chose it. Imports no framework.
+    """Return the adapter that this process uses, or would use, and the reason. Does not import a framework.
 
-    Raises `BackendError` if the choice is unknown, or nothing is installed.
+    Raises `BackendError` if the chosen name is unknown, or no framework is installed.
     """
     if _selection.adapter is not None and _selection.requested in (None, _selection.adapter.name):
         return _selection.adapter, "in use"
@@ -159,7 +188,7 @@ def choice() -> tuple[Adapter, str]:
 
 
 def current() -> Backend:
-    """Return the backend in use; the first call decides which, and imports the framework and Keras."""
+    """Return the current backend. The first call selects it and imports the framework and Keras."""
     if _selection.backend is not None:
         if _selection.requested not in (None, _selection.backend.name):
             raise BackendError(_conflict(str(_selection.requested), _selection.backend.name))
@@ -179,16 +208,16 @@ def current() -> Backend:
     if why_not is not None:
         raise BackendError(
             f"Cannot use backend '{adapter.name}' of the plugin {_plugin(adapter)}: {why_not}.\n"
-            f"Install a version of the plugin that is made for unidl {__version__}."
+            f"Install a version of the plugin that supports unidl {__version__}."
         )
     _selection.adapter, _selection.backend = adapter, backend
     return backend
 
 
 def prepare_keras() -> None:
-    """Set what Keras and its framework read when they are imported, for the backend that `choice` returns.
+    """Set the environment that Keras and its framework read when imported, for the backend returned by `choice`.
 
-    If there is none, or it cannot be used, nothing is set: the first call that needs a backend says why.
+    If there is none, or it cannot be used, nothing is set: the first call that needs a backend raises the error.
     """
     try:
         adapter, reason = choice()
@@ -199,7 +228,7 @@ def prepare_keras() -> None:
 
 
 def _scan() -> tuple[dict[str, Adapter], dict[str, str]]:
-    """The adapters by name, and why the others that are registered cannot be loaded."""
+    """Return the adapters by name, and why other registered ones cannot be loaded."""
     loaded, broken = plugins.load_all(GROUP, Adapter)
     found = {adapter.name: adapter for adapter in loaded.values()}
     if not found:
@@ -221,10 +250,10 @@ def _find(name: str, source: str) -> Adapter:
 
 
 def _named(name: str, source: str) -> tuple[Adapter, str]:
-    """The adapter of a name that somebody gave, "auto" included, and who chose it."""
+    """Return the adapter of a requested name, including "auto", and the reason of the choice."""
     if name != AUTO:
         return _find(name, source), f"chosen by {source}"
-    from unidl.fastest import chosen  # reads what the machine is, and statistics with NumPy
+    from unidl.fastest import chosen  # imported here: it inspects the machine and uses NumPy
 
     decision = chosen(_selection.model, versions(list(adapters())))
     return _find(decision.backend, source), f"chosen by {source}={AUTO}: {decision}"
@@ -247,7 +276,7 @@ def _nothing_installed() -> BackendError:
 
 
 def _plugin(adapter: Adapter) -> str:
-    """The entry point that an adapter comes from, and its distribution."""
+    """Return the entry point of an adapter and its distribution."""
     entry = plugins.found(GROUP).get(adapter.name)
     if entry is None:
         return adapter.module
@@ -259,18 +288,18 @@ def _conflict(wanted: str, running: str) -> str:
     if not keras_import.CAME_FIRST:
         return f"{found}Call unidl.use('{wanted}') before anything imports keras, or start with UNIDL_BACKEND={wanted}."
     by_variable = os.environ.get("KERAS_BACKEND") == running
-    source = "KERAS_BACKEND" if by_variable else "its default, or what ~/.keras/keras.json says"
+    source = "KERAS_BACKEND" if by_variable else "its default or ~/.keras/keras.json"
     known = adapters().get(wanted)
     keras_backend = wanted if known is None else known.keras_backend
     return (
-        f"{found}Keras was imported before unidl, and took '{running}' from {source}. Start with "
-        f"KERAS_BACKEND={keras_backend}, or have `import unidl` come before `import keras`, and unidl.use before that "
-        "too. A linter that sorts imports leaves `import unidl  # isort: skip` in the first line."
+        f"{found}Keras was imported before unidl and selected '{running}' from {source}. Start with "
+        f"KERAS_BACKEND={keras_backend}, or put `import unidl` before `import keras`, and call unidl.use in "
+        "between. To keep a linter from reordering the imports, write `import unidl  # isort: skip` in the first line."
     )
 
 
 def _keras_backend() -> str | None:
-    """The framework that Keras runs on in this process; None while Keras is not imported."""
+    """Return the framework that Keras uses in this process; None while Keras is not imported."""
     keras = sys.modules.get("keras")
     if keras is None or not hasattr(keras, "config"):
         return None
@@ -278,7 +307,7 @@ def _keras_backend() -> str | None:
 
 
 def _set_environment(adapter: Adapter, reason: str) -> None:
-    """Set what the framework reads when it is imported. A variable that the user has set stays."""
+    """Set the environment that the framework reads when imported. Variables set by the user are kept."""
     _selection.told = adapter, reason
     os.environ["KERAS_BACKEND"] = adapter.keras_backend
     wanted = dict(adapter.environment)

@@ -1,6 +1,6 @@
-"""Kernels that stand in for functions of Keras for a while, each only where it computes what Keras computes.
+"""Kernels that temporarily replace functions of Keras, each only if it computes the same as Keras.
 
-Imports Keras: import it only where a backend is already in use.
+Imports Keras: import this module only once a backend is in use.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ from unidl.version import __version__
 log = logging.getLogger("unidl")
 
 InUse = Callable[[], AbstractContextManager[None]]
-"""What a check computes inside of, to compute with the kernel."""
+"""Returns the context in which a check computes with the kernel."""
 
 SHARED = ("kernels", "keras_internals", "keras_places", "replacements")
 """The modules of the core that an outcome depends on."""
 
 MOST_KEPT = 16
-"""Sets of versions whose outcomes stay in the cache."""
+"""Number of sets of versions whose outcomes are kept in the cache."""
 
 UNCHECKED = "it cannot be checked here"
-"""How the reason begins where a check has raised an error."""
+"""Start of the reason if a check raised an error."""
 
-NOT_NEEDED = "Keras computes this rightly by itself"
-"""Of a kernel that would correct numbers; nobody needs to know that it is off."""
+NOT_NEEDED = "Keras computes this correctly by itself"
+"""Reason for a correction that is not needed, which is not reported."""
 
 
 @dataclass(frozen=True, eq=False)
 class Replacement:
-    """One kernel, and the function of Keras that it stands in for.
+    """A kernel and the Keras function that it replaces.
 
-    name: as a person reads it. check: compares what is computed inside of what it is given with what Keras computes,
-    and says what differs, or returns None. corrects: the numbers that Keras has wrong, for a kernel that is there to
-    correct them; None for one that is there to be faster.
+    name: for messages. check: compares the result inside the given context with Keras's result,
+    and returns the difference as a sentence, or None. corrects: the results that are wrong in Keras, for a kernel that
+    corrects them; None for one that is only faster.
     """
 
     name: str
@@ -69,13 +69,13 @@ class Replacement:
 
     @property
     def why_other(self) -> str | None:
-        """Why Keras's function cannot be the one that the kernel was written for; None if it may be."""
+        """Why Keras's function is not the one that the kernel was written for; None if it may be."""
         if self.place.owner is None:
             return f"this Keras has no {self.place.name}"
         if not callable(self.place.original) or not callable(self.kernel):
             return None
         found, expected = _arguments(self.place.original), _arguments(self.kernel, follow_wrapped=False)
-        if expected and expected[-1].startswith("**"):  # what comes behind those that it names, it hands on
+        if expected and expected[-1].startswith("**"):  # further arguments are passed on
             expected.pop()
             same = found[: len(expected)] == expected
         else:
@@ -86,10 +86,10 @@ class Replacement:
 
 
 class Replacements:
-    """The kernels of an adapter. Each is checked alone, in this order, beside those before it that are in use.
+    """The kernels of an adapter. Each is checked separately, in this order, together with the earlier ones in use.
 
-    package: the adapter's; an outcome holds for its sources, and for the versions of Keras, NumPy and `modules`, those
-    of the framework. why_none: why there are none at all.
+    package: the adapter's; an outcome is valid for its sources, and for the versions of Keras, NumPy and `modules`,
+    those of the framework. why_none: why there are no kernels.
     """
 
     def __init__(
@@ -110,23 +110,27 @@ class Replacements:
         self._outcomes: dict[str, Mapping[str, str | None]] = {}
 
     def where_sound(self, *, faster: bool = True) -> AbstractContextManager[None]:
-        """Inside it the kernels are in use that compute what Keras computes; those that correct wrong numbers alone,
-        where `faster` is false."""
+        """Use the kernels that compute the same as Keras; only those that correct wrong results
+        if `faster` is false."""
         why_not = self.why_not()
         sound = [one for one in self.entries if why_not[one.name] is None]
         return self.in_use([one for one in sound if faster or one.corrects])
 
     def off(self) -> tuple[KernelOff, ...]:
-        """Return the kernels that stay off, and why."""
+        """Return the disabled kernels with reasons."""
         if self._why_none is not None:
-            return (KernelOff("all kernels", self._why_none, "whatever Keras computes wrongly on this framework"),)
+            return (
+                KernelOff(
+                    "all kernels", self._why_none, "everything that Keras computes incorrectly on this framework"
+                ),
+            )
         why_not = self.why_not()
         reasons = [(one, why_not[one.name]) for one in self.entries]
         return tuple(KernelOff(one.name, why, one.corrects) for one, why in reasons if why not in (None, NOT_NEEDED))
 
     def why_not(self) -> Mapping[str, str | None]:
-        """Return why each kernel stays off, by its name, and None for one that does not. The first call in a process
-        looks into the cache, and checks what is not there; what stays off is said once in the log."""
+        """Return by name why each kernel is disabled, None for an enabled one. The first call in a process
+        reads the cache, and checks what is not in it; disabled kernels are logged once."""
         mode = _mode()
         with self._lock:
             known = mode in self._outcomes
@@ -141,8 +145,8 @@ class Replacements:
         kept: Any = read_kept(path).get(key)
         known: Mapping[str, str | None] = kept if _is_outcome(kept) else {}
         outcome = self.checked(known)
-        # What may be of this process alone is found out anew in each one: what somebody has put in place of a function
-        # of Keras, and what a check raises.
+        # Outcomes that may be specific to this process are not cached: patched functions
+        # of Keras, and errors raised by a check.
         lasting = {
             one.name: why
             for one in self.entries
@@ -153,11 +157,11 @@ class Replacements:
         return outcome
 
     def checked(self, known: Mapping[str, str | None] = MappingProxyType({})) -> dict[str, str | None]:
-        """Check each kernel now that is not known, and return why it stays off."""
+        """Check each kernel whose outcome is unknown, and return the reasons of the disabled ones."""
         outcome: dict[str, str | None] = {}
         sound: list[Replacement] = []
         with uncounted_names(), noticing(True), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Keras about the small models of the checks
+            warnings.simplefilter("ignore")  # Keras's warnings about the small models of the checks
             for one in self.entries:
                 why = one.why_other
                 if why is None:
@@ -175,11 +179,11 @@ class Replacements:
             why = one.check(lambda: self.in_use([*others, watched]))
         except Exception as error:  # noqa: BLE001 - another Keras or framework may raise anything; the reason is kept
             return f"{UNCHECKED}: {type(error).__name__}: {shortened(uncoloured(str(error)))}"
-        return why or (None if calls else f"this Keras does not call {one.place.name} where it did")
+        return why or (None if calls else f"this Keras does not call {one.place.name} where expected")
 
     def _versions(self) -> str:
-        """What must be the same for an outcome to hold. The times say that one version was put in place of another
-        build of it."""
+        """Return what an outcome depends on. File times distinguish different builds
+        of one version."""
         sources = [*Path(str(_file_of(self._package))).parent.glob("*.py")]
         sources += [Path(str(_file_of(f"unidl.{name}"))) for name in SHARED]
         digest = sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
@@ -192,8 +196,8 @@ class Replacements:
 
     @contextmanager
     def in_use(self, entries: Sequence[Replacement] | None = None) -> Generator[None]:
-        """Inside it the kernels stand in for Keras's functions, all that there are if `entries` does not say which;
-        Keras's come back when the last thread leaves."""
+        """Replace Keras's functions by the kernels in `entries`, by default all;
+        they are restored when the last thread leaves the context."""
         chosen = [one for one in (self.entries if entries is None else entries) if one.place.owner is not None]
         with self._lock:
             for one in chosen:
@@ -213,7 +217,7 @@ class Replacements:
 
 @functools.cache
 def loaded(module: str) -> Replacements:
-    """Return the `REPLACEMENTS` of an adapter's module of kernels, which is imported only now; none, and the reason, if
+    """Import an adapter's module of kernels and return its `REPLACEMENTS`; empty, with the reason, if
     it cannot be imported with this Keras and this framework."""
     try:
         return import_module(module).REPLACEMENTS
@@ -224,7 +228,7 @@ def loaded(module: str) -> Replacements:
 
 
 def _tell(off: Sequence[KernelOff]) -> None:
-    """Say which kernels stay off: once, and louder where numbers stay wrong."""
+    """Log which kernels are disabled, once; as a warning where results remain wrong."""
     slower: dict[str, list[str]] = {}
     for one in off:
         if one.corrects is None:
@@ -232,30 +236,32 @@ def _tell(off: Sequence[KernelOff]) -> None:
         else:
             log.warning("Keras %s: %s", keras.__version__, one)
     for why, names in slower.items():
-        notice(f"Keras {keras.__version__}: without our kernels for {', '.join(names)}, which is slower: {why}")
+        notice(
+            f"Keras {keras.__version__}: running without unidl's kernels for {', '.join(names)}, which is slower: {why}"
+        )
 
 
 def _mode() -> str:
-    """What Keras makes of float32: a verification lets it compute in float64."""
+    """Return which dtypes Keras uses for float32: in a verification it computes in float64."""
     layer: Any = keras.layers.Layer(dtype="float32", name="any")
     return f"{keras.config.floatx()}, float32 as {layer.compute_dtype}"
 
 
 def _is_right(one: Replacement) -> bool:
-    """Whether Keras itself computes what a kernel is there to correct."""
+    """Return whether Keras itself is correct where a kernel would correct it."""
     try:
         return one.check(nullcontext) is None
-    except Exception:  # noqa: BLE001 - then nobody knows, and the reason why the kernel is off is told
+    except Exception:  # noqa: BLE001 - unknown; the reason why the kernel is disabled is reported
         return False
 
 
 def _is_outcome(kept: Any) -> bool:
-    """Whether what the cache holds is of the form that `checked` gives."""
+    """Return whether a cached value has the form returned by `checked`."""
     return isinstance(kept, dict) and all(why is None or isinstance(why, str) for why in kept.values())
 
 
 def _watched(one: Replacement) -> tuple[Replacement, list[str]]:
-    """The same kernel, and what it was called by so far: one that nobody calls would agree with anything."""
+    """Return the same kernel and a list of its calls: a kernel that is never called would agree with anything."""
     calls: list[str] = []
     if not callable(one.kernel):
         return one, ["a module"]
@@ -269,7 +275,7 @@ def _watched(one: Replacement) -> tuple[Replacement, list[str]]:
 
 
 def _arguments(function: Any, *, follow_wrapped: bool = True) -> list[str]:
-    """The parameters of a function as "name=default", without annotations; none where nobody can tell."""
+    """Return the parameters of a function as "name=default" without annotations; empty if unknown."""
     try:
         found = inspect.signature(function, follow_wrapped=follow_wrapped).parameters.values()
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The folder of a report: asked for before the work, and written whole or not at all, file by file."""
+"""The output folder of a report: checked before the work, with each file written atomically."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unidl.whole_files import replacing
 
 
 def require_report_folder(folder: Path) -> None:
-    """Make the folder. Raises `UsageError` if nothing could be written to it: asked before minutes of work."""
+    """Create the folder. Raises `UsageError` if it is not writable, to find out before minutes of work."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -20,7 +20,7 @@ def require_report_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all. Raises `UnidlError` if it cannot be written."""
+    """Write a file atomically. Raises `UnidlError` if it cannot be written."""
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Whether the methods of an adapter can be called as unidl calls them: asked when it is loaded, not within a run."""
+"""Check that the methods of an adapter accept unidl's calls, when it is loaded instead of during a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from unidl.backend import Backend, Kernels, Native, Trains
 
 OPTIONAL = (Trains, Kernels, Native)
-"""The roles that an adapter may leave out, each as a whole."""
+"""The optional roles of an adapter; each is implemented completely or not at all."""
 
 
 def why_not(backend: Any) -> str | None:
@@ -21,28 +21,28 @@ def why_not(backend: Any) -> str | None:
 
 
 def why_not_as(value: Any, protocol: Any) -> str | None:
-    """Return why a value is not what a protocol of `unidl.backend` says; None if it is."""
+    """Return why a value does not implement a protocol of `unidl.backend`; None if it does."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     for attribute in vars(protocol).get("__annotations__", {}):
-        # Not asked for its value, which some adapters compute when they are asked.
+        # The value is not read, since some adapters compute it on access.
         if attribute not in getattr(value, "__dict__", {}) and not hasattr(type(value), attribute):
-            return f"{kind} has no {attribute}, which {protocol.__name__} needs"
+            return f"{kind} has no attribute {attribute}, which {protocol.__name__} requires"
     for name, wanted in _methods(protocol).items():
         method = getattr(value, name, None)
         if not callable(method):
-            return f"{kind} has no method {name}{_written(wanted)}, which {protocol.__name__} needs"
+            return f"{kind} has no method {name}{_written(wanted)}, which {protocol.__name__} requires"
         try:
             given = inspect.signature(method)
         except (TypeError, ValueError) as error:
             return f"the arguments of {kind}.{name} cannot be read: {error}"
         problem = _mismatch(given, wanted)
         if problem is not None:
-            return f"unidl calls {name}{_written(wanted)}, and {kind} has {name}{_written(given)}: {problem}"
+            return f"unidl calls {name}{_written(wanted)}, but {kind} has {name}{_written(given)}: {problem}"
     return None
 
 
 def _methods(protocol: Any) -> dict[str, inspect.Signature]:
-    """The methods of a protocol by name, as they are called."""
+    """Return the signatures of a protocol's methods by name."""
     found: dict[str, inspect.Signature] = {}
     for name, value in vars(protocol).items():
         if inspect.isfunction(value) and not name.startswith("_"):
@@ -52,7 +52,7 @@ def _methods(protocol: Any) -> dict[str, inspect.Signature]:
 
 
 def _mismatch(given: inspect.Signature, wanted: inspect.Signature) -> str | None:
-    """Why one signature does not take the calls of another one; None if it takes them all."""
+    """Return why one signature does not accept the calls of another; None if it accepts all."""
     names = list(wanted.parameters)
     by_place = [name for name in names if wanted.parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY]
     by_name = [name for name in names if name not in by_place]
@@ -66,7 +66,7 @@ def _mismatch(given: inspect.Signature, wanted: inspect.Signature) -> str | None
 
 
 def _written(signature: inspect.Signature) -> str:
-    """The arguments as people read them, without types."""
+    """Format the arguments without types."""
     empty = inspect.Parameter.empty
     bare = [parameter.replace(annotation=empty) for parameter in signature.parameters.values()]
     return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))

@@ -1,4 +1,4 @@
-"""One value in the place of another: an attribute of a module or a class that is replaced for a while, or for good."""
+"""Replacement of attributes of modules or classes, temporarily or permanently."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 Entry: TypeAlias = tuple[Any, str, Any]
-"""The module or class, the name of its attribute, and what stands there from now on."""
+"""The module or class, the name of the attribute, and its new value."""
 
 
 def put(*entries: Entry) -> list[Any]:
-    """Let the values stand there for the rest of the process, and return what stood there before."""
+    """Set the attributes for the rest of the process, and return their previous values."""
     before = [getattr(owner, name) for owner, name, _ in entries]
     for owner, name, value in entries:
         setattr(owner, name, value)
@@ -20,9 +20,9 @@ def put(*entries: Entry) -> list[Any]:
 
 @contextmanager
 def standing_in(*entries: Entry) -> Generator[None]:
-    """Inside it the values stand there; what stood there before comes back at the end, whatever happens.
+    """Set the attributes and restore their previous values on exit, even after an error.
 
-    One at a time may replace an attribute: two threads that did would leave one of the values behind.
+    Not for concurrent use: if two threads replace the same attribute, one of the values may remain.
     """
     before = put(*entries)
     try:

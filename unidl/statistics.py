@@ -1,4 +1,4 @@
-"""What rounds allow one to say: medians and ratios with their intervals, and when a difference is one."""
+"""Statistics of rounds: medians and ratios with confidence intervals, and when a difference is significant."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from unidl.random import stream
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 ROUNDS_TO_CLAIM = 5
-"""With n rounds of two equal things all n ratios lie on one side of 1 in 2 of 2**n comparisons: 25% for 3, 6% for 5."""
+"""With n rounds of two equal cells, all n ratios are on one side of 1 in 2 of 2**n comparisons: 25% for 3, 6% for 5."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A median with the limits of its confidence interval."""
+    """A median and its confidence interval."""
 
     median: float
     low: float
@@ -28,10 +28,10 @@ class Interval:
 
 
 def median_interval(values: Sequence[float]) -> Interval:
-    """Return the median of one value a round with its percentile bootstrap interval.
+    """Return the median of one value per round with its percentile bootstrap interval.
 
     The percentiles are Hesterberg's expanded ones (2015, "What Teachers Should Know About the Bootstrap", section
-    5.2), since the plain ones are too narrow for few rounds: of 7 they cover the median in 88% of cases, not in 95%.
+    5.2), since the ordinary ones are too narrow for few rounds: with 7 they cover the median in 88% of cases, not 95%.
     """
     given = np.asarray(values, np.float64)
     if given.size == 1:
@@ -43,9 +43,9 @@ def median_interval(values: Sequence[float]) -> Interval:
 
 
 def ratio(ones: Sequence[float], others: Sequence[float]) -> Interval | None:
-    """Return how many times the others the ones are, from rounds of the same number; None without such rounds.
+    """Return the ratio of two series from rounds of equal number; None if there are none.
 
-    Rounds of one number ran right after one another, so what slows down the machine for a while cancels out.
+    Rounds of equal number ran directly after one another, so temporary slowdowns of the machine cancel out.
     """
     count = min(len(ones), len(others))
     if count == 0:
@@ -56,14 +56,14 @@ def ratio(ones: Sequence[float], others: Sequence[float]) -> Interval | None:
 
 
 def resolution(twins: Interval) -> float:
-    """Return the factor, 1 or more, that lies within what the same thing measured twice may differ by."""
+    """Return the factor, at least 1, by which two measurements of the same cell may differ."""
     return math.exp(max(abs(math.log(twins.low)), abs(math.log(twins.high))))
 
 
 def differs(found: Interval, resolved: float | None, rounds: int) -> bool:
-    """Whether a ratio may be called a difference.
+    """Return whether a ratio is a significant difference.
 
-    resolved: of its group, as `resolution` returns it; None, where the twin failed, allows no claim.
+    resolved: the `resolution` of its group; with None, if the twin failed, no difference is significant.
     """
     if resolved is None or rounds < ROUNDS_TO_CLAIM or found.low <= 1 <= found.high:
         return False
@@ -71,12 +71,13 @@ def differs(found: Interval, resolved: float | None, rounds: int) -> bool:
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """Return the mean for speeds of different kinds."""
+    """Return the geometric mean, for speeds of different kinds."""
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
 def _tail(count: int) -> float:
-    """The share on each side of the interval: the normal one, as far out as Student's would be for so few values."""
+    """Return the tail probability on each side: that of a normal distribution at Student's quantile for so few
+    values."""
     from scipy.special import stdtrit
 
     quantile: Any = stdtrit(count - 1, (1 + CONFIDENCE) / 2)

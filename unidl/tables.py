@@ -1,4 +1,4 @@
-"""Tables of words, on the terminal and in Markdown."""
+"""Text tables for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of text. bold: whether each row stands out. names: how many columns hold names, to the left; numbers go
-    to the right."""
+    """A table of text. bold: whether each row is bold. names: number of left-aligned columns with names; numbers are
+    aligned to the right."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -22,7 +22,7 @@ class Table:
 
 
 def on_terminal(content: Table) -> rich.table.Table:
-    """Return the table as rich draws it; by itself rich would cut off what is too long."""
+    """Return the table for rich, with wrapping; rich's default truncates long text."""
     from rich.table import Table as Drawn
 
     drawn = Drawn(box=None, padding=(0, 2, 0, 0), header_style="italic")
@@ -44,8 +44,8 @@ def in_markdown(content: Table) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text that Markdown shows as it is: reasons hold what a framework said, and two ~ would strike through what
-    lies between them."""
+    """Escape text for Markdown: reasons contain messages of frameworks, and two ~ would strike through what
+    is between them."""
     for sign in ("\\", "|", "~", "*", "_", "<", "[", "`"):
         text = text.replace(sign, f"\\{sign}")
     return text

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, flushed to the disk, and renamed."""
+"""Atomic writing of files: to a temporary file in the same folder, flushed to disk, and renamed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 @contextmanager
 def replacing(target: Path) -> Generator[Path]:
-    """Give the name of a file beside `target`, which takes its place at the end; if anything fails, what was there
-    stays. Whenever this process is killed, a reader finds the old file or the new one, never a half.
+    """Yield the name of a temporary file that replaces `target` on exit; if anything fails, the old file
+    stays. Whenever this process is killed, readers find either the old file or the new one, never a partial one.
 
-    The name ends as that of `target` does, since Keras tells its formats by it. What the system says against it is
-    raised as it is (`OSError`).
+    The name has the suffix of `target`, since Keras chooses the format by it. Errors of the system are
+    raised unchanged (`OSError`).
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{secrets.token_hex(4)}.unidl-{target.name}")
@@ -30,7 +30,7 @@ def replacing(target: Path) -> Generator[Path]:
 
 
 def write_flushed(path: Path, content: bytes) -> None:
-    """Write a file, and have its content on the disk."""
+    """Write a file and flush it to disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -38,7 +38,7 @@ def write_flushed(path: Path, content: bytes) -> None:
 
 
 def flush_directory(path: Path) -> None:
-    """Have the names in a directory written to the disk."""
+    """Flush the names in a directory to disk."""
     if os.name == "nt":
         return  # Windows cannot open a directory
     descriptor = os.open(path, os.O_RDONLY)

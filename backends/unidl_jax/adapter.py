@@ -1,4 +1,4 @@
-"""JAX behind the seam."""
+"""The JAX backend."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class JaxBackend:
         if not metadata.entry_points(group="jax_plugins"):
             return Devices(
                 cpus,
-                f"jax {jax.__version__} is a CPU-only build here (pip install 'unidl[jax-cuda]' brings CUDA)",
+                f"jax {jax.__version__} is a CPU-only build (for CUDA: pip install 'unidl[jax-cuda]')",
             )
         return Devices(cpus)
 
@@ -40,10 +40,10 @@ class JaxBackend:
         return keras.device(device.id)
 
     def precision(self, policy: Precision) -> AbstractContextManager[Any]:
-        # JAX's own default is TF32 where the GPU has it, for convolutions as well.
+        # JAX defaults to TF32 on GPUs that support it, for convolutions as well.
         products = policy.products_in("JAX", {"float32": "highest", "tf32": "tensorfloat32"})
         if policy.tf32 and policy.compute_dtype != "float32":
-            return nullcontext()  # the default, since the word counts for products of shorter types as well
+            return nullcontext()  # the default, since the setting also affects products of shorter dtypes
         return jax.default_matmul_precision(products)
 
     def synchronise(self, tree: Tree) -> None:
@@ -69,13 +69,13 @@ class JaxBackend:
 
     @staticmethod
     def native(device: Device) -> Any:
-        """JAX's own object for one of our devices."""
+        """Return JAX's object for a unidl device."""
         return jax.devices(device.kind)[device.index]
 
 
 def _gpu(device: Any) -> Device:
     statistics = device.memory_stats() or {}
-    # An AMD GPU says "gfx90a" there.
+    # An AMD GPU reports "gfx90a" here.
     capability = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
     return Device(
         "gpu",

@@ -1,4 +1,4 @@
-"""Whether a kernel gives what Keras gives here: the same small operations, values and gradients, computed both ways."""
+"""Checks that a kernel agrees with Keras: values and gradients of small operations, computed both ways."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 from unidl.replacements import InUse
 
 TOLERANCE = 1e-4
-"""Largest difference, as a share of the largest value: float32 sums of some hundred products, in another order."""
+"""Largest difference relative to the largest value: for float32 sums of about a hundred products, in a different
+order."""
 
 HALF_TOLERANCE = 4e-3
 """The same for float16: four of its roundoffs, 2**-10."""
@@ -34,7 +35,7 @@ def convolution(in_use: InUse) -> str | None:
 
 
 def max_pooling(in_use: InUse) -> str | None:
-    """Compare pooling of windows that do not overlap."""
+    """Compare pooling of non-overlapping windows."""
     return _disagreement(in_use, lambda images: [ops.max_pool(images, 2, 2, data_format="channels_last")], [IMAGES])
 
 
@@ -63,22 +64,22 @@ def attention(in_use: InUse) -> str | None:
 
 
 def embedding(in_use: InUse) -> str | None:
-    """Compare the rows that are looked up, and the gradient of their table."""
+    """Compare looked-up rows and the gradient of their table."""
     return _disagreement(in_use, lambda table: [_looked_up(_embedding(), table)], [(5, 3)])
 
 
 def lstm(in_use: InUse) -> str | None:
-    """Compare an LSTM on numbers, and behind an Embedding."""
+    """Compare an LSTM on numbers and after an Embedding."""
     return _recurrent(in_use, lambda **options: keras.layers.LSTM(4, return_sequences=True, **options))
 
 
 def gru(in_use: InUse) -> str | None:
-    """Compare a GRU that reads backwards, on numbers, and behind an Embedding."""
+    """Compare a GRU with go_backwards, on numbers and after an Embedding."""
     return _recurrent(in_use, lambda **options: keras.layers.GRU(4, go_backwards=True, **options))
 
 
 def _recurrent(in_use: InUse, make: Callable[..., Any]) -> str | None:
-    # Layers that begin without drawing.
+    # Layers with constant initial weights.
     layer = make(kernel_initializer="zeros", recurrent_initializer="zeros", seed=0, dtype="float32", name="check")
     layer.build((2, 5, 3))
     embedding = _embedding()
@@ -102,12 +103,13 @@ def _looked_up(embedding: Any, table: Any) -> Any:
 
 
 def _disagreement(in_use: InUse, compute: Callable[..., list[Any]], shapes: Sequence[tuple[int, ...]]) -> str | None:
-    """Say whether what `compute` makes of values of these shapes, or its gradients, differ with the kernel."""
+    """Return how results or gradients of `compute` for inputs of these shapes differ with the kernel; None if they
+    agree."""
     with jax.default_device(jax.devices("cpu")[0]):
         values = [jnp.asarray(np.sin(np.arange(math.prod(shape)) + 1).reshape(shape), jnp.float32) for shape in shapes]
 
         def results() -> Any:
-            # A function of its own each time, since JAX would find the trace of the first one again.
+            # A new function each time, since JAX would reuse the trace of the first one.
             def loss(values: Any) -> Any:
                 parts = compute(*values)
                 return sum(jnp.sum(part * part) for part in parts), parts
@@ -119,5 +121,5 @@ def _disagreement(in_use: InUse, compute: Callable[..., list[Any]], shapes: Sequ
             found = results()
     for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
         if not np.abs(one - other).max() <= TOLERANCE * np.abs(one).max():
-            return "it gives other values than Keras here"
+            return "its values differ from Keras's"
     return None

@@ -1,7 +1,7 @@
-"""What Keras lacks on JAX: kernels that compute the same numbers faster, in place of Keras's while our loop traces.
+"""Kernels for JAX that compute the same results faster than Keras's functions, which they replace during tracing.
 
-Each replaces one function of Keras on the CPU, and only if it gives the same values and gradients there:
-`REPLACEMENTS.off` says which stay off, and why. Import it through `unidl_jax.replacing`.
+Each replaces one function of Keras on the CPU, and only if it returns the same values and gradients there:
+`REPLACEMENTS.off` returns the disabled ones with reasons. Import this module through `unidl_jax.replacing`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from unidl.replacements import Replacement, Replacements
 from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
 from unidl_jax.keras_internals import ATTENTION, CONVOLUTION, EMBEDDING, GRU, LSTM, MAX_POOLING, is_channels_last
 
-ops: Any = keras.ops  # whose annotations allow for results that are no arrays
+ops: Any = keras.ops  # Keras's annotations allow results that are not arrays
 
 
 def conv(
@@ -42,7 +42,7 @@ def conv(
     steps = (strides, strides) if isinstance(strides, int) else tuple(strides)
     convolution = (inputs, weights, steps, padding.upper())
     outputs: Any = kernels_images.convolution(*convolution)
-    # Of a convolution without outputs Keras says what is wrong.
+    # For a convolution without outputs Keras raises an error.
     if outputs.size == 0 or kernels_images.patch_bytes(*convolution) > kernels_images.LARGEST_PATCHES:
         return _conv(inputs, kernel, strides, padding, data_format, dilation_rate)
     return outputs
@@ -51,7 +51,7 @@ def conv(
 def max_pool(
     inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
 ) -> Any:
-    """Max-pooling over windows of images that do not overlap."""
+    """Max-pooling over non-overlapping windows of images."""
     size = (pool_size, pool_size) if isinstance(pool_size, int) else tuple(pool_size)
     steps = size if strides is None else (strides, strides) if isinstance(strides, int) else tuple(strides)
     suits = (
@@ -74,7 +74,7 @@ def lstm(
     activation: Any, recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False,
     unroll: bool = False, **options: Any,
 ) -> Any:  # fmt: skip
-    """An LSTM without mask and with the usual activations. inputs: (batch, time, features)."""
+    """An LSTM without mask and with default activations. inputs: (batch, time, features)."""
     if options or not _suits_fused(inputs, mask, bias, activation, recurrent_activation, unroll):
         return _lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
@@ -91,7 +91,7 @@ def gru(
     recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False, unroll: bool = False,
     reset_after: bool = True,
 ) -> Any:  # fmt: skip
-    """A GRU with reset_after, without mask and with the usual activations. inputs: (batch, time, features)."""
+    """A GRU with reset_after, without mask and with default activations. inputs: (batch, time, features)."""
     if not reset_after or not _suits_fused(inputs, mask, bias, activation, recurrent_activation, unroll):
         return _gru(
             inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
@@ -145,8 +145,8 @@ def _suits_fused(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_a
 
 
 def _projected(inputs: jax.Array, kernel: Any, bias: jax.Array, backwards: bool) -> jax.Array:
-    """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them:
-    (time, batch, gates)."""
+    """Return the inputs (batch, time, features) times their kernel plus the bias, in the order in which a layer reads
+    them: (time, batch, gates)."""
     table, steps = looked_up(inputs) or (None, inputs)
     steps = steps.swapaxes(0, 1)
     steps = steps[::-1] if backwards else steps

@@ -1,4 +1,5 @@
-"""Convolution and pooling on the CPU as matrix products and comparisons, which XLA computes faster than its own."""
+"""Convolution and pooling on the CPU as matrix products and comparisons, which are faster in XLA than its own
+operations."""
 
 from __future__ import annotations
 
@@ -9,15 +10,15 @@ import jax
 import jax.numpy as jnp
 
 TILE_BYTES = 5 * 2**19
-"""Patches of so many bytes are made and used at a time: the second convolution of the CNN takes 0.62 of the time
-that it takes with the patches of all 128 images of a batch (two cores with 1 MiB of L2 each)."""
+"""Bytes of patches created and used at a time: the second convolution of the CNN takes 0.62 of the time
+needed with the patches of all 128 images of a batch (two cores with 1 MiB of L2 each)."""
 
 LARGEST_OUTPUTS = 2**24
-"""Bytes of outputs up to which a convolution whose patches are smaller than they are is made at once: copying them out
-of the parts costs more than the cache saves; above it parts save 5%."""
+"""Bytes of outputs up to which a convolution whose patches are smaller than its outputs is computed at once: copying
+outputs from parts costs more than the cache saves; above this size parts save 5%."""
 
 LARGEST_PATCHES = 2**28
-"""Bytes of patches made at once above which a convolution stays XLA's own."""
+"""Bytes of patches created at once above which XLA's own convolution is used."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -65,7 +66,7 @@ convolution.defvjp(_convolution_forward, _convolution_backward)
 
 
 def patch_bytes(images: Any, kernel: Any, strides: tuple[int, int], padding: str) -> int:
-    """Bytes of the patches that `convolution` makes at once."""
+    """Return the bytes of the patches that `convolution` creates at once."""
     tiles = jax.eval_shape(partial(_tiles, strides=strides, padding=padding), images, kernel)
     tile = jax.ShapeDtypeStruct(tiles.shape[1:], tiles.dtype)
     patches = jax.eval_shape(partial(_patches, size=kernel.shape[:2], strides=strides, padding=padding), tile)
@@ -73,8 +74,8 @@ def patch_bytes(images: Any, kernel: Any, strides: tuple[int, int], padding: str
 
 
 def _tiles(images: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: str) -> jax.Array:
-    """The images in equal parts (parts, images, height, width, channels) whose patches stay in a core's cache; all in
-    one where there is no such part."""
+    """Split the images into equal parts (parts, images, height, width, channels) whose patches fit into a core's cache;
+    a single part if that is impossible."""
     height, width, _, filters = kernel.shape
     patches = jax.eval_shape(partial(_patches, size=(height, width), strides=strides, padding=padding), images)
     count = most = len(images)
@@ -95,7 +96,7 @@ def _rows(values: jax.Array) -> jax.Array:
 
 
 def _patches(images: jax.Array, size: tuple[int, int], strides: tuple[int, int], padding: str) -> jax.Array:
-    """What the kernel sees at each place: (batch, rows, columns, kernel height * kernel width * channels)."""
+    """Return the patch at each position: (batch, rows, columns, kernel height * kernel width * channels)."""
     pads = jax.lax.padtype_to_pads(images.shape[1:3], size, strides, padding)
     padded = jnp.pad(images, ((0, 0), *pads, (0, 0)))
     rows, columns = ((padded.shape[1 + a] - size[a]) // strides[a] + 1 for a in (0, 1))
@@ -113,7 +114,7 @@ def _patches(images: jax.Array, size: tuple[int, int], strides: tuple[int, int],
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def max_pool(images: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """The largest value of each window of `size`, which do not overlap. images: (batch, height, width, channels)."""
+    """Max-pool over non-overlapping windows of `size`. images: (batch, height, width, channels)."""
     return _windows(images, size).max(axis=(2, 4))
 
 
@@ -123,7 +124,7 @@ def _max_pool_forward(images: jax.Array, size: tuple[int, int]) -> Any:
 
 
 def _max_pool_backward(size: tuple[int, int], saved: Any, gradient: jax.Array) -> Any:
-    """The gradient goes to the first of equal values, as XLA and the other frameworks have it."""
+    """Pass the gradient to the first of equal values, as XLA and the other frameworks do."""
     images, outputs = saved
     windows = _windows(images, size)
     free = jnp.ones(outputs.shape, bool)
@@ -146,7 +147,7 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _windows(images: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """(batch, rows, size, columns, size, channels), without the rest that fills no window."""
+    """Reshape to (batch, rows, size, columns, size, channels), without the remainder that fills no window."""
     batch, height, width, channels = images.shape
     rows, columns = height // size[0], width // size[1]
     whole = images[:, : rows * size[0], : columns * size[1]]

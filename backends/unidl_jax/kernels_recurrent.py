@@ -1,5 +1,5 @@
-"""LSTM and GRU whose gradients for the weights are one matrix product over all steps, not one added up in each step;
-the inputs are multiplied by their kernel beforehand."""
+"""LSTM and GRU that compute the gradients of the weights as one matrix product over all steps instead of step by step;
+the inputs are multiplied by their kernel in advance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def lstm(projected: jax.Array, hidden: Any, cell: Any, recurrent: Any) -> tuple[Any, Any]:
-    """Run one LSTM. projected: the inputs times their kernel, and the bias (time, batch, 4 * units), gates in Keras's
+    """Run one LSTM. projected: the inputs times their kernel plus bias (time, batch, 4 * units), gates in Keras's
     order i, f, c, o; hidden, cell: (batch, units). Returns the outputs of all steps (time, batch, units), and the last
     cell."""
     (outputs, last), _ = _lstm_forward(projected, hidden, cell, recurrent)
@@ -65,7 +65,7 @@ lstm.defvjp(_lstm_forward, _lstm_backward)
 
 @jax.custom_vjp
 def gru(projected: jax.Array, hidden: Any, recurrent: Any, bias: Any) -> jax.Array:
-    """Run one GRU with Keras's reset_after. projected: the inputs times their kernel, and their bias (time, batch,
+    """Run one GRU with Keras's reset_after. projected: the inputs times their kernel plus their bias (time, batch,
     3 * units), gates in Keras's order z, r, h; hidden: (batch, units); bias: (3 * units,), that of the recurrent
     kernel. Returns all outputs (time, batch, units)."""
     outputs, _ = _gru_forward(projected, hidden, recurrent, bias)
@@ -107,5 +107,5 @@ gru.defvjp(_gru_forward, _gru_backward)
 
 
 def _over_steps(values: jax.Array, gradients: jax.Array) -> jax.Array:
-    """The gradient of a kernel (features, gates) that multiplied `values` in each step."""
+    """Return the gradient of a kernel (features, gates) that multiplies `values` in each step."""
     return values.reshape(-1, values.shape[-1]).T @ gradients.reshape(-1, gradients.shape[-1])

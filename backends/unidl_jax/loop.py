@@ -1,4 +1,5 @@
-"""The training loop on JAX: state goes in and out of jitted functions, donated, and meets the Keras model at commit."""
+"""The training loop on JAX: donated state passes through jitted functions and is written to the Keras model at
+commit."""
 
 from __future__ import annotations
 
@@ -20,16 +21,17 @@ from unidl_jax.data import DeviceData, gathered
 from unidl_jax.replacing import corrections, kernels
 
 STEPS = 1024
-"""Most steps of a chunk; the trainer takes fewer where a step takes long."""
+"""Maximum steps of a chunk; the trainer uses fewer if a step takes long."""
 
 LACKS_XLA_ON_TENSORFLOW = tuple(
     getattr(keras.layers, f"Random{name}") for name in ("Perspective", "Rotation", "Shear", "Translation", "Zoom")
 )
-"""Layers that Keras calls not compilable on every backend, since TensorFlow's XLA has no ImageProjectiveTransform."""
+"""Layers that Keras marks as not compilable on every backend, because TensorFlow's XLA lacks
+ImageProjectiveTransform."""
 
 
 class State(NamedTuple):
-    """The values of the Keras variables, in the order in which `keras.Model.train_step` wants them on JAX."""
+    """Values of the Keras variables, in the order that `keras.Model.train_step` expects on JAX."""
 
     trainable: list[jax.Array]
     non_trainable: list[jax.Array]
@@ -38,7 +40,7 @@ class State(NamedTuple):
 
 
 class JaxLogs:
-    """Metrics still on the device."""
+    """Metrics that are still on the device."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values
@@ -48,9 +50,9 @@ class JaxLogs:
 
 
 class JaxLoop:
-    """Implements `TrainLoop`. A step is Keras's own pure `train_step`, jitted; several steps are one loop of XLA's."""
+    """Implements `TrainLoop`. A step is Keras's stateless `train_step`, jitted; several steps run in one XLA loop."""
 
-    follows_variables = False  # a pure step leaves behind what it does not return
+    follows_variables = False  # a pure function discards everything it does not return
 
     def __init__(self, model: keras.Model, device: Any, steps: int | None) -> None:
         self._model = model
@@ -98,7 +100,7 @@ class JaxLoop:
         except Exception as error:
             if any(value.is_deleted() for value in jax.tree.leaves(state)):
                 raise self._failed(error) from error
-            raise  # from tracing or compiling: the state is still ours
+            raise  # from tracing or compiling: the state has not been donated
         return logs
 
     def test(self, chunk: Chunk) -> JaxLogs:
@@ -125,7 +127,7 @@ class JaxLoop:
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
     def _keep(self, values: list[jax.Array]) -> None:
-        """What layers remember from batch to batch, such as the state of a stateful LSTM."""
+        """Return the state that layers carry from batch to batch, such as that of a stateful LSTM."""
         if self._state is not None:
             self._state = self._state._replace(non_trainable=values)
             return
@@ -139,7 +141,8 @@ class JaxLoop:
             self._state = self._state._replace(metrics=self._values(self._model.metrics_variables))
 
     def commit(self) -> None:
-        """Raises `TrainingError` if a step has failed since the last commit; the variables then stay as they were."""
+        """Commit. Raises `TrainingError` if a step has failed since the last commit; the variables are then
+        unchanged."""
         if self._state is None:
             return
         try:
@@ -152,12 +155,12 @@ class JaxLoop:
                 variable.assign(value)
 
     def _failed(self, error: Exception) -> TrainingError:
-        """Give up the state, which a failed step has taken along, and say so."""
+        """Drop the state, which a failed step has consumed, and return the error."""
         self._state = None
         return TrainingError(
-            f"A step failed while JAX computed it: {_cause(error)}\n"
-            "The steps since the last commit are lost: the model has the weights from the beginning of this epoch, or "
-            "from the last batch that a callback looked at."
+            f"A training step failed in JAX: {_cause(error)}\n"
+            "The steps since the last commit are lost: the model has the weights from the start of this epoch, or "
+            "from the last batch at which a callback read them."
         )
 
     def _kernels(self) -> AbstractContextManager[None]:
@@ -168,7 +171,7 @@ class JaxLoop:
         return corrections(self._device) if self.why_not_compiled is None else nullcontext()
 
     def _rolls(self, state: State, data: Tree, rows: np.ndarray[Any, Any]) -> bool:
-        """Whether batches of this size go several a dispatch, in a loop of XLA's."""
+        """Return whether several batches of this size run per dispatch, in an XLA loop."""
         if self.why_not_compiled is not None or self._own_logs or self.steps_per_dispatch == 1:
             return False
         size = rows.shape[1]
@@ -183,7 +186,7 @@ class JaxLoop:
         return State(*new_state), logs
 
     def _train_steps(self, state: State, data: Tree, rows: jax.Array, count: jax.Array) -> tuple[State, Any]:
-        """Take `count` steps. That it is no constant spares a second program for the end of an epoch."""
+        """Take `count` steps. Since it is not a constant, the end of an epoch needs no second program."""
 
         def step(number: jax.Array, state: State) -> State:
             return self._train_step(state, data, rows[number])[0]
@@ -204,19 +207,19 @@ class JaxLoop:
         return self._model.predict_step((trainable, non_trainable), gathered(data, rows))
 
     def _owned_state(self) -> State:
-        """The state between two steps."""
+        """Return the state between two steps."""
         if self._state is None:
             raise RuntimeError("The state is read before the first step.")
         return self._state
 
     def _read_state(self, chunk: Chunk) -> None:
         if not self._built:
-            # Metrics and optimizer slots exist only once Keras has seen what a batch looks like.
+            # Metrics and optimizer slots exist only after Keras has seen the form of a batch.
             build(self._model, gathered(chunk.data.as_keras(), chunk.rows[0]))
             self._built = True
         if self._state is None:
-            # Copies, since the first step takes the arrays away: the variables must outlive a step that fails, and
-            # two variables may share one array, which XLA refuses to take twice. The price is the state once more.
+            # Copies, since the first step consumes the arrays: the variables must survive a failing step, and
+            # two variables may share an array, which XLA cannot donate twice. This costs a second copy of the state.
             self._state = State(*_copied(self._read_weights()))
 
     def _read_weights(self) -> State:
@@ -231,7 +234,7 @@ class JaxLoop:
         return [self._placed(variable.value) for variable in variables]
 
     def _placed(self, value: jax.Array) -> jax.Array:
-        """The value on our device, and committed to it: a jitted function is compiled anew for one that is not."""
+        """Return the value committed to this device: a jitted function is recompiled for an uncommitted one."""
         if value.committed and value.devices() == {self._device}:
             return value
         return jax.device_put(value, self._device)
@@ -243,7 +246,7 @@ def _copied(state: State) -> State:
 
 
 def _convolves(jaxpr: Any) -> bool:
-    """Whether a program has a convolution of XLA's: rolled into a loop it misses the fast path of the CPU (jax issue
+    """Return whether a program has an XLA convolution: inside a loop it misses the fast path of the CPU (jax issue
     12868)."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated":
@@ -254,7 +257,7 @@ def _convolves(jaxpr: Any) -> bool:
 
 
 def _why_not_jitted(model: Any) -> str | None:
-    """A sentence, if somebody asked for no compilation or a layer cannot be compiled."""
+    """Return why the model is not compiled: the user disabled it, or a layer cannot be compiled; else None."""
     if model.run_eagerly:
         return "the model was compiled with run_eagerly=True"
     if model.jit_compile:
@@ -262,8 +265,8 @@ def _why_not_jitted(model: Any) -> str | None:
     refused = [layer for layer in all_layers(model) if not layer.supports_jit]
     held = [layer for layer in refused if not isinstance(layer, LACKS_XLA_ON_TENSORFLOW)]
     if held:
-        return f"Keras says that the layer '{held[0].name}' cannot be compiled"
-    # Keras keeps no trace of whether its user or such a layer said no; run_eagerly=True still says it.
+        return f"Keras marks the layer '{held[0].name}' as not compilable"
+    # Keras does not record whether the user or such a layer disabled compilation; run_eagerly=True is still visible.
     return None if refused else "the model was compiled with jit_compile=False"
 
 
@@ -272,12 +275,12 @@ def _uncompiled(function: Any, **_: Any) -> Any:
 
 
 def _numpy(array: jax.Array) -> np.ndarray[Any, Any]:
-    # Outputs are the same on every backend, and NumPy itself has no bfloat16.
+    # Outputs have the same dtype on every backend, and NumPy has no bfloat16.
     values = np.asarray(array)
     return values.astype(np.float32) if array.dtype == jnp.bfloat16 else values
 
 
 def _cause(error: Exception) -> str:
-    """The line that tells most: the last one of a traceback of Python, else the first one."""
+    """Return the most informative line: the last one of a Python traceback, else the first one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[-1] if "Traceback" in str(error) else lines[0]

@@ -1,4 +1,4 @@
-"""What `unidl compare` measures us against: the same models and their training in plain JAX."""
+"""Hand-written references for `unidl compare`: the same models and their training in plain JAX."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from unidl.errors import BackendError
 
 Weights = dict[str, jax.Array]
 Logits = Callable[[Weights, Weights, jax.Array, bool], tuple[jax.Array, Weights]]
-"""Weights that learn, the others, inputs (batch, ...), whether it trains -> logits (batch, classes), and what changed
-of the others."""
+"""Trainable weights, other weights, inputs (batch, ...), training flag -> logits (batch, classes), and updates
+of the other weights."""
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -26,7 +26,7 @@ class JaxReference:
 
     def __init__(self, task: Task, device: Any) -> None:
         if task.model not in MODELS:
-            raise BackendError(f"There is no reference of '{task.model}' in JAX. There is: {', '.join(MODELS)}.")
+            raise BackendError(f"There is no reference for '{task.model}' in JAX. Available: {', '.join(MODELS)}.")
         self._device = device
         self._logits, frozen = MODELS[task.model]
         self._rate = task.learning_rate
@@ -89,7 +89,7 @@ class JaxReference:
 
 
 def cnn(weights: Weights, others: Weights, images: jax.Array, training: bool) -> tuple[jax.Array, Weights]:
-    """Three convolutions with two poolings between them, a hidden layer, logits."""
+    """Three convolutions with pooling in between, a hidden layer, logits."""
     values = _pool(jax.nn.relu(_convolution(weights, "conv_1", images)))
     values = _pool(jax.nn.relu(_convolution(weights, "conv_2", values)))
     values = jax.nn.relu(_convolution(weights, "conv_3", values))
@@ -163,7 +163,7 @@ def transformer(weights: Weights, others: Weights, tokens: jax.Array, training: 
 
 
 def text_classifier(weights: Weights, others: Weights, tokens: jax.Array, training: bool) -> tuple[jax.Array, Weights]:
-    """Pre-norm blocks that see no padding, logits of the average of the other steps."""
+    """Pre-norm blocks that ignore padding, logits of the average of the other steps."""
     real = tokens != 0
     steps = _encoded(weights, tokens, real[:, None, None, :]).astype(jnp.float32)
     average = (steps * real[..., None]).sum(axis=1) / jnp.maximum(real.sum(axis=1, keepdims=True), 1)
@@ -179,7 +179,7 @@ MODELS: Mapping[str, tuple[Logits, tuple[str, ...]]] = {
     "transformer": (transformer, ()),
     "text-classifier": (text_classifier, ()),
 }
-"""The model, and how the names of its frozen weights begin."""
+"""The model, and the prefixes of the names of its frozen weights."""
 
 
 def _convolution(
@@ -200,7 +200,7 @@ def _normalised(
     values: jax.Array,
     stride: int = 1,
 ) -> jax.Array:
-    """A convolution and its batch normalization, with Keras's momentum and epsilon; notes the new statistics."""
+    """A convolution and its batch normalization, with Keras's momentum and epsilon; records the new statistics."""
     values = _convolution(weights, name, values, padding="SAME", stride=stride)
     exact = values.astype(jnp.float32)
     path = f"{name}_normalization"
@@ -224,7 +224,7 @@ def _recurrent(weights: Weights, cell: str) -> tuple[jax.Array, jax.Array, jax.A
 
 
 def _encoded(weights: Weights, tokens: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """The steps (batch, time, units) behind all blocks. mask: which steps are seen; None for those before each one."""
+    """Return the steps (batch, time, units) after all blocks. mask: visible steps; None for a causal mask."""
     values = weights["embedding#0/embeddings"][tokens] + weights["positions/embeddings"]
     number = 1
     while f"block_{number}_expansion/kernel" in weights:

@@ -1,4 +1,4 @@
-"""The kernels of this adapter, imported when somebody first wants them: without them it still loads and trains."""
+"""The kernels of this adapter, imported on first use: without them the adapter still loads and trains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KERNELS = "unidl_jax.kernels"
 
 
 def kernels(device: Any) -> AbstractContextManager[None]:
-    """Inside it Keras traces with our kernels, where they suit and `device` is a CPU; else with its own."""
+    """Make Keras trace with unidl's kernels where they apply, if `device` is a CPU; otherwise with its own."""
     return loaded(KERNELS).where_sound() if device.platform == "cpu" else nullcontext()
 
 
@@ -23,5 +23,5 @@ def corrections(device: Any) -> AbstractContextManager[None]:
 
 
 def kernels_off(device: Any) -> Sequence[KernelOff]:
-    """Those that stay off on `device`; on a GPU none is meant to be in use."""
+    """Return the disabled kernels for `device`; none are intended for a GPU."""
     return loaded(KERNELS).off() if device.platform == "cpu" else ()

@@ -10,7 +10,7 @@ def _load() -> Backend:
         from unidl_tensorflow.adapter import TensorFlowBackend
 
         backend = TensorFlowBackend()
-        backend.devices()  # the first look for a GPU is what prints most
+        backend.devices()  # the first search for a GPU prints most messages
     return backend
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow behind the seam."""
+"""The TensorFlow backend."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Every name of Keras for TensorFlow that Keras does not promise to keep.
+"""All private names of Keras's TensorFlow backend that this adapter uses.
 
-Places are the functions that our kernels stand in for: without one of them its kernel stays off, and says so; all else
-goes on. Keras 3.16 moves `keras.src.backend.tensorflow.nn` to `keras.src.backend.tensorflow.ops.nn`, and `lstm` and
-`gru` to `keras.src.backend.tensorflow.rnn`. The functions at the end are what it takes to bring a model to a device;
-they are needed.
+Places are the functions that the kernels replace: if one is missing, its kernel is disabled and reported; everything
+else works. Keras 3.16 moves `keras.src.backend.tensorflow.nn` to `keras.src.backend.tensorflow.ops.nn`, and `lstm` and
+`gru` to `keras.src.backend.tensorflow.rnn`. The functions at the end move a model to a device; they are needed.
 """
 
 from __future__ import annotations
@@ -17,50 +16,50 @@ _NN = ("keras.src.backend.tensorflow.nn", "keras.src.backend.tensorflow.ops.nn")
 _RECURRENT = ("keras.src.backend", "keras.src.backend.tensorflow.rnn")
 
 CONVOLUTION = place("call", "keras.src.layers.convolutional.base_conv:BaseConv")
-"""Its outputs say what they were made of, for the pooling behind it; `keras.layers` names the subclasses alone."""
+"""Its outputs record how they were computed, for a following pooling; `keras.layers` exports only the subclasses."""
 
 MAX_POOLING = place("max_pool", *_NN)
-"""It pools behind bias and ReLU, which are then computed for values that are thrown away."""
+"""It pools after bias and ReLU, which are then computed for values that are discarded."""
 
 NORMALIZATION = place("call", "keras.layers:BatchNormalization")
 """It takes a dozen operations forward."""
 
 LSTM = place("lstm", *_RECURRENT)
-"""On the CPU it is a loop that adds up the gradients of the weights step by step."""
+"""On the CPU it is a loop that accumulates the gradients of the weights step by step."""
 
 GRU = place("gru", *_RECURRENT)
-"""As the LSTM."""
+"""As for the LSTM."""
 
 EMBEDDING = place("call", "keras.layers:Embedding")
-"""Its rows say which table they were looked up in, for the LSTM or GRU behind it."""
+"""Its outputs record the table they were looked up in, for a following LSTM or GRU."""
 
 ADAM = place("update_step", "keras.optimizers:Adam")
-"""It takes a dozen operations for each variable, where TensorFlow has one."""
+"""It uses a dozen operations per variable, where TensorFlow has a single one."""
 
 FILTERED_GRADIENTS = place("_filter_empty_gradients", "keras.src.optimizers.base_optimizer:BaseOptimizer")
-"""It hands on the gradients of a repeated token one by one, and optimizers square them apart; `keras.optimizers` has a
-subclass of this class alone."""
+"""It passes on the gradients of a repeated token separately, and optimizers square them separately; `keras.optimizers`
+exports only a subclass of this class."""
 
 
 def is_channels_last(data_format: str | None) -> bool:
-    """Whether a `data_format`, None being the default, means that channels come last. Without Keras's function: the
-    check of max-pooling fails, and its kernel stays off."""
+    """Return whether a `data_format`, None meaning the default, is channels last. Without Keras's function: the
+    check of max-pooling fails, and its kernel is disabled."""
     return module("keras.src.backend").standardize_data_format(data_format) == "channels_last"
 
 
 def slots_of(optimizer: Any, variable: Any) -> tuple[Any, Any]:
-    """Return Adam's momentum and velocity of a variable. Without them: the check of Adam fails, and it stays off."""
+    """Return Adam's momentum and velocity of a variable. Without them: the check of Adam fails, and it is disabled."""
     number = place_of(optimizer, variable)
     return optimizer._momentums[number], optimizer._velocities[number]
 
 
 def native(variable: Any) -> Any:
-    """Return TensorFlow's variable. Needed: `value` is a tensor, or that of the scope in use."""
+    """Return TensorFlow's variable. Needed: `value` is a tensor, or the value in the current scope."""
     return variable._value
 
 
 def move(variable: Any) -> None:
-    """Put a copy of a Keras variable in its place, on the device of the scope in use. Needed: a variable of TensorFlow
+    """Replace the value of a Keras variable by a copy on the device of the current scope. Needed: a TensorFlow variable
     cannot move."""
     import tensorflow as tf
 
@@ -68,8 +67,8 @@ def move(variable: Any) -> None:
 
 
 def remember_variables(optimizer: Any) -> None:
-    """Let an optimizer find its state again: it looks for it by a number that TensorFlow gives each variable. Needed
-    behind `move`; an optimizer that has no such table needs none."""
+    """Update an optimizer's table of state, which is indexed by an id that TensorFlow gives each variable. Needed
+    after `move`; optimizers without such a table do not need this."""
     if getattr(optimizer, "built", False) and hasattr(optimizer, "_trainable_variables_indices"):
         optimizer._trainable_variables_indices = {
             optimizer._var_key(variable): index for index, variable in enumerate(optimizer._trainable_variables)

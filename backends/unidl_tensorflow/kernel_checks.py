@@ -1,4 +1,4 @@
-"""Whether a kernel gives what Keras gives here: the same small models and optimizers, computed both ways."""
+"""Checks that a kernel agrees with Keras: small models and optimizers, computed both ways."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import tensorflow as tf
 from unidl.replacements import InUse
 
 TOLERANCE = 1e-4
-"""Largest difference, as a share of the largest value: float32 sums of some hundred products, in another order."""
+"""Largest difference relative to the largest value: for float32 sums of about a hundred products, in a different
+order."""
 
 layers: Any = keras.layers
 FLOAT32: Any = {"dtype": "float32"}
 ROWS = 70
-"""Enough for several cores to take a part of each batch."""
+"""Large enough for several cores to process a part of each batch."""
 
 
 def convolution(in_use: InUse) -> str | None:
@@ -26,27 +27,27 @@ def convolution(in_use: InUse) -> str | None:
 
 
 def max_pooling(in_use: InUse) -> str | None:
-    """Compare pooling behind a convolution."""
+    """Compare pooling after a convolution."""
     return _of_layers(in_use, _images(), [_convolution(), layers.MaxPooling2D(2, padding="same", **FLOAT32)])
 
 
 def normalization(in_use: InUse) -> str | None:
-    """Compare batch normalization of images, and the statistics that it keeps."""
+    """Compare batch normalization of images and its running statistics."""
     return _of_layers(in_use, _images(), [layers.BatchNormalization(**FLOAT32)])
 
 
 def embedding(in_use: InUse) -> str | None:
-    """Compare the rows that are looked up, and the gradient of their table."""
+    """Compare looked-up rows and the gradient of their table."""
     return _of_layers(in_use, _tokens(), [_embedding()])
 
 
 def lstm(in_use: InUse) -> str | None:
-    """Compare an LSTM on numbers, and behind an Embedding."""
+    """Compare an LSTM on numbers and after an Embedding."""
     return _recurrent(in_use, layers.LSTM)
 
 
 def gru(in_use: InUse) -> str | None:
-    """Compare a GRU on numbers, and behind an Embedding."""
+    """Compare a GRU on numbers and after an Embedding."""
     return _recurrent(in_use, layers.GRU)
 
 
@@ -57,8 +58,8 @@ def adam(in_use: InUse) -> str | None:
 
 
 def repeated_tokens(in_use: InUse) -> str | None:
-    """Compare what an optimizer makes of a row of a table that has two gradients with what Keras makes of their sum. To
-    Adam a gradient that is too large as a whole is the same; to Adagrad it is not."""
+    """Compare the update of a table row that has two gradients with Keras's update for their sum. For
+    Adam a gradient that is scaled as a whole makes no difference; for Adagrad it does."""
     gradient = tf.IndexedSlices(tf.fill((3, 3), 0.1), tf.constant([1, 0, 1]), dense_shape=tf.constant([2, 3]))
     kind, total = keras.optimizers.Adagrad, tf.convert_to_tensor(gradient)
     return _disagreement(in_use, lambda: _steps(kind, gradient), lambda: _steps(kind, total))
@@ -88,7 +89,7 @@ def _embedding() -> Any:
 
 
 def _of_layers(in_use: InUse, values: tf.Tensor, made: Sequence[Any]) -> str | None:
-    """Compare outputs, gradients, and what layers keep."""
+    """Compare outputs, gradients and state of layers."""
     inputs = keras.Input(values.shape[1:], batch_size=len(values), dtype=values.dtype.name)
     model = keras.Sequential([inputs, *made])
     return _disagreement(in_use, lambda: _computed(model, values))
@@ -97,19 +98,20 @@ def _of_layers(in_use: InUse, values: tf.Tensor, made: Sequence[Any]) -> str | N
 def _disagreement(
     in_use: InUse, compute: Callable[[], list[Any]], expect: Callable[[], list[Any]] | None = None
 ) -> str | None:
-    """Say whether what `compute` gives differs with the kernel from what Keras gives, or from what `expect` does."""
+    """Return how the result of `compute` with the kernel differs from Keras's, or from that of `expect`; None if
+    equal."""
     with tf.device("cpu:0"):
         expected = (expect or compute)()
         with in_use():
             found = compute()
     for one, other in zip(expected, found, strict=True):
         if not np.abs(one - other).max() <= TOLERANCE * np.abs(one).max():
-            return "it gives other values than Keras here"
+            return "its values differ from Keras's"
     return None
 
 
 def _computed(model: Any, values: tf.Tensor) -> list[Any]:
-    """Outputs and gradients from weights that are the same each time, and what else the model keeps."""
+    """Return outputs and gradients for fixed weights, and the other state of the model."""
     for number, weight in enumerate(model.weights):
         places = np.arange(np.prod(weight.shape)) * (1 + 0.1 * number)
         weight.assign(np.sin(places + 1).reshape(weight.shape))
@@ -122,8 +124,8 @@ def _computed(model: Any, values: tf.Tensor) -> list[Any]:
 
 
 def _steps(kind: Any, gradient: Any) -> list[Any]:
-    """A table after one and after two steps of an optimizer with this gradient."""
-    dtype = layers.Layer(**FLOAT32).variable_dtype  # float64, where a model is verified in it
+    """Return a table after one and after two steps of an optimizer with this gradient."""
+    dtype = layers.Layer(**FLOAT32).variable_dtype  # float64 during a verification
     variable, gradient = keras.Variable(np.zeros((2, 3)), dtype=dtype), tf.cast(gradient, dtype)
     optimizer = kind(0.1)
     found: list[Any] = []

@@ -1,8 +1,8 @@
-"""What Keras lacks on TensorFlow: kernels that compute the same numbers faster, in place of its own while our loop
-traces; and one that computes the right ones.
+"""Kernels for TensorFlow that compute the same results faster than Keras's functions, which they replace during
+tracing; and one that corrects wrong results.
 
-Each replaces one function of Keras, and only if it gives the same values and gradients here: `REPLACEMENTS.off` says
-which stay off, and why. Import it through `unidl_tensorflow.replacing`.
+Each replaces one function of Keras, and only if it returns the same values and gradients here: `REPLACEMENTS.off`
+returns the disabled ones with reasons. Import this module through `unidl_tensorflow.replacing`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from unidl_tensorflow import kernels_images, kernels_recurrent
 from unidl_tensorflow.kernels_images import tensor_of
 from unidl_tensorflow.kernels_recurrent import Given, LookedUp, Projected
 
-ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+ops: Any = keras.ops  # Keras's annotations allow results that are not tensors
 
 MOST_STEPS = 100
-"""Time steps that are unrolled; more would make the graph too large, and Keras's own loop computes them."""
+"""Maximum time steps that are unrolled; for more, which would make the graph too large, Keras's own loop is used."""
 ROWS_A_CORE = 16
-"""Rows below which a core is not worth a part of the batch for itself."""
+"""Minimum rows of the part of a batch that is assigned to a core."""
 MOST_CHAINED = 400
-"""Time steps in all parts of a batch together."""
+"""Maximum time steps in all parts of a batch together."""
 
 
 def lstm(
@@ -36,7 +36,7 @@ def lstm(
     activation: Any, recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False,
     unroll: bool = False, **options: Any,
 ) -> Any:  # fmt: skip
-    """An LSTM without mask and with the usual activations. inputs: (batch, time, features)."""
+    """An LSTM without mask and with default activations. inputs: (batch, time, features)."""
     if options or not _suits(inputs, mask, bias, activation, recurrent_activation, unroll):
         return _lstm(
             inputs, initial_state_h, initial_state_c, mask, kernel, recurrent_kernel, bias, activation,
@@ -54,7 +54,7 @@ def gru(
     recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False, unroll: bool = False,
     time_major: bool = False, reset_after: bool = True,
 ) -> Any:  # fmt: skip
-    """A GRU with reset_after, without mask and with the usual activations. inputs: (batch, time, features)."""
+    """A GRU with reset_after, without mask and with default activations. inputs: (batch, time, features)."""
     if time_major or not reset_after or not _suits(inputs, mask, bias, activation, recurrent_activation, unroll):
         return _gru(
             inputs, initial_state, mask, kernel, recurrent_kernel, bias, activation, recurrent_activation,
@@ -68,7 +68,7 @@ def gru(
 
 
 def adam(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-    """Keras's Adam, which is that of TensorFlow's own kernel to the place of epsilon."""
+    """Keras's Adam, which equals TensorFlow's own kernel, including the position of epsilon."""
     plain = isinstance(variable, tf.Variable) and variable.dtype == tf.float32 and isinstance(gradient, tf.Tensor)
     if self.amsgrad or not plain:
         _update_step(self, gradient, variable, learning_rate)
@@ -90,8 +90,8 @@ def adam(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
 
 
 def filter_empty_gradients(self: Any, grads: Any, vars: Any) -> Any:
-    """The gradients of embeddings with the rows of a repeated token added up, as an optimizer needs them. Keras 3.15.1
-    hands them on as they came, and squares those of one token apart: embeddings then learn at another rate than on
+    """Sum the gradients of repeated tokens in embeddings, as an optimizer requires. Keras 3.15.1
+    passes them on unsummed and squares those of one token separately: embeddings then learn at a different rate than on
     JAX and PyTorch."""
     dense = [tf.convert_to_tensor(grad) if isinstance(grad, tf.IndexedSlices) else grad for grad in grads]
     return _filter_empty_gradients(self, dense, vars)
@@ -116,8 +116,8 @@ REPLACEMENTS = Replacements(
             places.FILTERED_GRADIENTS,
             filter_empty_gradients,
             checks.repeated_tokens,
-            corrects="an optimizer such as Adam squares the gradients of a repeated token apart, so that embeddings "
-            "learn at another rate than on JAX and PyTorch",
+            corrects="an optimizer such as Adam squares the gradients of a repeated token separately, so embeddings "
+            "learn at a different rate than on JAX and PyTorch",
         ),
         Replacement("Adam", places.ADAM, adam, checks.adam),
     ],
@@ -137,8 +137,8 @@ def _suits(inputs: Any, mask: Any, bias: Any, activation: Any, recurrent_activat
 
 
 def _sizes(inputs: Any) -> list[int]:
-    """The rows of each part of the inputs (batch, time, features) that a core takes; none, where one takes them all."""
-    rows: int = inputs.shape[0] or 0  # 0: not known here
+    """Return the rows of each part of the inputs (batch, time, features) per core; empty if the batch is not split."""
+    rows: int = inputs.shape[0] or 0  # 0: unknown
     count = max(1, min(_cores(), rows // ROWS_A_CORE, MOST_CHAINED // inputs.shape[1]))
     return [rows * (part + 1) // count - rows * part // count for part in range(count)] if count > 1 else []
 
@@ -149,7 +149,8 @@ def _cores() -> int:
 
 
 def _given(inputs: tf.Tensor, kernel: Any, bias: tf.Tensor, backwards: bool) -> Given:
-    """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them."""
+    """Return the inputs (batch, time, features) times their kernel plus the bias, in the order in which a layer reads
+    them."""
     table, tokens = looked_up(inputs) or (None, None)
     if not isinstance(tokens, tf.Tensor):
         steps = tf.transpose(inputs, (1, 0, 2))
@@ -157,11 +158,12 @@ def _given(inputs: tf.Tensor, kernel: Any, bias: tf.Tensor, backwards: bool) -> 
         products = tf.matmul(tf.reshape(steps, (-1, inputs.shape[-1])), tensor_of(kernel)) + bias
         return Projected(tf.reshape(products, (steps.shape[0], -1, products.shape[-1])), _sizes(inputs))
     products: Any = tf.matmul(tensor_of(table), tensor_of(kernel)) + bias
-    # As in Keras, negative ones are counted from the end.
+    # As in Keras, negative axes count from the end.
     tokens = tf.unstack(tf.where(tokens < 0, tokens + products.shape[0], tokens), axis=1)
     return LookedUp(products, tokens[::-1] if backwards else tokens, _sizes(inputs))
 
 
 def _last_and_all(outputs: tf.Tensor, sequences: bool) -> tuple[Any, Any]:
-    """The outputs of the last step (batch, units), and those of all steps or of that one (batch, time, units)."""
+    """Return the output of the last step (batch, units), and the outputs of all steps or only of that one (batch, time,
+    units)."""
     return (outputs[-1], tf.transpose(outputs, (1, 0, 2))) if sequences else (outputs, outputs[:, tf.newaxis])

@@ -1,4 +1,4 @@
-"""Layers of images: pooling before bias and ReLU, and batch normalization in one kernel."""
+"""Image layers: pooling before bias and ReLU, and batch normalization in one kernel."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from unidl.keras_internals import tensor_attribute
 from unidl.kernels import attach, normalizes_plainly
 from unidl_tensorflow.keras_internals import CONVOLUTION, MAX_POOLING, NORMALIZATION, is_channels_last
 
-ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+ops: Any = keras.ops  # Keras's annotations allow results that are not tensors
 
 PRODUCTS = "_unidl_products"
-"""What the outputs of a convolution say of themselves: its products, before bias and ReLU, and the bias."""
+"""Attribute of the outputs of a convolution: its products before bias and ReLU, and the bias."""
 
 _convolution_call, _max_pool, _normalization_call = (
     place.original for place in (CONVOLUTION, MAX_POOLING, NORMALIZATION)
@@ -22,7 +22,7 @@ _convolution_call, _max_pool, _normalization_call = (
 
 
 def convolution_call(self: Any, inputs: Any) -> Any:
-    """BaseConv.call, whose outputs `max_pool` knows. What it does not need of them is never computed."""
+    """Wrap BaseConv.call so that `max_pool` recognizes its outputs. Outputs that are not needed are never computed."""
     suits = (
         self.use_bias
         and self.activation is keras.activations.relu
@@ -42,8 +42,8 @@ def convolution_call(self: Any, inputs: Any) -> Any:
 def max_pool(
     inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
 ) -> Any:
-    """The largest values of windows; of a convolution's outputs before it adds its bias and bends them. Neither changes
-    which is the largest, so that the numbers are the same, from fewer values."""
+    """Max-pool; for outputs of a convolution, before bias and ReLU are applied. Neither changes
+    which value is the largest, so the result is the same, from fewer values."""
     known = tensor_attribute(inputs, PRODUCTS)
     if known is None or not is_channels_last(data_format):
         return _max_pool(inputs, pool_size, strides, padding, data_format)
@@ -52,7 +52,7 @@ def max_pool(
 
 
 def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-    """BatchNormalization.call on images in one kernel, forward and backward, where Keras takes a dozen."""
+    """BatchNormalization.call on images in one kernel, forward and backward, where Keras uses a dozen."""
     images = isinstance(inputs, tf.Tensor) and inputs.shape.rank == 4
     if not images or not normalizes_plainly(self, inputs, training, mask):
         return _normalization_call(self, inputs, training=training, mask=mask)
@@ -60,7 +60,7 @@ def normalization_call(self: Any, inputs: Any, training: bool | None = None, mas
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=inputs, scale=gamma, offset=beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
     )
-    # The kernel divides the variance that it returns by one place less than there are; Keras keeps it divided by all.
+    # The kernel returns the variance divided by n - 1; Keras stores it divided by n.
     places = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
     variance *= tf.maximum(places - 1.0, 1.0) / places
     for variable, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -69,5 +69,5 @@ def normalization_call(self: Any, inputs: Any, training: bool | None = None, mas
 
 
 def tensor_of(weight: Any) -> tf.Tensor:
-    """A weight of Keras as TensorFlow's own tensor."""
+    """Return a Keras weight as a TensorFlow tensor."""
     return tf.convert_to_tensor(ops.convert_to_tensor(weight))

@@ -1,7 +1,7 @@
-"""LSTM and GRU whose gradients for the weights are one matrix product over all steps, not one added up in each step;
-the inputs are multiplied by their kernel beforehand.
+"""LSTM and GRU that compute the gradients of the weights as one matrix product over all steps instead of step by step;
+the inputs are multiplied by their kernel in advance.
 
-The batch is cut into parts, a chain of steps each, that run beside one another: one step alone is too small to keep
+The batch is split into parts, each a chain of steps, that run in parallel: a single step is too small to keep
 several cores busy.
 """
 
@@ -13,36 +13,36 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 Steps = list[tf.Tensor]
-"""What each step of a part has, its first axis the batch."""
+"""Values of each step of a part; the first axis is the batch."""
 
 Chain = tuple[Steps, tuple[tf.Tensor, ...], Callable[..., Any]]
-"""The outputs of the steps of a part, its last states, and what takes their gradients back through the steps."""
+"""The outputs of the steps of a part, its last states, and a function that propagates their gradients back."""
 
 
 class Given(Protocol):
-    """Inputs times their kernel, and the bias: how they lie in a tensor of `values`, and the parts that a core takes.
+    """Inputs times their kernel plus the bias: their layout in the tensor `values`, and the parts per core.
 
-    sizes: the rows of the batch in each part; none, if there is one part.
+    sizes: the rows of the batch in each part; empty if there is a single part.
     """
 
     values: tf.Tensor
     sizes: Sequence[int]
 
     def parts(self, values: tf.Tensor) -> list[Steps]:
-        """Those of each step (batch, gates) of each part."""
+        """Return the values of each step (batch, gates) of each part."""
         ...
 
     def joined(self, parts: Sequence[Steps]) -> tf.Tensor:
-        """What each step of each part has, in one tensor (..., n), in an order of its own."""
+        """Join the values of all steps of all parts in one tensor (..., n), in the order of this class."""
         ...
 
     def gradient(self, joined: tf.Tensor) -> tf.Tensor:
-        """That of the values, from that of the parts, joined."""
+        """Return the gradient of the values from the joined gradient of the parts."""
         ...
 
 
 class Projected:
-    """Implements `Given`. values: (time, batch, gates), time being known."""
+    """Implements `Given`. values: (time, batch, gates), with a static time axis."""
 
     def __init__(self, values: tf.Tensor, sizes: Sequence[int]) -> None:
         self.values, self.sizes = values, sizes
@@ -58,8 +58,8 @@ class Projected:
 
 
 class LookedUp:
-    """Implements `Given`. values: (rows, gates), a row for each token that there is; tokens: (batch,) for each step,
-    which rows it looks up."""
+    """Implements `Given`. values: (rows, gates), one row per token of the vocabulary; tokens: for each step (batch,),
+    the rows to look up."""
 
     def __init__(self, values: tf.Tensor, tokens: Steps, sizes: Sequence[int]) -> None:
         self.values, self.sizes = values, sizes
@@ -72,7 +72,7 @@ class LookedUp:
         return tf.concat([step for steps in parts for step in steps], axis=0)
 
     def gradient(self, joined: tf.Tensor) -> tf.Tensor:
-        """The rows of each token added up. Sorted first they take half of the time of tf.math.unsorted_segment_sum."""
+        """Sum the rows of each token. Sorting them first takes half the time of tf.math.unsorted_segment_sum."""
         tokens = self.joined(self._tokens)
         order = tf.argsort(tokens)
         return tf.raw_ops.SparseSegmentSumWithNumSegments(
@@ -192,12 +192,12 @@ def _gru_chain(projected: Steps, hidden: Any, recurrent: Any, bias: Any) -> Chai
 
 
 def _outputs(chains: Sequence[Chain], sequences: bool) -> tf.Tensor:
-    """Those of all steps (time, batch, units), or of the last one (batch, units)."""
+    """Return the outputs of all steps (time, batch, units), or of the last one (batch, units)."""
     return _in_one(tf.stack(outputs) if sequences else outputs[-1] for outputs, _, _ in chains)
 
 
 def _of_steps(values: tf.Tensor, chains: Sequence[Chain], sizes: Sequence[int], sequences: bool) -> list[list[Any]]:
-    """What `_outputs` has put together, for each step of each part; None for a step that it has left out."""
+    """Split what `_outputs` joined into the steps of each part; None for steps that it omitted."""
     parts = _parted(values, sizes)
     if sequences:
         return [tf.unstack(part) for part in parts]
@@ -205,22 +205,22 @@ def _of_steps(values: tf.Tensor, chains: Sequence[Chain], sizes: Sequence[int], 
 
 
 def _before(chains: Sequence[Chain], starts: Sequence[Any]) -> list[Steps]:
-    """The states that each step of each part began from (batch, units)."""
+    """Return the states (batch, units) before each step of each part."""
     return [[start, *outputs[:-1]] for (outputs, _, _), start in zip(chains, starts, strict=True)]
 
 
 def _parted(values: Any, sizes: Sequence[int], axis: int = -2) -> list[Any]:
-    """Values, cut along the batch."""
+    """Split values along the batch."""
     return tf.split(values, sizes, axis=axis) if sizes else [values]
 
 
 def _in_one(parts: Iterable[tf.Tensor]) -> tf.Tensor:
-    """Values (..., batch, n) of each part, joined along the batch."""
+    """Join the values (..., batch, n) of the parts along the batch."""
     values = list(parts)
     return values[0] if len(values) == 1 else tf.concat(values, axis=-2)
 
 
 def _over_steps(values: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """The gradient of a kernel (features, gates) that multiplied `values` in each step."""
+    """Return the gradient of a kernel (features, gates) that multiplies `values` in each step."""
     rows = tf.reshape(values, (-1, values.shape[-1]))
     return tf.matmul(rows, tf.reshape(gradients, (-1, gradients.shape[-1])), transpose_a=True)

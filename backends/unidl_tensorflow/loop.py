@@ -1,4 +1,4 @@
-"""The training loop on TensorFlow: a `tf.function` of several steps that change the Keras variables in place."""
+"""The training loop on TensorFlow: a `tf.function` of several steps that update the Keras variables in place."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from unidl_tensorflow.placing import place
 from unidl_tensorflow.replacing import kernels
 
 STEPS = 1024
-"""Most steps of a chunk; the trainer takes fewer where a step takes long."""
+"""Maximum steps of a chunk; the trainer uses fewer if a step takes long."""
 
 GATHERED_STEPS = 16
-"""Batches that are gathered on the host at a time, of data too large for the device."""
+"""Number of batches gathered on the host at a time, for data too large for the device."""
 
 RESIDENT_BYTES = 2**31
-"""Data of at most this size stays on a GPU; TensorFlow does not tell how much memory is free."""
+"""Maximum bytes of data kept on a GPU; TensorFlow does not report the free memory."""
 
 
 class TensorFlowLogs:
-    """Metrics still on the device."""
+    """Metrics that are still on the device."""
 
     def __init__(self, values: dict[str, Any]) -> None:
-        # Copies: run eagerly, some metrics give their own variable, which the next step changes.
+        # Copies: in eager mode some metrics return their own variable, which the next step changes.
         self._values: Any = keras.tree.map_structure(tf.convert_to_tensor, values)
 
     def read(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class TensorFlowLoop:
         if model.run_eagerly:
             self.why_not_compiled = "the model was compiled with run_eagerly=True"
         elif own:
-            self.why_not_compiled = f"the model has a {own[0]} of its own, whose logs are wanted after each step"
+            self.why_not_compiled = f"the model overrides {own[0]}, whose logs are needed after each step"
         if self.why_not_compiled is not None:
             self.steps_per_dispatch = 1
         self.follows_values = bool(model.run_eagerly)
@@ -68,7 +68,7 @@ class TensorFlowLoop:
         self._build(chunk)
         with self._placed(), self._kernels():
             logs = {}
-            # A loop for the last batch of an epoch would be one more program.
+            # A loop for the last batch of an epoch would be an additional program.
             if self.steps_per_dispatch == 1 or chunk.partial:
                 for rows in chunk.rows:
                     logs = self._train_one(_batch(chunk, rows))
@@ -97,7 +97,7 @@ class TensorFlowLoop:
         self._model.reset_metrics()
 
     def commit(self) -> None:
-        """Nothing to bring back, since every step wrote to the Keras variables."""
+        """Do nothing, since every step writes to the Keras variables."""
         self._settled = False
 
     def _make_functions(self) -> None:
@@ -106,7 +106,8 @@ class TensorFlowLoop:
         def compiled(function: Any, jit_compile: bool = False) -> Any:
             if model.run_eagerly:
                 return function
-            # A new trace for each shape is meant: full batches and the last, smaller one; relaxed shapes slow both.
+            # A new trace for each shape is intended: full batches and the last, smaller one; relaxed shapes slow down
+            # both.
             return tf.function(function, autograph=False, reduce_retracing=False, jit_compile=jit_compile)
 
         xla = bool(model.jit_compile)
@@ -118,7 +119,7 @@ class TensorFlowLoop:
         self._train_many = compiled(self._train_steps)
 
     def _train_steps(self, data: Tree, rows: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Take `count` steps. That it is no constant spares a second program for the end of an epoch."""
+        """Take `count` steps. Since it is not a constant, the end of an epoch needs no second program."""
 
         def step(index: tf.Tensor) -> tuple[tf.Tensor]:
             batch = rows[index]
@@ -129,8 +130,8 @@ class TensorFlowLoop:
         return self._model.get_metrics_result()
 
     def _pieces(self, chunk: Chunk) -> Iterator[tuple[Tree, np.ndarray[Any, Any]]]:
-        """Data on the device, and the rows of it that the batches are made of: all of it, which stays there; or, where
-        that would be too large, a few batches at a time, in one size, so that a traced program sees one shape."""
+        """Yield data on the device and the row numbers of batches in it: all of it, which stays there; or, if it
+        is too large, a few batches at a time, in a constant size, so that a traced program sees a single shape."""
         data = self._data.get(chunk.data)
         if data is None and self._fits(chunk.data):
             data = self._data[chunk.data] = _tensors(chunk.data.as_keras())
@@ -155,18 +156,18 @@ class TensorFlowLoop:
             yield
 
     def _build(self, chunk: Chunk) -> None:
-        """Create what Keras creates on seeing its first batch: a `tf.function` may not create variables later."""
+        """Create everything that Keras creates at the first batch: a `tf.function` must not create variables later."""
         if not self._built:
             build(self._model, _gathered(chunk, chunk.rows[0]))
             self._built = True
 
     def _placed(self) -> Any:
-        """Bring the model to the device, and return the scope in which to compute there."""
+        """Move the model to the device, and return the scope in which to compute there."""
         if not self._settled:
             place(self._model, self._device)
             variables = [native(variable) for variable in self._model.variables]
             if any(new is not old for new, old in zip(variables, self._traced, strict=False)):
-                # What was traced holds on to the variables of then, and another loop has moved the model since.
+                # Traces refer to the earlier variables, but another loop has moved the model since.
                 self._make_functions()
             self._traced = variables
             self._settled = True
@@ -190,5 +191,5 @@ def _tensors(arrays: Tree) -> Tree:
 
 
 def _numpy(tensor: tf.Tensor) -> np.ndarray[Any, Any]:
-    # Outputs are the same on every backend, and NumPy itself has no bfloat16.
+    # Outputs have the same dtype on every backend, and NumPy has no bfloat16.
     return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()

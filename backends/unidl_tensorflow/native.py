@@ -1,4 +1,4 @@
-"""What `unidl compare` measures us against: the same models and their training in plain TensorFlow."""
+"""Hand-written references for `unidl compare`: the same models and their training in plain TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unidl.errors import BackendError
 
 Weights = Mapping[str, Any]
 Logits = Callable[[Weights, Weights, tf.Tensor, bool], tf.Tensor]
-"""Weights in the type that computes, the variables behind them, inputs (batch, ...), whether it trains -> logits."""
+"""Weights in the compute dtype, their variables, inputs (batch, ...), training flag -> logits."""
 
 
 class TensorFlowReference:
@@ -21,7 +21,9 @@ class TensorFlowReference:
 
     def __init__(self, task: Task, device: Device) -> None:
         if task.model not in MODELS:
-            raise BackendError(f"There is no reference of '{task.model}' in TensorFlow. There is: {', '.join(MODELS)}.")
+            raise BackendError(
+                f"There is no reference for '{task.model}' in TensorFlow. Available: {', '.join(MODELS)}."
+            )
         self._device = device.id
         self._logits, frozen = MODELS[task.model]
         self._rate = task.learning_rate
@@ -95,7 +97,7 @@ class TensorFlowReference:
 
 
 def cnn(weights: Weights, variables: Weights, images: tf.Tensor, training: bool) -> tf.Tensor:
-    """Three convolutions with two poolings between them, a hidden layer, logits."""
+    """Three convolutions with pooling in between, a hidden layer, logits."""
     values = _pool(tf.nn.relu(_convolution(weights, "conv_1", images)))
     values = _pool(tf.nn.relu(_convolution(weights, "conv_2", values)))
     values = tf.nn.relu(_convolution(weights, "conv_3", values))
@@ -166,7 +168,7 @@ def transformer(weights: Weights, variables: Weights, tokens: tf.Tensor, trainin
 
 
 def text_classifier(weights: Weights, variables: Weights, tokens: tf.Tensor, training: bool) -> tf.Tensor:
-    """Pre-norm blocks that see no padding, logits of the average of the other steps."""
+    """Pre-norm blocks that ignore padding, logits of the average of the other steps."""
     real = tf.not_equal(tokens, 0)
     steps = tf.cast(_encoded(weights, tokens, real[:, None, None, :]), tf.float32)
     counted = tf.expand_dims(tf.cast(real, tf.float32), -1)
@@ -183,7 +185,7 @@ MODELS: Mapping[str, tuple[Logits, tuple[str, ...]]] = {
     "transformer": (transformer, ()),
     "text-classifier": (text_classifier, ()),
 }
-"""The model, and how the names of its frozen weights begin."""
+"""The model, and the prefixes of the names of its frozen weights."""
 
 
 def _convolution(
@@ -225,7 +227,8 @@ def _recurrent(weights: Weights, cell: str) -> tuple[Any, Any, Any]:
 
 
 def _encoded(weights: Weights, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """The steps (batch, time, units) behind all blocks. mask: which steps are seen, to (batch, heads, time, time)."""
+    """Return the steps (batch, time, units) after all blocks. mask: visible steps, broadcast to (batch, heads, time,
+    time)."""
     values = tf.nn.embedding_lookup(weights["embedding#0/embeddings"], tokens) + weights["positions/embeddings"]
     hidden = tf.where(mask, tf.constant(0.0, values.dtype), tf.constant(-1e9, values.dtype))
     number = 1
@@ -246,7 +249,7 @@ def _encoded(weights: Weights, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
 
 def _heads(weights: Weights, name: str, values: tf.Tensor) -> tf.Tensor:
-    """Values (batch, heads, time, size) of the steps (batch, time, units)."""
+    """Split the steps (batch, time, units) into heads (batch, heads, time, size)."""
     return tf.einsum("btu,uhk->bhtk", values, weights[f"{name}/kernel"]) + weights[f"{name}/bias"][:, None]
 
 

@@ -1,4 +1,4 @@
-"""The kernels of this adapter, imported when somebody first wants them: without them it still loads and trains."""
+"""The kernels of this adapter, imported on first use: without them the adapter still loads and trains."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def kernels(device: Device) -> AbstractContextManager[None]:
 
 
 def kernels_off(device: Device) -> Sequence[KernelOff]:
-    """Those that stay off on `device`."""
+    """Return the disabled kernels for `device`."""
     return [one for one in loaded(KERNELS).off() if one.corrects or device.kind == "cpu"]

@@ -1,4 +1,4 @@
-"""PyTorch behind the seam."""
+"""The PyTorch backend."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class TorchBackend:
         return Devices((cpu, *(_gpu(index) for index in range(torch.cuda.device_count()))))
 
     def on(self, device: Device) -> AbstractContextManager[Any]:
-        # Keras compares device names: on "cpu:0" it would copy every variable of a model that is on "cpu".
+        # Keras compares device names: with "cpu:0" it would copy every variable of a model that is on "cpu".
         return keras.device("cpu" if device.kind == "cpu" else device.id)
 
     @contextmanager
     def precision(self, policy: Precision) -> Iterator[None]:
-        # Left alone, torch computes matrix products in float32 and convolutions in TF32 on a GPU; and on a CPU with
-        # bfloat16 units in that, after torch.set_float32_matmul_precision("medium"). The older `allow_tf32` switches
-        # must not be touched beside these: torch raises when the two are mixed.
-        cuda: Any = torch.backends.cuda  # Any: the switches are newer than torch's annotations
+        # By default torch computes matrix products in float32 and convolutions in TF32 on a GPU; and on a CPU with
+        # bfloat16 units in bfloat16 after torch.set_float32_matmul_precision("medium"). The older `allow_tf32` settings
+        # must not be used together with these: torch raises an error if both are mixed.
+        cuda: Any = torch.backends.cuda  # Any: these settings are newer than torch's annotations
         cudnn: Any = torch.backends.cudnn
         mkldnn: Any = torch.backends.mkldnn
         on_gpu = (cuda.matmul, cudnn.conv, cudnn.rnn)
@@ -83,12 +83,12 @@ class TorchBackend:
 
     @staticmethod
     def native(device: Device) -> torch.device:
-        """PyTorch's own object for one of our devices."""
+        """Return PyTorch's object for a unidl device."""
         return torch.device("cpu") if device.kind == "cpu" else torch.device("cuda", device.index)
 
 
 def _gpu(index: int) -> Device:
     properties = torch.cuda.get_device_properties(index)
-    # An AMD GPU has numbers of its own there.
+    # An AMD GPU reports numbers with another meaning here.
     capability = (properties.major, properties.minor) if torch.version.hip is None else None
     return Device("gpu", index, properties.name, properties.total_memory, capability)

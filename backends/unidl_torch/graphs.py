@@ -1,4 +1,4 @@
-"""What is done to a trace before it runs: less is computed, and the same."""
+"""Optimizations of a trace that reduce its work without changing its results."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 aten: Any = torch.ops.aten
 
 VIEWS = (aten._unsafe_view.default, aten.unsafe_split.Tensor, aten.unsafe_split_with_sizes.default)
-"""Operations whose results share memory with their input, though their schemas do not say so."""
+"""Operations whose results share memory with their input although their schemas do not say so."""
 
 
 def drop_detached(module: torch.fx.GraphModule) -> None:
-    """Take a tensor itself where a trace has a second name for it: unless it has captured a tensor of somebody else's
-    that asks for gradients, a trace has none to cut off."""
+    """Replace `detach` by its input: unless the trace has captured an outside tensor
+    that requires gradients, it has no gradients to stop."""
     captured = [getattr(module, node.target) for node in module.graph.find_nodes(op="get_attr")]
     if any(tensor.requires_grad for tensor in captured):
         return
@@ -25,8 +25,8 @@ def drop_detached(module: torch.fx.GraphModule) -> None:
 
 
 def pool_before_relu(graph: torch.fx.Graph) -> None:
-    """Where gradients go back through max-pooling and then through the ReLU whose outputs it pools, let them go through
-    the ReLU first: they reach the largest value of each window alone, so that the numbers are the same, and there are
+    """Where gradients pass through max-pooling and then through the ReLU whose outputs it pools, make them pass through
+    the ReLU first: only the largest value of each window receives a gradient, so the result is the same, and there are
     fewer windows than values."""
     written = _written(graph)
     node: Any
@@ -54,8 +54,8 @@ def pool_before_relu(graph: torch.fx.Graph) -> None:
 
 
 def _origin(node: Any) -> tuple[list[Any], tuple[int, ...]]:
-    """A node and those before it, back to the one that computed the values; and which of that one's axes the node has
-    in which place: none, if as they were."""
+    """Yield a node and its predecessors back to the one that computed the values, each with the permutation of axes
+    relative to it; empty for the identity."""
     passed, order = [node], ()
     while node.target is aten.permute.default:
         axes = node.args[1]
@@ -66,16 +66,16 @@ def _origin(node: Any) -> tuple[list[Any], tuple[int, ...]]:
 
 
 def _permuted(first: tuple[int, ...], then: tuple[int, ...]) -> tuple[int, ...]:
-    """The order of axes after two permutations: none, if as they were."""
+    """Return the composition of two permutations of axes; empty for the identity."""
     order = tuple(first[axis] for axis in then) if first and then else first or then
     return () if order == tuple(sorted(order)) else order
 
 
 class Constants:
-    """The part of a trace that depends on constant variables alone, such as another layout of a frozen kernel, or on
-    nothing at all: taken out of it, and computed only when one of them has changed.
+    """The part of a trace that depends only on constant variables, such as another layout of a frozen kernel, or on
+    nothing: it is moved out of the trace and computed only when one of them has changed.
 
-    count: how many of its first inputs are variables.
+    count: number of leading inputs that are variables.
     """
 
     def __init__(self, module: torch.fx.GraphModule, count: int) -> None:
@@ -83,7 +83,7 @@ class Constants:
         inputs = [node for node in graph.nodes if node.op == "placeholder"][:count]
         written = _written(graph)
         self.written = [place for place, node in enumerate(inputs) if node in written]
-        """The places of the variables that are not constant."""
+        """Return the positions of the variables that are not constant."""
         self._places = [place for place, node in enumerate(inputs) if node not in written]
         before = torch.fx.Graph()
         copies = {inputs[place]: before.placeholder(f"constant_{place}") for place in self._places}
@@ -92,7 +92,7 @@ class Constants:
             if node in written or any(given not in copies for given in node.all_input_nodes):
                 continue
             if node.op == "get_attr" and all(user.target is aten.lift_fresh_copy.default for user in node.users):
-                copies[node] = before.node_copy(node)  # a literal, to which nobody else can write
+                copies[node] = before.node_copy(node)  # a literal, which nothing else can modify
             elif _is_pure(node):
                 copies[node] = before.node_copy(node, lambda given: copies[given])
                 moved.append(node)
@@ -110,7 +110,7 @@ class Constants:
         module.recompile()
 
     def update(self, values: Sequence[torch.Tensor]) -> None:
-        """Compute it, unless the constants are those of the last time: the same memory, to which nobody has written."""
+        """Compute it unless the constants are unchanged since the last time: the same memory, not written to."""
         constants = [values[place] for place in self._places]
         seen = [(value.data_ptr(), value._version) for value in constants]
         if seen == self._seen:
@@ -122,7 +122,7 @@ class Constants:
 
 
 def _written(graph: torch.fx.Graph) -> set[torch.fx.Node]:
-    """The nodes whose memory some operation writes to, by what PyTorch says of its arguments and of views."""
+    """Return the nodes whose memory some operation writes to, according to PyTorch's schemas of arguments and views."""
     written: set[torch.fx.Node] = set()
     for node in reversed(graph.nodes):
         schema = getattr(node.target, "_schema", None)
@@ -135,7 +135,7 @@ def _written(graph: torch.fx.Graph) -> set[torch.fx.Node]:
 
 
 def written_by(node: torch.fx.Node) -> list[torch.fx.Node]:
-    """The inputs of an operation that it writes to."""
+    """Return the inputs that an operation writes to."""
     schema = getattr(node.target, "_schema", None)
     written: list[torch.fx.Node] = []
     for place, argument in enumerate(schema.arguments if schema is not None else ()):
@@ -146,12 +146,12 @@ def written_by(node: torch.fx.Node) -> list[torch.fx.Node]:
 
 
 def _is_pure(node: torch.fx.Node) -> bool:
-    """Whether a node only computes, from its inputs alone, and nobody writes to what it gives."""
+    """Return whether a node is a pure function of its inputs whose result is never written to."""
     return _writes(node) is False and not any(_writes(user) for user in node.users)
 
 
 def _writes(node: torch.fx.Node) -> bool | None:
-    """Whether an operation writes to one of its inputs; None for what is no operation."""
+    """Return whether an operation writes to one of its inputs; None for other nodes."""
     operation: Any = node.target
     schema = getattr(operation, "_schema", None)
     if node.op != "call_function" or schema is None:

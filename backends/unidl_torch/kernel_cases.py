@@ -1,4 +1,4 @@
-"""The small computations on which the kernels are compared with Keras's own."""
+"""Small computations on which the kernels are compared with Keras."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PLAIN: Any = {"kernel_initializer": "zeros", **FLOAT32}
 
 
 LaidOut = Callable[[torch.Tensor], torch.Tensor]
-"""Copies a tensor to another place of memory."""
+"""Copies a tensor to other memory."""
 
 
 class Case(NamedTuple):
-    """Layers that begin without drawing, one after another, and what they read.
+    """A sequence of layers with constant initial weights, and their inputs.
 
-    states: those that the last layer begins with. expected: what the outputs must be, where Keras's own are known to be
-    something else. then: what is computed of the outputs.
+    states: initial states of the last layer. expected: computes the expected outputs, where Keras's own are known to be
+    wrong. then: applied to the outputs.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
 
 def numbers(shape: Sequence[int], pace: float = 1.0) -> torch.Tensor:
-    """Values between 0.1 and 0.5, the same each time."""
+    """Return deterministic values between 0.1 and 0.5."""
     count = torch.Size(shape).numel()
     return (0.3 + 0.2 * torch.sin(torch.arange(count, dtype=torch.float32) * pace)).reshape(tuple(shape))
 
@@ -77,7 +77,7 @@ def normalization() -> Iterator[Case]:
 
 
 def average_pooling() -> Iterator[Case]:
-    # With windows of two, what Keras has wrong would not show.
+    # With windows of two, Keras's error would not be visible.
     pooling = layers.AveragePooling2D(3, strides=2, padding="same", **FLOAT32)
     yield Case("AveragePooling2D", [pooling], _images(), expected=_averages)
 
@@ -102,13 +102,13 @@ def crossentropy() -> Iterator[Case]:
 
 
 def _losses(outputs: torch.Tensor) -> Any:
-    """The losses, and behind them the probabilities."""
+    """Return the losses, followed by the probabilities."""
     losses: Any = ops.sparse_categorical_crossentropy(1 + torch.arange(len(outputs)) % 2, outputs)
     return torch.cat((losses, outputs.flatten()))
 
 
 def _averages(images: torch.Tensor) -> torch.Tensor:
-    """Those of windows of three rows and three columns in steps of two, as far as they are inside the images."""
+    """Return the averages of 3x3 windows with stride two, excluding padding."""
     for axis in (1, 2):
         size = images.shape[axis]
         wanted = -(-size // 2)
@@ -120,7 +120,7 @@ def _averages(images: torch.Tensor) -> torch.Tensor:
 
 
 def _resized(images: torch.Tensor) -> torch.Tensor:
-    """Images (batch, rows, columns, channels) in 12 rows and 10 columns, by Keys's cubic of a = -0.5."""
+    """Resize images (batch, rows, columns, channels) to 12 rows and 10 columns, by Keys's cubic with a = -0.5."""
     for axis, wanted in ((1, 12), (2, 10)):
         given = images.shape[axis]
         lines = []
@@ -152,17 +152,17 @@ BACKWARDS: Any = {"go_backwards": True, "return_sequences": True, **RECURRENT}
 
 
 def recurrent(kind: Any) -> Iterator[Case]:
-    """Those of LSTM or GRU, on numbers and behind an Embedding."""
+    """Yield the cases of LSTM or GRU, on numbers and after an Embedding."""
     steps, name = 5 * numbers((3, 6, 4)) - 1.5, kind.__name__
     yield Case(name, [kind(5, **BACKWARDS), kind(3, **RECURRENT)], steps, _states(kind))
-    # PyTorch's LSTM is the faster one where rows times units are fewer.
+    # PyTorch's LSTM is faster for a smaller number of rows times units.
     rows, units = (kernels_recurrent.SPLIT // 128, 128) if kind is layers.LSTM else (12, 5)
     tokens = torch.arange(rows * 2).reshape(rows, 2) % 10
     yield Case(f"{name} behind an Embedding", [_embedding(), kind(units, go_backwards=True, **RECURRENT)], tokens)
 
 
 def masked(kind: Any) -> Iterator[Case]:
-    """Those of LSTM or GRU behind a mask."""
+    """Yield the cases of LSTM or GRU with a mask."""
     steps = 5 * numbers((3, 6, 4)) - 1.5
     gaps = torch.where(torch.arange(6).reshape(1, 6, 1) % torch.tensor([2, 3, 7]).reshape(3, 1, 1) == 1, 0.0, steps)
     skipping = [
@@ -207,7 +207,7 @@ def categorical(_: LaidOut) -> Any:
 
 
 def _twice(draw: Callable[[Any], Any]) -> torch.Tensor:
-    """What a generator gives, twice: numbers that do not lie in memory yet."""
+    """Return two draws of a generator."""
     seed = keras.random.SeedGenerator(1)
     return torch.stack([draw(seed).float() for _ in range(2)])
 

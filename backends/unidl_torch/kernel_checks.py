@@ -1,5 +1,5 @@
-"""Whether a kernel gives what Keras's own function gives here: computed both ways, on tensors that lie in memory in all
-the ways in which those of a training do."""
+"""Checks that a kernel agrees with Keras's function: computed both ways, on tensors with all memory layouts that occur
+during training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from unidl.replacements import InUse
 from unidl_torch.kernel_cases import Case, numbers
 
 TOLERANCE = 1e-4
-"""Largest difference, as a share of the largest value: float32 sums of some hundred products, in another order."""
+"""Largest difference relative to the largest value: for float32 sums of about a hundred products, in a different
+order."""
 
 
 def _in_a_row(tensor: torch.Tensor) -> torch.Tensor:
@@ -22,7 +23,7 @@ def _in_a_row(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _reversed_axes(tensor: torch.Tensor) -> torch.Tensor:
-    """As Keras's orthogonal initial weights lie."""
+    """The layout of Keras's orthogonal initial weights."""
     axes = tuple(reversed(range(tensor.ndim)))
     return _in_a_row(tensor.permute(axes)).permute(axes)
 
@@ -34,7 +35,7 @@ def _every_second(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _behind_others(tensor: torch.Tensor) -> torch.Tensor:
-    """In a row, but not from the beginning of its memory."""
+    """Contiguous, but with an offset from the start of its memory."""
     flat = torch.cat((tensor.new_full((3,), -7), tensor.flatten()))
     return flat[3:].view(tensor.shape)
 
@@ -46,35 +47,35 @@ def _part_of_another(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _last_axis_first(tensor: torch.Tensor) -> torch.Tensor:
-    """As the images of a model that wants its channels first lie, if they came with the channels last."""
+    """The layout of channels-last images that were transposed for a channels-first model."""
     return _in_a_row(tensor.movedim(-1, 0)).movedim(0, -1) if tensor.ndim > 1 else _every_second(tensor)
 
 
 LAYOUTS = (_in_a_row, _reversed_axes, _every_second, _behind_others, _part_of_another, _last_axis_first)
-"""Copies of a tensor, each in another place of memory than one would think."""
+"""Functions that copy a tensor to an unusual memory layout."""
 
 
 def laid_out(tensor: torch.Tensor, layout: int, place: int = 0) -> torch.Tensor:
-    """A copy of a tensor in memory: in a row, if the layout is 0, or else in one of the other ways, which is another
-    one for each tensor of a computation by its `place`."""
+    """Copy a tensor: contiguous if the layout is 0, else in one of the other layouts, which differs
+    between the tensors of a computation by their `place`."""
     ways = LAYOUTS[1:]
     kind = ways[(layout - 1 + place) % len(ways)] if layout and tensor.ndim else _in_a_row
     return kind(tensor.detach())
 
 
 Compute = Callable[..., list[torch.Tensor]]
-"""Computes on tensors of a layout, by what Keras has wrong in its right form or not."""
+"""Computes on tensors of a layout, with or without the correction of Keras's errors."""
 
 Check = Callable[[InUse], str | None]
 
 
 def of_layers(cases: Callable[[], Iterable[Case]]) -> Check:
-    """Return the check of layers: outputs, gradients, and what the layers keep."""
+    """Return the check of layers: outputs, gradients and state."""
     return _check(lambda: ((case.name, _of_layers(case)) for case in cases()))
 
 
 def of_operation(operation: Callable[[Callable[[torch.Tensor], torch.Tensor]], Any]) -> Check:
-    """Return the check of an operation of Keras's, which is given what puts its tensors elsewhere in memory."""
+    """Return the check of a Keras operation; the operation receives the function that copies its tensors."""
 
     def compute(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
         del by_keras
@@ -85,7 +86,7 @@ def of_operation(operation: Callable[[Callable[[torch.Tensor], torch.Tensor]], A
 
 
 def of_optimizers(made: Iterable[Callable[[], Any]]) -> Check:
-    """Return the check of optimizers, by a few steps of each."""
+    """Return the check of optimizers, with a few steps of each."""
     return _check(lambda: (("some steps", _of_optimizer(make)) for make in made))
 
 
@@ -98,8 +99,8 @@ def _check(computations: Callable[[], Iterable[tuple[str, Compute]]]) -> Check:
                     with in_use():
                         found = compute(layout, by_keras=False)
                     if not all(_near(one, other) for one, other in zip(expected, found, strict=True)):
-                        where = f", where its tensors lie in memory in another order ({layout})" if layout else ""
-                        return f"it gives other values than Keras here: {name}{where}"
+                        where = f", for tensors with another memory layout ({layout})" if layout else ""
+                        return f"its values differ from Keras's: {name}{where}"
         return None
 
     return check
@@ -111,8 +112,8 @@ def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _of_layers(case: Case) -> Compute:
-    """What computes the outputs of layers, their gradients and what the layers keep, in the type that the layers
-    compute in: whoever verifies a model has float64 for every float32."""
+    """Return a function that computes outputs, gradients and state of layers, in the layers' compute
+    dtype: during a verification float32 is replaced by float64."""
     given = [_typed_as(case.layers[0].compute_dtype, one) for one in (case.inputs, *case.states)]
     with torch.no_grad():
         case.outputs(given[0], given[1:])
@@ -146,7 +147,7 @@ def _typed_as(dtype: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _of_optimizer(make: Callable[[], Any]) -> Compute:
-    """What takes three steps of an optimizer; two of its variables are parts of one tensor."""
+    """Return a function that takes three steps of an optimizer; two of its variables are parts of one tensor."""
     shapes = ((3, 4), (2, 3, 2), (5,), ())
 
     def compute(layout: int, *, by_keras: bool) -> list[torch.Tensor]:
@@ -154,7 +155,7 @@ def _of_optimizer(make: Callable[[], Any]) -> Compute:
         variables = [keras.Variable(numbers(shape, 1.0), dtype="float32") for shape in shapes]
         optimizer = make()
         optimizer.build(variables)
-        slots = optimizer.variables[2:]  # behind the number of steps and the learning rate
+        slots = optimizer.variables[2:]  # after the number of steps and the learning rate
         for place, variable in enumerate((*variables, *slots)):
             variable.value.data = laid_out(variable.value, layout, place)
         with torch.no_grad():

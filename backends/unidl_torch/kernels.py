@@ -1,8 +1,8 @@
-"""What Keras lacks on PyTorch: kernels that compute the same numbers faster, in place of Keras's while our loop runs;
-and a few that compute the right ones.
+"""Kernels for PyTorch that compute the same results faster than Keras's functions, which they replace during training;
+and some that correct wrong results.
 
-Each replaces one function of Keras, and only if it gives the same values and gradients here: `REPLACEMENTS.off` says
-which stay off, and why. Import it through `unidl_torch.replacing`.
+Each replaces one function of Keras, and only if it returns the same values and gradients here: `REPLACEMENTS.off`
+returns the disabled ones with reasons. Import this module through `unidl_torch.replacing`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from unidl_torch import (
     kernel_cases as cases,
 )
 from unidl_torch import (
+    kernels_corrections,
     kernels_images,
     kernels_losses,
-    kernels_mends,
     kernels_optimizers,
     kernels_random,
     kernels_recurrent,
@@ -45,16 +45,16 @@ def _images() -> Iterator[Replacement]:
     yield Replacement(
         "average pooling",
         places.AVERAGE_POOLING,
-        kernels_mends.average_pool,
+        kernels_corrections.average_pool,
         of_layers(cases.average_pooling),
-        corrects='averages of windows that padding="same" pads on one side count the padding',
+        corrects='with padding="same", averages of windows that are padded on one side include the padding',
     )
     yield Replacement(
         "bicubic resizing",
         places.FUNCTIONAL_OF_IMAGES,
-        kernels_mends.Functional(),
+        kernels_corrections.Functional(),
         of_layers(cases.bicubic),
-        corrects="bicubic resizing without antialiasing is off by up to a fifth of the range of the values",
+        corrects="bicubic resizing without antialiasing is wrong by up to a fifth of the value range",
     )
 
 

@@ -1,4 +1,4 @@
-"""Layers of images in PyTorch's own kernels: convolution with bias and ReLU in one, batch normalization in one."""
+"""Image layers with PyTorch's fused kernels: convolution with bias and ReLU, and batch normalization."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _transpose_spatial_inputs, _convolution_call, _normalization_call = (
 
 def transpose_spatial_inputs(inputs: torch.Tensor, **options: Any) -> torch.Tensor:
     """View channels-last images as channels-first ones. Keras copies them first (keras issue 23279, corrected for
-    convolutions after 3.15.1, which `options` then ask for); (batch, height, width, channels) in memory is PyTorch's
+    convolutions after 3.15.1, which then pass `options`); (batch, height, width, channels) in memory is PyTorch's
     own channels-last format."""
     if options or inputs.dtype == torch.float64:
-        # Some gradients of float64 are refused in another layout than Keras's.
+        # Some float64 gradients are only supported in Keras's layout.
         return _transpose_spatial_inputs(inputs, **options)
     if inputs.ndim == 4:
         return inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
@@ -37,9 +37,9 @@ def transpose_spatial_inputs(inputs: torch.Tensor, **options: Any) -> torch.Tens
 
 
 def plain_values(inputs: Any, *weights: Any, anywhere: bool = False) -> list[torch.Tensor] | None:
-    """The values of Keras variables, if they and the inputs are what the kernels are made for: float32 on the CPU (or
-    `anywhere`), which nobody has PyTorch compute in another precision; None for anything else, such as a weight that a
-    layer makes of others."""
+    """Return the values of Keras variables if they and the inputs are supported by the kernels: float32 on the CPU (or
+    `anywhere`), without a different precision set in PyTorch; None for anything else, such as a weight that a
+    layer computes from others."""
     if not isinstance(inputs, torch.Tensor) or not all(isinstance(weight, keras.Variable) for weight in weights):
         return None
     values: list[Any] = [weight.value for weight in weights]
@@ -50,18 +50,18 @@ def plain_values(inputs: Any, *weights: Any, anywhere: bool = False) -> list[tor
 
 
 def same_padding(sizes: Sequence[int], windows: Sequence[int], steps: Sequence[int]) -> list[int]:
-    """How much padding="same" adds to each axis, in all."""
+    """Return the total padding of padding="same" for each axis."""
     axes = zip(sizes, windows, steps, strict=True)
     return [max((-(-size // step) - 1) * step + window - size, 0) for size, window, step in axes]
 
 
 def both_sides(amounts: Sequence[int]) -> list[int]:
-    """The same, as PyTorch's `pad` wants it: the last axis first, and the odd one behind."""
+    """Return it in the form of PyTorch's `pad`: the last axis first, an odd row or column at the end."""
     return [side for amount in reversed(amounts) for side in (amount // 2, amount - amount // 2)]
 
 
 def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
-    """Conv2D.call with bias and ReLU inside oneDNN's convolution. inputs: (batch, height, width, channels)."""
+    """Conv2D.call with bias and ReLU fused into oneDNN's convolution. inputs: (batch, height, width, channels)."""
     suits = (
         self.rank == 2
         and self.use_bias
@@ -69,11 +69,11 @@ def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
         and self.padding in ("valid", "same")
         and convolves_plainly(self)
     )
-    # With LoRA the kernel is no variable, but what comes of three.
+    # With LoRA the kernel is not a variable but computed from three.
     weights = plain_values(inputs, self.kernel, self.bias) if suits else None
     if weights is None:
         return _convolution_call(self, inputs)
-    # Copies, whatever their strides: oneDNN reads a bias in a row, and a trace is run with tensors that lie otherwise.
+    # Always copy: oneDNN needs a contiguous bias, and a trace may be run with tensors of other strides.
     kernel = weights[0].permute(3, 2, 0, 1).clone(memory_format=torch.channels_last)
     bias = weights[1].clone(memory_format=torch.contiguous_format)
     images = inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
@@ -95,7 +95,8 @@ def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
 
 
 class _Convolution(torch.autograd.Function):
-    """relu(convolution(images, kernel) + bias). images: (batch, channels, height, width), channels last in memory."""
+    """Compute relu(convolution(images, kernel) + bias). images: (batch, channels, height, width), channels last in
+    memory."""
 
     @staticmethod
     def forward(
@@ -123,7 +124,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-    """BatchNormalization.call in one kernel, forward and backward, where Keras takes eight."""
+    """BatchNormalization.call in one kernel, forward and backward, where Keras uses eight."""
     suits = isinstance(inputs, torch.Tensor) and normalizes_plainly(self, inputs, training, mask)
     values = plain_values(inputs, *_statistics(self), anywhere=True) if suits else None
     if values is None:

@@ -1,4 +1,4 @@
-"""Softmax and crossentropy in one kernel of PyTorch's, from what the softmax was given."""
+"""Softmax and cross-entropy in one PyTorch kernel, computed from the inputs of the softmax."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from unidl_torch.keras_internals import CROSSENTROPY, SOFTMAX
 _softmax, _sparse_categorical_crossentropy = SOFTMAX.original, CROSSENTROPY.original
 
 LOGITS = "_unidl_logits"
-"""What the outputs of a softmax say of themselves: its inputs, its axis, and how often somebody had written to them."""
+"""Attribute of the outputs of a softmax: its inputs, its axis, and the number of in-place writes to the outputs."""
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
-    """Keras's softmax, whose outputs `sparse_categorical_crossentropy` knows."""
+    """Keras's softmax with outputs that `sparse_categorical_crossentropy` recognizes."""
     outputs = _softmax(x, axis)
     logits: Any = keras.ops.convert_to_tensor(x)
     if isinstance(axis, int) and isinstance(outputs, torch.Tensor) and logits.shape == outputs.shape:
@@ -29,9 +29,9 @@ def softmax(x: Any, axis: int = -1) -> Any:
 
 
 def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
-    """The crossentropy from what a softmax was given, in one kernel; with the limits that Keras puts on probabilities,
-    and no gradient beyond them. Keras itself marks the outputs of a sigmoid, and of a softmax over another axis, as
-    those of this one."""
+    """Compute the cross-entropy from the inputs of a softmax in one kernel; with Keras's clipping of probabilities,
+    and no gradient outside the limits. Keras itself marks the outputs of a sigmoid, and of a softmax over another axis,
+    as those of this one."""
     logits = _logits(output)
     if from_logits or logits is None or axis not in (-1, 1) or logits.ndim != 2 or getattr(target, "ndim", 0) != 1:
         return _sparse_categorical_crossentropy(target, output, from_logits, axis)
@@ -42,7 +42,7 @@ def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool 
 
 
 def _logits(outputs: Any) -> Any:
-    """What the softmax over the last axis was given; None where the outputs are not its own, or no longer."""
+    """Return the inputs of the softmax over the last axis; None if the outputs are not, or no longer, its result."""
     known = tensor_attribute(outputs, LOGITS)
     if known is None:
         return None

@@ -1,4 +1,4 @@
-"""Keras's optimizers in PyTorch's own kernels, however the tensors lie in memory."""
+"""Keras's optimizers with PyTorch's fused kernels, for any memory layout of the tensors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import torch
 from unidl.keras_internals import place_of
 from unidl_torch.keras_internals import ADAM, CORE_OF_NADAM, slots_of
 
-ops: Any = keras.ops  # whose annotations allow for results that are no tensors
-fused: Any = torch  # which does not annotate the kernels of its own optimizers
+ops: Any = keras.ops  # Keras's annotations allow results that are not tensors
+fused: Any = torch  # PyTorch does not annotate the kernels of its optimizers
 
 _parallel_update_step = ADAM.original
 
 
 def adam(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], learning_rate: Any) -> None:
-    """Keras's Adam in PyTorch's fused kernel. Keras adds epsilon before it corrects the bias, PyTorch after: so the
-    kernel is told that the bias is long gone, and the learning rate carries the correction."""
+    """Keras's Adam with PyTorch's fused kernel. Keras adds epsilon before the bias correction, PyTorch after it: so the
+    kernel gets a step number at which the bias has vanished, and the learning rate includes the correction."""
     places = [place_of(self, variable) for variable in variables]
     values = [variable.value for variable in variables]
     moments = [[slot[place].value for place in places] for slot in slots_of(self)]
@@ -40,7 +40,7 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 
 
 library = torch.library.Library("unidl", "FRAGMENT")
-# An operation of its own, so that a trace decides anew in each step what suits the memory that its variables have then.
+# A custom operation, so that a trace decides in each step according to the current memory layout of its variables.
 library.define(
     "adam_(Tensor(a!)[] values, Tensor[] gradients, Tensor(b!)[] momentums, Tensor(c!)[] velocities, "
     "Tensor(d!)[] hats, Tensor rate, float beta_1, float beta_2, float epsilon) -> ()"
@@ -58,10 +58,10 @@ def _adam(
     beta_2: float,
     epsilon: float,
 ) -> None:
-    """One step of Adam, whose learning rate `rate` carries the correction of the bias; hats: none without amsgrad.
+    """Take one step of Adam. rate: learning rate including the bias correction; hats: empty without amsgrad.
 
-    PyTorch's kernel reads and writes memory in a row, whatever the strides of a tensor: what lies otherwise is computed
-    step by step. A gradient that shares memory with a variable is read before that changes.
+    PyTorch's kernel reads and writes contiguous memory, ignoring the strides of a tensor: other layouts are computed
+    operation by operation. A gradient that shares memory with a variable is read before the variable changes.
     """
     memory = {value.untyped_storage().data_ptr() for value in values}
     together: list[tuple[torch.Tensor, ...]] = []
@@ -92,7 +92,7 @@ def _adam(
             amsgrad=bool(hats),
             maximize=False,
         )
-    # The kernel does not count its writes, by which traces see that a weight has changed.
+    # The kernel does not count its writes, by which traces detect that a weight has changed.
     torch.autograd.graph.increment_version(values)
 
 
@@ -101,12 +101,12 @@ library.impl("adam_", _adam, "CompositeExplicitAutograd")
 
 @functools.cache
 def _long_gone() -> torch.Tensor:
-    """A number of steps after which no power of Adam's betas is left in float32."""
+    """Return a number of steps after which the powers of Adam's betas are 0 in float32."""
     return torch.tensor(1e12)
 
 
 def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], learning_rate: Any) -> None:
-    """Keras's SGD with the learning rate as a tensor, where Keras's own waits for its value in each step."""
+    """Keras's SGD with the learning rate as a tensor, where Keras synchronizes to read its value in each step."""
     values = [variable.value for variable in variables]
     steps = fused._foreach_mul(list(grads), -ops.cast(learning_rate, "float32"))
     if self.momentum == 0:
@@ -123,8 +123,8 @@ def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lear
 
 
 class Core:
-    """Keras's operations as its Nadam sees them, which makes a number of a product of its momenta in each step: here it
-    stays a tensor, so that a trace computes it anew."""
+    """Keras's operations for its Nadam, which converts a product of its momenta to a Python number in each step: here
+    it stays a tensor, so that a trace recomputes it."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(CORE_OF_NADAM.original, name)

@@ -1,6 +1,6 @@
-"""Keras's draws from a seed, in a form that a trace can hold: the same numbers, from a seed that stays a tensor.
+"""Keras's random draws in a form that can be traced: the same numbers, from a seed that stays a tensor.
 
-Keras makes a number of Python's of each seed, which a trace would keep from the first batch on.
+Keras converts each seed to a Python number, which a trace would keep from the first batch on.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ _dropout, _uniform, _normal, _randint, _categorical = (
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
-    """Keras's dropout. With a seed the masks are those of Keras; without one PyTorch draws them from its global stream,
-    of which Keras's `fit` takes two numbers more for the loader of each epoch: the masks are then others than in `fit`.
+    """Keras's dropout. With a seed the masks equal Keras's; without one PyTorch draws them from its global generator,
+    from which Keras's `fit` draws two more numbers for the loader of each epoch: the masks then differ from those in
+    `fit`.
     """
     shape = shape_of_noise(inputs, noise_shape)
     if rate in (0.0, 1.0) or (is_unseeded(seed) and noise_shape is None) or inputs.device.type == "meta":
@@ -63,7 +64,7 @@ def normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, se
 
 
 def randint(shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: Any = None) -> Any:
-    """Keras's whole numbers."""
+    """Keras's random integers."""
     device = keras_random.get_device()
     if device == "meta" or not isinstance(minval, int) or not isinstance(maxval, int):
         return _randint(shape, minval, maxval, dtype, seed)
@@ -71,7 +72,7 @@ def randint(shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: An
 
 
 def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Any:
-    """Keras's draws of classes. logits: (batch, classes)."""
+    """Keras's categorical draws. logits: (batch, classes)."""
     if keras_random.get_device() == "meta":
         return _categorical(logits, num_samples, dtype, seed)
     shares = torch.softmax(keras_random.convert_to_tensor(logits), dim=-1)
@@ -80,7 +81,7 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
 
 @torch.library.custom_op("unidl::keep_mask", mutates_args=())
 def keep_mask(seed: torch.Tensor, shape: Sequence[int], keep: float, device: str) -> torch.Tensor:
-    """Which values dropout keeps: what Keras draws from this seed."""
+    """Draw Keras's mask of the values that dropout keeps."""
     return torch.bernoulli(torch.full(list(shape), keep, device=device), generator=_generator(seed, device)).bool()
 
 
@@ -110,7 +111,7 @@ def _categorical_of(seed: torch.Tensor, shares: torch.Tensor, count: int) -> tor
 
 
 def _generator(seed: torch.Tensor, device: str) -> torch.Generator:
-    """PyTorch's generator for a seed of Keras's, as in its torch_seed_generator: the second half counts the draws."""
+    """Return PyTorch's generator for a Keras seed, as in its torch_seed_generator: the second half counts the draws."""
     generator = torch.Generator(device=device)
     generator.manual_seed(int(seed.sum()) & 0xFFFFFFFF)
     return generator

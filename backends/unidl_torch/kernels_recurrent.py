@@ -1,4 +1,4 @@
-"""LSTM and GRU in PyTorch's own kernels, and in ours."""
+"""LSTM and GRU with PyTorch's kernels and with unidl's."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from unidl_torch.recurrent_loops import GruLoop, LstmLoop
 _lstm, _gru, _lstm_inner_loop, _gru_inner_loop = (place.original for place in (LSTM, GRU, MASKED_LSTM, MASKED_GRU))
 
 SPLIT = 32768
-"""From so many elements on, PyTorch splits an element-wise operation among the cores (at::internal::GRAIN_SIZE): below,
-oneDNN's LSTM is the faster one even where it has more to multiply."""
+"""Number of elements above which PyTorch splits an element-wise operation among cores (at::internal::GRAIN_SIZE): below
+it, oneDNN's LSTM is faster even though it computes more products."""
 SHUT = 1e4
-"""So large that the logistic function of it is 1 in float32, and that of its negative 0."""
+"""A value whose logistic function is 1 in float32, and that of its negative 0."""
 
 
 def lstm(
@@ -26,7 +26,8 @@ def lstm(
     activation: Any, recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False,
     unroll: bool = False, **options: Any,
 ) -> Any:  # fmt: skip
-    """oneDNN's LSTM on the CPU, where Keras runs a Python loop, or ours. inputs: (batch, time, features)."""
+    """An LSTM on the CPU with oneDNN's kernel or unidl's, where Keras runs a Python loop. inputs: (batch, time,
+    features)."""
     suits = recurs_plainly(mask, activation, recurrent_activation, unroll) and not options
     states = _plain_states(initial_state_h, initial_state_c) if suits else None
     weights = plain_values(inputs, kernel, recurrent_kernel, bias) if states else None
@@ -40,9 +41,9 @@ def lstm(
         outputs, cell = LstmLoop.apply(_projected(inputs, of_inputs, offset, go_backwards), *states, of_hidden)
         return _answer(outputs, outputs[-1], return_sequences, cell)
     weights = _copied(*weights)
-    # Copies: a stateful layer writes the new states over these, which the gradient still needs.
+    # Copies: a stateful layer overwrites these with the new states, but the gradient still needs them.
     start = [state.clone().unsqueeze(0) for state in states]
-    # Looked up in the order of time, the inputs need no copy, nor do their gradients.
+    # Looked up in time order, neither the inputs nor their gradients need a copy.
     table, steps = _in_order(inputs, go_backwards)
     steps: Any = steps if table is None else keras.ops.take(table, steps, axis=0)
     outputs, hidden, cell = torch._VF.lstm(steps, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
@@ -70,24 +71,24 @@ def gru(
 
 
 def _copied(kernel: Any, recurrent_kernel: Any, bias: Any) -> list[torch.Tensor]:
-    """The weights of an LSTM as PyTorch has them, each in a row of memory: also in a trace that is run with weights
-    that lie otherwise than those it was made with. Keras's one bias is that of the inputs."""
+    """Return the weights of an LSTM in PyTorch's form, contiguous even in a trace that is run with weights of other
+    layouts than those it was created with. Keras's single bias is that of the inputs."""
     in_a_row = torch.contiguous_format
     weights = [weight.t().clone(memory_format=in_a_row) for weight in (kernel, recurrent_kernel)]
     return [*weights, bias.clone(memory_format=in_a_row), torch.zeros_like(bias, memory_format=in_a_row)]
 
 
 def _answer(outputs: Any, last: Any, sequences: bool, *cells: Any) -> tuple[Any, Any, list[Any]]:
-    """As Keras's functions give it: the last output, that of all steps (batch, time, units) or of the last, and states
-    that are tensors of their own. outputs: (time, batch, units); last: (batch, units)."""
+    """Return results as Keras's functions do: the last output, the outputs of all steps (batch, time, units) or of the
+    last, and states as separate tensors. outputs: (time, batch, units); last: (batch, units)."""
     return last, outputs.transpose(0, 1) if sequences else last.unsqueeze(1), [last.clone(), *cells]
 
 
 def lstm_inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
-    """An LSTM that skips masked steps, in oneDNN's kernel. sequences: (batch, time, features); mask: (batch, time).
+    """An LSTM that skips masked steps, with oneDNN's kernel. sequences: (batch, time, features); mask: (batch, time).
 
-    The steps to skip go to the end, where a further input, 1 in these alone, opens the forget gate and shuts the input
-    gate: the cell keeps its state to the last bit.
+    Masked steps are moved to the end, where an additional input, 1 only in these, opens the forget gate and closes the
+    input gate: the cell keeps its state exactly.
     """
     mask = _alone(mask)
     states, weights = _suits_masked(self, keras.layers.LSTMCell, sequences, initial_state, mask, training)
@@ -125,12 +126,12 @@ def gru_inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, tra
 
 
 def _in_time(layer: Any, *tensors: torch.Tensor) -> list[torch.Tensor]:
-    """Tensors (batch, time, ...) in the order in which the layer reads them."""
+    """Return tensors (batch, time, ...) in the order in which the layer reads them."""
     return [tensor.flip(1) if layer.go_backwards else tensor for tensor in tensors]
 
 
 def _results(layer: Any, outputs: Any, mask: Any, latest: Any, states: list[Any]) -> Any:
-    """As Keras gives them: zeros before the first step that is not skipped, and in all skipped ones if it says so."""
+    """Return outputs as Keras does: zeros before the first unmasked step, and in all masked ones if requested."""
     shown = mask if layer.zero_output_for_mask else latest >= 0
     outputs = torch.where(shown.unsqueeze(2), outputs, torch.zeros_like(outputs))
     last = outputs[:, -1]
@@ -142,8 +143,8 @@ def _alone(tensors: Any) -> Any:
 
 
 def _projected(inputs: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, backwards: bool) -> Any:
-    """The inputs (batch, time, features) times their kernel, and the bias, in the order in which a layer reads them:
-    (time, batch, gates), in memory of its own."""
+    """Return the inputs (batch, time, features) times their kernel plus the bias, in the order in which a layer reads
+    them: (time, batch, gates), in new memory."""
     table, steps = _in_order(inputs, backwards)
     factors = steps.reshape(-1, inputs.shape[-1]) if table is None else table
     products = torch.addmm(bias, factors, kernel)
@@ -151,8 +152,8 @@ def _projected(inputs: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, b
 
 
 def _in_order(inputs: torch.Tensor, backwards: bool) -> tuple[Any, Any]:
-    """The table that the inputs (batch, time, features) were looked up in, and its row numbers (time, batch) in the
-    order in which a layer reads them; None and the inputs in that order, where they were not."""
+    """Return the table that the inputs (batch, time, features) were looked up in, and the row numbers (time, batch) in
+    the order in which a layer reads them; None and the inputs in that order if they were not looked up."""
     table, steps = looked_up(inputs) or (None, inputs)
     steps = steps.transpose(0, 1)
     return table, steps.flip(0) if backwards else steps
@@ -161,8 +162,8 @@ def _in_order(inputs: torch.Tensor, backwards: bool) -> tuple[Any, Any]:
 def _suits_masked(
     layer: Any, cell: type, sequences: Any, states: Any, mask: Any, training: bool
 ) -> tuple[list[torch.Tensor], list[torch.Tensor] | None]:
-    """The states and the weights of a layer that skips masked steps in the fused kernels; None for the weights where it
-    does not. In the cases that are left, Keras runs a Python loop, and a cell of somebody's own."""
+    """Return the states and weights of a layer for the fused kernels with a mask; None for the weights if the kernels
+    do not apply. In those cases, such as a custom cell, Keras runs a Python loop."""
     own = layer.cell
     suits = (
         type(own) is cell
@@ -179,7 +180,7 @@ def _suits_masked(
 
 
 def _plain_states(*states: Any) -> list[torch.Tensor] | None:
-    """The states (batch, units) to begin with, where the kernels can; a stateful layer has them as variables."""
+    """Return the initial states (batch, units) if the kernels support them; a stateful layer has them as variables."""
     tensors = [state.value if isinstance(state, keras.Variable) else state for state in states]
     suits = all(
         isinstance(tensor, torch.Tensor)

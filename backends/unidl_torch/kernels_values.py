@@ -1,4 +1,4 @@
-"""Operations of Keras that look at values in Python, in a form that a trace can hold, with the same results."""
+"""Keras operations that read values in Python, in a form that can be traced, with the same results."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from unidl_torch.keras_internals import COND, ONE_HOT, SCATTER
 from unidl_torch.keras_internals import core as keras_core
 from unidl_torch.traced import UntraceableError, is_computed
 
-fused: Any = torch  # which does not annotate its operations on lists
+fused: Any = torch  # PyTorch does not annotate its operations on lists
 
 _cond, _one_hot, _scatter = COND.original, ONE_HOT.original, SCATTER.original
 
 
 def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
-    """Keras's choice between two computations. In a trace both are made, if neither writes to what was there before."""
+    """Keras's conditional. In a trace both branches are computed, provided that neither writes to existing tensors."""
     mode = get_proxy_mode()
     if mode is None or not isinstance(pred, torch.Tensor) or not is_computed(pred):
         return _cond(pred, true_fn, false_fn)
@@ -28,9 +28,9 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
     results = [true_fn(), false_fn()]
     made = [node for node in mode.tracer.graph.nodes if node not in known]
     if any(given in known for node in made for given in written_by(node)):
-        raise UntraceableError("it decides by a value whether to change variables")
+        raise UntraceableError("it updates variables depending on a value")
     if _forms(results[0]) != _forms(results[1]):
-        raise UntraceableError("it decides by a value between results of different shapes")
+        raise UntraceableError("it returns results of different shapes depending on a value")
     return keras.tree.map_structure(lambda one, other: None if one is None else torch.where(pred, one, other), *results)
 
 
@@ -39,7 +39,7 @@ def _forms(results: Any) -> list[Any]:
 
 
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
-    """Keras's rows with a 1 at their class, where PyTorch's own look for the least and the largest class first."""
+    """Keras's one-hot encoding; PyTorch's own first reads the smallest and largest class."""
     classes = keras_core.convert_to_tensor(x, dtype=torch.long)
     if sparse or axis not in (-1, classes.ndim) or classes.device.type == "meta":
         return _one_hot(x, num_classes, axis, dtype, sparse)
@@ -50,7 +50,7 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse:
 
 
 def scatter(indices: Any, values: Any, shape: Any) -> Any:
-    """Keras's sum of values by their places, at once, where Keras adds them one by one. indices: (..., axes)."""
+    """Keras's scatter in one operation, where Keras adds values one at a time. indices: (..., axes)."""
     places, added = (keras_core.convert_to_tensor(given) for given in (indices, values))
     if places.device.type == "meta":
         return _scatter(indices, values, shape)
@@ -61,7 +61,7 @@ def scatter(indices: Any, values: Any, shape: Any) -> Any:
 
 
 class Torch:
-    """PyTorch as Keras's Adadelta sees it, whose learning rate stays a tensor."""
+    """The module `torch` for Keras's Adadelta, with a learning rate that stays a tensor."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)

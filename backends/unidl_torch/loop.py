@@ -1,6 +1,6 @@
-"""The training loop on PyTorch: Keras's step, traced once it is known and run without Keras's layers.
+"""The training loop on PyTorch: Keras's step is traced and then run without Keras's layers.
 
-Every step writes to the Keras variables, so there is nothing to commit.
+Every step writes to the Keras variables, so `commit` does nothing.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from unidl_torch.traced import Leaves, nested, test_step, train_step
 from unidl_torch.tracing import Step
 
 STEPS = 1024
-"""Most steps of a chunk; the trainer takes fewer where a step takes long."""
+"""Maximum steps of a chunk; the trainer uses fewer if a step takes long."""
 
 TRACED_AFTER = 8
-"""Batches of one shape to test or predict before their step is traced, which takes as long as some of them."""
+"""Batches of one shape to evaluate or predict before the step is traced, which takes as long as several of them."""
 
 INDEXED = ("float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "bool")
-"""The types whose rows PyTorch gathers itself; NumPy gathers those of the others."""
+"""Dtypes whose rows are gathered by PyTorch; NumPy gathers the others."""
 
 ALIGNMENT = 64
-"""Bytes to whose multiples PyTorch aligns its memory on the CPU. Initial weights come from NumPy, which aligns to 16:
-another place in each process. Results are the same bits from run to run only where the memory is aligned alike (Intel,
-"Developer Guide for oneMKL", "Obtaining Numerically Reproducible Results")."""
+"""Alignment of PyTorch's CPU memory in bytes. Initial weights come from NumPy, which aligns to 16 bytes:
+their position differs between processes. Results are bit-identical from run to run only if memory is aligned equally
+(Intel, "Developer Guide for oneMKL", "Obtaining Numerically Reproducible Results")."""
 
 RESIDENT_SHARE = 0.5
-"""Data that fits into this share of the GPU memory that is free stays there."""
+"""Data of up to this fraction of the free GPU memory is kept on the GPU."""
 
 
 class TorchLogs:
-    """Metrics still on the device."""
+    """Metrics that are still on the device."""
 
     def __init__(self, values: dict[str, Any]) -> None:
-        # Copies: some metrics give their own variable, which the next step changes.
+        # Copies: some metrics return their own variable, which the next step changes.
         self._values: Any = keras.tree.map_structure(_copied, values)
 
     def read(self) -> dict[str, Any]:
@@ -106,12 +106,12 @@ class TorchLoop:
         self._model.reset_metrics()
 
     def commit(self) -> None:
-        """Nothing to bring back, since every step wrote to the Keras variables."""
+        """Do nothing, since every step writes to the Keras variables."""
         self._placed = False
         self._set_mode(training=False)
 
     def _python_values(self) -> PythonValues:
-        """The Python values of the model as they are now; where somebody has changed one, the steps are traced anew."""
+        """Return the current Python values of the model; if one has changed, the steps are traced again."""
         if self._values is None:
             self._values = PythonValues(self._model)
         elif self._values.changed():
@@ -124,7 +124,7 @@ class TorchLoop:
             return TorchLogs(self._model.get_metrics_result())
 
     def _prepare(self, chunk: Chunk, *, training: bool) -> None:
-        """Create what Keras creates on seeing its first batch, and bring all of it to the device."""
+        """Create everything that Keras creates at the first batch, and move it to the device."""
         self._set_mode(training=training)
         model = self._model
         if not self._built:
@@ -137,13 +137,13 @@ class TorchLoop:
             self._placed = True
 
     def _set_mode(self, *, training: bool) -> None:
-        """Tell the PyTorch modules that a model may hold; Keras's own layers are told in each call."""
+        """Set the mode of PyTorch modules inside the model; Keras's own layers receive it in each call."""
         if self._model.training != training:
             self._model.train(training)
 
     def _batches(self, chunk: Chunk) -> tuple[Tree, Iterator[Leaves]]:
-        """How the tensors of a batch are nested, and those of each batch of the chunk, gathered on the device from data
-        that stays there, if it fits."""
+        """Return the nesting of a batch's tensors, and the tensors of each batch of the chunk, gathered on the device
+        from data that is kept there if it fits."""
         data = self._data.get(chunk.data)
         if data is None:
             data = self._data[chunk.data] = resident(chunk.data.as_keras(), self._device)
@@ -188,8 +188,8 @@ def _steps(model: Any) -> tuple[Step, Step, Step]:
 
 
 def move(variables: Sequence[keras.Variable], device: torch.device) -> None:
-    """Bring the values of Keras variables to a device, and on the CPU to aligned memory, unless two variables share
-    theirs. The parameters stay the same objects, which Keras remembers."""
+    """Move the values of Keras variables to a device, and on the CPU to aligned memory unless two variables share
+    memory. The parameters remain the same objects, since Keras refers to them."""
     for variable in variables:
         if variable.value.device != device:
             variable.value.data = variable.value.data.to(device)
@@ -203,8 +203,8 @@ def move(variables: Sequence[keras.Variable], device: torch.device) -> None:
 
 
 def resident(data: Tree, device: torch.device) -> Tree:
-    """The arrays as tensors on the device: on the CPU the same memory, on a GPU a copy, or the arrays themselves where
-    they are too large or PyTorch cannot gather their rows."""
+    """Return the arrays as tensors on the device: on the CPU with the same memory, on a GPU copied; or the arrays
+    themselves if they are too large or PyTorch cannot gather their rows."""
     arrays = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
     if (
         device.type == "cuda"
@@ -222,17 +222,17 @@ def _placed(leaf: Any, device: torch.device) -> Any:
 
 
 def _why_plain(model: Any) -> str | None:
-    """Why the steps of a model are left to Keras altogether."""
+    """Return why the steps of a model are run by Keras; None if they are traced."""
     if model.run_eagerly:
         return "the model was compiled with run_eagerly=True"
     if model.jit_compile:
-        return "jit_compile=True is not followed: torch.compile breaks off at the backward pass inside Keras's step"
+        return "jit_compile=True is not supported: torch.compile fails at the backward pass inside Keras's step"
     rate = rate_of(model.optimizer)
     if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
-        return "the learning rate is a function, which is to be asked in each step"
+        return "the learning rate is a function, which must be called in each step"
     for name in ("train_step", "compute_metrics", "get_metrics_result"):
         if _is_own(model, name):
-            return f"the model has a {name} of its own"
+            return f"the model overrides {name}"
     return None
 
 
@@ -241,7 +241,8 @@ def _is_own(model: Any, method: str) -> bool:
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Any:
-    """The rows as a tensor. Keras converts what PyTorch does not take from NumPy, such as the bfloat16 of ml_dtypes."""
+    """Return the rows as a tensor. Keras converts dtypes that PyTorch does not accept from NumPy, such as ml_dtypes'
+    bfloat16."""
     return torch.from_numpy(array) if array.dtype.kind in "biuf" else keras.ops.convert_to_tensor(array)
 
 

@@ -1,4 +1,4 @@
-"""What `unidl compare` measures us against: the same models and their training in plain PyTorch."""
+"""Hand-written references for `unidl compare`: the same models and their training in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class TorchReference:
 
     def __init__(self, task: Task, device: torch.device) -> None:
         if task.model not in MODULES:
-            raise BackendError(f"There is no reference of '{task.model}' in PyTorch. There is: {', '.join(MODULES)}.")
+            raise BackendError(f"There is no reference for '{task.model}' in PyTorch. Available: {', '.join(MODULES)}.")
         self._device = device
         self._dtype = task.precision.dtype_in("PyTorch", {"float32": torch.float32, "bfloat16": torch.bfloat16})
-        # Channels last is the faster layout of convolutions, on the CPU and in Tensor Cores.
+        # Channels last is the faster layout for convolutions, on the CPU and with Tensor Cores.
         module: Any = MODULES[task.model](task.weights)
         self._module = module.to(device, memory_format=torch.channels_last)
         self._x, self._y = self._inputs(task.data.x), torch.from_numpy(task.data.y).long().to(device)
@@ -33,7 +33,7 @@ class TorchReference:
         self._optimizer = torch.optim.Adam(learning, lr=task.learning_rate, eps=1e-7, fused=True)
         self._step: Callable[..., Any] = self._module
         if device.type == "cuda":
-            # Compiling gains on a GPU, where launching small kernels costs more than they compute.
+            # Compilation pays off on a GPU, where launching small kernels costs more than running them.
             self._step = torch.compile(self._module)
 
     def train(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> float:
@@ -55,7 +55,7 @@ class TorchReference:
         return logits.float().softmax(dim=-1).cpu().numpy()
 
     def _inputs(self, x: np.ndarray[Any, Any]) -> torch.Tensor:
-        """Tokens as they are; images as a channels-last tensor (batch, channels, height, width)."""
+        """Return tokens unchanged, and images as a channels-last tensor (batch, channels, height, width)."""
         tensor = torch.from_numpy(x).to(self._device)
         return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
 
@@ -66,7 +66,7 @@ class TorchReference:
 
 
 class Cnn(nn.Module):
-    """Three convolutions with two poolings between them, a hidden layer, logits."""
+    """Three convolutions with pooling in between, a hidden layer, logits."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Recurrent(nn.Module):
         path = f"{cell}#0/{cell}_cell#0"
         kernel, recurrent = weights[f"{path}/kernel"], weights[f"{path}/recurrent_kernel"]
         self.recurrent: Any = (nn.LSTM if cell == "lstm" else nn.GRU)(len(kernel), len(recurrent), batch_first=True)
-        # The gates i, f, c, o of Keras are i, f, g, o of PyTorch; z, r, h are r, z, n in another order.
+        # Keras's gates i, f, c, o are PyTorch's i, f, g, o; z, r, h correspond to r, z, n in another order.
         order = [0, 1, 2, 3] if cell == "lstm" else [1, 0, 2]
         bias = np.atleast_2d(weights[f"{path}/bias"])
         hidden = bias[1] if len(bias) > 1 else np.zeros_like(bias[0])
@@ -99,7 +99,7 @@ class Recurrent(nn.Module):
         for name, value in values.items():
             gates = np.split(value, len(order))
             getattr(self.recurrent, name).data = _tensor(np.concatenate([gates[gate] for gate in order]))
-        # A second bias of an LSTM would double the step of the first one.
+        # A second trainable bias of an LSTM would double the step of the first one.
         self.recurrent.bias_hh_l0.requires_grad = cell == "gru"
         self.logits = _linear(weights, "logits")
 
@@ -124,7 +124,7 @@ class ResNet(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a shortcut, projected where the block makes the image smaller."""
+    """Two convolutions with a shortcut, which is projected if the block downsamples the image."""
 
     def __init__(self, weights: Weights, name: str) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class Normalised(nn.Module):
     def __init__(self, weights: Weights, name: str, stride: int = 1) -> None:
         super().__init__()
         size = len(weights[f"{name}/kernel"])
-        # Keras pads an even image at its end only where it makes it smaller, which PyTorch has no word for.
+        # With stride 2 Keras pads an even image only at its end, which PyTorch's padding cannot express.
         self.pad = (0, 1, 0, 1) if stride == 2 and size == 3 else None
         self.convolution = _convolution(weights, name, padding=0 if self.pad else size // 2, stride=stride)
         gamma = weights[f"{name}_normalization/gamma"]
@@ -181,13 +181,13 @@ class Transfer(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a feedforward network, each on normalized values beside a shortcut."""
+    """Attention and a feedforward network, each pre-normalized with a residual connection."""
 
     def __init__(self, weights: Weights, name: str) -> None:
         super().__init__()
         parts = [f"{name}_attention/{part}" for part in ("query", "key", "value")]
         units, self.heads, _ = weights[f"{parts[0]}/kernel"].shape
-        # One product for all three, as is usual.
+        # One product for all three, as usual.
         kernel = np.concatenate([weights[f"{part}/kernel"].reshape(units, units) for part in parts], axis=1)
         bias = np.concatenate([weights[f"{part}/bias"].reshape(units) for part in parts])
         self.inward = _linear_of(kernel, bias)
@@ -207,7 +207,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Pre-norm blocks: causal, with logits after the last step; or blind for padding, with logits of the average."""
+    """Pre-norm blocks: causal, with logits after the last step; or ignoring padding, with logits of the average."""
 
     def __init__(self, weights: Weights, *, causal: bool) -> None:
         super().__init__()
@@ -272,7 +272,7 @@ def _layer_normalization(weights: Weights, name: str) -> nn.LayerNorm:
 
 
 def _linear_after_flatten(weights: Weights, name: str, channels: int) -> nn.Linear:
-    """A linear layer whose inputs Keras numbers with the channels last, and PyTorch with the channels first."""
+    """A linear layer with inputs reordered from Keras's channels-last to PyTorch's channels-first order."""
     layer = _linear(weights, name)
     places = layer.in_features // channels
     by_channel = layer.weight.data.reshape(-1, places, channels).transpose(1, 2)

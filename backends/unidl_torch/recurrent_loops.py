@@ -1,4 +1,4 @@
-"""The loops of LSTM and GRU over time, with gradients of their own: fewer operations than PyTorch would note down."""
+"""Loops of LSTM and GRU over time with custom gradients: fewer operations than PyTorch's autograd would record."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch.autograd.function import once_differentiable
 
 
 class LstmLoop(torch.autograd.Function):
-    """An LSTM that multiplies nothing but states in its steps. projected: (time, batch, 4 * units), gates i, f, c, o;
-    it is overwritten. Gives all outputs (time, batch, units), and the last cell."""
+    """An LSTM whose steps multiply only the states. projected: (time, batch, 4 * units), gates i, f, c, o;
+    it is overwritten. Returns all outputs (time, batch, units), and the last cell."""
 
     @staticmethod
     def forward(ctx: Any, projected: Any, hidden: Any, cell: Any, recurrent: Any) -> Any:
@@ -19,7 +19,7 @@ class LstmLoop(torch.autograd.Function):
         outputs, cells = (state.new_empty(len(gates) + 1, *state.shape) for state in (hidden, cell))
         outputs[0], cells[0] = hidden, cell
         bent = torch.empty_like(cells[1:])
-        # Views of the steps, all made at once: one by one they would cost as much as the smaller operations.
+        # Views of all steps, created at once: one at a time they would cost as much as the smaller operations.
         state, memory = outputs.unbind(), cells.unbind()
         steps = zip(
             *(part.unbind() for part in (gates, bent, *gates.split((2 * units, units, units), 2), *gates.chunk(4, 2))),
@@ -40,7 +40,7 @@ class LstmLoop(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         recurrent, outputs, cells, bent, gates = ctx.saved_tensors
         enter, forget, candidate, leave = gates.chunk(4, dim=2)
-        # First what each gate's gradient is multiplied by, for all steps at once; then, step by step, with what.
+        # First the factors of the gates' gradients for all steps at once, then the recurrence step by step.
         to_gates = torch.empty_like(gates)
         parts = to_gates.view(*bent.shape[:2], 4, -1)
         torch.ops.aten.sigmoid_backward.grad_input(candidate, enter, grad_input=parts[:, :, 0])
@@ -99,8 +99,8 @@ library.define(
 
 
 def _gru_forward(projected: Any, hidden: Any, recurrent: Any, bias: Any, mask: Any) -> tuple[torch.Tensor, ...]:
-    """The states before and after each step (time + 1, batch, units), and of each step both gates, the candidate and
-    the product with the state that the candidate has."""
+    """Return the states before and after each step (time + 1, batch, units), and for each step both gates, the
+    candidate and its product with the state."""
     units = len(recurrent)
     gates, candidates, recurring, outputs = [], [], [], [hidden]
     for step, given in enumerate(projected.unbind()):
@@ -118,8 +118,8 @@ def _gru_forward(projected: Any, hidden: Any, recurrent: Any, bias: Any, mask: A
 def _gru_backward(
     to_outputs: Any, recurrent: Any, outputs: Any, gates: Any, candidates: Any, recurring: Any
 ) -> tuple[torch.Tensor, ...]:
-    """The gradients of what was projected, of the products with the states (time, batch, 3 * units), and of the first
-    state."""
+    """Return the gradients of the projected inputs, of the products with the states (time, batch, 3 * units), and of
+    the first state."""
     to_hidden = torch.zeros_like(outputs[0])
     transposed = recurrent.t()
     to_given, to_recurring = [], []

@@ -1,4 +1,4 @@
-"""The kernels of this adapter, imported when somebody first wants them: without them it still loads and trains."""
+"""The kernels of this adapter, imported on first use: without them the adapter still loads and trains."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ KERNELS = "unidl_torch.kernels"
 
 
 def kernels() -> AbstractContextManager[None]:
-    """Inside it Keras computes with our kernels, where they suit; on a GPU most do not."""
+    """Make Keras compute with unidl's kernels where they apply; most do not apply on a GPU."""
     return loaded(KERNELS).where_sound()
 
 
 def kernels_off() -> Sequence[KernelOff]:
-    """Those that stay off."""
+    """Return the disabled kernels."""
     return loaded(KERNELS).off()

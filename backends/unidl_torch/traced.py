@@ -1,4 +1,4 @@
-"""One step as a flat list of PyTorch's operations, and what would make such a list wrong."""
+"""Tracing of one step to a flat list of PyTorch operations, and detection of steps for which such a list is wrong."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ READS = {
         *("__bool__", "__int__", "__float__", "__complex__", "__index__", "__contains__"),
     )
 }
-"""The ways from a tensor to a value of Python's or NumPy's."""
+"""Methods that convert a tensor to a Python or NumPy value."""
 
 LONG = 3000
-"""Calls of PyTorch in a step from which on to trace it takes so long that a person is told: some 2 ms each."""
+"""Number of PyTorch calls in a step above which the time for tracing is announced: about 2 ms each."""
 
 log = logging.getLogger("unidl")
 
@@ -44,10 +44,10 @@ class UntraceableError(BaseException):
 
 
 class Traced:
-    """What `compute` does with a batch of the shapes of `batch` to the variables, and what it returns, which is a nest
-    of tensors. Tracing changes no variable and draws nothing from PyTorch's random stream.
+    """A trace of `compute` for batches with the shapes of `batch`: its updates of variables, and its result, a nest
+    of tensors. Tracing does not change variables or PyTorch's random state.
 
-    variables: those that the step is known to read or change; others that it meets join them. Raises
+    variables: those that the step is known to read or change; others are added when they are encountered. Raises
     `UntraceableError`, or whatever tracing raises.
     """
 
@@ -57,9 +57,9 @@ class Traced:
         self.variables = list(variables)
         self._form: Tree = None
         self._values: list[torch.Tensor] = []
-        # oneDNN's LSTM keeps what its backward needs only where a gradient is possible; a trace needs none itself.
+        # oneDNN's LSTM stores what its backward pass needs only if a gradient is possible; the trace itself needs none.
         self._gradients = gradients
-        while met := self._trace(compute, batch):  # Keras lets nobody make variables in a scope, so they are few
+        while met := self._trace(compute, batch):  # few, since Keras does not allow creating variables in a scope
             self.variables += met
         drop_detached(self._graph)
         pool_before_relu(self._graph.graph)
@@ -69,7 +69,7 @@ class Traced:
         self.operations = len(self._graph.graph.nodes)
 
     def _trace(self, compute: Callable[[Tree], Tree], batch: Tree) -> list[keras.Variable]:
-        """Trace with the variables as they are listed; return others that the step met, with which to trace again."""
+        """Trace with the listed variables; return others that the step uses, with which it must be traced again."""
         mapping: list[tuple[keras.Variable, torch.Tensor]] = []
         scope: _Scope | None = None
         reading = _Reading()
@@ -86,27 +86,27 @@ class Traced:
             with torch.no_grad(), torch.random.fork_rng(), _one_fake_mode():
                 self._graph = make_fx(traced, tracing_mode="real")(self._copies(), leaves_of(batch))
         except Exception:
-            # What was read comes first: the code that read it may have caught the error, and failed later.
+            # Reads are reported first: the code that read a value may have caught the error and failed later.
             reading.raise_if_any()
             raise
         reading.raise_if_any()
         return scope.met() if scope is not None else []
 
     def bind(self) -> None:
-        """Look where the variables are now; they stay there until somebody moves them."""
+        """Look up the current memory of the variables; it stays valid until they are moved."""
         self._values = [variable.value.detach() for variable in self.variables]
         self._constants.update(self._values)
 
     def tell_of_writes(self) -> None:
-        """Count up the versions of the tensors that were written to, which PyTorch's fused Adam does not."""
+        """Increment the versions of the tensors that were written to, which PyTorch's fused Adam does not do."""
         torch.autograd.graph.increment_version([self._values[place] for place in self._constants.written])
 
     def __call__(self, leaves: Leaves) -> Tree:
-        """Compute, and change the variables."""
+        """Run the trace and update the variables."""
         return self._run(self._values, leaves)
 
     def tried(self, batch: Tree) -> tuple[list[torch.Tensor], Tree]:
-        """Compute on copies of the variables and return them; nothing changes."""
+        """Run the trace on copies of the variables and return them; nothing else changes."""
         values = self._copies()
         self._constants.update(values)
         with torch.random.fork_rng(), torch.set_grad_enabled(self._gradients):
@@ -121,10 +121,11 @@ class Traced:
 
 
 class _Scope(keras.StatelessScope):
-    """Keras's scope in which variables have the values of a mapping, and which remembers others that were met.
+    """Keras's scope in which variables have the values of a mapping, and which records others that are used.
 
-    What is assigned to a variable is written to its value at once, as outside of a scope: what reads it afterwards, or
-    holds the value of before under another name, sees the same as there, and no gradient goes through it.
+    An assignment to a variable is written to its value immediately, as outside of a scope: code that reads it
+    afterwards, or holds the earlier value under another name, sees the same as outside, and no gradient passes through
+    it.
     """
 
     def __init__(self, mapping: Sequence[tuple[keras.Variable, torch.Tensor]]) -> None:
@@ -147,7 +148,7 @@ class _Scope(keras.StatelessScope):
         return super().get_current_value(variable)
 
     def met(self) -> list[keras.Variable]:
-        """The variables that are not in the mapping."""
+        """Return the variables that are not in the mapping."""
         return list(self._met.values())
 
     def _meet(self, variable: keras.Variable) -> None:
@@ -156,8 +157,8 @@ class _Scope(keras.StatelessScope):
 
 
 class _Reading(torch.overrides.TorchFunctionMode):
-    """Notices when code asks for the value of a tensor that depends on the batch or on a variable: in a trace it would
-    stay what it was in the batch that was traced. Code that catches the error is found out afterwards."""
+    """Detects code that reads the value of a tensor that depends on the batch or on a variable: in a trace it would
+    keep the value of the traced batch. Code that catches the error is detected afterwards."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,11 +168,11 @@ class _Reading(torch.overrides.TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         self._calls += 1
         if self._calls == LONG:
-            log.info("a step of this model has thousands of operations; to trace it takes a while, once")
+            log.info("a step of this model has thousands of operations; tracing it takes a while, once")
         if function == Tensor.data.__get__:
-            return arguments[0].detach()  # the same memory, but the trace sees what is done with it
+            return arguments[0].detach()  # the same memory, but the trace records what is done with it
         if function == Tensor.data.__set__:
-            raise UntraceableError("it gives a tensor other memory (data = ...)")
+            raise UntraceableError("it replaces the memory of a tensor (data = ...)")
         if function in READS and is_computed(arguments[0]):
             self._read = self._read or READS[function]
             self.raise_if_any()
@@ -180,12 +181,13 @@ class _Reading(torch.overrides.TorchFunctionMode):
     def raise_if_any(self) -> None:
         if self._read is not None:
             raise UntraceableError(
-                f"it reads values of a tensor in Python ({self._read}), which would stay those of the first batch"
+                f"it reads tensor values in Python ({self._read}), which would stay those of the first batch"
             )
 
 
 def is_computed(tensor: Any) -> bool:
-    """Whether the values of a tensor in a trace may be others in the next step: it comes from an input, or a draw."""
+    """Return whether the values of a tensor in a trace may differ in the next step: it depends on an input or a
+    draw."""
     mode = get_proxy_mode()
     proxy = get_proxy_slot(tensor, mode.tracer, None) if mode is not None else None
     return proxy is not None and _depends(proxy.proxy.node)
@@ -205,8 +207,8 @@ def _depends(node: torch.fx.Node) -> bool:
 
 
 def _copy(value: torch.Tensor) -> torch.Tensor:
-    """A copy that lies in memory as the tensor does, since a trace holds views that suit it; values that share one
-    place get one each."""
+    """Copy a tensor with its memory layout, since a trace contains views that depend on it; values that share
+    memory get separate copies."""
     if value.layout is not torch.strided or any(
         step == 0 and size > 1 for step, size in zip(value.stride(), value.shape, strict=True)
     ):
@@ -215,8 +217,8 @@ def _copy(value: torch.Tensor) -> torch.Tensor:
 
 
 def _one_fake_mode() -> AbstractContextManager[Any]:
-    """Let `make_fx` note the shapes of all operations in one mode: by itself it makes a new one for each, which takes
-    two thirds of the time of tracing."""
+    """Make `make_fx` track the shapes of all operations in one mode: by default it creates a new one for each, which
+    takes two thirds of the tracing time."""
     return tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True)))
 
 
@@ -226,15 +228,15 @@ def leaves_of(tree: Tree) -> Leaves:
 
 
 def nested(form: Tree, leaves: Leaves) -> Tree:
-    """The tensors nested like `form`, which has None where there is none."""
+    """Return the tensors nested like `form`, which is None where there is no tensor."""
     remaining = iter(leaves)
     flat = [None if leaf is None else next(remaining) for leaf in keras.tree.flatten(form)]
     return keras.tree.pack_sequence_as(form, flat)
 
 
 def train_step(model: Any, batch: Tree) -> None:
-    """What Keras's TorchTrainer.train_step computes, without the `grad` of a module's parameters and the results of the
-    metrics, which are asked for once a chunk."""
+    """Compute Keras's TorchTrainer.train_step without setting `grad` of the parameters and without the results of the
+    metrics, which are computed once per chunk."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     weights = model.trainable_variables
     learning = [variable.value.requires_grad_() for variable in weights]
@@ -248,14 +250,14 @@ def train_step(model: Any, batch: Tree) -> None:
 
 
 def test_step(model: Any, batch: Tree) -> None:
-    """What Keras's TorchTrainer.test_step computes, without the results of the metrics."""
+    """Compute Keras's TorchTrainer.test_step without the results of the metrics."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     y_pred, _ = _outputs_and_loss(model, x, y, sample_weight, training=False)
     model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
 def _outputs_and_loss(model: Any, x: Tree, y: Tree, sample_weight: Tree, *, training: bool) -> tuple[Tree, Any]:
-    """The outputs, and the loss, which the tracker of the losses has counted."""
+    """Return the outputs and the loss, and update the loss metric."""
     y_pred = model(x, training=training) if takes_training(model) else model(x)
     loss = compute_loss(model, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
     track_loss(model, loss.detach(), leaves_of(x)[0].shape[0])
@@ -263,7 +265,7 @@ def _outputs_and_loss(model: Any, x: Tree, y: Tree, sample_weight: Tree, *, trai
 
 
 def _detached(output: Any) -> Any:
-    """An output without its gradient, but with what Keras has written on it: its mask, by which metrics count."""
+    """Return an output without gradient but with the attributes set by Keras, such as the mask used by metrics."""
     if not isinstance(output, torch.Tensor):
         return output
     alone = output.detach()

@@ -1,6 +1,6 @@
-"""Keras's steps as flat lists of PyTorch's operations: traced once a batch shape, run without Keras's layers.
+"""Keras's steps as flat lists of PyTorch operations: traced once per batch shape, run without Keras's layers.
 
-Keras spends some 3 ms of Python on each training step, whatever it computes. The trace holds the same operations,
+Keras needs about 3 ms of Python per training step, whatever it computes. The trace contains the same operations,
 forward, backward and optimizer, and changes the Keras variables in place.
 """
 
@@ -18,24 +18,24 @@ from unidl.model_state import PythonValues
 from unidl_torch.traced import Leaves, Traced, UntraceableError, leaves_of, nested
 
 TOLERANCE = 1e-2
-"""Largest difference between two steps from the same weights, as a share of how far the step goes. The operations are
-the same; where sums end differently, Adam makes a whole step of a gradient that is almost zero."""
+"""Largest difference between two steps from the same weights, relative to the size of the step. The operations are
+the same; where sums round differently, Adam takes a full step for a gradient that is almost zero."""
 
 OPERATIONS_A_BATCH = 500
-"""To trace so many takes as long as Keras's own step of some hundred: after each such part of the longest trace so far,
-another batch of a new shape is left to Keras, since the last batch of an epoch comes once in each."""
+"""Operations whose tracing takes as long as about a hundred of Keras's steps: for each such part of the longest trace
+so far, one more batch of a new shape is run by Keras, since the last batch of an epoch occurs only once per epoch."""
 
 MOST_WORDS = 160
-"""Of what an error says; some of PyTorch's are a page long."""
+"""Maximum characters of an error message; some of PyTorch's are a page long."""
 
 
 class Step:
-    """One kind of step: as Keras takes it for the first batches of a shape, then as it was traced, if the trace
-    computes what Keras computes on another batch than the one it was made of, from another state.
+    """One kind of step: run by Keras for the first batches of a shape, then by the trace, provided that it
+    agrees with Keras on a batch and a state other than those it was traced with.
 
-    by_keras: takes the step on a batch. compute: the same without what only Keras's own loop needs. variables: gives
-    those that it reads or changes. after: how many batches of a shape come first; tracing takes some steps' time.
-    lengths: of the traces of this model, to which those of this step are added.
+    by_keras: takes the step on a batch. compute: the same without the parts that only Keras's loop needs. variables:
+    returns those that it reads or changes. after: number of batches of a shape before tracing, which takes the time of
+    several steps. lengths: lengths of the traces of this model, to which those of this step are added.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Step:
         self.why_not_traced: str | None = None
 
     def take(self, form: Tree, batches: Iterable[Leaves], values: PythonValues) -> list[Tree]:
-        """Take a step on each batch, and return what each returns. form: how the tensors of a batch are nested, with
-        None where there is none. values: those of the model, as they are now."""
+        """Take a step on each batch and return their results. form: nesting of the tensors of a batch, with
+        None where there is no tensor. values: the current Python values of the model."""
         for traced in self._traced.values():
             traced.bind()
         try:
@@ -68,7 +68,7 @@ class Step:
                 traced.tell_of_writes()
 
     def forget(self) -> None:
-        """Trace anew: what the traces were made of has changed."""
+        """Discard the traces because their assumptions have changed."""
         self._seen.clear()
         self._untried.clear()
         self._traced.clear()
@@ -88,7 +88,7 @@ class Step:
         return self._by_keras(batch)
 
     def _trace(self, key: Any, batch: Tree, values: PythonValues) -> Tree:
-        """Trace the step of a batch, and take it as Keras does."""
+        """Trace the step of a batch, and run it with Keras."""
         variables = list({id(variable): variable for variable in self._variables()}.values())
         values.changed()
         try:
@@ -96,7 +96,7 @@ class Step:
             self._lengths.append(self._untried[key].operations)
         except UntraceableError as error:
             self.why_not_traced = f"the step cannot be traced: {error}"
-        except Exception as error:  # noqa: BLE001 - a model's own code may raise anything; the reason is kept
+        except Exception as error:  # noqa: BLE001 - user code may raise anything; the reason is recorded
             self.why_not_traced = f"the step cannot be traced: {_sentence(error)}"
         values.restore()  # a layer may count its calls
         results = self._by_keras(batch)
@@ -106,7 +106,7 @@ class Step:
         return results
 
     def _compared(self, key: Any, batch: Tree) -> Tree:
-        """Take the step of a batch as Keras does, and compare what the trace would have made of it."""
+        """Run the step of a batch with Keras, and compare the result with that of the trace."""
         traced = self._untried.pop(key)
         values, found = traced.tried(_copied(batch))
         self.why_not_traced, results = disagreement(traced.variables, values, found, lambda: self._by_keras(batch))
@@ -119,19 +119,19 @@ class Step:
 def disagreement(
     variables: Sequence[keras.Variable], values: Sequence[torch.Tensor], results: Tree, compute: Callable[[], Tree]
 ) -> tuple[str | None, Tree]:
-    """Compute as Keras does; say in what way that differs, or None if it does not, and what Keras returned.
+    """Run the step with Keras; return how the trace differs, or None, and Keras's result.
 
-    values, results: what the trace has made of the variables, and what it returned.
+    values, results: the variables after the trace, and its result.
     """
     before = [variable.value.detach().clone() for variable in variables]
     expected = compute()
     for variable, old, other in zip(variables, before, values, strict=True):
         new = variable.value.detach()
         if not _near(new - old, new - other, TOLERANCE, old):
-            return f"the traced step changes '{variable.path}' in another way than Keras", expected
+            return f"the traced step updates '{variable.path}' differently than Keras", expected
     for one, other in zip(leaves_of(expected), leaves_of(results), strict=True):
         if not _near(one, one - other, TOLERANCE, one):
-            return "the traced step returns something else than Keras", expected
+            return "the traced step returns a different result than Keras", expected
     return None, expected
 
 
@@ -141,7 +141,7 @@ def _near(way: torch.Tensor, apart: torch.Tensor, share: float, scale: torch.Ten
 
 
 def _sentence(error: Exception) -> str:
-    """What an error says, on one line, as far as a person reads it."""
+    """Return an error message as one line, truncated."""
     said = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
     return said if len(said) <= MOST_WORDS else f"{said[:MOST_WORDS]} ..."
 

@@ -40,7 +40,7 @@ def test_a_model_that_casts_to_float32_gets_float64():
 
 
 def test_the_kernels_are_sound_in_float64_as_well():
-    """The oracle computes with them; without its mends it would call each sound average on PyTorch wrong."""
+    """The oracle computes with them; without its corrections it would report correct averages on PyTorch as wrong."""
     code = f"""
 from unidl.agreement.worker import _load
 _load({BACKEND!r}, float64=True)

@@ -1,4 +1,4 @@
-"""What stock Keras computes differently on one framework is found, named, and mended where our loop computes.
+"""What stock Keras computes differently on one framework is found, named, and corrected in unidl's loop.
 
 Without this a person meets it as a model that got worse on the way from one framework to another.
 """
@@ -21,14 +21,14 @@ def fault(kind: str, quantity: str = "output", **traits: object) -> Fault:
     ("backend", "found", "words"),
     [
         ("torch", fault("AveragePooling2D", padding="same"), "counts padding into the average"),
-        ("torch", fault("Resizing", interpolation="bicubic"), "takes another cubic"),
-        ("tensorflow", fault("Resizing", interpolation="bicubic"), "from a table of 1024 places"),
-        ("tensorflow", fault("Embedding", "weight"), "squares the gradients of a token"),
-        ("jax", fault("Resizing", interpolation="bilinear"), "another interpolation"),
-        ("jax", fault("BatchNormalization", "weight"), "its momentum"),
-        ("jax", fault("BatchNormalization"), "another epsilon"),
+        ("torch", fault("Resizing", interpolation="bicubic"), "uses a different cubic"),
+        ("tensorflow", fault("Resizing", interpolation="bicubic"), "from a table of 1024 positions"),
+        ("tensorflow", fault("Embedding", "weight"), "squares the gradients of a repeated token"),
+        ("jax", fault("Resizing", interpolation="bilinear"), "a different interpolation"),
+        ("jax", fault("BatchNormalization", "weight"), "another momentum"),
+        ("jax", fault("BatchNormalization"), "a different epsilon"),
         ("torch", fault("LSTM"), "order of the gates"),
-        ("torch", fault("Conv2D", padding="same"), "laid out differently"),
+        ("torch", fault("Conv2D", padding="same"), "distributed differently"),
     ],
 )
 def test_a_likely_cause_is_named_with_what_to_do(backend: str, found: Fault, words: str):

@@ -66,8 +66,8 @@ def test_each_call_of_a_shared_layer_counts(verifier):
     [
         ("own", "--input 32,32,3, or --input 20:int32 for tokens"),
         ("infinite", "is not finite for a random batch. Compile it with"),
-        ("restless", "draws random numbers in inference as well"),
-        ("frozen", "no weight of it learns"),
+        ("restless", "draws random numbers also in inference"),
+        ("frozen", "it has no trainable weights"),
     ],
 )
 def test_what_cannot_be_verified_says_why(verifier, name: str, reason: str):
@@ -96,5 +96,5 @@ def test_a_worker_goes_on_after_a_model_that_it_refuses(verifier, monkeypatch):
     with pytest.raises(WorkerError):
         certificate(verifier, "frozen")
     monkeypatch.setattr(certify, "WorkerProcess", None)  # no further one can be started
-    with pytest.raises(WorkerError, match="no weight of it learns"):
+    with pytest.raises(WorkerError, match="it has no trainable weights"):
         certificate(verifier, "frozen")

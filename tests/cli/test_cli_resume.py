@@ -38,7 +38,7 @@ def test_a_run_that_a_scheduler_ends_goes_on_to_the_same_end(begun, tmp_path):
     """With the options that it was begun with, and nothing lost but time."""
     out, code, said, seconds = begun
     assert code == 143, said
-    assert f"go on with: unidl train --resume {out}" in said
+    assert f"resume with: unidl train --resume {out}" in said
     assert seconds < 10
     assert not out.exists()
     answer = unidl("train", "--resume", out, "--quiet")
@@ -59,8 +59,8 @@ def test_a_run_that_a_scheduler_ends_goes_on_to_the_same_end(begun, tmp_path):
         (["--resume", "nowhere"], 8, "there is no checkpoint in nowhere.checkpoints"),
         (["cnn", "--resume", "nowhere"], 2, "Cannot use a model with --resume"),
         (["--resume", "nowhere", "--batch-size", "8"], 2, "Cannot use --batch-size with --resume"),
-        ([], 2, "Which model? One of cnn, lstm, transfer"),
-        (["cnn", "--save-every-steps", "0"], 2, "'0' is no whole number of at least 1"),
+        ([], 2, "No model given. Pass one of cnn, lstm, transfer"),
+        (["cnn", "--save-every-steps", "0"], 2, "'0' is not a whole number of at least 1"),
     ],
 )
 def test_mistakes_are_told_in_a_line(words, code, told):

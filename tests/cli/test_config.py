@@ -57,9 +57,9 @@ def test_options_a_file_a_run_and_python_train_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words", "said"),
     [
-        ("epoch = 3", (), "There is no option 'epoch'"),
+        ("epoch = 3", (), "Unknown option 'epoch'"),
         ('model = "nothing"', (), "Cannot use model = 'nothing' in "),
-        ("epochs = 3", (), "Which model? One of cnn, "),
+        ("epochs = 3", (), "No model given. Pass one of cnn, "),
         ("epochs = 3", ("--resume", "run"), "Cannot use --config with --resume"),
         ('model = "cnn"\nbase = "VGG16"', (), "Cannot use --base with `unidl train cnn`"),
     ],

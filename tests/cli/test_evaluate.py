@@ -73,7 +73,7 @@ def test_other_images_are_brought_to_the_size_of_the_model(tmp_path):
     np.savez(tmp_path / "large.npz", x=np.repeat(np.repeat(x, 2, axis=1), 2, axis=2).repeat(3, axis=3), y=y)
     answer = unidl("evaluate", cnn_run().run_directory, "--data", tmp_path / "large.npz")
     assert answer.code == 6
-    assert "it has the classes 0, 1, 2, and the model left, right, below" in answer.err
+    assert "its classes are 0, 1, 2, but the model's are left, right, below" in answer.err
     names = np.array(["left", "right", "below"])
     np.savez(tmp_path / "large.npz", x=np.repeat(np.repeat(x, 2, axis=1), 2, axis=2), y=y, class_names=names)
     assert results(unidl("evaluate", cnn_run().run_directory, "--data", tmp_path / "large.npz", "--json"))["rows"] == 9
@@ -82,9 +82,9 @@ def test_other_images_are_brought_to_the_size_of_the_model(tmp_path):
 @pytest.mark.parametrize(
     ("run", "data", "reason"),
     [
-        (text_run, image_folder, "the model takes text, and that is none"),
-        (cnn_run, "python-docs", "the model takes images of 18 x 18 x 1 (height x width x channels), and that is none"),
-        (cnn_run, image_folder, "it has the classes below, left, right, and the model left, right, below"),
+        (text_run, image_folder, "the model expects text."),
+        (cnn_run, "python-docs", "the model expects images of 18 x 18 x 1 (height x width x channels)."),
+        (cnn_run, image_folder, "its classes are below, left, right, but the model's are left, right, below"),
         (cnn_run, "nothing.npz", "'nothing.npz'"),
     ],
 )
@@ -100,13 +100,14 @@ def test_a_run_that_does_not_say_its_data_asks_for_it(tmp_path):
     Trainer(load_model(cnn_run().run_directory)).save(tmp_path / "run")
     answer = unidl("evaluate", tmp_path / "run")
     assert answer.code == 2
-    assert "does not say what data it was trained on. Pass --data." in answer.err
+    assert "does not record its training data. Pass --data." in answer.err
     assert unidl("evaluate", tmp_path / "run", "--data", arrays_file()).code == 0
 
 
 def test_a_missing_or_damaged_run_is_exit_code_8(tmp_path):
-    answer = unidl("evaluate", tmp_path / "nothing")
-    assert (answer.code, answer.err) == (8, f"unidl: Cannot load {tmp_path / 'nothing'}: there is no such directory.\n")
+    missing = tmp_path / "nothing"
+    answer = unidl("evaluate", missing)
+    assert (answer.code, answer.err) == (8, f"unidl: Cannot load {missing}: the directory does not exist.\n")
     Trainer(load_model(cnn_run().run_directory)).save(tmp_path / "run")
     (tmp_path / "run" / "weights.safetensors").write_bytes(b"")
     answer = unidl("evaluate", tmp_path / "run")

@@ -69,7 +69,7 @@ def test_control_c_ends_the_line(monkeypatch):
     assert answer.err.endswith("unidl: interrupted\n")
 
 
-def test_a_strangers_language_model_writes(tmp_path):
+def test_a_custom_language_model_writes(tmp_path):
     """Saved from Python with the words it was trained on; its loss is not saved, and none is needed."""
     import keras
 
@@ -86,13 +86,13 @@ def test_a_strangers_language_model_writes(tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [
-        (["--prompt", " "], 2, "it has no word to go on from"),
-        (["--prompt", "a", "--words", "-1"], 2, "'-1' is no whole number of at least 0"),
-        (["--prompt", "a", "--temperature", "-1"], 2, "'-1' is no number from 0"),
-        (["--prompt", "a", "--temperature", "inf"], 2, "'inf' is no number from 0"),
-        (["--prompt", "a", "--top-k", "0"], 2, "'0' is no whole number of at least 1"),
-        (["--prompt", "a", "--top-p", "0"], 2, "'0' is no number above 0 and up to 1"),
-        (["--prompt", "a", "--top-p", "1.5"], 2, "'1.5' is no number above 0 and up to 1"),
+        (["--prompt", " "], 2, "it contains no words"),
+        (["--prompt", "a", "--words", "-1"], 2, "'-1' is not a whole number of at least 0"),
+        (["--prompt", "a", "--temperature", "-1"], 2, "'-1' is not a number of at least 0"),
+        (["--prompt", "a", "--temperature", "inf"], 2, "'inf' is not a number of at least 0"),
+        (["--prompt", "a", "--top-k", "0"], 2, "'0' is not a whole number of at least 1"),
+        (["--prompt", "a", "--top-p", "0"], 2, "'0' is not a number above 0 and up to 1"),
+        (["--prompt", "a", "--top-p", "1.5"], 2, "'1.5' is not a number above 0 and up to 1"),
         (["--prompt", "a", "--seed", "x"], 2, "'x'"),
         ([], 2, "--prompt"),
     ],

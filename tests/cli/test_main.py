@@ -130,7 +130,8 @@ def test_an_unexpected_error_is_one_line_and_a_hint():
     answer = run_failing("raise TypeError('first line\\nsecond line')")
     assert answer.returncode == 70
     assert answer.stderr == (
-        "unidl: unexpected TypeError: first line\nrun again with --debug for the traceback and please report it\n"
+        "unidl: unexpected TypeError: first line\nThis is a bug: run again with --debug for the traceback, and "
+        "please report it.\n"
     )
 
 
@@ -241,4 +242,4 @@ def test_a_seed_that_is_no_whole_number_is_a_usage_error(word: str, capsys: pyte
     with pytest.raises(SystemExit) as stop:
         parser.parse_args([f"--seed={word}"])
     assert stop.value.code == 2
-    assert "a whole number from 0 is needed" in capsys.readouterr().err
+    assert "expected a whole number of at least 0" in capsys.readouterr().err

@@ -115,18 +115,18 @@ def test_a_model_keeps_its_own_loss_optimizer_and_metrics_and_is_found_again(mod
 
     (models / "mine.py").write_text(MODELS + "\n# changed\n")
     answer = train("--resume runs/mine --epochs 3")
-    assert f"{(models / 'mine.py').resolve()} has changed since the run in runs/mine was begun with it" in answer.err
+    assert f"{(models / 'mine.py').resolve()} has changed since the run in runs/mine was started with it" in answer.err
     assert "epoch 3/3" in answer.out
     assert read_run(run)["configuration"]["epochs"] == 3
     whole = train("mine.py:build --data numbers.npz --epochs 3 --batch-size 16 --out runs/whole")
     assert "test: loss" in whole.out
     assert (run / "weights.safetensors").read_bytes() == (models / "runs/whole/weights.safetensors").read_bytes()
-    for words, told in (("--epochs 2", "3 are done already"), ("--batch-size 8", "Cannot use --batch-size")):
+    for words, told in (("--epochs 2", "3 epochs are already done"), ("--batch-size 8", "Cannot use --batch-size")):
         refused = unidl("train", "--resume", "runs/mine", *words.split())
         assert refused.code == 2
         assert told in refused.err
     (models / "mine.py").unlink()
-    assert "there is no file" in unidl("train", "--resume", "runs/mine").err
+    assert "mine.py does not exist" in unidl("train", "--resume", "runs/mine").err
 
 
 def test_a_run_is_kept_and_lengthened_in_the_folder_one_stands_in(models, monkeypatch):
@@ -138,7 +138,7 @@ def test_a_run_is_kept_and_lengthened_in_the_folder_one_stands_in(models, monkey
     train(f"~/mine.py:build {options} --epochs 1 --out .")
     before = (models / "here" / "weights.safetensors").read_bytes()
     answer = train("--resume . --epochs 2")
-    assert "the cosine of the learning rate now ends after 2 epochs instead of 1" in answer.err
+    assert "the cosine schedule now ends after 2 epochs instead of 1" in answer.err
     assert len((models / "here" / "history.csv").read_text().splitlines()) == 3
     assert (models / "here" / "weights.safetensors").read_bytes() != before
     assert unidl("evaluate", ".", "--trust").code == 0
@@ -151,7 +151,7 @@ def test_a_run_that_stopped_early_is_not_lengthened(models):
     train(f"mine.py:build --data numbers.npz --epochs 9 {options}")
     answer = unidl("train", "--resume", "runs/mine", "--epochs", "20")
     assert answer.code == 2
-    assert "it has stopped early after epoch 2" in answer.err
+    assert "it stopped early after epoch 2" in answer.err
 
 
 def test_options_change_the_optimizer_that_the_model_has(models, monkeypatch):
@@ -183,8 +183,8 @@ def test_options_change_the_optimizer_that_the_model_has(models, monkeypatch):
 
 def test_a_model_that_is_not_compiled_learns_the_classes_of_images(models):
     answer = train(f"mine.py:classes --data {arrays_file()} --epochs 4 --early-stopping 2 --out=runs/pictures")
-    assert "is not compiled: sparse crossentropy of logits" in answer.err
-    assert answer.out.endswith("go on with: unidl predict runs/pictures image.png --trust\n")
+    assert "is not compiled: using sparse categorical crossentropy on logits" in answer.err
+    assert answer.out.endswith("next: unidl predict runs/pictures image.png --trust\n")
     assert load_model(models / "runs/pictures", trust=True).output_shape == (None, 3)
     with pytest.raises(SavedModelError, match="trust=True"):
         load_model(models / "runs/pictures")
@@ -219,8 +219,8 @@ def test_a_saved_run_is_trained_further_elsewhere(models):
 
 
 MISTAKES = {
-    "no data": ("mine.py:build", 2, "On what data? `unidl train mine.py:build` needs --data"),
-    "no such file": ("theirs.py:build --data numbers.npz", 2, "there is no file theirs.py"),
+    "no data": ("mine.py:build", 2, "No data given. `unidl train mine.py:build` needs --data"),
+    "no such file": ("theirs.py:build --data numbers.npz", 2, "the file theirs.py does not exist"),
     "no such function": ("mine.py:missing --data numbers.npz", 7, "mine.py has no function 'missing'"),
     "no model at all": (
         "mine.py --data numbers.npz",
@@ -228,17 +228,21 @@ MISTAKES = {
         "neither one of cnn, lstm, transfer, transformer, text-classifier, nor a function",
     ),
     "no such model": ("cnnn --data numbers.npz", 2, "'cnnn' is neither one of cnn, lstm, transfer"),
-    "an argument nobody knows": ("mine.py:demanding --data numbers.npz", 2, "it needs the argument 'width'"),
+    "an argument nobody knows": ("mine.py:demanding --data numbers.npz", 2, "it requires the argument 'width'"),
     "no keras.Model": ("mine.py:nothing --data numbers.npz", 7, "it returned a NoneType, not a keras.Model"),
     "no classes to ask for": ("mine.py:classes --data numbers.npz", 6, "'numbers.npz' has no labels for a classifier"),
-    "no loss": ("mine.py:uncompiled --data numbers.npz", 7, "'numbers.npz' has no classes, from which its loss"),
+    "no loss": (
+        "mine.py:uncompiled --data numbers.npz",
+        7,
+        "its loss cannot be chosen because 'numbers.npz' has no classes",
+    ),
     "too few outputs": ("mine.py:narrow --data {arrays}", 7, "has 2 outputs for the 3 classes of"),
-    "no text": ("mine.py:of_words --data numbers.npz", 6, "it needs vocabulary_size, and 'numbers.npz' is arrays"),
+    "no text": ("mine.py:of_words --data numbers.npz", 6, "it needs vocabulary_size, but 'numbers.npz' is arrays"),
     "dropout for it": ("mine.py:build --data numbers.npz --dropout 0.2", 2, "Cannot use --dropout with"),
     "a schedule on a schedule": (
         "mine.py:scheduled --data numbers.npz --schedule constant",
         2,
-        "has a schedule of its own. Pass --learning-rate as well",
+        "already has a schedule. Also pass --learning-rate",
     ),
 }
 
@@ -256,4 +260,4 @@ def test_a_mistake_is_one_error_with_its_code_before_anything_is_trained(models,
 
 def test_the_help_says_what_a_function_is_given():
     answer = unidl("train", "--help")
-    assert "model.py:build is called with those of the arguments input_shape, classes," in answer.out
+    assert "model.py:build may take any of the arguments input_shape, classes," in answer.out

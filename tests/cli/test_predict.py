@@ -62,7 +62,7 @@ def test_a_keras_file_of_somebody_is_read_once_it_is_trusted(files, tmp_path):
     save_keras(model, tmp_path / "theirs.keras")
     answer = unidl("predict", tmp_path / "theirs.keras", *files)
     assert (answer.code, answer.out) == (8, "")
-    assert "nobody has said that it can be trusted" in answer.err
+    assert "loaded only if you trust them" in answer.err
     assert "pass --trust to the command" in answer.err
     assert unidl("predict", tmp_path / "theirs.keras", *files, "--trust").code == 0
 
@@ -70,14 +70,14 @@ def test_a_keras_file_of_somebody_is_read_once_it_is_trusted(files, tmp_path):
 def test_a_model_that_sees_no_pictures_says_so(files):
     answer = unidl("predict", text_run().run_directory, files[0])
     assert answer.code == 7
-    assert "is no classifier of images: its inputs have the shape (None, 20)" in answer.err
+    assert "is not an image classifier: its inputs have shape (None, 20)" in answer.err
 
 
 def test_a_missing_run_is_exit_code_8(files, tmp_path):
     assert unidl("predict", tmp_path / "nothing", files[0]).code == 8
 
 
-def test_a_strangers_classifier_without_names_counts_its_classes(files, tmp_path):
+def test_a_custom_classifier_without_names_counts_its_classes(files, tmp_path):
     """Saved from Python; nobody told unidl its loss, and predicting needs none."""
     import keras
 

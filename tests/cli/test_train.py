@@ -119,7 +119,7 @@ def test_plain_lines_tell_how_it_goes_and_how_to_go_on():
     assert "samples/s" in second
     assert result.startswith("test: loss ")
     assert "perplexity " in result
-    assert follow == 'kept in runs/text; go on with: unidl generate runs/text --prompt "the value of"'
+    assert follow == 'saved to runs/text; next: unidl generate runs/text --prompt "the value of"'
 
 
 def test_the_same_command_again_replaces_the_run_by_the_same_and_says_so():
@@ -178,9 +178,9 @@ def test_pretrained_weights_without_a_network_are_one_error(tmp_path, monkeypatc
     words = ["--base", "VGG16", "--image-size", "32", "--data", image_folder(), "--json", "--out", tmp_path / "run"]
     answer = unidl("train", "transfer", *words)
     assert answer.code == 7
-    assert answer.out == "", "what Keras says of a download is no JSON"
+    assert answer.out == "", "Keras's messages about a download are not JSON"
     assert "Downloading data from https://" in answer.err
-    assert "the weights of VGG16 could not be had: URL fetch failure on https://" in answer.err
+    assert "the weights of VGG16 could not be downloaded: URL fetch failure on https://" in answer.err
     assert "Traceback" not in answer.err
     assert not (tmp_path / "run").exists()
 
@@ -199,7 +199,7 @@ def test_a_base_of_somebody_is_trusted_once_and_so_is_what_stands_on_it(tmp_path
     assert "pass --trust to the command" in answer.err
     answer = unidl("train", *words, "--trust")
     assert answer.code == 0, answer.err
-    assert answer.out.endswith(f"go on with: unidl predict {tmp_path / 'run'} image.png --trust\n")
+    assert answer.out.endswith(f"next: unidl predict {tmp_path / 'run'} image.png --trust\n")
     assert unidl("evaluate", tmp_path / "run").code == 8
     with pytest.raises(SavedModelError, match="trust=True"):
         build_transfer(tmp_path / "run", classes=2)
@@ -208,8 +208,8 @@ def test_a_base_of_somebody_is_trusted_once_and_so_is_what_stands_on_it(tmp_path
 MISTAKES = {
     "trust in nobody": (["cnn", "--trust"], 2, "Cannot use --trust with `unidl train cnn`"),
     "a data set that is not there": (["cnn", "--data", "nothing.npz"], 6, "'nothing.npz'"),
-    "text for a CNN": (["cnn", "--data", text_file], 6, "needs images, and 'text.txt' is text"),
-    "images for an LSTM": (["lstm", "--data", image_folder], 6, "needs text, and 'folder' is images"),
+    "text for a CNN": (["cnn", "--data", text_file], 6, "needs images, but 'text.txt' is text"),
+    "images for an LSTM": (["lstm", "--data", image_folder], 6, "needs text, but 'folder' is images"),
     "an unknown backend": (["cnn", "--backend", "jaxx"], 3, "Unknown backend 'jaxx'"),
     "an unknown device": (["cnn", "--data", arrays_file, "--device", "tpu"], 4, "'tpu'"),
     "TF32 on a CPU": (["cnn", "--data", arrays_file, "--device", "cpu", "--precision", "tf32"], 5, "TF32 exists only"),
@@ -217,9 +217,9 @@ MISTAKES = {
     "no base to compute once": (["cnn", "--precompute-frozen"], 2, "Cannot use --precompute-frozen with"),
     "a size for text": (["lstm", "--image-size", "32"], 2, "Cannot use --image-size with `unidl train lstm`"),
     "a base that is not there": (["transfer", "--base", "no", "--data", image_folder, "--image-size", "20"], 7, "'no'"),
-    "no epochs": (["cnn", "--epochs", "0"], 2, "'0' is no whole number of at least 1"),
-    "a share above 1": (["cnn", "--dropout", "1"], 2, "'1' is no number from 0 up to, but not including, 1"),
-    "no learning rate": (["cnn", "--learning-rate", "nan"], 2, "'nan' is no number above 0"),
+    "no epochs": (["cnn", "--epochs", "0"], 2, "'0' is not a whole number of at least 1"),
+    "a share above 1": (["cnn", "--dropout", "1"], 2, "'1' is not a number from 0 up to, but not including, 1"),
+    "no learning rate": (["cnn", "--learning-rate", "nan"], 2, "'nan' is not a number above 0"),
     "images too small": (["cnn", "--data", image_folder, "--image-size", "8"], 7, "at least 18x18 pixels"),
 }
 
@@ -297,11 +297,11 @@ def test_control_c_in_the_first_epoch_does_not_cost_the_older_run(tmp_path, monk
     before = read_directory(run)
     answer = unidl("train", "lstm", "--data", text_file(), "--plot", "--out", run)
     assert answer.code == 130
-    assert answer.err.endswith(f"unidl: interrupted in the first epoch; {run} is left as it was\n")
+    assert answer.err.endswith(f"unidl: interrupted in the first epoch; {run} is unchanged\n")
     assert read_directory(run) == before
     answer = unidl("train", "lstm", "--data", text_file(), "--plot", "--out", tmp_path / "run")
     assert answer.code == 130
-    assert "the model as it was then is in" in answer.err
+    assert "the model at that point is saved in" in answer.err
     assert set(read_directory(tmp_path / "run")) == set(before), "there is no curve of no epochs"
 
 
@@ -324,7 +324,7 @@ def test_control_c_ends_with_the_step_and_keeps_what_was_learned(tmp_path):
     out, err = process.communicate()
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert err.endswith("unidl: interrupted; the model as it was then is in run\n")
+    assert err.endswith("unidl: interrupted; the model at that point is saved in run\n")
     assert "stopped by Ctrl-C" in out
     with (tmp_path / "run" / "history.csv").open() as file:
         assert next(csv.DictReader(file))["epoch"] == "1"

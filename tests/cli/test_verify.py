@@ -43,7 +43,7 @@ def test_a_fault_is_named_with_its_layer(tmp_path):
     )
     done = verify(f"{subject}:build", "--quiet")
     assert done.returncode == 10
-    assert f"{BACKEND}, cpu, float32, unidl: first off at square (Dense): output off by" in done.stdout
+    assert f"{BACKEND}, cpu, float32, unidl: first wrong at square (Dense): output off by" in done.stdout
     assert "1 of 1 do not agree" in done.stdout
     assert done.stderr == ""
 
@@ -54,13 +54,13 @@ def test_a_fault_is_named_with_its_layer(tmp_path):
         (
             ["nothing"],
             2,
-            "neither a model to build (cnn, lstm, transfer, transformer, text-classifier), nor the directory",
+            "neither a builder (cnn, lstm, transfer, transformer, text-classifier), nor the directory",
         ),
-        (["nothing.py:build"], 2, "there is no file nothing.py"),
+        (["nothing.py:build"], 2, "the file nothing.py does not exist"),
         (["cnn", "--precision", "float8"], 2, "Cannot use precision 'float8'. Known: float32"),
         (["cnn", "--by", "pytorch"], 2, "Cannot use implementation 'pytorch'. Known: unidl, keras"),
         (["cnn", "--devices", "tpu"], 2, "Cannot verify on device 'tpu'"),
-        (["cnn", "--input", "ten"], 2, "numbers as in 32,32,3 or 20:int32 are needed"),
+        (["cnn", "--input", "ten"], 2, "expected numbers such as 32,32,3 or 20:int32"),
         pytest.param(
             *([f"{SUBJECTS}:no_such_function"], 7, "has no function 'no_such_function'"), marks=pytest.mark.once
         ),

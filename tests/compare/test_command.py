@@ -40,7 +40,7 @@ def test_it_measures_and_reports(compared):
     assert answer.code == 0, answer.err
     assert "cnn, batch 8, float32, cpu" in answer.out
     assert "failed" not in answer.out
-    assert "A/A: the first cell measured twice gives" in answer.out
+    assert "A/A: measuring the first cell twice gives" in answer.out
     assert sorted(path.name for path in out.iterdir()) == ["chart.png", "report.md", "results.json"]
     with Image.open(out / "chart.png") as picture:
         assert picture.width > 500
@@ -125,7 +125,7 @@ def test_a_cell_that_cannot_be_is_a_row_and_the_exit_code_tells():
         (("--against", "numpy"), ["native", "keras"]),
         (("--batch-size", "128,-1"), ["at least 1"]),
         (("--rounds", "0"), ["at least 1"]),
-        (("--models", "cnn,,lstm"), ["commas"]),
+        (("--models", "cnn,,lstm"), ["comma-separated names"]),
         (("--choose", "--out", "x"), ["--choose"]),
         (("--choose", "--batch-size", "1,2"), ["--choose"]),
     ],
@@ -160,7 +160,7 @@ def test_choose_keeps_what_auto_takes(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("UNIDL_CACHE_DIR", str(tmp_path))
     answer = unidl("compare", "--choose", "--models", "cnn", *SMALL)
     assert answer.code == 0, answer.err
-    assert answer.out.startswith(f"UNIDL_BACKEND=auto takes {UNDER_TEST}: the only one that could be measured on cnn")
+    assert answer.out.startswith(f"UNIDL_BACKEND=auto selects {UNDER_TEST}: the only one that could be measured on cnn")
     monkeypatch.setenv("UNIDL_DEVICE", "cpu")
     assert fastest.chosen("cnn", registry.versions(list(registry.adapters()))).backend == UNDER_TEST
 

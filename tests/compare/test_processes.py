@@ -82,7 +82,7 @@ def test_rounds_take_turns_and_nothing_runs_beside_them(tmp_path: Path):
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("sys.exit('the last word')", "ended with exit code 1; its last line: the last word"),
+        ("sys.exit('the last word')", "exited with code 1; its last line: the last word"),
         ("print(json.dumps({'error': 'ValueError: no such'}), flush=True)", "ValueError: no such"),
         (
             "print(json.dumps({'error': 'XlaError: RESOURCE_EXHAUSTED: 9 GB'}), flush=True)",
@@ -104,7 +104,7 @@ def test_a_cell_that_fails_is_a_row_with_its_reason(tmp_path, monkeypatch, code:
 def test_a_worker_that_the_system_kills_says_what_it_means(tmp_path, monkeypatch):
     misbehave(monkeypatch, "os.kill(os.getpid(), signal.SIGKILL)", command="prepare")
     failure = measured(tmp_path / "log").measurements[2].failure
-    assert failure == "killed by signal 9 (Killed), as systems do when memory runs out"
+    assert failure == "killed by signal 9 (Killed), possibly because the system ran out of memory"
 
 
 def test_a_worker_that_fails_is_asked_nothing_more(tmp_path, monkeypatch):
@@ -117,7 +117,7 @@ def test_rounds_stand_even_if_what_comes_after_them_fails(tmp_path, monkeypatch)
     misbehave(monkeypatch, "sys.exit('no predict')", command="inference")
     keras = measured(tmp_path / "log").measurements[2]
     assert keras.failure is None
-    assert keras.why_incomplete == "inference: ended with exit code 1; its last line: no predict"
+    assert keras.why_incomplete == "inference: exited with code 1; its last line: no predict"
     assert len(keras.rounds) == 3
     assert keras.process_peak_bytes == 7
 

@@ -142,7 +142,7 @@ def test_the_table_has_the_numbers():
         "54,321",
         "1.5",
         "512",
-        "A/A: the first cell measured twice gives 1.01 (0.99-1.01); no difference below 1.4% is claimed.",
+        "A/A: measuring the first cell twice gives 1.01 (0.99-1.01); no difference below 1.4% is claimed.",
     ):
         assert words in text, words
     assert text.isascii()
@@ -181,7 +181,7 @@ def test_markdown_says_the_same_and_is_valid():
     text = markdown([run_of(ALL, FAILED)], chart="chart.png")
     lines = text.splitlines()
     table = [line for line in lines if line.startswith("| ") or line.startswith("|-")]
-    assert "![samples a second by backend and implementation](chart.png)" in lines
+    assert "![samples per second by backend and implementation](chart.png)" in lines
     assert sum(line.startswith("| **jax** | **unidl** | **2,000 (") for line in table) == 1
     assert r"- torch keras: failed: out of memory: CUDA \| said \*so\*" in lines
     widths = [line.replace(r"\|", "").count("|") for line in table]

@@ -33,11 +33,11 @@ def test_a_file_is_read_again(tmp_path: Path):
     ("content", "why"),
     [
         ("", "Expecting value"),
-        ("[]", "is no results.json"),
-        ('{"runs": []}', "it lacks 'format'"),
+        ("[]", "is not a results.json"),
+        ('{"runs": []}', "'format' is missing"),
         ('{"format": "unidl comparison", "schema": 99, "runs": []}', "schema 99"),
-        ('{"format": "unidl comparison", "schema": 1, "runs": [{"created": ""}]}', "is no results.json"),
-        ("\udcff", "is no results.json"),
+        ('{"format": "unidl comparison", "schema": 1, "runs": [{"created": ""}]}', "is not a results.json"),
+        ("\udcff", "is not a results.json"),
     ],
 )
 def test_a_file_that_is_not_ours_is_one_clear_error(tmp_path: Path, content: str, why: str):
@@ -52,7 +52,7 @@ def test_a_half_of_a_file_is_not_read(tmp_path: Path):
     path = tmp_path / "results.json"
     write(path, [run_of({"jax unidl": 1000.0})])
     path.write_text(path.read_text()[:-200])
-    with pytest.raises(UsageError, match=r"is no results\.json"):
+    with pytest.raises(UsageError, match=r"is not a results\.json"):
         read(path)
 
 

@@ -35,7 +35,7 @@ def test_divided_arrays_keep_their_parts(save):
     np.testing.assert_array_equal(data.train.y, LABELS[:15])
     assert data.train.y.dtype == np.int32
     assert data.origin["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(UsageError, match="it has x_test and y_test already"):
+    with pytest.raises(UsageError, match="it already has x_test and y_test"):
         load_data(path, test_fraction=0.3)
 
 
@@ -81,7 +81,7 @@ def test_bytes_that_are_no_images_stay(save):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (LABELS - 1, "labels from -1 to 2, and allowed are 0 to 99999"),
+        (LABELS - 1, "labels from -1 to 2; allowed are 0 to 99999"),
         (LABELS * 1_000_000, "labels from 0 to 3000000"),
     ],
 )
@@ -154,7 +154,7 @@ def test_damage_never_gives_other_numbers(save):
 def test_a_file_that_is_no_archive_is_named(tmp_path, content):
     path = tmp_path / "other.npz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"other\.npz' is no \.npz file, or it is damaged"):
+    with pytest.raises(DataError, match=r"other\.npz' is not an \.npz file, or it is damaged"):
         load_data(path)
 
 

@@ -135,8 +135,8 @@ def test_exactly_the_labels_of_the_classes_pass(images_model, row, label):
 @pytest.mark.parametrize(
     ("y", "words"),
     [
-        (changed(np.zeros(ROWS), 3, 1.5), r"Label 1\.5 in row 3 of the data is no whole number"),
-        (changed(np.zeros(ROWS), 2, np.nan), "Label nan in row 2 of the data is no whole number"),
+        (changed(np.zeros(ROWS), 3, 1.5), r"Label 1\.5 in row 3 of the data is not a whole number"),
+        (changed(np.zeros(ROWS), 2, np.nan), "Label nan in row 2 of the data is not a whole number"),
         (np.array(["cat"] * ROWS), "y of the data holds values of the type <U3"),
         (
             np.eye(10)[:ROWS],
@@ -316,7 +316,7 @@ def test_a_subclassed_model_is_checked_as_far_as_it_can_be(keras):
 
     model = compiled(Own())
     check_fits(model, Split(np.ones((2, 99)), [0, 50]), for_training=True)
-    with pytest.raises(DataError, match="Label -1 in row 1 of the data is out of range: labels are whole"):
+    with pytest.raises(DataError, match="Label -1 in row 1 of the data is out of range: labels must be whole"):
         check_fits(model, Split(np.ones((2, 99)), [0, -1]), for_training=True)
     check_fits(compiled(keras.Sequential([keras.layers.Dense(3)])), Split(np.ones((2, 9)), [0, 1]), for_training=True)
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as some
 
 from unidl.backend import Batches
 from unidl.data import Dataset, Split
-from unidl.data.dataset import as_split, take
+from unidl.data.dataset import take
+from unidl.data.recognising import as_split
 from unidl.data.trees import leaves, map_leaves, named_leaves
 from unidl.errors import DataError, UsageError
 

@@ -15,7 +15,7 @@ from unidl.data import Split
 from unidl.data.fingerprint import SAMPLED_ROWS, WHOLE_BYTES, difference, fingerprint
 
 ROWS = WHOLE_BYTES // 16
-"""Of 16 float32: four times as much as is hashed whole."""
+"""Rows of 16 float32: four times the size that is hashed completely."""
 
 
 def of(split: Split, validation: Split | None = None):

@@ -106,8 +106,8 @@ def test_no_file_is_left_out_without_a_word(tmp_path):
         (tmp_path / "dark" / harmless).write_text("")
     (tmp_path / ".git").mkdir()
     assert len(load_data(tmp_path).train) == 2
-    (tmp_path / "dark" / "photo.tiff").write_text("")
-    with pytest.raises(DataError, match=r"photo\.tiff' is no image that unidl reads \(\.png"):
+    (tmp_path / "dark" / "photo.psd").write_text("")
+    with pytest.raises(DataError, match=r"photo\.psd' is no image that unidl reads \(\.png"):
         load_data(tmp_path)
 
 

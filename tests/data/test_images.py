@@ -100,7 +100,7 @@ def test_truncated_foreign_and_missing_files_are_named(tmp_path):
     text.write_text("no image")
     with pytest.raises(DataError, match=r"text\.png': it is no PNG, JPEG, BMP, GIF, WEBP"):
         load_images([text])
-    disguised = saved(tmp_path / "disguised.png", GREY, format="TIFF")
+    disguised = saved(tmp_path / "disguised.png", GREY, format="PPM")
     with pytest.raises(DataError, match=r"disguised\.png': it is no PNG"):
         load_images([disguised])
     with pytest.raises(DataError, match=r"gone\.png': No such file"):

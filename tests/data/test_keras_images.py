@@ -41,7 +41,7 @@ def test_offline_one_error_says_where_the_data_comes_from_and_what_works(name):
     assert said.count(SOURCES[name].address) >= 2
     assert SOURCES[name].local in said
     assert "datasets" in said
-    assert "'digits', which needs none" in said
+    assert "'digits', which needs no download" in said
 
 
 def arrays(*shape, classes=10):

@@ -66,9 +66,9 @@ def test_an_unknown_name_lists_the_known_ones(name):
 
 
 def test_a_file_of_an_unknown_kind_is_not_guessed_at(tmp_path):
-    path = tmp_path / "table.csv"
+    path = tmp_path / "table.xlsx"
     path.write_text("1,2,3")
-    with pytest.raises(DataError, match=r"the ending '\.csv' is unknown. Accepted: a folder"):
+    with pytest.raises(DataError, match=r"the ending '\.xlsx' is unknown. Accepted: a folder"):
         load_data(path)
 
 

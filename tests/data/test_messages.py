@@ -48,7 +48,7 @@ def test_a_list_of_images_is_most_likely_one_array(pictures):
     text = message(Split, pictures, np.zeros(MANY))
     assert "x[0] has 4, x[1] has 4" in text
     assert f"and {MANY - 4:,} more" in text
-    assert "x is a list of 60,000 arrays of the shape (4, 4)" in text
+    assert "x is a list of 60,000 arrays of shape (4, 4)" in text
     assert "If each is one sample, pass numpy.stack(x)." in text
     assert "pass numpy.stack(y)" in message(Split, np.zeros((MANY, 4)), list(np.zeros((MANY, 3))))
     assert "pass numpy.stack(x)" in message(Split, pictures[:2], np.zeros(2))

@@ -70,7 +70,7 @@ def test_an_input_of_whole_numbers_gets_the_number_or_nothing(same, drawn, dtype
     if x.min() >= low and x.max() <= high:
         np.testing.assert_array_equal(same(x, wanted).astype(object), x.astype(object))
     else:
-        with pytest.raises(DataError, match=rf"in row 0 of the input; the model's input of {wanted} takes whole"):
+        with pytest.raises(DataError, match=rf"in row 0 of the input; the model's {wanted} input takes whole"):
             same(x, wanted)
 
 

@@ -75,5 +75,5 @@ def test_a_class_of_one_row_is_named():
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan"), "0.2"])
 def test_a_fraction_that_leaves_one_side_empty_is_refused(fraction):
-    with pytest.raises(UsageError, match="test_fraction must lie between 0 and 1"):
+    with pytest.raises(UsageError, match="test_fraction must be between 0 and 1"):
         divide(10, fraction, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from training import assert_same_weights, dense, points, weights_of
 
 from unidl import Trainer
 from unidl.data import Split, streaming
+from unidl.data import rows as reading
+from unidl.errors import DataError
 from unidl.training.order import chunks, epoch_order
 
 
@@ -48,6 +51,25 @@ def test_training_from_a_file_is_training_from_memory(backend, mapped):
         found.append(([*weights_of(trainer.model), outputs], trainer.history, trainer.evaluate(data, batch_size=4)))
     assert_same_weights(found[1][0], found[0][0])
     assert found[1][1:] == found[0][1:]
+
+
+def test_a_file_is_not_looked_through_before_the_first_step(backend, mapped, tmp_path, monkeypatch):
+    """It would take as long as an epoch; its rows are looked at as they are read."""
+    monkeypatch.setattr(
+        reading, "look_through", lambda array, *_: pytest.fail(f"{array.shape} is read before training")
+    )
+    trainer = Trainer(dense())
+    trainer.fit(mapped, epochs=2, batch_size=4, progress="quiet")
+    broken = np.array(mapped.x)
+    broken[70, 1] = np.nan
+    np.save(tmp_path / "broken.npy", broken)
+    data = Split(np.load(tmp_path / "broken.npy", mmap_mode="r"), mapped.y)
+    monkeypatch.undo()
+    for call in (lambda: Trainer(dense()).fit(data, batch_size=4, progress="quiet"), lambda: trainer.evaluate(data)):
+        with pytest.raises(DataError, match="x is nan in row 70 of the"):
+            call()
+    with pytest.raises(DataError, match="x is nan in row 70 of the input"):
+        trainer.predict(data.x)
 
 
 def test_chunks_hold_their_own_rows_and_no_others(mapped):
@@ -95,3 +117,18 @@ def test_an_error_in_reading_is_told_where_the_rows_are_needed(mapped, monkeypat
     monkeypatch.setattr(streaming, "_read", broken)
     with pytest.raises(OSError, match="the disk is gone"):
         list(chunks(mapped, np.arange(90), batch_size=2, steps=2))
+
+
+def test_how_long_steps_wait_for_rows_is_counted(mapped, monkeypatch):
+    """After what the device still computes: only then does it stand idle."""
+    original, events = streaming._read, []
+
+    def slow(chunk, rows):
+        time.sleep(0.02)
+        return original(chunk, rows)
+
+    monkeypatch.setattr(streaming, "_read", slow)
+    waiting = streaming.Waiting(lambda: events.append("settled"))
+    assert len(list(chunks(mapped, np.arange(90), batch_size=1, steps=16, waiting=waiting))) > 2
+    assert waiting.seconds >= 0.02
+    assert events

@@ -202,7 +202,7 @@ def test_sequences_are_of_the_models_classes(model_with):
     check(model, np.arange(2 * ROWS).reshape(ROWS, 2) % 4)
     with pytest.raises(DataError, match="Label 4 in row 3 of the training data is out of range: the model has 4"):
         check(model, changed(np.ones((ROWS, 2), int), (3, 1), 4))
-    with pytest.raises(DataError, match=r"has the shape \(8,\); the loss ctc takes the labels of a row one after"):
+    with pytest.raises(DataError, match=r"has shape \(8,\); the loss ctc takes the labels of a row in sequence"):
         check(model, np.ones(ROWS, int))
 
 

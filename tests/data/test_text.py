@@ -114,7 +114,7 @@ def test_vocabulary_is_by_frequency_then_alphabet():
     assert build_vocabulary(words, 5) == (PADDING_WORD, UNKNOWN_WORD, "b", "c", "a")
     assert build_vocabulary(reversed(words), 5) == build_vocabulary(words, 5)
     assert len(build_vocabulary(words, 100)) == 6
-    with pytest.raises(UsageError, match="size >= 3, not 2"):
+    with pytest.raises(UsageError, match="size must be at least 3, not 2"):
         build_vocabulary(words, 2)
 
 
@@ -193,7 +193,7 @@ def test_a_trained_models_vocabulary_keeps_its_numbers(tmp_path):
     assert data.vocabulary == words
     assert data.train.x[0].tolist() == [3, 2, 3]
     assert load_data(path, sequence_length=3).train.x[0].tolist() == [2, 3, 2]
-    with pytest.raises(UsageError, match="exclude each other"):
+    with pytest.raises(UsageError, match="mutually exclusive"):
         load_data(path, vocabulary=words, vocabulary_size=5)
     with pytest.raises(UsageError, match="must be a list of words that starts with"):
         load_data(path, vocabulary=words[2:])
@@ -226,7 +226,7 @@ def test_the_number_of_tokens_an_error_asks_for_is_enough_and_not_too_much(tmp_p
 def test_a_file_that_is_no_text_is_named_with_the_bad_byte(tmp_path):
     path = tmp_path / "latin.txt"
     path.write_bytes("naïve".encode("latin-1"))
-    with pytest.raises(DataError, match=r"latin\.txt' is no UTF-8 text: byte 2 is 0xef"):
+    with pytest.raises(DataError, match=r"latin\.txt' is not UTF-8 text: byte 2 is 0xef"):
         load_data(path)
-    with pytest.raises(UsageError, match="A window has at least 1"):
+    with pytest.raises(UsageError, match="A window must have at least 1"):
         windows(np.arange(3), 0)

@@ -14,7 +14,7 @@ import pytest
 from unidl.backend import Device
 from unidl.doctor.frameworks import ask
 
-STRANGERS = '''
+PLUGINS = '''
     """Backends that behave, and backends that do not."""
     import os, signal, sys, time
     from unidl.backend import Adapter, Device, Devices
@@ -23,7 +23,7 @@ STRANGERS = '''
         name = "good"
 
         def versions(self):
-            return {"strangers": "1.0"}
+            return {"plugins": "1.0"}
 
         def devices(self):
             gpu = Device("gpu", 0, "NVIDIA H200", 150_754_820_096, (9, 0))
@@ -66,7 +66,7 @@ STRANGERS = '''
         time.sleep(600)
 
     def adapter(name, load):
-        return Adapter(name, name.title(), "numpy", "json", ("strangers",), f"pip install {name}", load)
+        return Adapter(name, name.title(), "numpy", "json", ("plugins",), f"pip install {name}", load)
 
     good, unlinked = adapter("good", load_good), adapter("unlinked", load_unlinked)
     killed, exits = adapter("killed", load_killed), adapter("exits", load_exits)
@@ -76,14 +76,14 @@ STRANGERS = '''
 HIDE_REAL_FRAMEWORKS = "import sys; sys.modules.update(dict.fromkeys(('jax', 'torch', 'tensorflow'))); "
 
 
-def install_strangers(folder: Path, names: list[str]) -> None:
-    """Put a distribution into `folder` whose adapters are those of STRANGERS."""
-    information = folder / "strangers-1.0.dist-info"
+def install_plugins(folder: Path, names: list[str]) -> None:
+    """Put a distribution into `folder` whose adapters are those of PLUGINS."""
+    information = folder / "plugins-1.0.dist-info"
     information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n")
-    lines = "".join(f"{name} = strangers:{name}\n" for name in names)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: plugins\nVersion: 1.0\n")
+    lines = "".join(f"{name} = plugins:{name}\n" for name in names)
     (information / "entry_points.txt").write_text(f"[unidl.backends]\n{lines}")
-    (folder / "strangers.py").write_text(textwrap.dedent(STRANGERS).replace("\\\\", "\\"))
+    (folder / "plugins.py").write_text(textwrap.dedent(PLUGINS).replace("\\\\", "\\"))
 
 
 def first_on_path(folder: Path) -> str:
@@ -91,8 +91,8 @@ def first_on_path(folder: Path) -> str:
 
 
 @pytest.fixture
-def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_strangers(tmp_path, ["good", "unlinked", "killed", "exits", "stuck", "deaf"])
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_plugins(tmp_path, ["good", "unlinked", "killed", "exits", "stuck", "deaf"])
     monkeypatch.setenv("PYTHONPATH", first_on_path(tmp_path))
 
 
@@ -109,11 +109,11 @@ def doctor(
 # Each framework in a process of its own
 
 
-@pytest.mark.usefixtures("strangers")
+@pytest.mark.usefixtures("plugins")
 def test_noise_on_stdout_does_not_break_the_answer():
     answer = ask("good")
     assert answer.why_not is None
-    assert answer.versions == {"strangers": "1.0"}
+    assert answer.versions == {"plugins": "1.0"}
     assert answer.devices == (Device("cpu"), Device("gpu", 0, "NVIDIA H200", 150_754_820_096, (9, 0)))
     assert answer.why_no_gpu is None
     assert (answer.device, answer.precision) == ("gpu:0", "mixed_bfloat16")
@@ -121,14 +121,14 @@ def test_noise_on_stdout_does_not_break_the_answer():
     assert answer.load_seconds is not None
 
 
-@pytest.mark.usefixtures("strangers")
+@pytest.mark.usefixtures("plugins")
 @pytest.mark.parametrize(
     ("name", "why_not"),
     [
         ("unlinked", "importing Unlinked failed: libcudart.so.13: cannot open shared object file"),
         ("killed", "loading it failed: killed by signal 9 (Killed"),
         ("killed", "; its last line: a last word"),
-        ("exits", "loading it failed: ended with exit code 3"),
+        ("exits", "loading it failed: exited with code 3"),
         ("unheard-of", "Unknown backend 'unheard-of'"),
     ],
 )
@@ -138,17 +138,17 @@ def test_a_backend_that_fails_gives_its_reason(name: str, why_not: str):
     assert answer.devices == ()
 
 
-@pytest.mark.usefixtures("strangers")
+@pytest.mark.usefixtures("plugins")
 def test_an_error_inside_a_framework_is_told_without_its_traceback():
     assert ask("deaf").why_not == "RuntimeError: cannot initialise [CUDA]"
 
 
-@pytest.mark.usefixtures("strangers")
+@pytest.mark.usefixtures("plugins")
 def test_a_backend_that_hangs_is_given_up():
     assert ask("stuck", timeout_seconds=2).why_not == "loading it failed: no answer to 'load' within 2 s"
 
 
-@pytest.mark.usefixtures("strangers")
+@pytest.mark.usefixtures("plugins")
 def test_a_file_in_the_current_folder_is_no_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path / "work"
     folder.mkdir()
@@ -230,22 +230,22 @@ def test_a_reader_that_goes_away_is_no_error_message():
 
 
 def test_a_broken_backend_is_a_row_and_not_the_end(tmp_path: Path):
-    install_strangers(tmp_path, ["exits", "good", "unlinked"])
+    install_plugins(tmp_path, ["exits", "good", "unlinked"])
     answer = doctor("--json", before=HIDE_REAL_FRAMEWORKS, UNIDL_BACKEND="good", PYTHONPATH=first_on_path(tmp_path))
     assert answer.returncode == 0, answer.stderr
     survey = json.loads(answer.stdout)
     usable = {row["name"]: row["usable"] for row in survey["frameworks"] if row["installed"]}
     assert usable == {"exits": False, "good": True, "unlinked": False}
     assert survey["automatic"]["device"]["value"] == "gpu:0"
-    assert "unidl: asking Unlinked, in a process of its own" in answer.stderr
+    assert "unidl: querying Unlinked in a separate process" in answer.stderr
 
 
 def test_an_adapter_that_cannot_be_imported_is_a_row_with_its_reason(tmp_path: Path):
-    install_strangers(tmp_path, ["absent"])
+    install_plugins(tmp_path, ["absent"])
     answer = doctor("--json", "--quiet", before=HIDE_REAL_FRAMEWORKS, PYTHONPATH=first_on_path(tmp_path))
     assert answer.returncode == 3
     assert answer.stderr == ""
     survey = json.loads(answer.stdout)
     [why_not] = [row["answer"]["why_not"] for row in survey["frameworks"] if row["name"] == "absent"]
-    assert "strangers:absent cannot be loaded" in why_not
+    assert "plugins:absent cannot be loaded" in why_not
     assert f"{why_not}." in survey["advice"]

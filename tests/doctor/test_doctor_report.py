@@ -41,14 +41,14 @@ def test_auto_says_who_chose():
     rows = (framework("torch", selected=True),)
     assert automatic(rows, {}).backend == Choice("torch", "the first one installed")
     chosen = automatic(rows, {"UNIDL_BACKEND": "torch", "UNIDL_PRECISION": "tf32", "UNIDL_DEVICE": "auto"})
-    assert chosen.backend == Choice("torch", "chosen by UNIDL_BACKEND=torch")
+    assert chosen.backend == Choice("torch", "set by UNIDL_BACKEND=torch")
     assert chosen.device == Choice("cpu:0", "no GPU", None)
     assert chosen.precision == Choice("float32", "a CPU has no Tensor Cores", "UNIDL_PRECISION=tf32")
 
 
 def test_auto_cannot_choose():
     unknown = automatic((framework("torch"),), {"KERAS_BACKEND": "openvino"})
-    assert unknown.backend == Choice(None, "KERAS_BACKEND=openvino names no known backend")
+    assert unknown.backend == Choice(None, "KERAS_BACKEND=openvino is not a known backend")
     broken = automatic((replace(absent("jax"), selected=True),), {"UNIDL_BACKEND": "jax"})
     assert broken.backend.value == "jax"
     assert broken.device == Choice(None, "Jax cannot be used")
@@ -73,8 +73,8 @@ NO_GPU = Gpus((), "no NVIDIA driver")
 def test_advice_when_all_is_well():
     rows = (framework("jax", selected=True), absent("torch"))
     assert advise(rows, NO_GPU, {}, None) == (
-        "Nothing to mend: Jax can be used.",
-        "Torch is not installed: pip install 'unidl[torch]', best in an environment of its own.",
+        "No problems found: Jax can be used.",
+        "Torch is not installed: pip install 'unidl[torch]', preferably in a separate environment.",
     )
 
 
@@ -106,14 +106,14 @@ def test_advice_for_a_backend_that_does_not_load():
     broken = framework("jax", usable=False, selected=True, answer=Answer(why_not="it gave no answer"))
     lines = advise((broken, framework("torch")), NO_GPU, {"UNIDL_BACKEND": "jax"}, None)
     assert lines == (
-        "Jax is installed but does not load. it gave no answer",
-        "UNIDL_BACKEND='jax' asks for a backend that cannot be used here; torch can.",
+        "Jax is installed but cannot be loaded. it gave no answer",
+        "UNIDL_BACKEND='jax' selects a backend that cannot be used here; usable are torch.",
     )
 
 
 def test_advice_for_a_misspelled_backend():
     (line,) = advise((framework("torch"),), NO_GPU, {"UNIDL_BACKEND": "pytorch"}, None)
-    assert line.startswith("UNIDL_BACKEND='pytorch' names no known backend; known are 'torch'.")
+    assert line.startswith("UNIDL_BACKEND='pytorch' is not a known backend; known are 'torch'.")
 
 
 def test_kernels_that_are_off_are_told_beside_the_backend():
@@ -162,7 +162,7 @@ def test_the_drawing_tells_everything_at_80_columns():
         "killed [signal 9];",
         "long end",
         "tensorflow Tensorflow - not installed",
-        "gpu:0: the first GPU (but UNIDL_DEVICE=cpu decides)",
+        "gpu:0: the first GPU (overridden by UNIDL_DEVICE=cpu)",
         "pip install 'unidl[tensorflow]'.",
     ):
         assert part in words

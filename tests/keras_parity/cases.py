@@ -26,7 +26,7 @@ on a whole step."""
 UNTRACED = {"torch": "cannot be traced"}
 """For `Case.plain`: Keras looks at values there, in `ops.cond` or by asking a tensor for its number."""
 
-OWN = {"torch": "of its own", "tensorflow": "of its own"}
+OWN = {"torch": "overrides", "tensorflow": "overrides"}
 """For `Case.plain`: what the user wrote takes each step."""
 
 
@@ -39,8 +39,9 @@ class Case:
     compared as well. built: whether the model has its weights before training.
 
     plain: the backends where its steps are not compiled, and words of the sentence that says why.
-    reference: gives the same model in words that Keras computes rightly where it computes this one wrongly; faults: the
-    backends where it does, and how. untrained: the backends where Keras's own `fit` fails, and words of its error.
+    reference: gives the same model in a form that Keras computes correctly where it computes this one incorrectly;
+    faults: the backends where it does, and how. untrained: the backends where Keras's own `fit` fails, and words of its
+    error.
     unsaved: words of the sentence that says why a checkpoint of it would never be read.
     """
 

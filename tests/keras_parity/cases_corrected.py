@@ -72,7 +72,7 @@ def read(part, kind, rate):
     return build
 
 
-SQUARES = {"tensorflow": "squares the gradients of a token that comes twice apart "}
+SQUARES = {"tensorflow": "squares the gradients of a repeated token separately "}
 
 
 def repeated(kind, rate):

@@ -81,7 +81,7 @@ def test_a_planted_difference_of_training_is_seen(case, backend):
 @pytest.mark.parity
 @pytest.mark.parametrize("case", CORRECTED, ids=[case.name for case in CORRECTED])
 def test_keras_is_wrong_where_the_table_says_so_and_nowhere_else(case, backend):
-    """A row whose fault Keras has mended goes; the other backends confirm the words in which Keras computes rightly."""
+    """A row is removed once Keras has fixed its fault; the other backends confirm the reference."""
     told = by_keras(case, case.build)
     right = by_keras(case, case.reference)
     if backend.name in case.faults:

@@ -151,7 +151,7 @@ def test_a_model_with_layers_of_keras_is_told_which_of_them_draw_elsewhere(caplo
     assert layers.foreign_draws(model) == ["stock"]
     with caplog.at_level(logging.INFO, logger="unidl"):
         Trainer(model, loss="mse").fit((np.ones((4, 6), np.int32), np.ones((4, 1))), progress="quiet")
-    assert "mixed: 'stock' draw from Keras's own stream" in caplog.text
+    assert "mixed: 'stock' use Keras's random generators" in caplog.text
     assert layers.foreign_draws(build_cnn((18, 18, 1), 3, dropout=0.2)) == []
 
 

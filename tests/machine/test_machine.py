@@ -81,9 +81,9 @@ def test_nvidia_smi_is_asked_for_the_fields_that_are_read(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("script", "why_none"),
     [
-        ("echo 'NVIDIA-SMI has failed'; exit 9", "nvidia-smi says: NVIDIA-SMI has failed"),
-        ("echo 'no library' >&2; exit 12", "nvidia-smi says: no library"),
-        ("exit 6", "nvidia-smi said nothing (exit code 6)"),
+        ("echo 'NVIDIA-SMI has failed'; exit 9", "nvidia-smi reports: NVIDIA-SMI has failed"),
+        ("echo 'no library' >&2; exit 12", "nvidia-smi reports: no library"),
+        ("exit 6", "nvidia-smi printed nothing (exit code 6)"),
     ],
 )
 def test_a_driver_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why_none: str):

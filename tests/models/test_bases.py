@@ -171,7 +171,7 @@ def test_the_steps_of_a_sequence_are_averaged(keras, backbone):
 def test_a_base_with_its_own_inputs_and_weights_takes_no_others(cnn):
     with pytest.raises(ModelError, match=r"the model 'cnn' takes \(18, 18, 1\); leave input_shape out"):
         build_transfer(cnn, (28, 28, 1))
-    with pytest.raises(ModelError, match="only a base given by its name takes weights"):
+    with pytest.raises(ModelError, match="only a base given by name takes weights"):
         build_transfer(cnn, weights="some.weights.h5")
     assert build_transfer(cnn, (18, 18, 1)).output_shape == (None, 10)
 
@@ -179,19 +179,19 @@ def test_a_base_with_its_own_inputs_and_weights_takes_no_others(cnn):
 def test_features_that_cannot_be_pooled_so(keras):
     line = keras.Input((None, 3))
     free = keras.Model(line, keras.layers.Activation("relu")(line))
-    with pytest.raises(ModelError, match=r"\(None, None, 3\) have no fixed size; take 'average'"):
+    with pytest.raises(ModelError, match=r"\(None, None, 3\) have no fixed size; use pooling='average'"):
         build_transfer(free)
     flat = keras.Model(line, keras.layers.GlobalMaxPooling1D()(line))
-    with pytest.raises(ModelError, match=r"\(None, 3\) have nothing to average over; take 'flatten'"):
+    with pytest.raises(ModelError, match=r"\(None, 3\) have no axis to average over; use pooling='flatten'"):
         build_transfer(flat, pooling="average")
 
 
 def test_a_model_that_cannot_be_a_base(keras, backbone):
-    with pytest.raises(ModelError, match=r"it gives 2 tensors, not one.\nChoose: keras.Model"):
+    with pytest.raises(ModelError, match=r"it has 2 outputs instead of one.\nChoose one: keras.Model"):
         build_transfer(backbone)
 
     class Subclassed(keras.Model):
-        """A model that is no graph of layers."""
+        """A model that is not a graph of layers."""
 
-    with pytest.raises(ModelError, match="it does not say what its inputs are"):
+    with pytest.raises(ModelError, match="its inputs are not defined"):
         build_transfer(Subclassed())

@@ -59,7 +59,7 @@ def test_variables_are_counted_before_they_are_made():
     with at_most(100):
         for _ in range(4):
             quarter()
-        with pytest.raises(ModelError, match="more weights than its file holds"):
+        with pytest.raises(ModelError, match="more weights than its file contains"):
             quarter()
     assert made == [(UNSTORED // 4,)] * 4
     assert keras.Variable.__init__ is before
@@ -80,14 +80,14 @@ def test_another_thread_is_not_counted():
 
 
 def test_a_builder_refuses_within_a_budget_before_it_makes_a_layer():
-    with at_most(10), pytest.raises(ModelError, match="and its file"):
+    with at_most(10), pytest.raises(ModelError, match="but its file"):
         build(Architecture("cnn", {"dense_units": 1000}))
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"filters": [1] * 33}, "at most 32 are possible"),
+        ({"filters": [1] * 33}, "at most 32 are allowed"),
         ({"dense_units": 10**400}, "a number of 1329 bits"),
         ({"seed": 2**128 + 1}, "at most 340282366920938463463374607431768211456"),
     ],
@@ -124,5 +124,5 @@ def test_a_base_gives_not_too_many_features(monkeypatch):
     from unidl.models import bases
 
     monkeypatch.setattr(bases, "WIDEST", 31)
-    with pytest.raises(ModelError, match="it gives 32 features for each row, and 31 are possible"):
+    with pytest.raises(ModelError, match="it has 32 features per row; at most 31 are allowed"):
         build_transfer(build_lstm(sequence_length=8, features=2, units=4, targets=1, output="steps"), classes=2)

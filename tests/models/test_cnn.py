@@ -175,11 +175,11 @@ def test_one_convolution_has_no_pooling_to_blame():
         ("dropout", float("nan"), "from 0 up to, but not including, 1"),
         ("dropout", "0.5", "from 0 up to, but not including, 1"),
         ("batch_normalization", 1, "True or False"),
-        ("precision", 16, "a word such as 'mixed_bfloat16'"),
+        ("precision", 16, "a string such as 'mixed_bfloat16'"),
         ("seed", -1, "a whole number of at least 0"),
         ("seed", 0.5, "a whole number of at least 0"),
-        ("name", "a/b", "a word without '/'"),
-        ("name", "", "a word without '/'"),
+        ("name", "a/b", "a non-empty string without '/'"),
+        ("name", "", "a non-empty string without '/'"),
     ],
 )
 def test_an_impossible_argument_is_one_clear_error(argument, value, allowed):

@@ -122,7 +122,7 @@ def test_no_layer_of_keras_keeps_a_weight_that_keras_drew(keras):
 
 
 def test_weights_inside_attention_are_scaled_as_keras_scales_them(keras):
-    """EinsumDense counts its fans by its equation: (in, heads, size) is no convolution's kernel."""
+    """EinsumDense counts its fans by its equation: (in, heads, size) is not a convolution kernel."""
     inputs = keras.Input((6, 40))
     attention = keras.layers.MultiHeadAttention(8, 20)
     dense = keras.layers.EinsumDense("abc,cde->abde", (None, 30, 20), kernel_initializer="he_normal")
@@ -232,7 +232,7 @@ def test_skipped_layers_keep_their_weights():
 
 
 def test_a_model_without_weights_yet_is_an_error(keras):
-    with pytest.raises(ModelError, match="it is not built yet"):
+    with pytest.raises(ModelError, match="it has not been built"):
         initialise(keras.Sequential([keras.layers.Dense(3)]), 0)
 
 

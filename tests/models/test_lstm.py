@@ -191,7 +191,7 @@ def test_keras_trains_saves_and_loads_it(tmp_path):
     ("arguments", "message"),
     [
         ({"vocabulary_size": 1}, "vocabulary_size=1): it must be a whole number of at least 2"),
-        ({"vocabulary_size": None}, "say how many different tokens there are, or features="),
+        ({"vocabulary_size": None}, "pass the number of different tokens, or features="),
         ({"sequence_length": 0}, "a whole number of at least 1"),
         ({"sequence_length": 2.5}, "a whole number of at least 1"),
         ({"units": -1}, "a whole number of at least 1"),
@@ -207,7 +207,7 @@ def test_keras_trains_saves_and_loads_it(tmp_path):
         ({"classes": 1}, "a whole number of at least 2"),
         ({"targets": 0}, "a whole number of at least 1"),
         ({"features": 0, "classes": 2}, "a whole number of at least 1"),
-        ({"features": 3}, "say classes= for probabilities or targets= for numbers"),
+        ({"features": 3}, "pass classes= for probabilities or targets= for numbers"),
         ({"classes": 3, "targets": 2}, "classes=3 asks for probabilities instead"),
         ({"features": 3, "classes": 2, "vocabulary_size": 50}, "with features=3 the inputs are measurements"),
         ({"units": 10**9}, "parameters"),

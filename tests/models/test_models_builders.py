@@ -81,9 +81,9 @@ def test_the_workload_says_what_the_model_is(name):
         ({"from_data": ("vocabulary_size",)}, "build_cnn has no such argument"),
         ({"verified_with": {"colour": "red"}}, "build_cnn has no such argument"),
         ({"recipe": "digits"}, "unidl.models.Recipe"),
-        ({"recipe": Recipe("digits", 1, 1, None, None)}, "a learning rate and a schedule"),
+        ({"recipe": Recipe("digits", 1, 1, None, None)}, "it must set learning_rate and schedule"),
         ({"workload": "digits"}, "unidl.models.Workload"),
-        ({"smallest_head": None}, "go together"),
+        ({"smallest_head": None}, "must be given together"),
     ],
 )
 def test_a_value_that_cannot_be_right_is_refused(changes, message):
@@ -95,7 +95,7 @@ def test_a_value_that_cannot_be_right_is_refused(changes, message):
 def test_a_model_that_does_not_say_where_its_features_end_is_no_base(backend, monkeypatch):
     headless = replace(builders.builder("cnn"), head=None, smallest_head=None)
     monkeypatch.setattr(builders, "builder", lambda name: headless)
-    with pytest.raises(ModelError, match="does not say where its features end"):
+    with pytest.raises(ModelError, match="does not declare where its features end"):
         unidl.build_transfer(unidl.build_cnn((18, 18, 1)), classes=2)
 
 

@@ -17,19 +17,19 @@ UNDER_TEST = os.environ["UNIDL_BACKEND"]
 
 def install(folder: Path, **entries: str) -> dict[str, str]:
     """Install a plugin into a folder; the environment that finds it."""
-    information = folder / "unidl_strange_model-1.0.dist-info"
+    information = folder / "unidl_third_party_model-1.0.dist-info"
     information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: unidl-strange-model\nVersion: 1.0\n")
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: unidl-third-party-model\nVersion: 1.0\n")
     lines = "".join(f"{name.replace('_', '-')} = {value}\n" for name, value in entries.items())
     (information / "entry_points.txt").write_text(f"[unidl.models]\n{lines}")
-    source = Path(__file__).parents[1] / "stranger" / "unidl_strange_model.py"
+    source = Path(__file__).parents[1] / "third_party" / "unidl_third_party_model.py"
     (folder / source.name).write_text(source.read_text())
     return {"PYTHONPATH": str(folder)}
 
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> dict[str, str]:
-    return install(tmp_path, perceptron="unidl_strange_model:PERCEPTRON")
+    return install(tmp_path, perceptron="unidl_third_party_model:PERCEPTRON")
 
 
 def unidl(*words: object, **environment: str):
@@ -63,7 +63,7 @@ def test_a_plugins_model_is_trained_saved_loaded_and_evaluated_by_name(plugin, t
 def test_a_run_whose_plugin_is_gone_says_which_builder_it_needs(plugin, tmp_path):
     out = tmp_path / "run"
     code = (
-        f"import unidl_strange_model, unidl; unidl.Trainer(unidl_strange_model.build_perceptron()).save({str(out)!r})"
+        f"import unidl_third_party_model as plugin, unidl; unidl.Trainer(plugin.build_perceptron()).save({str(out)!r})"
     )
     processes.python(code, **plugin)
     answer = unidl("evaluate", out, "--data", arrays_file())
@@ -75,7 +75,7 @@ def test_a_run_whose_plugin_is_gone_says_which_builder_it_needs(plugin, tmp_path
 @pytest.mark.once
 def test_a_plugins_model_can_be_a_base(plugin):
     code = (
-        "import unidl, unidl_strange_model as plugin\n"
+        "import unidl, unidl_third_party_model as plugin\n"
         "model = unidl.build_transfer(plugin.build_perceptron(units=5), classes=2)\n"
         "print(model.output_shape, [layer.output.shape for layer in model.layers][1])"
     )
@@ -98,12 +98,13 @@ def test_help_names_it_and_an_option_that_it_lacks_is_refused(plugin):
     assert "needs --data" in unidl("train", "perceptron", **plugin).stderr
     compared = unidl("compare", "--models", "perceptron", **plugin)
     assert compared.returncode == 2
-    assert "brings no workload" in compared.stderr
+    assert "its builder has no workload" in compared.stderr
 
 
 def test_listing_builders_imports_no_plugin(plugin):
     code = (
-        "import sys; from unidl.models.builders import names; print(names()[-1], 'unidl_strange_model' in sys.modules)"
+        "import sys; from unidl.models.builders import names; "
+        "print(names()[-1], 'unidl_third_party_model' in sys.modules)"
     )
     assert processes.python(code, **plugin) == "perceptron False"
 
@@ -111,32 +112,32 @@ def test_listing_builders_imports_no_plugin(plugin):
 @pytest.mark.parametrize(
     ("value", "what"),
     [
-        ("unidl_strange_model:NOTHING", "cannot be loaded (distribution unidl-strange-model): AttributeError"),
-        ("nowhere_at_all:MODEL", "cannot be loaded (distribution unidl-strange-model): ModuleNotFoundError"),
-        ("unidl_strange_model:NOT_A_BUILDER", "must be a unidl.models.builder.Builder, and is a function"),
+        ("unidl_third_party_model:NOTHING", "cannot be loaded (distribution unidl-third-party-model): AttributeError"),
+        ("nowhere_at_all:MODEL", "cannot be loaded (distribution unidl-third-party-model): ModuleNotFoundError"),
+        ("unidl_third_party_model:NOT_A_BUILDER", "must be a unidl.models.builder.Builder, but is a function"),
     ],
 )
 def test_a_broken_plugin_is_named_with_what_is_wrong_and_leaves_the_others_alone(value, what, tmp_path):
     environment = install(tmp_path, broken=value)
     said = error_of("broken", **environment)
     assert "Cannot use the plugin 'broken' of the group unidl.models" in said
-    assert "distribution unidl-strange-model" in said
+    assert "distribution unidl-third-party-model" in said
     assert what in said
     assert error_of("cnn", **environment) == ""
 
 
 def test_a_plugin_by_another_name_than_its_builder_is_refused(tmp_path):
     """A record keeps the builder's name, and what it names could not be found again."""
-    said = error_of("other", **install(tmp_path, other="unidl_strange_model:PERCEPTRON"))
-    assert "gives a builder that calls itself 'perceptron'. Give both the same name." in said
+    said = error_of("other", **install(tmp_path, other="unidl_third_party_model:PERCEPTRON"))
+    assert "defines a builder named 'perceptron'. The names must be equal." in said
 
 
 def test_no_plugin_replaces_a_builder_of_ours_and_it_is_told(tmp_path):
-    environment = install(tmp_path, cnn="unidl_strange_model:PERCEPTRON")
+    environment = install(tmp_path, cnn="unidl_third_party_model:PERCEPTRON")
     code = (
         "import logging; logging.basicConfig(level='INFO')\nfrom unidl.models import builders\n"
         "print(builders.builder('cnn').function, builders.names().count('cnn'))"
     )
     done = processes.run(sys.executable, "-c", code, **environment)
     assert done.stdout.strip() == "build_cnn 1"
-    assert done.stderr.count("the plugin 'cnn' of the group unidl.models is left out") == 1
+    assert done.stderr.count("the plugin 'cnn' of the group unidl.models is ignored") == 1

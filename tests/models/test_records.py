@@ -106,8 +106,8 @@ def test_efficientnet_is_rebuilt_as_its_pretrained_weights_need_it(monkeypatch):
 
 
 def test_a_record_cannot_make_us_read_a_directory(tmp_path):
-    """A saved model may come from a stranger."""
-    with pytest.raises(ModelError, match="it is no directory, and no network"):
+    """A saved model may come from an untrusted source."""
+    with pytest.raises(ModelError, match="it is neither a directory nor a network"):
         build(Architecture("transfer", {"base": str(tmp_path)}))
 
 

@@ -131,7 +131,7 @@ def test_an_application_that_mixes_colours_is_refused(monkeypatch):
         return pixels @ np.ones((3, 3))
 
     monkeypatch.setattr(sys.modules[__name__], "preprocess_input", mix, raising=False)
-    with pytest.raises(ModelError, match="its preprocess_input mixes the colours"):
+    with pytest.raises(ModelError, match="its preprocess_input mixes the channels"):
         measured(application)
 
 
@@ -159,7 +159,7 @@ def test_a_file_of_something_else_is_an_error(cnn, content, tmp_path):
         cnn.save_weights(path)
     else:
         path.write_bytes(b"nonsense")
-    with pytest.raises(ModelError, match="does not hold the weights of mobilenetv2"):
+    with pytest.raises(ModelError, match="does not contain the weights of mobilenetv2"):
         build_transfer(**SMALL | {"weights": str(path)})
 
 
@@ -179,11 +179,11 @@ def offline(monkeypatch, tmp_path):
 
 @pytest.mark.usefixtures("offline")
 def test_a_failed_download_says_what_to_do(tmp_path):
-    with pytest.raises(ModelError, match="the weights of VGG16 could not be had") as caught:
+    with pytest.raises(ModelError, match="the weights of VGG16 could not be downloaded") as caught:
         build_transfer(input_shape=(32, 32, 3))
     message = str(caught.value)
     assert "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5" in message
-    assert f"Put the file of that address into {tmp_path / 'models'}" in message
+    assert f"Download the file at that URL to {tmp_path / 'models'}" in message
     assert "weights= the path of a weights file, or None" in message
 
 
@@ -193,7 +193,7 @@ def test_a_damaged_download_is_that_error_too(offline, monkeypatch, tmp_path):
             file.write(b"half a file")
 
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", damaged)
-    with pytest.raises(ModelError, match="could not be had: Incomplete or corrupted file"):
+    with pytest.raises(ModelError, match="could not be downloaded: Incomplete or corrupted file"):
         build_transfer(input_shape=(32, 32, 3))
 
 
@@ -221,21 +221,21 @@ def test_keras_saves_and_loads_a_named_base(keras, mobile, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"base": "VGG17"}, "base='VGG17'): it is no directory, and no network of keras.applications"),
-        ({"base": "vgg16"}, "Close to it: 'VGG16', 'VGG19'"),
-        ({"base": "zzz"}, "It has 40, such as 'ConvNeXtBase'"),
+        ({"base": "VGG17"}, "base='VGG17'): it is neither a directory nor a network of keras.applications"),
+        ({"base": "vgg16"}, "Closest names: 'VGG16', 'VGG19'"),
+        ({"base": "zzz"}, "Available are 40 names, such as 'ConvNeXtBase'"),
         ({"base": 3}, "it must be a name of keras.applications, a directory or a keras.Model"),
         ({"input_shape": (31, 32, 3)}, "Input size must be at least 32x32"),
-        ({"input_shape": (32, 32, 1)}, "takes images with 3 channels; repeat a grey one"),
+        ({"input_shape": (32, 32, 1)}, "takes images with 3 channels; for grayscale images use"),
         ({"input_shape": (32, 32)}, "a tuple (height, width, channels)"),
-        ({"weights": "nowhere.h5"}, "weights='nowhere.h5'): there is no such file"),
+        ({"weights": "nowhere.h5"}, "weights='nowhere.h5'): the file does not exist"),
         ({"weights": 5}, "it must be 'imagenet', the path of a weights file, or None"),
         ({"classes": 1}, "a whole number of at least 2"),
         ({"dense_units": -1}, "a whole number of at least 0"),
         ({"dense_units": 10**9}, "parameters"),
         ({"dropout": 1.0}, "from 0 up to, but not including, 1"),
         ({"pooling": "max"}, "it must be one of 'flatten', 'average', 'first'"),
-        ({"pooling": "first"}, "are no sequence (batch, time, features)"),
+        ({"pooling": "first"}, "are not a sequence of shape (batch, time, features)"),
     ],
 )
 def test_an_impossible_argument_is_one_clear_error(arguments, message):

@@ -192,7 +192,7 @@ def test_it_trains_evaluates_and_predicts_in_a_mixed_precision(precision):
     # PyTorch cannot trace the optimizer that scales the loss.
     assert trainer.why_not_compiled in (
         None,
-        "the step cannot be traced: it decides by a value whether to change variables",
+        "the step cannot be traced: it updates variables depending on a value",
     )
 
 
@@ -235,8 +235,8 @@ def test_a_sequence_that_is_too_long_for_its_places_is_an_error():
     [
         ({"vocabulary_size": 1}, "vocabulary_size=1): it must be a whole number of at least 2"),
         ({"sequence_length": 0}, "a whole number of at least 1"),
-        ({"sequence_length": None}, "say positions='sines'"),
-        ({"units": 10, "heads": 4}, "take a number that divides them"),
+        ({"sequence_length": None}, "or positions='sines'"),
+        ({"units": 10, "heads": 4}, "use a number that divides"),
         ({"heads": 0}, "a whole number of at least 1"),
         ({"layers": 33}, "at most 32"),
         ({"feedforward_units": 0}, "a whole number of at least 1"),

@@ -177,9 +177,9 @@ def a_damaged_run(path: Path) -> None:
     [
         (a_file, "there is a file"),
         (a_folder, "was not written by unidl"),
-        (a_web_application, "damaged or not unidl's"),
-        (a_run_with_notes, "it holds 'notes.txt', which unidl did not write"),
-        (a_damaged_run, "damaged or not unidl's"),
+        (a_web_application, "damaged or was not written by unidl"),
+        (a_run_with_notes, "it contains 'notes.txt', which unidl did not write"),
+        (a_damaged_run, "damaged or was not written by unidl"),
     ],
 )
 def test_what_is_not_ours_is_refused_and_left_alone(tmp_path: Path, make, reason: str):

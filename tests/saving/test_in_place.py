@@ -66,7 +66,7 @@ def test_files_of_somebody_else_are_left_alone_here_as_well(inside: Path):
     write.unlink()
     write_directory(HERE, OLD)
     write.write_text("years of work")
-    with pytest.raises(SavedModelError, match=r"holds 'thesis\.txt', which unidl did not write"):
+    with pytest.raises(SavedModelError, match=r"contains 'thesis\.txt', which unidl did not write"):
         write_directory(HERE, NEW)
     assert read_directory(HERE) == OLD
 
@@ -152,7 +152,7 @@ def test_the_checkpoints_of_a_run_are_beside_it_however_it_is_called(inside: Pat
     for path in (".", "deeper/..", str(inside), "../cnn"):
         assert checkpoint_folder(Path(path)).resolve() == beside
     assert str(checkpoint_folder(Path("runs/cnn/"))) == os.path.join("runs", "cnn.checkpoints")
-    with pytest.raises(UsageError, match="Cannot keep a run in /"):
+    with pytest.raises(UsageError, match="Cannot save a run to /"):
         checkpoint_folder(Path("/"))
 
 

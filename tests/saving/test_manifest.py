@@ -44,7 +44,7 @@ def flipped(content: bytes) -> Iterator[bytes]:
 
 
 def manifest_says_the_same(damaged: bytes, content: bytes) -> bool:
-    """White space that became other white space, or was added, is no damage."""
+    """Changed or added white space is not damage."""
     try:
         return json.loads(damaged) == json.loads(content)
     except ValueError:
@@ -74,11 +74,11 @@ def manifest_with(**entries: object) -> bytes:
         (b'{"format": 1, "files": {"weights": 5}}', "damaged"),
         (b'{"format": 1, "files": {"weights": {"bytes": 5}}}', "damaged"),
         (b'{"format": 2, "files": {}}', "format 2, and this unidl reads format 1"),
-        (manifest_with(**{"../outside": {"bytes": 4, "sha256": "x"}}), "no plain file name"),
-        (manifest_with(**{"/etc/passwd": {"bytes": 4, "sha256": "x"}}), "no plain file name"),
-        (manifest_with(**{"..": {"bytes": 4, "sha256": "x"}}), "no plain file name"),
-        (manifest_with(**{"a\\b": {"bytes": 4, "sha256": "x"}}), "no plain file name"),
-        (manifest_with(**{"a\0b": {"bytes": 4, "sha256": "x"}}), "no plain file name"),
+        (manifest_with(**{"../outside": {"bytes": 4, "sha256": "x"}}), "not a plain file name"),
+        (manifest_with(**{"/etc/passwd": {"bytes": 4, "sha256": "x"}}), "not a plain file name"),
+        (manifest_with(**{"..": {"bytes": 4, "sha256": "x"}}), "not a plain file name"),
+        (manifest_with(**{"a\\b": {"bytes": 4, "sha256": "x"}}), "not a plain file name"),
+        (manifest_with(**{"a\0b": {"bytes": 4, "sha256": "x"}}), "not a plain file name"),
         (manifest_with(weights={"bytes": 10**9, "sha256": "0" * 64}), "1000000000 bytes expected, 11 found"),
         (manifest_with(weights={"bytes": 11, "sha256": "0" * 64}), "has changed"),
         (manifest_with(weights={"bytes": 10**18, "sha256": "0" * 64}), "cannot have 1000000000000000000 bytes"),
@@ -96,12 +96,12 @@ def test_a_manifest_that_is_not_ours_is_one_error(saved: Path, manifest: bytes, 
 def test_a_pipe_in_place_of_a_file_does_not_hang(saved: Path):
     (saved / "weights").unlink()
     os.mkfifo(saved / "weights")
-    with pytest.raises(SavedModelError, match="weights is no regular file"):
+    with pytest.raises(SavedModelError, match="weights is not a regular file"):
         read_directory(saved)
 
 
 def test_a_path_that_is_no_directory_of_ours_says_what_it_is(tmp_path: Path):
-    with pytest.raises(SavedModelError, match="there is no such directory"):
+    with pytest.raises(SavedModelError, match="the directory does not exist"):
         read_directory(tmp_path / "nothing")
     (tmp_path / "model.keras").write_bytes(b"PK")
     with pytest.raises(SavedModelError, match=r"load_model takes a \.keras file"):

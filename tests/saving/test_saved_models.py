@@ -111,7 +111,7 @@ def test_a_transfer_model_on_a_transfer_model(tmp_path):
     assert_same_model(saved_and_loaded(model, tmp_path / "run"), model, IMAGES)
 
 
-def test_a_transfer_model_on_a_strangers_model_comes_back_by_keras_own_description(tmp_path):
+def test_a_transfer_model_on_a_custom_model_comes_back_by_keras_own_description(tmp_path):
     import keras
 
     inputs = keras.Input((8, 8, 1))

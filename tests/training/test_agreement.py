@@ -98,7 +98,7 @@ def computing(backend):
 
 
 @contextmanager
-def mended(backend):
+def corrected(backend):
     """Keras without its fault on TensorFlow: there it squares the gradients of a token that comes twice apart."""
     with pytest.MonkeyPatch.context() as patch:
         if backend.name == "tensorflow":
@@ -118,7 +118,7 @@ def by_keras(case, backend):
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: means.append(logs["loss"]))
     place, precision = computing(backend)
     options = {"batch_size": BATCH, "shuffle": False, "verbose": 0, "callbacks": [watch]}
-    with place, precision, mended(backend):
+    with place, precision, corrected(backend):
         model.fit(data.x, data.y, sample_weight=data.sample_weight, **options)
     return weights_of(model), means
 

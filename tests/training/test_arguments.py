@@ -206,7 +206,7 @@ def test_verbose_is_a_style_of_progress(data, capsys):
     assert "epoch 1/1  loss" in capsys.readouterr().out
     trainer.evaluate(data.x, data.y, verbose=2)
     assert "loss" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="verbose=0 beside progress='lines'"):
+    with pytest.raises(UsageError, match="both verbose=0 and progress='lines'"):
         trainer.fit(data.x, data.y, verbose=0, progress="lines")
 
 
@@ -259,51 +259,6 @@ def test_a_tuple_beside_labels_is_several_inputs(backend):
     model = built()
     Trainer(model).fit(x, y, BATCH, progress="quiet")
     assert isinstance(Trainer(model).evaluate(x=x, y=y)["loss"], float)
-
-
-def test_batches_that_somebody_else_makes_are_refused_with_what_to_do(backend):
-    """NumPy reads such a thing as one array, x and y mixed."""
-    import keras
-
-    class Rows(keras.utils.PyDataset):
-        def __len__(self):
-            return 2
-
-        def __getitem__(self, index):
-            return np.ones((4, 3), np.float32), np.ones((4, 3), np.float32)
-
-    class Plain:
-        __len__, __getitem__ = Rows.__len__, Rows.__getitem__
-
-    trainer = Trainer(dense())
-    for data, kind in (
-        (Rows(), "a keras.utils.PyDataset"),
-        ((row for row in "ab"), r"an iterator \(generator\)"),
-        (Plain(), r"a .*Plain"),
-    ):
-        for call in (trainer.fit, trainer.evaluate, trainer.predict):
-            with pytest.raises(DataError, match=rf"x is {kind}, which gives.* Pass arrays"):
-                call(data)
-    with pytest.raises(DataError, match="PyDataset"):
-        trainer.fit(points(4), validation_data=Rows(), progress="quiet")
-
-
-def test_loaders_of_the_frameworks_are_refused_by_name(backend):
-    data = points(8)
-    if backend.name == "torch":
-        import torch
-
-        tensors = torch.utils.data.TensorDataset(torch.tensor(data.x), torch.tensor(data.y))
-        given = {torch.utils.data.DataLoader(tensors): "a DataLoader", tensors: "TensorDataset"}
-    elif backend.name == "tensorflow":
-        import tensorflow as tf
-
-        given = {tf.data.Dataset.from_tensor_slices((data.x, data.y)).batch(4): r"a tf\.data\.Dataset"}
-    else:
-        pytest.skip("JAX has no loader of its own")
-    for loader, kind in given.items():
-        with pytest.raises(DataError, match=kind):
-            Trainer(dense()).fit(loader, progress="quiet")
 
 
 class Frame:

@@ -120,9 +120,7 @@ def test_a_disk_that_is_full_from_any_call_on_costs_nothing_but_the_new_one(mode
     """One clear error, the checkpoints that were there, and nothing that takes up room on the full disk."""
     for number in range(NEEDS):
         folder = begun(before)
-        told = (
-            rf"^Cannot save to {folder / called(step)[0]}: No space left on device\. What was saved before is whole\. M"
-        )
+        told = rf"^Cannot save to {folder / called(step)[0]}: No space left on device\. The previous save is intact\. F"
         with Disk(full_at=number).in_use(), pytest.raises(SavedModelError, match=told):
             save(folder, model, step)
         there = {*before, step} if number == NEEDS - 1 else {*before}

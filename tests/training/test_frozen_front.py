@@ -107,7 +107,7 @@ def test_a_transfer_model_on_a_frozen_base(backend):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"learns": True}, "its layer 'first' learns"),
+        ({"learns": True}, "its layer 'first' is trainable"),
         ({"mask": True}, "carry a mask"),
     ],
 )
@@ -131,14 +131,14 @@ def test_what_changes_from_epoch_to_epoch_stays_behind_the_cut(backend, options)
     assert_same_weights(weights_of(once.model), weights_of(plain.model), tolerance=1e-5)
 
 
-def test_a_layer_of_a_stranger_that_differs_when_training_is_noticed(backend):
+def test_a_layer_of_a_user_that_differs_when_training_is_noticed(backend):
     import keras
 
     class Doubled(keras.layers.Layer):
         def call(self, values, training=False):
             return 2 * values if training else values
 
-    with pytest.raises(ModelError, match="give other outputs when training"):
+    with pytest.raises(ModelError, match="behave differently during training"):
         trained(frozen(foreign=Doubled()), precompute_frozen=True)
 
 
@@ -155,7 +155,7 @@ def test_a_model_of_a_class_of_its_own_is_refused(backend):
 
     model = Own()
     model.compile(loss="mean_squared_error")
-    with pytest.raises(ModelError, match="only a functional model can be cut"):
+    with pytest.raises(ModelError, match="only a functional model can be split"):
         trained(model, precompute_frozen=True)
 
 

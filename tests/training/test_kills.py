@@ -19,7 +19,7 @@ from unidl.training.checkpoint import NAME
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 STEPS = 13
-"""Of an epoch of `trained`."""
+"""Steps of an epoch of `trained`."""
 RUN = """
 import json, numpy
 from test_training_resume import made, state_of, trained

@@ -171,11 +171,11 @@ def test_unfrozen_weights_learn_after_compile_and_never_silently(backend, caplog
         True,
     ]
     model.get_layer("first").trainable = True
-    with pytest.raises(ModelError, match="optimizer of 'dense' was made for other weights"):
+    with pytest.raises(ModelError, match="optimizer of 'dense' was created for other weights"):
         trainer.fit(points(4), batch_size=4, progress="quiet")
     with caplog.at_level(logging.INFO, "unidl"):
         again = Trainer(model)
-    assert "its optimizer starts anew" in caplog.text
+    assert "the state of its optimizer is reset" in caplog.text
     before = weights_of(model)
     again.fit(points(4), batch_size=4, progress="quiet")
     assert all(differ([one], [other]) for one, other in zip(before, weights_of(model), strict=True))
@@ -203,7 +203,7 @@ def test_rows_of_weight_zero_teach_nothing(shared):
         ({"batch_size": 0}, "batch_size=0: it must be a whole number of at least 1"),
         ({"batch_size": "8"}, "batch_size='8'"),
         ({"initial_epoch": -1}, "initial_epoch=-1: it must be a whole number of at least 0"),
-        ({"epochs": 3, "initial_epoch": 3}, "epochs=3: epochs is where training ends"),
+        ({"epochs": 3, "initial_epoch": 3}, "epochs=3: epochs is the index at which training ends"),
         ({"early_stopping": 0}, "early_stopping=0"),
         ({"progress": "fancy"}, "progress='fancy'. Allowed: 'auto', 'bar', 'lines', 'json', 'quiet'"),
     ],

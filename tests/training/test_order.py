@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from training import points
 
-from unidl.training.order import chunks, epoch_order
+from unidl.training.order import Epochs, chunks, epoch_order
 
 
 def test_the_order_is_this_one_everywhere():
@@ -21,7 +21,7 @@ def test_the_order_is_this_one_everywhere():
 
 
 def test_long_orders_are_these_everywhere():
-    """Of some epochs and seeds, as batches: the order of a real run."""
+    """The order of a real run as batches, for several epochs and seeds."""
     data, found = points(10_000), hashlib.sha256()
     for seed in (0, 1, 2**31):
         for epoch in range(5):
@@ -74,3 +74,18 @@ def test_chunks_hold_the_order(rows: int, batch_size: int, steps: int):
 def test_chunks_are_as_long_as_they_can_be(rows: int, shapes: list[tuple[int, int]]):
     cut = chunks(points(rows), np.arange(rows), batch_size=4, steps=2)
     assert [chunk.rows.shape for chunk in cut] == shapes
+
+
+def test_a_balanced_order_has_as_many_rows_of_each_class():
+    """And none of a small class twice before all of it have come once."""
+    labels = np.array([0] * 70 + [1] * 25 + [2] * 5)
+    epochs = Epochs(100, 8, seed=3, shuffle="balanced", labels=labels)
+    orders = [epochs.order(epoch) for epoch in range(3)]
+    for order in orders:
+        counts = np.bincount(labels[order])
+        assert sorted(counts) == [33, 33, 34]
+        times = [np.bincount(order, minlength=100)[labels == label] for label in range(3)]
+        assert all(one.max() - one.min() <= 1 for one in times)
+        assert np.bincount(labels[order[:30]]).min() >= 3, "mixed, and not class by class"
+    assert orders[0].tolist() != orders[1].tolist()
+    assert epochs.order(1).tolist() == orders[1].tolist()

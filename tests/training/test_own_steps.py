@@ -73,7 +73,7 @@ def test_several_inputs_alone_come_in_a_tuple_of_one_and_a_dict_as_it_is(backend
 
 
 def test_three_parts_of_no_particular_meaning(backend):
-    """Anchor, positive, negative: the third is no weight, and may be negative."""
+    """Anchor, positive, negative: the third is not a sample weight, and may be negative."""
     from keras import ops
 
     class Siamese(self_taught(backend)):

@@ -59,6 +59,7 @@ def test_every_line_of_json_is_json():
         "metrics": {"loss": 0.12345678, "accuracy": 0.98765, "val_loss": 1234.5678},
         "seconds": 2.0,
         "samples_per_second": 500.0,
+        "waiting_share": 0.0,
     }
     assert events[2]["samples_per_second"] == 300.0
     assert events[3] == {"event": "stop", "why": None}
@@ -150,3 +151,19 @@ def test_a_run_is_told_as_it_was(backend, capsys, style):
     else:
         assert f" loss {last['loss']:.4g} " in said
         assert f"val mean absolute error {last['val_mean_absolute_error']:.4g}" in said
+
+
+def test_steps_that_wait_for_data_are_told_of():
+    """Else a person buys a faster device for a disk that is slow."""
+    out = io.StringIO()
+    lines = LineProgress(out)
+    lines.start("a model", epochs=2, rows=10)
+    lines.epoch_started(0)
+    lines.epoch_ended({"loss": 1.0}, 2.0, 0.08)
+    lines.epoch_ended({"loss": 1.0}, 2.0, 0.5)
+    _, first, second = out.getvalue().splitlines()
+    assert "waited" not in first, "four in a hundred are not worth a word"
+    assert second.endswith("waited for data 25% of the time")
+    out = io.StringIO()
+    JsonProgress(out).epoch_ended({"loss": 1.0}, 2.0, 0.5)
+    assert json.loads(out.getvalue())["waiting_share"] == 0.25

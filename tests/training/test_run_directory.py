@@ -152,7 +152,7 @@ def test_a_directory_without_a_run_file_is_one_error(tmp_path):
     write_directory(tmp_path / "run", {"weights": b""})
     with pytest.raises(SavedModelError, match=r"Cannot read .*run\.json"):
         read_run(tmp_path / "run")
-    with pytest.raises(SavedModelError, match="there is no such directory"):
+    with pytest.raises(SavedModelError, match="the directory does not exist"):
         read_run(tmp_path / "missing")
 
 
@@ -163,7 +163,7 @@ def test_a_run_of_gigabytes_is_refused_before_it_is_read(tmp_path):
     os.truncate(path / "run.json", 2**30)
     manifest = (path / "manifest.json").read_text()
     (path / "manifest.json").write_text(manifest.replace('"bytes": 2,', f'"bytes": {2**30},'))
-    with pytest.raises(SavedModelError, match=r"has 1,073,741,824 bytes, and at most 33,554,432 are possible"):
+    with pytest.raises(SavedModelError, match=r"has 1,073,741,824 bytes; at most 33,554,432 are allowed"):
         read_run(path)
 
 

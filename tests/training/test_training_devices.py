@@ -125,4 +125,4 @@ def test_the_title_says_where_and_in_what(backend, capsys):
     version = backend.versions()[next(iter(backend.versions()))]
     assert title.startswith("dense: 21 parameters, ")
     assert version in title
-    assert title.endswith("on cpu:0 (asked for by device='cpu'), float32")
+    assert title.endswith("on cpu:0 (requested by device='cpu'), float32")

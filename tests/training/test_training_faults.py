@@ -63,7 +63,7 @@ def press():
 
 
 def test_ctrl_c_ends_the_run_after_the_step(shared):
-    """The epoch that was cut short is no part of the history; its steps are not lost."""
+    """The interrupted epoch is not part of the history, but its steps are not lost."""
     pressed = at(2, press)
     before = signal.getsignal(signal.SIGINT)
     history = shared.fit(callbacks=[pressed])

@@ -157,7 +157,7 @@ def test_what_a_model_runs_in_is_what_it_was_built_in(backend, monkeypatch, capl
     monkeypatch.setenv("UNIDL_PRECISION", "mixed_bfloat16")
     with caplog.at_level(logging.INFO, "unidl"):
         assert Trainer(dense()).precision.name == "float32"
-    assert "the layers of 'dense' were built in it" in caplog.text
+    assert "the layers of 'dense' were built in float32" in caplog.text
     assert Trainer(small_cnn()).precision.name == "mixed_bfloat16"
     assert Trainer(small_cnn(precision="float32")).precision.name == "float32"
 

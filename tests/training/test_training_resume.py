@@ -161,7 +161,7 @@ def test_a_damaged_one_is_passed_over_with_its_reason(backend, monkeypatch, tmp_
     )  # fmt: skip
     out = capsys.readouterr().out
     assert "state.safetensors has changed since it was saved" in out
-    assert "goes on from epoch 2, step" in out
+    assert "resuming from epoch 2, step" in out
     assert_same_state(state_of(trainer), expected)
     for path in (tmp_path / "c").iterdir():
         (path / "manifest.json").unlink()
@@ -180,12 +180,12 @@ def test_another_run_is_not_gone_on_with(backend, tmp_path):
 
 
 def test_other_data_is_not_gone_on_with(backend, tmp_path):
-    """As many rows of the same shape, one label of which somebody has mended meanwhile."""
+    """The same number of rows with the same shape, but with one label changed in the meantime."""
     trained(made(), epochs=1, checkpoint=tmp_path / "c")
-    mended, options = points(ROWS), {"batch_size": BATCH, "checkpoint": tmp_path / "c", "progress": "quiet"}
-    mended.y[7] += 1
+    changed_rows, options = points(ROWS), {"batch_size": BATCH, "checkpoint": tmp_path / "c", "progress": "quiet"}
+    changed_rows.y[7] += 1
     with pytest.raises(DataError, match=r"other data: y of the training data holds other values.*Pass the same data"):
-        Trainer(made()).fit(mended, validation=points(9, seed=1), resume=True, **options)
+        Trainer(made()).fit(changed_rows, validation=points(9, seed=1), resume=True, **options)
     with pytest.raises(DataError, match="there is no x of the validation data now"):
         Trainer(made()).fit(points(ROWS), resume=True, **options)
     with pytest.raises(DataError, match=r"validation data had the shape \(9, 3\) then, and has \(8, 3\) now"):

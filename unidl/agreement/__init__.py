@@ -1,1 +1,1 @@
-"""Whether a model computes the same on every backend: each against one of them in float64, layer by layer."""
+"""Verification that a model computes the same on every backend: each is compared layer by layer with float64."""

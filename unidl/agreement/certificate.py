@@ -1,4 +1,4 @@
-"""What was found, and what it was found with."""
+"""The result of a verification, and the environment it was obtained in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to compute a model, as a person would. implementation: "unidl", our loop and its kernels, or "keras"."""
+    """One way to run a model. implementation: "unidl", its loop and kernels, or "keras"."""
 
     backend: str
     device: str
@@ -28,7 +28,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Trial(Setting):
-    """What a setting gave, beside the oracle. failure: why nothing was computed, None if something was."""
+    """The comparison of a setting with the oracle. failure: why nothing was computed; None if it was."""
 
     differences: tuple[Difference, ...] = ()
     failure: str | None = None
@@ -36,18 +36,18 @@ class Trial(Setting):
 
     @property
     def agrees(self) -> bool:
-        """Whether everything is what rounding in this precision explains."""
+        """Whether rounding in this precision explains all differences."""
         return self.failure is None and worst(self.differences) != "disagrees"
 
     def verdict(self) -> Verdict | str:
-        """Return the verdict on all that it gave."""
+        """Return the overall verdict."""
         return "failed" if self.failure is not None else worst(self.differences)
 
 
 @dataclass(frozen=True)
 class Check:
-    """Another backend in float64, beside the oracle: what is off by more than a tenth of the bound of float32 is no
-    ground to judge float32 by."""
+    """Comparison of another backend in float64 with the oracle: if they differ by more than a tenth of the float32
+    bound, the oracle cannot be used to judge float32."""
 
     backend: str
     differences: tuple[Difference, ...] = ()
@@ -55,7 +55,7 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        """Whether it can stand for the oracle."""
+        """Whether it confirms the oracle."""
         return self.failure is None and worst(self.differences) != "disagrees"
 
 
@@ -81,21 +81,21 @@ class Certificate:
 
     @property
     def agrees(self) -> bool:
-        """Whether every trial agrees with the oracle, and another backend in float64, if there is one, as well."""
+        """Whether every trial and, if there is one, another backend in float64 agree with the oracle."""
         confirmed = not self.checks or any(check.agrees for check in self.checks)
         return confirmed and bool(self.trials) and all(trial.agrees for trial in self.trials)
 
     def fault(self, trial: Trial | Check) -> Fault | None:
-        """Return where a trial first leaves its bound."""
+        """Return where a trial first exceeds its bound."""
         return first_fault(trial.differences, self.layers)
 
     def cause(self, trial: Trial) -> tuple[str, str] | None:
-        """Return why it may, and what to do."""
+        """Return the likely cause and a remedy."""
         fault = self.fault(trial)
         return fault and cause(fault, trial.backend, trial.implementation, trial.device.partition(":")[0])
 
     def values(self) -> dict[str, Any]:
-        """Return everything as JSON values, with the verdicts spelled out."""
+        """Return the certificate as JSON values, including the verdicts."""
         found = asdict(self) | {"format": FORMAT, "agrees": self.agrees}
         found["checks"] = [self._run(check) for check in self.checks]
         found["trials"] = [
@@ -113,5 +113,5 @@ class Certificate:
 
 
 def _difference(one: Difference) -> dict[str, Any]:
-    """JSON has no number for an error that is none: of a value that is NaN, missing or of another shape."""
+    """Return an error as a JSON value; None for NaN or infinity: a value is NaN, missing or has a different shape."""
     return asdict(one) | {"error": one.error if math.isfinite(one.error) else None, "verdict": one.verdict}

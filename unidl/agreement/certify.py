@@ -1,4 +1,4 @@
-"""The verification: an oracle in float64, and every backend, device and precision beside it, each in its process."""
+"""The verification: every backend, device and precision against an oracle in float64, each in a separate process."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from unidl.version import __version__
 from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
 ORACLES = ("tensorflow", "jax", "torch")
-"""Which of the frameworks that agree in float64 is the oracle. TensorFlow computes one operation after the other faster
-than JAX, and Keras has fewer faults on it than on PyTorch."""
+"""Order in which frameworks are used as the oracle, provided they agree in float64. TensorFlow is faster in eager mode
+than JAX, and Keras has fewer errors on it than on PyTorch."""
 ORACLE_SHARE = 0.1
-"""Of the bound of float32: by how much an oracle may be off."""
+"""Allowed error of an oracle, as a fraction of the float32 bound."""
 STEPS = 5
 LIMIT_SECONDS = 3600.0
 FEW_SUBJECTS = 16
-"""After so many a process is replaced: frameworks keep what they have compiled, some 50 MB a model."""
+"""Models per process: frameworks keep compiled programs in memory, about 50 MB per model."""
 
 Tell = Callable[[str], None]
 
 
 class Verifier:
-    """The processes that verify: one a backend, and one a backend that computes in float64. A context manager, for as
-    many subjects as one likes."""
+    """The processes that verify: per backend, one for float64 and one for other precisions. A context manager that can
+    verify any number of subjects."""
 
     def __init__(self, tell: Tell = lambda text: None) -> None:
         self._tell = tell
@@ -52,10 +52,10 @@ class Verifier:
     def certificate(
         self, subject: Subject, settings: Sequence[Setting], *, steps: int = STEPS, seed: int = 0, confirm: bool = True
     ) -> Certificate:
-        """Verify a subject. confirm: let the other installed frameworks check the oracle in float64.
+        """Verify a subject. confirm: whether the other installed frameworks check the oracle in float64.
 
-        Raises `WorkerError` if no oracle can be computed; a trial that fails is one that does not agree, with its
-        reason.
+        Raises `WorkerError` if no oracle can be computed. A trial that fails counts as one that does not agree, with
+        its reason.
         """
         if self._verified and self._verified % FEW_SUBJECTS == 0:
             self._close()
@@ -82,7 +82,7 @@ class Verifier:
 
 
 class _Verification:
-    """One subject on its way."""
+    """The verification of one subject."""
 
     def __init__(
         self, ask: Callable[..., dict[str, Any]], tell: Tell, subject: Subject, folder: Path, steps: int, seed: int
@@ -123,14 +123,14 @@ class _Verification:
         )
 
     def _ranked(self) -> list[str]:
-        """The installed backends, asked for or not: the best oracle first."""
+        """Return the installed backends, requested or not, best oracle first."""
         rank = {name: place for place, name in enumerate(ORACLES)}
         return sorted(registry.requested_backends(), key=lambda name: rank.get(name, len(rank)))
 
     def _first_oracle(
         self, precisions: Sequence[str]
     ) -> tuple[dict[str, Any], dict[str, Any], Values, dict[str, Bounds], dict[str, str]]:
-        """The model and its oracle on the first backend that computes it in float64, and why those before do not."""
+        """Return the model and its oracle on the first backend that can compute it, and why earlier ones cannot."""
         failed: dict[str, str] = {}
         codes: set[int] = set()
         for name in self._ranked():
@@ -153,8 +153,8 @@ class _Verification:
         others: Sequence[str],
         precisions: Sequence[str],
     ) -> tuple[dict[str, Any], Values, dict[str, Bounds], tuple[Check, ...]]:
-        """The oracle that most of the others agree with: the first one, unless they agree with one another and not
-        with it."""
+        """Return the oracle that most of the others agree with: the first one, unless the others agree with each other
+        but not with it."""
         first = answer["backend"]
         found = {name: self._values(name) for name in others}
         votes = {name: _checks(name, {first: values, **found}, bounds["float32"]) for name in (first, *others)}
@@ -164,7 +164,7 @@ class _Verification:
         return answer, values, bounds, votes[chosen]
 
     def _oracle(self, backend: str, precisions: Sequence[str]) -> tuple[dict[str, Any], Values, dict[str, Bounds]]:
-        self._tell(f"{self._subject.name}: {backend} in float64, disturbed")
+        self._tell(f"{self._subject.name}: {backend} in float64, perturbed")
         paths = {precision: str(self._folder / f"bounds {precision}.npz") for precision in precisions}
         out = self._folder / "oracle.npz"
         answer = self._in_float64(backend, "oracle", out=str(out), bounds=paths)
@@ -172,7 +172,7 @@ class _Verification:
         return answer | {"backend": backend}, read_values(out), bounds
 
     def _values(self, backend: str) -> Values | str:
-        """What a backend gives in float64, or why it gives nothing."""
+        """Return a backend's values in float64, or why there are none."""
         self._tell(f"{self._subject.name}: {backend} in float64")
         out = self._folder / f"{backend} float64.npz"
         try:
@@ -199,7 +199,7 @@ class _Verification:
 
 
 def _checks(backend: str, found: Mapping[str, Values | str], bound: Bounds) -> tuple[Check, ...]:
-    """What the others say of what a backend gives. found: values, or why there are none."""
+    """Compare a backend's values with those of the others. found: values, or why there are none."""
     values = found[backend]
     if isinstance(values, str):
         return ()

@@ -1,4 +1,4 @@
-"""A process in which Keras computes in float64, whatever the layers ask for."""
+"""Make Keras compute in float64 throughout a process, whatever dtypes the layers request."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 FLOATS = ("float32", "float16", "bfloat16")
 MAKERS = ("arange", "eye", "full", "full_like", "identity", "linspace", "one_hot", "ones", "ones_like", "zeros")
 MAKERS += ("zeros_like", "convert_to_tensor")
-"""Operations that make numbers of a type that a model names. TensorFlow's operators take no two types at once."""
+"""Operations that create tensors of a requested dtype. TensorFlow's operators do not mix dtypes."""
 
 
 def compute_in_float64() -> None:
-    """Make every floating type that a layer, an input, a loss or an optimizer asks for float64, from here on.
+    """Replace every floating dtype that a layer, an input, a loss or an optimizer requests by float64 from now on.
 
-    For the whole process: no layer may have been made before. A builder that asks for float32 by name gets float64 as
-    well, which no setting of Keras's can do.
+    This affects the whole process; no layer may have been created before. Even an explicit float32 becomes float64,
+    which no Keras setting can achieve.
     """
     import keras
 
@@ -36,11 +36,11 @@ def compute_in_float64() -> None:
         found = find(identifier)
         return keras.dtype_policies.DTypePolicy("float64") if found.compute_dtype in FLOATS else found
 
-    # Not `*shape`: Keras puts the values by their names, and would take the keyword of that name for these.
+    # Not named `*shape`: Keras stores the arguments by name and would confuse it with the keyword `shape`.
     def make_input_in_float64(self: Any, *positional: Any, dtype: Any = None, **options: Any) -> None:
         make_input(self, *positional, dtype="float64" if str(dtype) in FLOATS else dtype, **options)
 
-    # Keras makes float32 of a product of two float64 everywhere but on TensorFlow, and in the softmax of attention.
+    # Keras computes products of float64 as float32 except on TensorFlow, and so it does the softmax of attention.
     shortened_types()["float64"] = "float64"
     put((ops, "dot_product_attention", attention))
     _cast_to_float64()
@@ -50,8 +50,8 @@ def compute_in_float64() -> None:
 
 
 def _cast_to_float64() -> None:
-    """Make float64 of what is cast to float32, in Keras and by a model itself. What is cast to a shorter type is
-    rounded in every precision, so it is here as well."""
+    """Replace casts to float32, in Keras and in models, by casts to float64. Casts to a shorter dtype round in every
+    precision, so they are kept."""
     import keras
 
     ops, numpy_of_backend, view_operation = operation_module(), numpy_module(), view_class()
@@ -59,10 +59,10 @@ def _cast_to_float64() -> None:
 
     def cast(x: Any, dtype: Any) -> Any:
         dtype = "float64" if keras.backend.standardize_dtype(dtype) == "float32" else dtype
-        # By way of float32, as Keras does it on TensorFlow and PyTorch, Adam's 0.999 would lose its last digits.
+        # Converted through float32, as Keras does on TensorFlow and PyTorch, Adam's 0.999 would lose digits.
         return ops.convert_to_tensor(x, dtype=dtype) if isinstance(x, float) else cast_tensor(x, dtype)
 
-    # Who looks at the bits of a number knows those of float32.
+    # Code that inspects the bits of a number expects float32.
     def view(x: Any, dtype: Any = None) -> Any:
         return view_tensor(cast_tensor(x, "float32") if _is_float64(x) else x, dtype)
 
@@ -75,7 +75,7 @@ def _cast_to_float64() -> None:
 
 
 def _made_in_float64(make: Callable[..., Any]) -> Callable[..., Any]:
-    """The operation, which makes float64 where it is asked for float32."""
+    """Return the operation with requests for float32 replaced by float64."""
     import keras
 
     arguments = inspect.signature(make)
@@ -107,8 +107,8 @@ def attention(
     is_causal: bool = False,
     **fast_ways: Any,
 ) -> Any:
-    """Attention as `keras.ops.dot_product_attention` defines it, in the type of its inputs. query: (batch, queries,
-    heads, size); key, value: (batch, keys, heads or fewer, size)."""
+    """Compute attention as defined by `keras.ops.dot_product_attention`, in the dtype of its inputs. query: (batch,
+    queries, heads, size); key, value: (batch, keys, heads or fewer, size)."""
     import keras
 
     ops: Any = keras.ops
@@ -126,7 +126,7 @@ def attention(
 
 
 def unroll(model: keras.Model) -> None:
-    """Let recurrent layers take their steps one operation after the other: faster than to compile each loop."""
+    """Make recurrent layers run step by step in eager mode, which is faster than compiling each loop."""
     import keras
 
     for _, layer in walk(model):

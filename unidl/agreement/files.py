@@ -1,4 +1,4 @@
-"""Values and bounds between processes: one array a quantity, in the order of the computation."""
+"""Exchange of values and bounds between processes: one array per quantity, in order of computation."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 KINDS = ("output", "training output", "loss", "gradient", "weight", "losses")
-"""A layer's output in inference and in training, the loss, a weight's gradient, a weight after one step, the losses of
-all steps: in this order a fault is seen first where it is."""
+"""A layer's output in inference and in training, the loss, the gradient of a weight, a weight after one step, the
+losses of all steps. In this order a fault appears first where it originates."""
 
 
 class Quantity(NamedTuple):
-    """One thing that is compared. kind: one of `KINDS`; place: a layer's output, a weight, or nothing."""
+    """A compared quantity. kind: one of `KINDS`; place: a layer's output, a weight, or empty."""
 
     kind: str
     place: str = ""
@@ -25,7 +25,7 @@ Bounds: TypeAlias = dict[Quantity, float]
 
 
 def write(path: Path, values: Mapping[Quantity, Any]) -> None:
-    """Write arrays, or numbers, to a file."""
+    """Write arrays or numbers to a file."""
     arrays: dict[str, Any] = {f"{name.kind}|{name.place}": np.asarray(value) for name, value in values.items()}
     np.savez(path, **arrays)
 
@@ -42,8 +42,8 @@ def read_bounds(path: Path) -> Bounds:
 
 
 def deviations(found: Values, expected: Values) -> dict[Quantity, float]:
-    """Return the largest difference of each quantity; infinite where one is NaN, missing or of another shape, and the
-    other is not."""
+    """Return the largest difference of each quantity; infinite where only one of the two is NaN or missing, or the
+    shapes differ."""
     return {name: _deviation(found.get(name), value) for name, value in expected.items()}
 
 

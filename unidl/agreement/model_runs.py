@@ -1,6 +1,6 @@
-"""One model on one backend, run again and again from the same start, and all that it gives on the way.
+"""Repeated runs of one model on one backend from the same start, with all intermediate values.
 
-Imports Keras: import it only where a backend is already in use.
+Imports Keras: import this module only once a backend is in use.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from unidl.saving.saved import as_array
 from unidl.training.compiling import ensure_compiled
 
 UNKNOWN_LOSS = "mean_squared_error"
-"""Of a model of somebody's that was not compiled."""
+"""Loss of a user's model that was not compiled."""
 LOSS_SCALE = 2.0**8
-"""Of scaled losses. With Keras's 2**15 the first steps may overflow, and are left out while the scale shrinks."""
+"""Initial loss scale. With Keras's 2**15 the first steps may overflow and are skipped while the scale shrinks."""
 
 Step: TypeAlias = Callable[[], float]
 
 
 class ModelRuns:
-    """The runs of one compiled model. Layers that draw from Keras's own stream do as in inference, since that stream is
-    another one on each backend; `silenced` has their paths."""
+    """Runs of one compiled model. Layers that use Keras's random generators run in inference mode, since their numbers
+    differ between backends; `silenced` holds their paths."""
 
     def __init__(self, model: keras.Model, start: Start, steps: int) -> None:
         self._model = model
         self._start = start
         self._steps = steps
         self._x = packed(model, start.x)
-        outputs = model(self._x, training=False)  # a model of a class of its own has its weights only now
+        outputs = model(self._x, training=False)  # a subclassed model creates its weights here
         self._y = keras.tree.pack_sequence_as(outputs, list(start.y))
         self._optimizer = model.optimizer
         self.silenced = silence(model)
@@ -59,10 +59,10 @@ class ModelRuns:
         weights: Arrays | None = None,
         rate_factor: float = 1.0,
     ) -> Values:
-        """Return everything that is compared.
+        """Run the model and return all compared quantities.
 
-        prepare: gives the step of the compiled model. see: looks at each layer first, and in steps that are taken
-        eagerly as well. weights: instead of those of the start. rate_factor: what the learning rate is multiplied with.
+        prepare: returns the training step of the compiled model. see: called for each layer, which requires eager
+        steps. weights: replaces the initial weights. rate_factor: factor of the learning rate.
         """
         found: Values = {}
         with nullcontext() if see is None else watched(self._model, see):
@@ -74,7 +74,7 @@ class ModelRuns:
         return found | self._gradients(steps, weights) | self._training(steps, weights, rate_factor)
 
     def _gradients(self, prepare: Callable[[keras.Model], Step], weights: Arrays | None) -> Values:
-        """Take a step with an optimizer that keeps the gradients."""
+        """Take one step with an optimizer that records the gradients."""
         step = self._ready(Recorder(1.0), prepare, weights)
         found: Values = {Quantity("loss"): np.asarray(step())}
         names = {id(variable): name for name, variable in named_weights(self._model).items()}
@@ -95,12 +95,12 @@ class ModelRuns:
         return found
 
     def eagerly(self, model: keras.Model) -> Step:
-        """Steps of Keras, one operation after the other."""
+        """Return Keras's training step in eager mode."""
         model.run_eagerly, model.jit_compile = True, False
         return self.by_keras(model)
 
     def by_keras(self, model: keras.Model) -> Step:
-        """Steps of Keras as it compiles them."""
+        """Return Keras's compiled training step."""
 
         def step() -> float:
             model.reset_metrics()
@@ -109,7 +109,7 @@ class ModelRuns:
         return step
 
     def by_loop(self, model: keras.Model, device: Device) -> Step:
-        """Steps of the adapter's own loop."""
+        """Return the step of the adapter's loop."""
         backend = registry.current()
         if not isinstance(backend, Trains):
             raise BackendError(f"Backend '{backend.name}' cannot train: its adapter has no compile_loop.")
@@ -139,41 +139,44 @@ class ModelRuns:
 
 
 def compiled(model: keras.Model) -> keras.Model:
-    """Compile the model as it was, or as its builder recommends, without metrics."""
+    """Compile the model as before, or as its builder recommends, without metrics."""
     if type(model).compile is not keras.Model.compile or (model.compiled and model.optimizer is None):
         raise ModelError(
-            f"Cannot verify the model '{model.name}': it has a compile method of its own, or was compiled without an "
-            "optimizer. Verify it as a keras.Model that is compiled with an optimizer and a loss, or not at all."
+            f"Cannot verify the model '{model.name}': it overrides compile, or was compiled without an "
+            "optimizer. Verify a keras.Model that is compiled with an optimizer and a loss, or not compiled."
         )
     if model.built and not model.trainable_variables:
-        raise ModelError(f"Cannot verify the model '{model.name}': no weight of it learns, so it has no gradients.")
+        raise ModelError(
+            f"Cannot verify the model '{model.name}': it has no trainable weights, so it has no gradients."
+        )
     known = model.compiled or record_of(model).architecture is not None
     ensure_compiled(model, loss=None if known else UNKNOWN_LOSS, metrics=[])
     return model
 
 
 def silence(model: keras.Model) -> list[str]:
-    """Let the layers that draw from Keras's own stream do what they do in inference, and return their paths."""
+    """Switch the layers that use Keras's random generators to inference mode, and return their paths."""
     paths = foreign_draws(model)
     for path, layer in walk(model):
         if path in paths:
             if "training" not in signature(layer.call).parameters:
                 raise ModelError(
-                    f"Cannot verify the model '{model.name}': its layer '{path}' draws random numbers in inference as "
-                    "well, others on each backend. Give its call an argument `training`, and draw only in training."
+                    f"Cannot verify the model '{model.name}': its layer '{path}' draws random numbers also in "
+                    "inference, and they differ between backends. Add an argument `training` to its call, and draw "
+                    "only in training."
                 )
             _never_train(layer)
     return paths
 
 
 def adapter_kernels(device: Device) -> AbstractContextManager[Any]:
-    """Inside it Keras computes with the kernels of the adapter in use, if it has some."""
+    """Use the kernels of the current adapter, if it has any."""
     backend = registry.current()
     return backend.kernels(device) if isinstance(backend, Kernels) else nullcontext()
 
 
 class _ScaledRate(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule, times a factor."""
+    """A learning rate schedule multiplied by a factor."""
 
     def __init__(self, schedule: Any, factor: float) -> None:
         self._schedule = schedule
@@ -184,7 +187,7 @@ class _ScaledRate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _with_rate(optimizer: Any, factor: float) -> Any:
-    """The optimizer with its learning rate multiplied."""
+    """Return the optimizer with its learning rate multiplied by a factor."""
     if factor == 1:
         return optimizer
     inner = getattr(optimizer, "inner_optimizer", optimizer)
@@ -206,7 +209,7 @@ def _never_train(layer: Any) -> None:
 
 
 def _record(found: Values, kind: str) -> See:
-    """Return what writes each layer's output into `found`."""
+    """Return a function that records each layer's output in `found`."""
 
     def see(place: Any, operation: Any, inputs: Any, value: Any) -> Any:
         if hasattr(value, "dtype"):

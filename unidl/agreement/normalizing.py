@@ -1,10 +1,10 @@
-"""What normalizations lose to cancellation, which no disturbance of their inputs shows.
+"""Rounding errors of normalization layers due to cancellation, which perturbing their inputs does not reveal.
 
-(x - mean) / deviation is computed as x / deviation - mean / deviation as well, and so are its gradients: where x hardly
-varies both are large. And an error of the mean is one of all numbers that are normalized together, which does not
-average out behind.
+(x - mean) / deviation may also be computed as x / deviation - mean / deviation, and its gradients likewise: where x
+hardly varies, both terms are large. An error of the mean is shared by all values that are normalized together, so it
+does not average out in later layers.
 
-Imports Keras: import it only where a backend is already in use.
+Imports Keras: import this module only once a backend is in use.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import Any
 
 import keras
 
-ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+ops: Any = keras.ops  # Keras's annotations allow results that are not tensors
 
 Noise = Callable[[Sequence[int], float], Any]
-"""Returns a tensor of a shape, around 0, as large as the roundings of sums of so many terms."""
+"""Returns a tensor of the given shape, centered at 0, with the magnitude of rounding errors of sums of that many
+terms."""
 
 
 def normalization_noise(operation: Any, inputs: Any, noise: Noise) -> Any:
-    """Return what to add to the output of a normalization, None for any other layer. Its value and its gradients are as
-    large as what roundings inside the layer may do."""
+    """Return the perturbation to add to the output of a normalization layer, None for other layers. Its value and
+    gradients are as large as the effect of roundings inside the layer."""
     x = next((leaf for leaf in keras.tree.flatten(inputs) if hasattr(leaf, "shape")), None)
     if x is None:
         return None
@@ -37,11 +38,11 @@ def normalization_noise(operation: Any, inputs: Any, noise: Noise) -> Any:
     together = math.prod(parts.shape[axis] for axis in axes)
     size = ops.mean(ops.abs(still), axis=axes, keepdims=True)
     lost = ops.abs(still) * noise(parts.shape, 1) + size * noise(size.shape, together)
-    # Keras takes the variance as the mean of the squares minus the square of the mean.
+    # Keras computes the variance as the mean of the squares minus the square of the mean.
     squares = ops.mean(still**2, axis=axes, keepdims=True)
     lost = lost + (parts - mean) * (squares / (variance + operation.epsilon)) * noise(size.shape, together)
-    # These add nothing but to the gradients: to each its own, and to all of a mean the same.
-    # Both are off by what is lost in the normalized x as well, which they are multiplied with.
+    # These terms change only the gradients: one individually, the other equally for all values that share a mean.
+    # Both include the error of the normalized x, by which they are multiplied.
     condition = 1 + size * ops.rsqrt(variance + operation.epsilon)
     lost = lost + (parts - still) * condition * noise(parts.shape, 1)
     lost = lost + (mean - ops.stop_gradient(mean)) * condition * noise(parts.shape, together)
@@ -49,8 +50,8 @@ def normalization_noise(operation: Any, inputs: Any, noise: Noise) -> Any:
 
 
 def _slope(operation: Any, x: Any, parts: Any, variance: Any) -> Any:
-    """What the layer multiplies x with, in the shape of x."""
-    shape = [1] * len(x.shape)  # of what it keeps for each channel
+    """Return the factor by which the layer multiplies x, in the shape of x."""
+    shape = [1] * len(x.shape)  # shape of its parameters per channel
     for axis in [operation.axis] if isinstance(operation.axis, int) else operation.axis:
         shape[axis] = x.shape[axis]
     running = getattr(operation, "moving_variance", None)
@@ -62,8 +63,8 @@ def _slope(operation: Any, x: Any, parts: Any, variance: Any) -> Any:
 
 
 def _normalized(operation: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The shape that a layer gives its inputs, of this shape, and the axes of that over which it normalizes; none if it
-    does not."""
+    """Return the shape to which a layer reshapes its inputs, and the axes over which it normalizes; no axes if it
+    does not normalize."""
     rank = len(shape)
     if isinstance(operation, keras.layers.BatchNormalization):
         return shape, tuple(axis for axis in range(rank) if axis != operation.axis % rank)

@@ -1,6 +1,6 @@
-"""The model in float64, and how far each of its numbers moves when it is disturbed as much as roundings may.
+"""The model in float64, and the change of each of its values under perturbations as large as rounding errors.
 
-Imports Keras: import it only where a backend is already in use.
+Imports Keras: import this module only once a backend is in use.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from unidl.backend import Precision
 from unidl.errors import ModelError
 from unidl.random import stream
 
-ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+ops: Any = keras.ops  # Keras's annotations allow results that are not tensors
 
 
 class Oracle:
-    """The values of a model in a process that computes in float64, and the bounds around them."""
+    """The values of a model in a process that computes in float64, and their error bounds."""
 
     def __init__(self, model: keras.Model, start: Start, runs: ModelRuns) -> None:
         self._model = model
@@ -37,22 +37,22 @@ class Oracle:
 
     @property
     def paths(self) -> list[str]:
-        """The layers in the order of the computation, once `values` has been called."""
+        """The layers in order of computation, available after a call of `values`."""
         return list(self._positions)
 
     def values(self) -> Values:
-        """Return what the model gives, undisturbed."""
+        """Return the unperturbed values of the model."""
         values = self._runs.values(self._runs.eagerly, self._measure)
         for name, value in values.items():
             if not np.isfinite(value).all():
                 raise ModelError(
                     f"Cannot verify the model '{self._model.name}': in float64 its {' '.join(name).strip()} is not "
-                    "finite for a random batch. Compile it with a loss that takes any numbers, or say another --input."
+                    "finite for a random batch. Compile it with a loss that accepts any values, or change --input."
                 )
         return values
 
     def bounds(self, values: Values, precision: Precision) -> Bounds:
-        """Return how far a sound computation in this precision may be from each value."""
+        """Return the error bound of each value for a correct computation in this precision."""
         moved: Bounds = dict.fromkeys(values, 0.0)
         for sample in range(SAMPLES):
             for name, deviation in deviations(self._disturbed(precision, sample), values).items():
@@ -61,7 +61,7 @@ class Oracle:
             if not math.isfinite(deviation):
                 raise ModelError(
                     f"Cannot verify the model '{self._model.name}': its {' '.join(name).strip()} becomes infinite, or "
-                    "of another shape, when it is disturbed as little as roundings do."
+                    "changes its shape, under perturbations as small as rounding errors."
                 )
         return {
             name: COVERAGE * moved[name] + self._rounding(name, precision) * _largest(values[name]) for name in values
@@ -74,14 +74,14 @@ class Oracle:
         return self._runs.values(self._runs.eagerly, disturb.output, weights=weights, rate_factor=rate)
 
     def _measure(self, place: Place, operation: Any, inputs: Any, value: Any) -> Any:
-        """Note how long the sums of a layer are, and leave its output as it is."""
+        """Record the length of a layer's sums, and return its output unchanged."""
         if hasattr(value, "shape"):
             self._sums[str(place)] = terms(operation, inputs, value)
             self._positions[place.path] = max(positions(inputs, value), self._positions.get(place.path, 1))
         return value
 
     def _rounding(self, name: Quantity, precision: Precision) -> float:
-        """The error of the last sum that a value comes from, as a share of its size."""
+        """Return the relative error of the last sum in the computation of a value."""
         if name.kind == "weight":
             return amplitude(precision.variable_roundoff, 1)
         if name.kind == "gradient":
@@ -89,7 +89,8 @@ class Oracle:
         return amplitude(precision.unit_roundoff, self._sums.get(name.place, len(self._start.x[0])))
 
     def _places(self, weight: str) -> float:
-        """Over how many places the gradient of a weight is summed: those of its layer, or of the one around that."""
+        """Return over how many positions the gradient of a weight is summed: those of its layer, or of the enclosing
+        one."""
         path = weight.rpartition("/")[0]
         while path and path not in self._positions:
             path = path.rpartition("/")[0]
@@ -97,7 +98,7 @@ class Oracle:
 
 
 class _Disturbance:
-    """Random factors near 1, as far from it as a precision allows. The same for the same sample."""
+    """Random factors near 1, within the rounding error of a precision. Deterministic for a given sample."""
 
     def __init__(self, precision: Precision, sample: int) -> None:
         self._precision = precision
@@ -105,7 +106,7 @@ class _Disturbance:
         self._drawn = stream(sample, "disturbance")
 
     def weight(self, name: str, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """A weight as it goes on; whole numbers stay."""
+        """Return the perturbed weight; integers are unchanged."""
         if value.dtype.kind != "f":
             return value
         sums = math.prod(value.shape[:-1]) if value.ndim > 1 else 1
@@ -113,13 +114,13 @@ class _Disturbance:
         return value * self._factors(drawn, value.shape, sums)
 
     def rate(self, optimizer: Any) -> float:
-        """The factor of the learning rate: what roundings inside the optimizer do to a step."""
-        # Optimizers compute in the type of the weights.
+        """Return the factor of the learning rate, which models roundings inside the optimizer."""
+        # Optimizers compute in the dtype of the weights.
         off = amplitude(self._precision.variable_roundoff, step_terms(optimizer))
         return 1 + off * float(stream(self._sample, "disturbed rate").uniform(-1, 1))
 
     def output(self, place: Place, operation: Any, inputs: Any, value: Any) -> Any:
-        """A layer's output as it goes on."""
+        """Return the perturbed output of a layer."""
         if not (hasattr(value, "dtype") and "float" in keras.backend.standardize_dtype(value.dtype)):
             return value
 
@@ -127,7 +128,7 @@ class _Disturbance:
             return ops.convert_to_tensor(self._factors(self._drawn, shape, sums) - 1, dtype=value.dtype)
 
         off = value + value * noise(value.shape, terms(operation, inputs, value))
-        # This adds nothing but to the gradient: the sums of a layer's gradients go over all places of its output.
+        # This changes only the gradient: a layer's gradients are summed over all positions of its output.
         off = off + (value - ops.stop_gradient(value)) * noise(value.shape, positions(inputs, value))
         lost = normalization_noise(operation, inputs, noise)
         return off if lost is None else off + lost

@@ -19,7 +19,7 @@ def to_json(certificates: Sequence[Certificate]) -> str:
 
 
 def write(folder: Path, certificates: Sequence[Certificate]) -> list[Path]:
-    """Write both files, each whole or not at all, and return them."""
+    """Write both files atomically, and return their paths."""
     contents = {JSON: to_json(certificates) + "\n", MARKDOWN: markdown(certificates)}
     for name, content in contents.items():
         write_bytes(folder / name, content.encode())

@@ -1,6 +1,6 @@
-"""The gradient of every weight, as the training loop itself computes it.
+"""Recording of the gradient of every weight, as computed by the training loop.
 
-Imports Keras: import it only where a backend is already in use.
+Imports Keras: import this module only once a backend is in use.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from unidl.keras_internals import place_of
 
 
 class Recorder(keras.optimizers.Optimizer):
-    """An optimizer that changes no weight and keeps the last gradient of each."""
+    """An optimizer that leaves the weights unchanged and stores the last gradient of each."""
 
     def build(self, variables: Sequence[Any]) -> None:
         if self.built:
@@ -24,11 +24,11 @@ class Recorder(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         kept: Any = self.gradients[place_of(self, variable)]
-        # Added, since TensorFlow hands on the gradients of a token that comes twice in a batch one by one.
+        # Summed, since TensorFlow passes the gradients of a repeated token separately.
         self.assign(kept, keras.ops.zeros(kept.shape, dtype=kept.dtype))
         self.assign_add(kept, gradient)
 
 
 def recorded(optimizer: Any) -> list[Any]:
-    """Return the gradients that a `Recorder` has kept, also one inside Keras's scaling of the loss."""
+    """Return the gradients stored by a `Recorder`, even if it is wrapped in Keras's LossScaleOptimizer."""
     return getattr(optimizer, "inner_optimizer", optimizer).gradients

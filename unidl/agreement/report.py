@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw(certificates: Sequence[Certificate], console: Console) -> None:
-    """Write the trials of each subject; the layers only of those that disagree."""
+    """Print the trials of each subject, and the layers of trials that disagree."""
     for one in certificates:
         for line in wording.about(one):
             console.print(line, style="dim", soft_wrap=True)
@@ -28,7 +28,7 @@ def draw(certificates: Sequence[Certificate], console: Console) -> None:
 
 
 def markdown(certificates: Sequence[Certificate]) -> str:
-    """Return the certificates, with every layer of every trial."""
+    """Return the certificates as Markdown, with every layer of every trial."""
     parts = ["# Certificate of agreement"]
     for one in certificates:
         parts.append(f"## {escaped(wording.verdict(one))}")

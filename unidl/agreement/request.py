@@ -1,4 +1,4 @@
-"""What a person asks to verify, checked before anything is computed."""
+"""Validation of a verification request before anything is computed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def requested_settings(
     precisions: Sequence[str],
     implementations: Sequence[str],
 ) -> list[Setting]:
-    """Return every trial; None means all that is here. What only GPUs compute, such as TF32, is left out on a CPU if
-    something else is asked for as well.
+    """Return the settings to try; None selects everything available. Precisions that need a GPU, such as TF32, are left
+    out on a CPU if another precision is also requested.
 
-    Raises `UsageError` for a word that is not known, naming those that are, `PrecisionError` for a
-    precision that nothing is trained in, and `BackendError` without a framework.
+    Raises `UsageError` for an unknown name, listing the known ones, `PrecisionError` for a
+    precision that does not support training, and `BackendError` if no framework is installed.
     """
     chosen = registry.known_names("precision", precisions, precision.names())
     rows = {one: precision.named(one) for one in chosen}
@@ -32,7 +32,7 @@ def requested_settings(
     places = list(dict.fromkeys(devices or (["cpu", "gpu"] if gpus().found else ["cpu"])))
     for place in places:
         if kind_and_index(place) is None:
-            raise UsageError(f"Cannot verify on device {place!r}. Known: cpu, gpu, or one by number such as gpu:1.")
+            raise UsageError(f"Cannot verify on device {place!r}. Known: cpu, gpu, or a numbered device such as gpu:1.")
     return [
         Setting(backend, place, one, implementation)
         for backend in registry.requested_backends(backends)

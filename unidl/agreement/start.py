@@ -1,4 +1,4 @@
-"""What every run of a subject begins with: the same weights and the same batch, as files between processes."""
+"""The common start of all runs of a subject: weights and a batch, exchanged between processes as files."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from unidl.saving.saved import as_array, assign_weights
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 ROWS = 4
-"""Of the batch: enough for batch normalization, and for a row with padding beside one without."""
+"""Rows of the batch: enough for batch normalization, and for rows with and without padding."""
 UNKNOWN_LENGTH = 7
-"""Of an axis that a model leaves open."""
+"""Size of an axis that a model leaves unspecified."""
 UNKNOWN_VOCABULARY = 4
-"""Of a model that takes whole numbers and has no embedding."""
+"""Number of tokens of a model that takes integers but has no embedding."""
 SPREAD = 0.1
-"""How far a weight that begins constant is moved: by up to this, or this share of its size."""
+"""Largest shift of a constant initial weight, absolute or relative to its size."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """weights: by the path of their layer and their name. x, y: leaves of what the model takes and should give."""
+    """Initial weights and a batch. weights: by layer path and name. x, y: leaves of the inputs and targets."""
 
     weights: Arrays
     x: tuple[np.ndarray[Any, Any], ...]
     y: tuple[np.ndarray[Any, Any], ...]
 
     def save(self, path: Path) -> None:
-        """Write it to a file."""
+        """Write the start to a file."""
         rows: dict[str, Any] = {f"x/{number}": leaf for number, leaf in enumerate(self.x)}
         rows |= {f"y/{number}": leaf for number, leaf in enumerate(self.y)}
         rows |= {f"weights/{name}": value for name, value in self.weights.items()}
@@ -57,10 +57,10 @@ class Start:
 
 
 def draw_start(model: Any, subject: Subject, seed: int) -> Start:
-    """Draw a batch for a compiled model, and take its weights; it gets some here, if it has none yet.
+    """Draw a batch for a compiled model, and read its weights; they are created here if necessary.
 
-    Weights that begin constant, such as biases of 0, would hide what is done with them: unless the run is a saved one,
-    they are moved a little, each by another amount.
+    Constant initial weights, such as biases of 0, would hide errors in their use: unless the model is a saved run,
+    each is shifted by a small random amount.
     """
     import keras
 
@@ -76,12 +76,12 @@ def draw_start(model: Any, subject: Subject, seed: int) -> Start:
 
 
 def set_start(model: Any, weights: Arrays) -> None:
-    """Give a built model these weights."""
+    """Assign these weights to a built model."""
     assign_weights(model, weights, Path("the start of the verification"))
 
 
 def packed(model: Any, leaves: Sequence[Any]) -> Tree:
-    """Return the leaves as the nest that the model takes."""
+    """Return the leaves in the nested structure that the model takes."""
     import keras
 
     structure = _structure(model)
@@ -89,7 +89,7 @@ def packed(model: Any, leaves: Sequence[Any]) -> Tree:
 
 
 def loss_names(model: Any) -> list[str]:
-    """Return the names of the losses of a compiled model in the order of its outputs, as Keras spells them."""
+    """Return Keras's names of the losses of a compiled model, in the order of its outputs."""
     import keras
 
     given = model.loss
@@ -101,7 +101,7 @@ def loss_names(model: Any) -> list[str]:
 
 
 def _structure(model: Any) -> Any:
-    """The nest of symbolic inputs; None of a model that is a class of its own, which then takes one array."""
+    """Return the nest of symbolic inputs; None for a subclassed model, which takes one array."""
     import keras
 
     if isinstance(model, keras.Sequential):
@@ -110,22 +110,22 @@ def _structure(model: Any) -> Any:
 
 
 def _inputs(model: Any, subject: Subject) -> list[tuple[tuple[int, ...], str]]:
-    """The shape, with the batch, and the type of each leaf that the model takes."""
+    """Return shape, including the batch axis, and dtype of each input leaf."""
     import keras
 
     given, structure = subject.input_shape, _structure(model)
     if structure is None and given is None:
         raise ModelError(
-            f"Cannot verify the model '{model.name}': it does not tell the shape of its inputs. Say it, without the "
-            "batch: --input 32,32,3, or --input 20:int32 for tokens."
+            f"Cannot verify the model '{model.name}': the shape of its inputs is unknown. Pass it without the "
+            "batch axis: --input 32,32,3, or --input 20:int32 for tokens."
         )
     if structure is None:
         return [((ROWS, *(given or ())), subject.input_dtype)]
     leaves = keras.tree.flatten(structure)
     if given is not None and len(leaves) > 1:
         raise ModelError(
-            f"Cannot verify the model '{model.name}' with --input: it has {len(leaves)} inputs, and tells their shapes "
-            "itself. Leave it out."
+            f"Cannot verify the model '{model.name}' with --input: it has {len(leaves)} inputs of known "
+            "shapes. Leave --input out."
         )
     return [
         (
@@ -137,7 +137,8 @@ def _inputs(model: Any, subject: Subject) -> list[tuple[tuple[int, ...], str]]:
 
 
 def _rows(drawn: np.random.Generator, shape: tuple[int, ...], dtype: str, vocabulary: int) -> np.ndarray[Any, Any]:
-    """Images from 0 to 1 or 255, other numbers around 0, tokens with padding at the end of all but the first row."""
+    """Draw images from 0 to 1 or 255, other numbers around 0, or tokens with padding at the end of all but the first
+    row."""
     if "int" in dtype:
         if len(shape) > 2:
             return drawn.integers(256, size=shape, dtype=np.int32)
@@ -153,7 +154,7 @@ def _rows(drawn: np.random.Generator, shape: tuple[int, ...], dtype: str, vocabu
 
 
 def _vocabulary(model: Any) -> int:
-    """How many tokens every embedding of the model knows."""
+    """Return the smallest vocabulary size of the model's embeddings."""
     import keras
 
     sizes = [layer.input_dim for _, layer in walk(model) if isinstance(layer, keras.layers.Embedding)]
@@ -161,13 +162,13 @@ def _vocabulary(model: Any) -> int:
 
 
 def _losses(model: Any, outputs: int) -> list[str]:
-    """The name of each output's loss; one loss is for all."""
+    """Return the name of each output's loss; a single loss applies to all outputs."""
     names = loss_names(model)
     return names if len(names) == outputs else names[:1] * outputs
 
 
 def _targets(drawn: np.random.Generator, shape: tuple[int, ...], loss: str) -> np.ndarray[Any, Any]:
-    """What an output of this shape should be, as its loss takes it."""
+    """Draw targets for an output of this shape, in the form its loss takes."""
     if loss.startswith("sparse_categorical"):
         return drawn.integers(shape[-1], size=shape[:-1], dtype=np.int32)
     if loss.startswith("binary") or loss == "poisson":
@@ -185,5 +186,5 @@ def _moved(values: np.ndarray[Any, Any], drawn: np.random.Generator) -> np.ndarr
 
 
 def _in_float32(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Rounded to what every backend can begin with."""
+    """Round to a dtype that every backend can start from."""
     return values.astype(np.float32) if values.dtype.kind == "f" else values

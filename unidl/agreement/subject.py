@@ -1,4 +1,4 @@
-"""What is verified: a model of a builder, a saved run, or what a function of somebody's returns."""
+"""The subject of a verification: a builder's model, a saved run, or the model returned by a user's function."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that any process can build.
+    """A model that any process can rebuild.
 
     name: a builder, a directory that `Trainer.save` wrote, or `model.py:build`, a function.
-    arguments: of the builder or the function. input_shape, input_dtype: of one row, for a model that does not tell, or
+    arguments: of the builder or the function. input_shape, input_dtype: of one row, for a model with unknown inputs, or
     for a builder. trust: as in `load_model`.
     """
 
@@ -32,11 +32,11 @@ class Subject:
 
     @property
     def is_saved(self) -> bool:
-        """Whether its weights are those of a run."""
+        """Whether its weights come from a saved run."""
         return self.name not in builders.names() and model_function(self.name) is None
 
     def require_there(self) -> None:
-        """Raise `UsageError` if nothing can be built, as far as that can be known without a framework."""
+        """Raise `UsageError` if the model cannot be built, as far as can be checked without a framework."""
         function = model_function(self.name)
         path = Path(self.name)
         if function is not None:
@@ -45,12 +45,12 @@ class Subject:
         if self.name in builders.names() or path.is_dir() or (path.suffix == ".keras" and path.is_file()):
             return
         raise UsageError(
-            f"Cannot verify {self.name!r}: it is neither a model to build ({', '.join(builders.names())}), nor the "
+            f"Cannot verify {self.name!r}: it is neither a builder ({', '.join(builders.names())}), nor the "
             "directory of a saved run, nor a function such as model.py:build."
         )
 
     def build(self) -> keras.Model:
-        """Build it on the backend in use. The precision is that of UNIDL_PRECISION, also for a saved run."""
+        """Build it on the current backend. UNIDL_PRECISION sets the precision, even of a saved run."""
         function = model_function(self.name)
         if self.name in builders.names():
             return self._built()

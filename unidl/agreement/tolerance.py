@@ -1,10 +1,10 @@
-"""How far a sound computation may be from the exact one, by the type it computes in and the sums that it takes.
+"""Error bounds of a correct computation, by the dtype it computes in and the lengths of its sums.
 
-Every layer of a backward stable computation gives what exact arithmetic would give for inputs and weights that are off
+Every layer of a backward stable computation returns the exact result for inputs and weights that are perturbed
 by a few roundings (Higham 2002, "Accuracy and Stability of Numerical Algorithms", chapter 3), and the error of a sum of
-n terms grows with the root of n, not with n, where roundings are not all to one side (Higham and Mary 2019, "A new
-approach to probabilistic rounding error analysis"). What that does to the layers behind, to gradients and to later
-steps no formula tells for any model: it is found by disturbing the oracle that much, some times (as Parker 1997,
+n terms grows with the square root of n, not with n, if roundings are unbiased (Higham and Mary 2019, "A new
+approach to probabilistic rounding error analysis"). No formula gives the effect on later layers, gradients and later
+steps for arbitrary models: it is estimated by perturbing the oracle by that much several times (as in Parker 1997,
 "Monte Carlo arithmetic").
 """
 
@@ -16,27 +16,27 @@ from typing import Any
 from unidl.precision import FLOAT32
 
 ROUNDINGS = 4
-"""Of one value on its way through a layer: as a factor, after the sum, after the bias, after the activation."""
+"""Roundings of one value in a layer: as a factor, after the sum, after the bias, after the activation."""
 DEVIATIONS = 4
-"""Standard deviations of the error of a sum that count as sound."""
+"""Accepted standard deviations of the error of a sum."""
 SAMPLES = 6
-"""How often the oracle is disturbed: what only one rounding in some hundred does, such as a ReLU that opens, is seen
-because the disturbance is several times as large as the roundings."""
+"""Number of perturbed runs of the oracle. Rare effects of rounding, such as a ReLU that switches, are observed
+because the perturbation is several times as large as the roundings."""
 
 COVERAGE = 2
-"""How much larger than the largest of the samples a bound is: six of them do not meet the worst case."""
+"""Ratio of the bound to the largest deviation among the samples: six samples do not contain the worst case."""
 
 
 def amplitude(unit_roundoff: float, terms: float) -> float:
-    """Return by which share a value may be off that is a sum of so many terms, accumulated in float32.
+    """Return the relative error bound of a sum of so many terms, accumulated in float32.
 
-    unit_roundoff: of the type in which factors of products are held.
+    unit_roundoff: of the dtype of the factors of products.
     """
     return ROUNDINGS * unit_roundoff + DEVIATIONS * math.sqrt(terms) * FLOAT32.unit_roundoff
 
 
 def terms(operation: Any, inputs: Any, output: Any) -> float:
-    """Return how many terms the longest sum has that a layer takes for one number of its output."""
+    """Return the number of terms of the longest sum that a layer computes for one value of its output."""
     import keras
 
     if isinstance(operation, keras.layers.Embedding):
@@ -50,14 +50,14 @@ def terms(operation: Any, inputs: Any, output: Any) -> float:
 
 
 def step_terms(optimizer: Any) -> float:
-    """Return how many terms the size of an optimizer's step stands for. Adam divides by 1 - beta_2^t, which in the
-    first steps has lost 1 / (1 - beta_2) to cancellation."""
+    """Return the equivalent number of terms of an optimizer's step. Adam divides by 1 - beta_2^t, which in the
+    first steps loses a factor 1 / (1 - beta_2) to cancellation."""
     beta = getattr(getattr(optimizer, "inner_optimizer", optimizer), "beta_2", None)
     return 1 if beta is None else (1 / (1 - beta)) ** 2
 
 
 def positions(inputs: Any, output: Any) -> float:
-    """Return how many places of the batch a layer's gradients are summed over."""
+    """Return the number of positions of the batch over which a layer's gradients are summed."""
     import keras
 
     tensors = [output, *keras.tree.flatten(inputs)]

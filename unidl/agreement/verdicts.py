@@ -1,4 +1,4 @@
-"""From differences to what they mean: which layers agree, and where a fault is first seen."""
+"""Interpretation of differences: which layers agree, and where a fault first appears."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from unidl.agreement.files import KINDS, Bounds
 Verdict: TypeAlias = Literal["agrees", "agrees within the dtype", "disagrees"]
 ORDER: tuple[Verdict, ...] = ("agrees", "agrees within the dtype", "disagrees")
 LOSS, OPTIMIZER, LATER_STEPS = "the loss", "the optimizer", "the steps after the first"
-"""Where a fault may be that is in no layer."""
+"""Places of a fault outside layers."""
 OUTPUTS = ("output", "training output")
 LATER_OUTPUT = re.compile(r"( call \d+)?( output \d+)?$")
-"""What a place says behind the path of its layer."""
+"""The part of a place after the path of its layer."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One quantity beside the oracle. bound: for float32; dtype_bound: for the precision it was computed in."""
+    """The error of one quantity against the oracle. bound: for float32; dtype_bound: for the precision that was
+    used."""
 
     kind: str
     place: str
@@ -31,7 +32,7 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the error is one that rounding explains."""
+        """Whether rounding explains the error."""
         if not math.isfinite(self.error):
             return "disagrees"
         if self.error <= self.bound:
@@ -40,7 +41,7 @@ class Difference:
 
     @property
     def share(self) -> float:
-        """The error as a share of the bound of its precision."""
+        """The error as a fraction of the bound of its precision."""
         if self.error == 0:
             return 0.0
         return self.error / self.dtype_bound if self.dtype_bound else float("inf")
@@ -48,7 +49,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that is compared. traits: what helps to say why it disagrees."""
+    """A compared layer. traits: arguments that help to explain why it disagrees."""
 
     path: str
     kind: str
@@ -57,7 +58,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Fault:
-    """Where a computation first leaves its bound. place: the path of a layer, or one of the words above."""
+    """Where a computation first exceeds its bound. place: the path of a layer, or one of the constants above."""
 
     place: str
     layer: Layer | None
@@ -65,7 +66,7 @@ class Fault:
 
 
 def differences(errors: Bounds, bound: Bounds, dtype_bound: Bounds) -> list[Difference]:
-    """Return one for each quantity, in the order of the computation."""
+    """Return the difference of each quantity, in order of computation."""
     return [
         Difference(name.kind, name.place, error, bound.get(name, 0.0), dtype_bound.get(name, 0.0))
         for name, error in errors.items()
@@ -73,7 +74,7 @@ def differences(errors: Bounds, bound: Bounds, dtype_bound: Bounds) -> list[Diff
 
 
 def worst(found: Sequence[Difference]) -> Verdict:
-    """Return the verdict on all of them."""
+    """Return the overall verdict."""
     verdicts = {one.verdict for one in found}
     for verdict in reversed(ORDER):
         if verdict in verdicts:
@@ -82,15 +83,15 @@ def worst(found: Sequence[Difference]) -> Verdict:
 
 
 def of_layer(found: Sequence[Difference], path: str) -> list[Difference]:
-    """Return what belongs to one layer: its outputs, and what is said of its weights."""
+    """Return the differences of one layer: its outputs, and quantities of its weights."""
     return [one for one in found if _owner(one, {path}) == path]
 
 
 def first_fault(found: Sequence[Difference], layers: Sequence[Layer]) -> Fault | None:
-    """Return where a fault is first seen, None if there is none.
+    """Return where a fault first appears; None if there is none.
 
-    Forward that is the first layer whose output is off. A fault of a gradient goes the other way, so it is in the last
-    layer whose gradient is off, or between that and the next one with weights.
+    In the forward pass this is the first layer whose output is wrong. Gradients flow backward, so their fault is in the
+    last layer whose gradient is wrong, or between it and the next one with weights.
     """
     known = {layer.path: layer for layer in layers}
     places = {path: number for number, path in enumerate(known)}
@@ -111,8 +112,8 @@ def first_fault(found: Sequence[Difference], layers: Sequence[Layer]) -> Fault |
 
 
 def _owner(one: Difference, known: Any) -> str:
-    """The path of the layer, of those known, that a quantity belongs to: the one that has the weight, or the one around
-    that."""
+    """Return the path of the known layer that a quantity belongs to: the one that owns the weight, or the one that
+    encloses it."""
     if one.kind in OUTPUTS:
         return LATER_OUTPUT.sub("", one.place)
     path = one.place.rpartition("/")[0]

@@ -1,6 +1,6 @@
-"""What every layer of a model gives, one after another, to be written down or to be disturbed.
+"""Observation of the output of every layer of a model, to record or to perturb it.
 
-Imports Keras: import it only where a backend is already in use.
+Imports Keras: import this module only once a backend is in use.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from unidl.layer_paths import stem, walk
 from unidl.standing_in import standing_in
 
 See = Callable[["Place", Any, Any, Any], Any]
-"""Is given a place, the layer or operation there, its inputs and one output, and returns what goes on from there."""
+"""Called with a place, its layer or operation, the inputs and one output; returns the output to continue with."""
 
 LOOPS = (keras.layers.RNN, keras.layers.TimeDistributed)
-"""What calls the layers inside it in a loop of the framework, whose steps nobody can look into."""
+"""Layers that call inner layers in a loop of the framework, whose steps cannot be observed."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One output of one layer, or of one operation between layers, in one of its calls."""
+    """One output of one call of a layer, or of an operation between layers."""
 
     path: str
     kind: str
@@ -39,8 +39,8 @@ class Place:
 
 
 def operations(model: keras.Model) -> dict[int, tuple[str, Any]]:
-    """Return the path of everything in `model` that can be watched, by its id: layers, and operations of `keras.ops`
-    between them; with the object, so that no id is used again."""
+    """Return the paths of everything in `model` that can be observed, by id: layers, and operations of `keras.ops`
+    between them; with the objects, so that no id is reused."""
     found: dict[int, tuple[str, Any]] = {}
     hidden: list[str] = []
     for path, layer in walk(model):
@@ -64,7 +64,7 @@ def operations(model: keras.Model) -> dict[int, tuple[str, Any]]:
 
 @contextmanager
 def watched(model: keras.Model, see: See) -> Iterator[None]:
-    """Inside it `see` looks at what each layer gives, whenever the model is called, in the order of the computation."""
+    """Pass the output of each layer to `see` whenever the model is called, in order of computation."""
     known = operations(model)
     calls: Counter[str] = Counter()
     owners: tuple[Any, ...] = (keras.layers.Layer, keras.Operation)
@@ -91,7 +91,7 @@ def watched(model: keras.Model, see: See) -> Iterator[None]:
 
 
 def _replaced(outputs: Any, see: Callable[[int, Any], Any]) -> Any:
-    """The outputs as `see` returns them, with what Keras has written on the tensors."""
+    """Return the outputs as returned by `see`, with the attributes that Keras set on the tensors."""
     leaves = keras.tree.flatten(outputs)
     new = [see(number, leaf) for number, leaf in enumerate(leaves)]
     if all(one is other for one, other in zip(new, leaves, strict=True)):

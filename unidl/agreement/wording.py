@@ -1,4 +1,4 @@
-"""A certificate in words: lines, and tables of words for the terminal and for Markdown."""
+"""The text of a certificate: lines and tables for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ COLUMNS = (
 )
 LAYER_COLUMNS = (("outputs", OUTPUTS), ("gradients", ("gradient",)), ("weights", ("weight",)))
 LEGEND = (
-    "A number is the largest error as a share of its bound: up to 1 is what rounding explains. The bound: "
-    f"{COVERAGE} times how far the oracle moves in {SAMPLES} runs in which every weight and every layer's output is "
-    f"off by up to {ROUNDINGS} u + {DEVIATIONS} sqrt(n) v, for the unit roundoff u of the type of the factors and v of "
-    "float32, and sums of n terms; gradients by as much for the places that they are summed over; and that much more "
-    "for the last sum. 'agrees': within the bound of float32; 'agrees within the dtype': within that of the precision "
-    "it ran in."
+    "A number is the largest error divided by its bound: rounding explains values up to 1. The bound: "
+    f"{COVERAGE} times the deviation of the oracle in {SAMPLES} runs in which every weight and every layer's output is "
+    f"perturbed by up to {ROUNDINGS} u + {DEVIATIONS} sqrt(n) v, with u the unit roundoff of the factors' dtype, v "
+    f"that of "
+    "float32, and sums of n terms; gradients are perturbed likewise for the positions they are summed over; plus the "
+    "same "
+    "amount for the last sum. 'agrees': within the bound of float32; 'agrees within the dtype': within that of the "
+    "precision "
+    "that was used."
 )
 
 
@@ -34,12 +37,12 @@ def about(one: Certificate) -> list[str]:
     ]
     if one.silenced:
         names = ", ".join(one.silenced)
-        lines.append(f"as in inference, since Keras draws their numbers differently on each backend: {names}")
+        lines.append(f"run in inference mode, since Keras draws different random numbers on each backend: {names}")
     return lines
 
 
 def trials(one: Certificate) -> Table:
-    """Return a row for each trial, with the largest error of each kind as a share of its bound."""
+    """Return a row for each trial, with the largest error of each kind as a fraction of its bound."""
     rows = [
         (trial.backend, trial.device, trial.precision, trial.implementation, *_shares(trial), trial.verdict())
         for trial in one.trials
@@ -63,7 +66,7 @@ def layers(one: Certificate, trial: Trial) -> Table:
 
 
 def remarks(one: Certificate) -> list[str]:
-    """Return what went wrong and what to do, a line each."""
+    """Return the faults and remedies, one per line."""
     lines: list[str] = []
     for trial in one.trials:
         if trial.failure is not None:
@@ -75,27 +78,27 @@ def remarks(one: Certificate) -> list[str]:
             error = (
                 f"{fault.difference.kind} off by {fault.difference.error:.2g}, bound {fault.difference.dtype_bound:.2g}"
             )
-            lines.append(f"{trial}: first off at {fault.place}{kind}: {error}")
+            lines.append(f"{trial}: first wrong at {fault.place}{kind}: {error}")
         if cause is not None:
-            lines += [f"  likely: {cause[0]}", f"  what to do: {cause[1]}"]
+            lines += [f"  likely: {cause[0]}", f"  remedy: {cause[1]}"]
     return lines
 
 
 def verdict(one: Certificate) -> str:
-    """Return the whole in one line."""
+    """Return the certificate in one line."""
     if one.agrees:
-        return f"{one.subject}: all agree{'' if one.checks else ', with an oracle that nobody has confirmed'}"
+        return f"{one.subject}: all agree{'' if one.checks else ', but the oracle is unconfirmed'}"
     if one.checks and all(check.failure is not None for check in one.checks):
-        return f"{one.subject}: not certified: every other framework failed in float64, so nobody confirms the oracle"
+        return f"{one.subject}: not certified: every other framework failed in float64, so the oracle is unconfirmed"
     if one.checks and not any(check.agrees for check in one.checks):
-        return f"{one.subject}: not certified: no two backends agree in float64, so that there is no oracle"
+        return f"{one.subject}: not certified: no two backends agree in float64, so there is no oracle"
     bad = sum(not trial.agrees for trial in one.trials)
     return f"{one.subject}: {bad} of {len(one.trials)} do not agree"
 
 
 def _confirmation(checks: tuple[Check, ...]) -> str:
     if not checks:
-        return "; no second framework has checked it, so a fault that it has in float64 as well is not seen"
+        return "; not checked by a second framework, so faults that it also has in float64 are not detected"
     said: list[str] = []
     for check in checks:
         if check.failure is not None:

@@ -1,6 +1,6 @@
-"""Runs of one backend in a process of its own: `python -m unidl.agreement.worker`.
+"""Runs of one backend in a separate process: `python -m unidl.agreement.worker`.
 
-A process computes in float64 or in the precisions of `unidl.precision`, never in both.
+A process computes either in float64 or in the precisions of `unidl.precision`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from unidl.backend import Backend, Device
 
 TRAITS = ("padding", "interpolation", "antialias", "epsilon", "go_backwards", "momentum", "pool_size", "strides")
-"""Of a layer, that help to say why it disagrees."""
+"""Arguments of a layer that help to explain why it disagrees."""
 
 
 def main() -> None:
-    """Answer commands until "stop", or until the parent is gone."""
+    """Answer commands until "stop", or until the parent exits."""
     serve(Worker().answer)
 
 
 class Worker:
-    """Answers the commands for one backend. Every command names it, in "backend", and says in "float64" how the process
-    computes."""
+    """Answers commands for one backend. Every command names it in "backend", and its field "float64" states whether the
+    process computes in float64."""
 
     def __init__(self) -> None:
         self._backend: Backend | None = None
 
     def answer(self, command: Command) -> Answer:
-        """Do what one command says."""
+        """Execute one command."""
         known: dict[str, Callable[[Command], Answer]] = {
             "start": self._start,
             "oracle": self._oracle,
@@ -56,7 +56,7 @@ class Worker:
         return {"model": model.name, "parameters": int(model.count_params()), "loss": loss, "rows": len(start.x[0])}
 
     def _oracle(self, command: Command) -> Answer:
-        """Compute the values in float64, and the bounds around them for each precision."""
+        """Compute the values in float64, and their bounds for each precision."""
         _, model, device = self._model(command)
         from unidl import precision as precisions
         from unidl.agreement.files import write
@@ -85,7 +85,7 @@ class Worker:
         return {}
 
     def _trial(self, command: Command) -> Answer:
-        """Compute the values as a person would who trains with this implementation, on a device in a precision."""
+        """Compute the values as in ordinary training with this implementation, on a device in a precision."""
         _, model, device = self._model(command)
         from unidl.agreement.files import write
         from unidl.agreement.model_runs import ModelRuns, adapter_kernels
@@ -105,7 +105,7 @@ class Worker:
         return {"versions": backend.versions()}
 
     def _model(self, command: Command) -> tuple[Any, keras.Model, Device]:
-        """The subject, its model compiled on the device, and the device."""
+        """Return the subject, its model compiled on the device, and the device."""
         os.environ["UNIDL_DEVICE"] = command["device"]
         os.environ["UNIDL_PRECISION"] = command["precision"]
         backend = self._ready(command)
@@ -161,7 +161,7 @@ def _read(command: Command) -> Start:
 
 
 def _layers(model: keras.Model, oracle: Any) -> list[Mapping[str, Any]]:
-    """Every layer that is compared, in the order of the computation, with what helps to say why it disagrees."""
+    """Return the compared layers in order of computation, with arguments that help to explain disagreement."""
     from unidl.agreement.watching import operations
 
     objects = {path: operation for path, operation in operations(model).values()}

@@ -1,1 +1,1 @@
-"""The command line: one file a command, cheap to import: what a command needs it imports when it runs."""
+"""The command line. One module per command; each imports what it needs only when it runs."""

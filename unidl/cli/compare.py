@@ -1,4 +1,4 @@
-"""`unidl compare`: how fast each backend trains here, against stock Keras and code written by hand."""
+"""`unidl compare`: training speed of each backend, against stock Keras and hand-written code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def register(subparsers: options.Subparsers) -> None:
     parser = options.add_command(
         subparsers,
         "compare",
-        summary="Measure how fast each backend trains here, against stock Keras and code written by hand.",
+        summary="Measure how fast each backend trains on this machine, against stock Keras and hand-written code.",
         example="""unidl compare
             unidl compare --models cnn,lstm --backends jax,torch --batch-size 128,1024 --rounds 7 --out results
             unidl compare --from results/results.json
@@ -39,13 +39,13 @@ def register(subparsers: options.Subparsers) -> None:
         "--rounds", type=positive_whole, default=5, metavar="NUMBER", help="timed rounds of each cell (default: 5)"
     )
     parser.add_argument(
-        "--seconds", type=positive_number, default=1.0, metavar="NUMBER", help="what a round takes (default: 1.0)"
+        "--seconds", type=positive_number, default=1.0, metavar="NUMBER", help="duration of a round (default: 1.0)"
     )
     parser.add_argument(
-        "--rows", type=positive_whole, metavar="NUMBER", help="rows of an epoch (default: what suits each model)"
+        "--rows", type=positive_whole, metavar="NUMBER", help="rows per epoch (default: depends on the model)"
     )
     parser.add_argument(
-        "--out", type=options.path, metavar="FOLDER", help="write results.json, report.md and chart.png there as well"
+        "--out", type=options.path, metavar="FOLDER", help="also write results.json, report.md and chart.png to FOLDER"
     )
     parser.add_argument(
         "--from",
@@ -53,12 +53,12 @@ def register(subparsers: options.Subparsers) -> None:
         nargs="+",
         type=options.path,
         metavar="FILE",
-        help="draw results.json of earlier comparisons again, several in one report, without measuring",
+        help="report on results.json files of earlier comparisons instead of measuring",
     )
     parser.add_argument(
         "--choose",
         action="store_true",
-        help="compare our loop alone, in short rounds, and keep which backend UNIDL_BACKEND=auto takes here",
+        help="time only unidl's own loop in short rounds and store the backend that UNIDL_BACKEND=auto selects",
     )
     options.add_json(parser)
     options.add_quiet(parser)
@@ -69,40 +69,40 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         "--models",
         type=names,
         metavar="NAMES",
-        help=f"of {', '.join(builders.names())}, gru and resnet, with commas (default: cnn,lstm,transfer)",
+        help=f"comma-separated: {', '.join(builders.names())}, gru, resnet (default: cnn,lstm,transfer)",
     )
-    parser.add_argument("--backends", type=names, metavar="NAMES", help="with commas (default: all installed)")
+    parser.add_argument("--backends", type=names, metavar="NAMES", help="comma-separated (default: all installed)")
     options.add_device(parser)
-    # Not `precision`, which `options.applied` would make the one precision of this process.
+    # Not named `precision`: `options.applied` would make it the precision of this process.
     parser.add_argument(
         "--precision",
         dest="precisions",
         type=names,
         metavar="NAMES",
-        help=f"of {', '.join(NAMES)}, with commas (default: UNIDL_PRECISION, then float32)",
+        help=f"comma-separated: {', '.join(NAMES)} (default: UNIDL_PRECISION, then float32)",
     )
     parser.add_argument(
         "--batch-size",
         dest="batch_sizes",
         type=_whole_numbers,
         metavar="NUMBERS",
-        help="with commas (default: 128; 16 for transfer)",
+        help="comma-separated (default: 128; 16 for transfer)",
     )
     parser.add_argument(
         "--against",
         type=names,
         default=["native", "keras"],
         metavar="NAMES",
-        help="of native and keras, with commas, or none (default: native,keras)",
+        help="comma-separated: native, keras; or none (default: native,keras)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, or read, then report. Exit code 1 if no cell could be measured, 130 after Ctrl-C."""
+    """Measure or read results, then report. Return 1 if no cell could be measured, 130 after Ctrl-C."""
     from unidl.errors import UsageError
 
     if arguments.choose and (arguments.files or arguments.out):
-        raise UsageError("Cannot use --choose with --from or --out: it keeps its result for UNIDL_BACKEND=auto.")
+        raise UsageError("Cannot use --choose with --from or --out: its result is stored for UNIDL_BACKEND=auto.")
     if arguments.files:
         return _draw_again(arguments)
     return _choose(arguments) if arguments.choose else _compare(arguments)
@@ -142,7 +142,7 @@ def _choose(arguments: argparse.Namespace) -> int:
 
     groups = _groups(arguments, against=(), features=False)
     if len({group.model for group in groups}) < len(groups):
-        raise UsageError("Cannot use --choose with several precisions or batch sizes: a model is kept once.")
+        raise UsageError("Cannot use --choose with several precisions or batch sizes: it stores one result per model.")
     plan = Plan(ROUNDS, min(SECONDS, arguments.seconds), arguments.rows, extras=False)
     found = _measured(groups, plan, arguments)
     if found.interrupted:
@@ -152,12 +152,12 @@ def _choose(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"unidl: {one.cell.model}, {one.cell.title}: failed: {one.failure}\n")
     decision = decide(keep(found, _asked_device()))
     if decision is None:
-        sys.stderr.write("unidl: no backend could be measured on all of the models, so none is chosen\n")
+        sys.stderr.write("unidl: no backend could be measured on every model; none was chosen\n")
         return NOTHING_MEASURED
     if arguments.json:
         sys.stdout.write(json.dumps({"backend": decision.backend, "reason": str(decision)}) + "\n")
     else:
-        sys.stdout.write(f"UNIDL_BACKEND=auto takes {decision.backend}: {decision}\nkept in {cache_file()}\n")
+        sys.stdout.write(f"UNIDL_BACKEND=auto selects {decision.backend}: {decision}\nsaved to {cache_file()}\n")
     return 0
 
 

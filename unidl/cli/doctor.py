@@ -1,4 +1,4 @@
-"""`unidl doctor`: what this machine and each framework can do, and why not."""
+"""`unidl doctor`: report what this machine and each framework support, with reasons for what is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def register(subparsers: options.Subparsers) -> None:
     parser = options.add_command(
         subparsers,
         "doctor",
-        summary="Show what this machine and each framework can do here, and why not.",
+        summary="Report what this machine and each framework support, with reasons for what is missing.",
         example="unidl doctor\nunidl doctor --json > machine.json",
         run=run,
     )
@@ -33,7 +33,7 @@ def register(subparsers: options.Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the survey. Exit code 0 if at least one backend can be used, that of `BackendError` if none."""
+    """Print the survey. Return 0 if at least one backend can be used, else the exit code of `BackendError`."""
     import json
     import sys
     from dataclasses import asdict
@@ -51,15 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def draw(survey: Survey, console: Console) -> None:
-    """Write the survey for a person, readable at 80 columns."""
+    """Print the survey as text for a terminal of 80 columns."""
     automatic = survey.automatic
     choices = {"backend": automatic.backend, "device": automatic.device, "precision": automatic.precision}
     _section(console, "Machine", _pairs(_machine(survey)))
     if survey.frameworks:
         _section(console, "Frameworks", _framework_table(survey.frameworks))
-    _section(console, "What auto chooses", _pairs({name: _choice(choice) for name, choice in choices.items()}))
+    _section(console, "What 'auto' selects", _pairs({name: _choice(choice) for name, choice in choices.items()}))
     if survey.environment:
-        _section(console, "Environment variables that matter", _pairs(survey.environment))
+        _section(console, "Environment variables", _pairs(survey.environment))
     _section(console, "Advice", _grid(("  *", line) for line in survey.advice))
 
 
@@ -73,7 +73,7 @@ def _pairs(rows: Mapping[str, str]) -> Table:
 
 
 def _grid(rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ("", "")) -> Table:
-    """Columns that wrap what is too long; rich by itself would cut it off."""
+    """Return columns that wrap long text; rich's default truncates it."""
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=any(header))
@@ -90,7 +90,7 @@ def _framework_table(rows: Iterable[Framework]) -> Table:
         seconds = row.answer.load_seconds
         took = "-" if seconds is None else f"{seconds:.1f} s"
         cells.append((f"  {row.name}", f"{row.framework} {row.version or ''}", took, "\n".join(_sees(row))))
-    return _grid(cells, ("  backend", "framework", "import", "devices, or why not"))
+    return _grid(cells, ("  backend", "framework", "import", "devices, or why none"))
 
 
 def _sees(row: Framework) -> list[str]:
@@ -146,7 +146,7 @@ def _machine(survey: Survey) -> dict[str, str]:
 def _features(features: Mapping[str, bool] | None) -> str:
     if features is None:
         return "unknown"
-    there = ", ".join(name for name, present in features.items() if present) or "none of note"
+    there = ", ".join(name for name, present in features.items() if present) or "none detected"
     missing = ", ".join(name for name, present in features.items() if not present)
     return f"{there} (not {missing})" if missing else there
 
@@ -168,7 +168,7 @@ def _gpu(gpu: Gpu) -> str:
 
 def _choice(choice: Choice) -> str:
     text = f"{choice.value or 'nothing'}: {choice.reason}"
-    return f"{text} (but {choice.overridden_by} decides)" if choice.overridden_by else text
+    return f"{text} (overridden by {choice.overridden_by})" if choice.overridden_by else text
 
 
 def _size(size_bytes: int | None) -> str:

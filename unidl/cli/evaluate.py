@@ -1,4 +1,4 @@
-"""`unidl evaluate`: a saved model on test rows."""
+"""`unidl evaluate`: evaluate a saved model on test data."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def register(subparsers: options.Subparsers) -> None:
     parser = options.add_command(
         subparsers,
         "evaluate",
-        summary="Evaluate a saved model on the test rows it was trained beside, or on other data.",
+        summary="Evaluate a saved model on the test set of its training data, or on other data.",
         example="""unidl evaluate runs/cnn
             unidl evaluate runs/cnn --report runs/cnn-report
             unidl evaluate runs/cnn --backend torch --data path/to/folder""",
         run=run,
     )
     parser.add_argument(
-        "run_directory", type=options.path, metavar="DIR", help="what `unidl train` or Trainer.save wrote"
+        "run_directory", type=options.path, metavar="DIR", help="directory written by `unidl train` or Trainer.save"
     )
     options.add_trust(parser)
     parser.add_argument(
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def test_results(trainer: Trainer, test: Split) -> dict[str, float]:
-    """Return the test metrics; for text without classes with the perplexity, exp of the mean crossentropy a word."""
+    """Return the test metrics, plus perplexity (exp of the mean cross-entropy per word) for a language model."""
     results = trainer.evaluate(test)
     if test.vocabulary and not test.class_names:
         try:
@@ -90,14 +90,14 @@ def test_results(trainer: Trainer, test: Split) -> dict[str, float]:
 
 
 def describe_metrics(results: dict[str, float]) -> str:
-    """Write test metrics as people read them."""
+    """Format test metrics for display."""
     from unidl.training.progress import format_metrics
 
     return format_metrics(results)
 
 
 def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
-    """The data that was asked for, in the form the model takes and with the meaning it has for the model."""
+    """Return the requested data in the form, value range and class order that the model expects."""
     from unidl import load_data
     from unidl.data.load import takes_options
     from unidl.data.value_range import dataset_in_range
@@ -108,28 +108,39 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     record = record_of(model)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
-            data = load_data(name, **(_form(model, record.vocabulary) if takes_options(name) else {}))
+            data = load_data(
+                name, **(_form(model, record.vocabulary) if takes_options(name) else {}), **_read_as(arguments)
+            )
     except UsageError as error:
         what = "text" if record.vocabulary else f"images of {_size(model)}"
-        raise DataError(
-            f"Cannot evaluate {arguments.run_directory} on '{name}': the model takes {what}, and that is none."
-        ) from error
+        raise DataError(f"Cannot evaluate {arguments.run_directory} on '{name}': the model expects {what}.") from error
     known = record.class_names
     if known and data.class_names and data.class_names != known[: len(data.class_names)]:
         raise DataError(
-            f"Cannot evaluate {arguments.run_directory} on '{name}': it has the classes "
-            f"{_list(data.class_names)}, and the model {_list(known)}."
+            f"Cannot evaluate {arguments.run_directory} on '{name}': its classes are "
+            f"{_list(data.class_names)}, but the model's are {_list(known)}."
         )
     if arguments.data is not None:
         data = dataset_in_range(data, record.value_range, f"the model in {arguments.run_directory}")
     return data
 
 
+def _read_as(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How the run has read its data, if that is what it is evaluated on."""
+    from unidl.runs.configuration import FOR_DATA
+    from unidl.runs.own_model import configuration_of_run
+
+    if arguments.data is not None:
+        return {}
+    configuration = configuration_of_run(arguments.run_directory)
+    return {name: configuration[name] for name in FOR_DATA if configuration.get(name) is not None}
+
+
 def _form(model: keras.Model, vocabulary: tuple[str, ...]) -> dict[str, Any]:
-    """What `load_data` needs to bring data into the form that `model` takes."""
+    """Return the arguments of `load_data` that convert data to the form `model` expects."""
     shape = getattr(model, "input_shape", None)
     if vocabulary:
-        # Counted anew, the words of another text would get other numbers.
+        # A vocabulary built from another text would number the words differently.
         return {"vocabulary": vocabulary, "sequence_length": shape[1] if isinstance(shape, tuple) else None}
     if isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
         return {"image_size": shape[1:3], "channels": shape[3]}
@@ -151,5 +162,5 @@ def _trained_on(run_directory: Path) -> str:
 
     name = configuration_of_run(run_directory).get("data")
     if not isinstance(name, str):
-        raise UsageError(f"{run_directory} does not say what data it was trained on. Pass --data.")
+        raise UsageError(f"{run_directory} does not record its training data. Pass --data.")
     return name

@@ -1,4 +1,4 @@
-"""`unidl generate`: text from a saved language model, word by word."""
+"""`unidl generate`: generate text word by word with a saved language model."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ def register(subparsers: options.Subparsers) -> None:
     parser = options.add_command(
         subparsers,
         "generate",
-        summary="Write text with a model that `unidl train lstm` trained.",
+        summary="Generate text with a saved language model, such as one from `unidl train lstm`.",
         example='unidl generate runs/text --prompt "the value of" --words 60 --temperature 0.8 --top-k 40',
         run=run,
     )
     parser.add_argument(
-        "run_directory", type=options.path, metavar="DIR", help="what `unidl train` or Trainer.save wrote"
+        "run_directory", type=options.path, metavar="DIR", help="directory written by `unidl train` or Trainer.save"
     )
     options.add_trust(parser)
-    parser.add_argument("--prompt", required=True, metavar="TEXT", help="the words to go on from")
-    parser.add_argument("--words", type=whole, default=50, metavar="N", help="words to write (default: 50)")
+    parser.add_argument("--prompt", required=True, metavar="TEXT", help="text to continue")
+    parser.add_argument(
+        "--words", type=whole, default=50, metavar="N", help="number of words to generate (default: 50)"
+    )
     parser.add_argument(
         "--temperature",
         type=number_from_zero,
         default=1.0,
         metavar="X",
-        help="0 is the likeliest word (default: 1)",
+        help="sampling temperature; 0 always picks the most likely word (default: 1)",
     )
-    parser.add_argument("--top-k", type=positive_whole, metavar="K", help="draw from the K likeliest words")
+    parser.add_argument("--top-k", type=positive_whole, metavar="K", help="sample from the K most likely words")
     parser.add_argument(
-        "--top-p", type=share, metavar="P", help="draw from the fewest words that together have probability P"
+        "--top-p", type=share, metavar="P", help="sample from the smallest set of words with total probability P"
     )
     options.add_backend(parser)
     options.add_device(parser)
@@ -44,14 +46,14 @@ def register(subparsers: options.Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Load the model and write the words as they come."""
+    """Load the model and print each word as it is generated."""
     from unidl.generation import stream_text
     from unidl.models.records import record_of
     from unidl.runs.own_model import load_run
 
     model = load_run(arguments.run_directory, trust=arguments.trust)
     if record_of(model).architecture is None:
-        model.compile()  # a stranger's loss is not saved, and to predict none is needed
+        model.compile()  # prediction needs no loss, and a custom loss is not saved
     pieces = stream_text(
         model,
         arguments.prompt,
@@ -69,5 +71,5 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stdout.write(piece)
             sys.stdout.flush()
     finally:
-        sys.stdout.write("\n")  # also after Ctrl-C, so that what follows has a line of its own
+        sys.stdout.write("\n")  # also after Ctrl-C, so that later output starts on a new line
     return 0

@@ -1,4 +1,4 @@
-"""The command `unidl`: finds the command, and turns every error into one line and an exit code."""
+"""The `unidl` entry point: dispatch to a command and turn every error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ COMMANDS = (
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 BROKEN_PIPE = 141
-"""128 + SIGPIPE: the reader of our output has gone, as in `unidl ... | head -1`."""
+"""128 + SIGPIPE: the reader of the output has exited, as in `unidl ... | head -1`."""
 OUTPUT_FAILED = 74
-"""EX_IOERR of sysexits.h: a full disk behind `unidl ... > file`, say."""
+"""EX_IOERR of sysexits.h, for example a full disk with `unidl ... > file`."""
 UNEXPECTED = 70
-"""EX_SOFTWARE of sysexits.h: an error of ours, not of the user."""
+"""EX_SOFTWARE of sysexits.h: a bug in unidl, not a user error."""
 
 log = logging.getLogger("unidl")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. argv: the words after `unidl`; None for this process."""
+    """Run one command and return its exit code. argv: arguments after `unidl`; None uses `sys.argv`."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         exit_code = _parse_and_run(words)
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands. Imports the command modules, which are cheap, and nothing else."""
+    """Return the parser of all commands. Imports only the command modules, which are cheap."""
     parser = argparse.ArgumentParser(
         prog="unidl",
         description="Write a model and its training once; run it on JAX, PyTorch or TensorFlow.",
@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _discard_output() -> None:
-    """Python flushes stdout once more when it exits, and would complain about what it cannot write."""
+    """Point stdout at the null device: Python flushes it again at exit and would report the failed write."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -97,7 +97,7 @@ def _parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namesp
         parser.error(_unknown_command(command))
     arguments, rest = parser.parse_known_args(words)
     if rest:
-        # argparse itself would show the usage of `unidl` here, not that of the command.
+        # argparse would show the usage of `unidl` here instead of the command's.
         getattr(arguments, "command_parser", parser).error(f"unrecognized arguments: {' '.join(rest)}")
     return arguments
 
@@ -122,10 +122,10 @@ def _run(arguments: argparse.Namespace) -> int:
         return error.exit_code
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC):
-            raise  # no fault of ours: `main` says what it is
+            raise  # not a bug in unidl: `main` reports it
         said = str(error).strip().partition("\n")[0]
         _report(f"unexpected {type(error).__name__}{': ' if said else ''}{said}", arguments)
-        sys.stderr.write("run again with --debug for the traceback and please report it\n")
+        sys.stderr.write("This is a bug: run again with --debug for the traceback, and please report it.\n")
         return UNEXPECTED
 
 
@@ -137,7 +137,7 @@ def _report(message: str, arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _messages_on_stderr(arguments: argparse.Namespace) -> Iterator[None]:
-    """Write what the library logs to stderr while a command runs, leaving stdout to results."""
+    """Send the library's log to stderr while a command runs; stdout is for results."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("unidl: %(message)s"))
     before = log.level, log.propagate
@@ -145,7 +145,7 @@ def _messages_on_stderr(arguments: argparse.Namespace) -> Iterator[None]:
         log.setLevel(logging.DEBUG)
     else:
         log.setLevel(logging.WARNING if getattr(arguments, "quiet", False) else logging.INFO)
-    # TensorFlow's absl gives the root logger a handler: without this every line would appear twice.
+    # TensorFlow's absl adds a handler to the root logger; with propagation every line would appear twice.
     log.propagate = False
     log.addHandler(handler)
     try:

@@ -1,4 +1,4 @@
-"""How a command enters the parser, and the options that several commands share."""
+"""Registration of commands with the parser, and the options that commands share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unidl.runs.variables import environment
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 ENVIRONMENT = {"device": "UNIDL_DEVICE", "precision": "UNIDL_PRECISION"}
-"""Option to the variable that the core reads when a program says nothing."""
+"""Maps an option to the environment variable that holds the default of the core."""
 
 
 def add_command(
@@ -23,7 +23,7 @@ def add_command(
 ) -> argparse.ArgumentParser:
     """Add a command and return its parser.
 
-    summary: one sentence, for `unidl --help` and for the command's own. example: command lines, one a line.
+    summary: one sentence, shown by `unidl --help` and by the command's --help. example: one command line per line.
     run: returns the exit code.
     """
     lines = [f"  {line.strip()}" for line in example.strip().splitlines()]
@@ -41,90 +41,90 @@ def add_command(
 
 
 def add_debug(parser: argparse.ArgumentParser, *, default: bool | str) -> None:
-    """Add --debug. default: argparse.SUPPRESS after a command, so that it does not undo the one before it."""
+    """Add --debug. default: argparse.SUPPRESS after a command, so that it does not override one given before it."""
     parser.add_argument(
         "--debug",
         action="store_true",
         default=default,
-        help="show every message, and the traceback of an error instead of its one line",
+        help="show all log messages, and the full traceback of an error",
     )
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
-    """Add --backend; `applied` chooses it before the command runs."""
+    """Add --backend; `applied` selects the backend before the command runs."""
     parser.add_argument(
         "--backend",
         metavar="NAME",
-        help="jax, torch, tensorflow or another (default: UNIDL_BACKEND, then the first one installed)",
+        help="jax, torch, tensorflow or a plugin's (default: UNIDL_BACKEND, then the first one installed)",
     )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add --device; `applied` makes it the default of everything that the command does."""
+    """Add --device; `applied` makes it the default while the command runs."""
     parser.add_argument(
         "--device",
         metavar="NAME",
-        help="auto, cpu, gpu, or one by number such as gpu:1 (default: UNIDL_DEVICE, then auto)",
+        help="auto, cpu, gpu, or a numbered device such as gpu:1 (default: UNIDL_DEVICE, then auto)",
     )
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
-    """Add --precision; `applied` makes it the default of everything that the command does."""
+    """Add --precision; `applied` makes it the default while the command runs."""
     parser.add_argument(
         "--precision",
         metavar="NAME",
-        help=f"auto, {', '.join(NAMES)}, or one of a plugin (default: UNIDL_PRECISION, then float32)",
+        help=f"auto, {', '.join(NAMES)}, or a plugin's (default: UNIDL_PRECISION, then float32)",
     )
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Add --trust: a word for a model that no builder of unidl made."""
+    """Add --trust, which allows loading a model that was not made by a unidl builder."""
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="load a model in Keras's own words as well, such as a .keras file: you know who made it, since Keras does "
-        "what the file says",
+        help="also load models in Keras's own format, such as a .keras file. Use it only for files from a source you "
+        "trust: Keras may run code that such a file names",
     )
 
 
 def path(word: str) -> Path:
-    """A path on the command line."""
+    """Parse a path."""
     if not word:
         raise argparse.ArgumentTypeError("the path is empty")
     return as_path(word)
 
 
 def name_or_path(word: str) -> str:
-    """A name or a path on the command line."""
+    """Parse a name or a path."""
     return str(as_path(word)) if word.startswith("~") else word
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """Add --quiet: nothing but warnings and errors on stderr."""
-    parser.add_argument("--quiet", action="store_true", help="say nothing on stderr but warnings and errors")
+    """Add --quiet, which limits stderr to warnings and errors."""
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and errors on stderr")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add --json: the result as one JSON object on stdout, and nothing else there."""
+    """Add --json, which prints only one JSON object, the result, on stdout."""
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def add_seed(parser: argparse.ArgumentParser, *, default: int = 0, said: bool = False) -> None:
-    """Add --seed, a whole number from 0. said: whether it is None where nobody says it."""
+    """Add --seed, an integer of at least 0. said: if True, the value is None unless the option is given."""
     parser.add_argument(
         "--seed",
         type=_seed,
         default=None if said else default,
         metavar="NUMBER",
-        help=f"whole number from 0 that decides every random draw (default: {default})",
+        help=f"random seed, a whole number of at least 0 (default: {default})",
     )
 
 
 @contextmanager
 def applied(arguments: argparse.Namespace) -> Iterator[None]:
-    """Choose the backend, and keep UNIDL_DEVICE and UNIDL_PRECISION as the options say while a command runs.
+    """Select the backend, and set UNIDL_DEVICE and UNIDL_PRECISION from the options while a command runs.
 
-    Raises `BackendError` if the backend cannot be chosen. Imports no framework.
+    Raises `BackendError` if the backend cannot be selected. Does not import a framework.
     """
     from unidl import registry
 
@@ -138,5 +138,5 @@ def applied(arguments: argparse.Namespace) -> Iterator[None]:
 
 def _seed(word: str) -> int:
     if not word.isdecimal():
-        raise argparse.ArgumentTypeError(f"invalid seed {word!r}: a whole number from 0 is needed")
+        raise argparse.ArgumentTypeError(f"invalid seed {word!r}: expected a whole number of at least 0")
     return int(word)

@@ -1,4 +1,4 @@
-"""`unidl predict`: what a saved classifier sees in images, or reads in texts."""
+"""`unidl predict`: classify images or texts with a saved model."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ def register(subparsers: options.Subparsers) -> None:
     parser = options.add_command(
         subparsers,
         "predict",
-        summary="Print the likeliest classes of images, or of texts.",
+        summary="Print the most likely classes of images or texts.",
         example="""unidl predict runs/cnn a.png b.png
             unidl predict runs/cnn *.png --top 3 --json
             unidl predict runs/text-classifier 'how to split a string'""",
         run=run,
     )
     parser.add_argument(
-        "run_directory", type=options.path, metavar="DIR", help="what `unidl train` or Trainer.save wrote"
+        "run_directory", type=options.path, metavar="DIR", help="directory written by `unidl train` or Trainer.save"
     )
     options.add_trust(parser)
     parser.add_argument(
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="image files, which are resized; or, for a classifier of texts, a text each, of any length",
+        help="image files, which are resized; for a text classifier, one text per argument, of any length",
     )
-    parser.add_argument("--top", type=positive_whole, default=1, metavar="K", help="how many classes (default: 1)")
+    parser.add_argument(
+        "--top", type=positive_whole, default=1, metavar="K", help="number of classes to print (default: 1)"
+    )
     options.add_backend(parser)
     options.add_device(parser)
     options.add_precision(parser)
@@ -49,14 +51,14 @@ def register(subparsers: options.Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Load, predict, print one line an image or a text."""
+    """Load the model, predict, and print one line per image or text."""
     from unidl import Trainer
     from unidl.models.records import record_of
     from unidl.runs.own_model import load_run
 
     model = load_run(arguments.run_directory, trust=arguments.trust)
     if record_of(model).architecture is None:
-        model.compile()  # a stranger's loss is not saved, and to predict none is needed
+        model.compile()  # prediction needs no loss, and a custom loss is not saved
     trainer = Trainer(model)
     reads_text = bool(record_of(model).vocabulary) and bool(record_of(model).class_names)
     kind, what = ("text", _of_texts) if reads_text else ("image", _of_images)
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:
-    """The probabilities (images, classes)."""
+    """Return probabilities of shape (images, classes)."""
     from unidl.data.images import load_images
     from unidl.data.value_range import UNIT, in_range
     from unidl.models.records import record_of
@@ -92,7 +94,7 @@ def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[An
 
 
 def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:
-    """The probabilities (texts, classes). A text longer than the model takes is cut, and its parts are averaged."""
+    """Return probabilities of shape (texts, classes). A long text is split and its parts are averaged."""
     import numpy as np
 
     from unidl.data.text import tokenize
@@ -101,7 +103,7 @@ def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any
     texts = [tokenize(text) for text in arguments.inputs]
     for text, words in zip(arguments.inputs, texts, strict=True):
         if not words:
-            raise DataError(f"Cannot predict the class of the text {text!r}: it has no word.")
+            raise DataError(f"Cannot classify the text {text!r}: it contains no words.")
     length = trainer.model.input_shape[1] or max(map(len, texts))
     parts = [_rows(words, trainer.model, length) for words in texts]
     outputs = iter(trainer.predict(np.concatenate(parts)))
@@ -109,7 +111,7 @@ def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any
 
 
 def _rows(words: Sequence[str], model: keras.Model, length: int) -> np.ndarray[Any, Any]:
-    """The tokens of a text, in rows of a length, the last one with padding behind it."""
+    """Return the tokens of a text as rows of equal length; the last one is padded at the end."""
     import numpy as np
 
     from unidl.data.text import PADDING, encode
@@ -122,13 +124,13 @@ def _rows(words: Sequence[str], model: keras.Model, length: int) -> np.ndarray[A
 
 
 def _image_shape(model: keras.Model, run_directory: Path) -> tuple[int, int, int]:
-    """Height, width and channels of the images that a classifier takes. Raises `ModelError` if it is none."""
+    """Return the image shape (height, width, channels). Raises `ModelError` if this is not an image classifier."""
     from unidl.errors import ModelError
 
     shape, classes = model.input_shape, model.output_shape
     is_classifier = isinstance(shape, tuple) and len(shape) == 4 and isinstance(classes, tuple) and len(classes) == 2
     if not is_classifier or shape[3] not in (1, 3) or None in shape[1:]:
         raise ModelError(
-            f"{run_directory} is no classifier of images: its inputs have the shape {shape} and its outputs {classes}."
+            f"{run_directory} is not an image classifier: its inputs have shape {shape} and its outputs {classes}."
         )
     return shape[1:]

@@ -1,4 +1,4 @@
-"""`unidl train`: a model of a builder, or your own, on bundled data or your own."""
+"""`unidl train`: train a built-in model or your own, on bundled data or your own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from unidl import registry
 from unidl.cli import options
-from unidl.cli.numbers import fraction, positive_number, positive_whole
+from unidl.cli.numbers import fraction, positive_number, positive_whole, whole
 from unidl.errors import UsageError
 from unidl.model_function import model_function
 from unidl.models import builders
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 OWN_MODELS = """\
 models of your own:
-  model.py:build is called with those of the arguments input_shape, classes,
-  vocabulary_size, sequence_length and seed that it has; what they are comes
-  from the data. How it compiles the model stays, except for what an option says
-  otherwise. One that it does not compile learns classes, if the data has some.
+  model.py:build may take any of the arguments input_shape, classes,
+  vocabulary_size, sequence_length and seed; their values come from the data.
+  If it compiles the model, that configuration is kept, except where an option
+  overrides it. A model that is not compiled is trained as a classifier if the
+  data has classes.
   A saved model is the directory of a run, or a .keras file with --trust."""
 
 STAGES = """\
 stages of fine-tuning:
-  --stages head:3,block5:5@1e-4,all:5@1e-5*0.9 trains the head of a transfer model
-  for 3 epochs; then block5 of the base and all behind it for 5 epochs with the
-  learning rate 1e-4; then all of it for 5 epochs with 1e-5, times 0.9 from layer to
-  layer on the way to the inputs. Each is PART:EPOCHS[@RATE][*DECAY][~WARMUP]: PART
-  is head, all, or a layer or block of layers; WARMUP the epochs in which the rate
-  rises from 0. In a file of --config it is the text stages = "head:3,..."."""
+  --stages head:3,block5:5@1e-4,all:5@1e-5*0.9 trains the head of a transfer model,
+  then block5 of the base and all behind it, then all of it. Each stage is
+  PART:EPOCHS[@RATE][*DECAY][~WARMUP]: PART is head, all, or a layer or block; RATE
+  the learning rate, times DECAY from layer to layer on the way to the inputs; WARMUP
+  the epochs in which it rises from 0. With --config: stages = "head:3,..."."""
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -51,7 +51,7 @@ def register(subparsers: options.Subparsers) -> None:
     parser = options.add_command(
         subparsers,
         "train",
-        summary="Train a model and keep the run in a directory.",
+        summary="Train a model and save the run to a directory.",
         example="""unidl train cnn
             unidl train lstm --backend tensorflow --data my.txt --epochs 5 --out runs/text
             unidl train transfer --base runs/cnn --data path/to/folder_of_class_folders
@@ -68,15 +68,16 @@ def register(subparsers: options.Subparsers) -> None:
         nargs="?",
         type=model_word,
         metavar="MODEL",
-        help=f"{', '.join(builders.names())}; a function that gives a model, as model.py:build; or a saved model",
+        help=f"{', '.join(builders.names())}; a function that returns a model, as model.py:build; or a saved model",
     )
     parser.add_argument(
         "--data",
         type=options.name_or_path,
         metavar="NAME",
-        help="digits, python-docs, mnist, ...; a text, an .npz, a folder of class folders "
-        "(default: what the recipe of the model says; none for a model of your own)",
+        help="digits, python-docs, mnist, ...; a text file, an .npz file, or a folder with one subfolder per class "
+        "(default: set by the model's recipe; none for a model of your own)",
     )
+    _add_data(parser)
     _add_training(parser)
     _add_transfer(parser)
     _add_run(parser)
@@ -85,49 +86,67 @@ def register(subparsers: options.Subparsers) -> None:
     options.add_precision(parser)
     options.add_seed(parser, said=True)
     parser.add_argument(
-        "--quiet", action="store_true", help="say nothing but the test result, and warnings and errors on stderr"
+        "--quiet", action="store_true", help="print only the test result, and warnings and errors on stderr"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line: start, each epoch, stop, result")
-    # None where the command line says nothing, so that the file of --config may.
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per line: start, each epoch, stop, result"
+    )
+    # None unless given on the command line, so that the file of --config can set it.
     parser.set_defaults(trust=None, quiet=None, json=None, prepare=from_file)
 
 
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """How to read the data."""
+    parser.add_argument("--workers", type=whole, metavar="N", help="threads that decode images (default: one a core)")
+    parser.add_argument(
+        "--on-error",
+        choices=("raise", "skip"),
+        help="what becomes of an image that cannot be read; for one that is skipped, another of its class stands in",
+    )
+    parser.add_argument("--target", metavar="COLUMN", help="of a table of images, the column to predict")
+
+
 def _add_training(parser: argparse.ArgumentParser) -> None:
-    """How to train, whichever model."""
-    parser.add_argument("--epochs", type=positive_whole, metavar="N", help="times through the data")
-    parser.add_argument("--batch-size", type=positive_whole, metavar="N", help="rows a step")
-    parser.add_argument("--learning-rate", type=positive_number, metavar="X", help="the optimizer's, at the start")
-    parser.add_argument("--schedule", choices=("constant", "cosine"), help="what the learning rate does")
-    parser.add_argument("--clip-norm", type=positive_number, metavar="X", help="largest norm of a gradient")
-    parser.add_argument("--accumulate", type=positive_whole, metavar="N", help="batches whose gradients make one step")
+    """Add the training options that apply to every model."""
+    parser.add_argument("--epochs", type=positive_whole, metavar="N", help="number of passes over the training data")
+    parser.add_argument("--batch-size", type=positive_whole, metavar="N", help="rows per batch")
+    parser.add_argument("--learning-rate", type=positive_number, metavar="X", help="initial learning rate")
+    parser.add_argument("--schedule", choices=("constant", "cosine"), help="learning rate schedule")
+    parser.add_argument("--clip-norm", type=positive_number, metavar="X", help="clip gradients to this global norm")
+    parser.add_argument(
+        "--accumulate",
+        type=positive_whole,
+        metavar="N",
+        help="accumulate the gradients of N batches per optimizer step",
+    )
     parser.add_argument(
         "--early-stopping",
         type=positive_whole,
         metavar="N",
-        help="stop after N epochs without a better loss on rows held out of the training data",
+        help="stop after N epochs without improvement of the loss on held-out training rows",
     )
     parser.add_argument("--dropout", type=fraction, metavar="X", help="share of units dropped (default: 0)")
 
 
 def _add_transfer(parser: argparse.ArgumentParser) -> None:
-    """On what base to transfer, and how."""
+    """Add the options of transfer learning."""
     parser.add_argument(
         "--base",
         type=options.name_or_path,
         metavar="NAME",
-        help="transfer: a saved run, a .keras file, or a name of keras.applications (default: VGG16)",
+        help="transfer: base model; a saved run, a .keras file, or a name in keras.applications (default: VGG16)",
     )
     options.add_trust(parser)
     parser.add_argument(
         "--weights",
         type=options.name_or_path,
         metavar="NAME",
-        help="transfer, of a named base: a file, or none (default: imagenet)",
+        help="transfer: weights of a keras.applications base; a file, or none (default: imagenet)",
     )
     parser.add_argument(
         "--precompute-frozen",
         action=argparse.BooleanOptionalAction,
-        help="transfer: compute what the frozen base gives once, not in every epoch; needs memory for it",
+        help="transfer: compute the features of the frozen base once instead of in every epoch; needs more memory",
     )
     parser.add_argument(
         "--stages",
@@ -138,19 +157,21 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    """Where to keep what, and with what to go on."""
-    parser.add_argument("--out", type=options.path, metavar="DIR", help="where the run is kept (default: runs/MODEL)")
+    """Add the options for saving and resuming."""
+    parser.add_argument(
+        "--out", type=options.path, metavar="DIR", help="output directory of the run (default: runs/MODEL)"
+    )
     parser.add_argument(
         "--save-every-steps",
         type=positive_whole,
         metavar="N",
-        help="write a checkpoint beside the run every N steps and after each epoch; the newest two stay",
+        help="write a checkpoint every N steps and after each epoch; the newest two are kept",
     )
     parser.add_argument(
         "--resume",
         type=options.path,
         metavar="DIR",
-        help="go on with a run from its newest checkpoint, as it was begun, on this backend or another",
+        help="resume a run from its newest checkpoint with its original options, on any backend",
     )
     parser.add_argument(
         "--plot", action=argparse.BooleanOptionalAction, help="draw the curves as curves.png, with matplotlib"
@@ -165,19 +186,19 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=options.path,
         metavar="FILE",
-        help="take from a TOML file, or from the run.json of a run, the options that the command line does not say; "
-        "their names are those of the options, with underscores",
+        help="read options from a TOML file or the run.json of a run; options on the command line take precedence; "
+        "keys are option names with underscores",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Begin a run, or go on with one."""
+    """Start a run, or resume one."""
     if arguments.resume is not None:
         return _resume(arguments)
     if arguments.model is None:
         raise UsageError(
-            f"Which model? One of {', '.join(builders.names())}; model.py:build of your own; or --resume and the "
-            "directory of a run."
+            f"No model given. Pass one of {', '.join(builders.names())}; a function such as model.py:build; or "
+            "--resume with the directory of a run."
         )
     asked = {name: getattr(arguments, name) for name in RUN}
     require_meaning(asked | {"trust": arguments.trust})
@@ -185,11 +206,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def from_file(arguments: argparse.Namespace) -> None:
-    """Take from the file of --config what the command line does not say."""
+    """Fill options that are not on the command line from the file of --config."""
     if arguments.config is None:
         return
     if arguments.resume is not None:
-        raise UsageError("Cannot use --config with --resume: the run goes on as it was begun. Leave it out.")
+        raise UsageError("Cannot use --config with --resume: a resumed run keeps its original options. Leave it out.")
     from unidl.runs.files import read_options
 
     words = {
@@ -219,31 +240,33 @@ def model_word(word: str) -> str:
 
 
 def _place(model: str) -> Path:
-    """Where a run is kept if nobody says."""
+    """Return the default output directory of a run."""
     function = model_function(model)
     if model not in builders.names() and function is None:
-        raise UsageError(f"Where is what becomes of {model} to be kept? Pass --out: it is not to replace {model}.")
+        raise UsageError(f"Pass --out to choose an output directory: training does not overwrite {model}.")
     return Path("runs") / (model if function is None else function.file.stem)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    """Go on with the run of a directory, with what it was begun with."""
+    """Resume the run in a directory with its original options."""
     from unidl.runs.resuming import begun_configuration
 
     for name in (*RUN, "out"):
         if getattr(arguments, name) is not None and name != "epochs":
             option = "a model" if name == "model" else f"--{name.replace('_', '-')}"
-            raise UsageError(f"Cannot use {option} with --resume: the run goes on as it was begun. Leave it out.")
+            raise UsageError(
+                f"Cannot use {option} with --resume: a resumed run keeps its original options. Leave it out."
+            )
     configuration = begun_configuration(arguments.resume, arguments.epochs)
     registry.expect(configuration.model)
     return _train(arguments, arguments.resume, configuration)
 
 
 def _train(arguments: argparse.Namespace, out: Path, configuration: RunConfiguration) -> int:
-    """Train, save, evaluate on the test rows."""
+    """Train, save, and evaluate on the test set."""
     from unidl.runs.training import prepare
 
-    with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
+    with contextlib.redirect_stdout(sys.stderr):  # Keras reports downloads on stdout
         ready = prepare(configuration, out, trust=bool(arguments.trust), resume=arguments.resume is not None)
     finished = ready.fit(progress="json" if arguments.json else "quiet" if arguments.quiet else "auto")
     trainer = finished.trainer
@@ -274,5 +297,5 @@ def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Name
     elif data.kind == "images":
         follow = f"predict {out} image.png"
     if record_of(trainer.model).architecture is None:
-        follow += " --trust"  # on a base that no builder made, it is kept in Keras's own words
-    print(f"kept in {out}; go on with: unidl {follow}")
+        follow += " --trust"  # a base that no unidl builder made is saved as Keras's own description
+    print(f"saved to {out}; next: unidl {follow}")

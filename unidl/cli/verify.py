@@ -1,4 +1,4 @@
-"""`unidl verify`: whether a model computes the same on every backend, layer by layer."""
+"""`unidl verify`: check layer by layer that a model computes the same on every backend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unidl.errors import UnidlError
 
 DISAGREES = 10
-"""No error of the program, and no success: what it was asked to find."""
+"""Exit code when the backends disagree: the check ran, and its answer is no."""
 
 
 def register(subparsers: options.Subparsers) -> None:
@@ -38,49 +38,53 @@ def register(subparsers: options.Subparsers) -> None:
         nargs="+",
         type=options.name_or_path,
         metavar="MODEL",
-        help=f"{', '.join(builders.names())}; the directory of a saved run; or a function that gives a model, as "
+        help=f"{', '.join(builders.names())}; the directory of a saved run; or a function that returns a model, as "
         "model.py:build",
     )
-    parser.add_argument("--backends", type=names, metavar="NAMES", help="with commas (default: all installed)")
+    parser.add_argument("--backends", type=names, metavar="NAMES", help="comma-separated (default: all installed)")
     parser.add_argument(
-        "--devices", type=names, metavar="NAMES", help="with commas (default: cpu, and gpu if there is one)"
+        "--devices", type=names, metavar="NAMES", help="comma-separated (default: cpu, and gpu if there is one)"
     )
-    # Not `precision`, which `options.applied` would make the one precision of this process.
+    # Not named `precision`: `options.applied` would make it the precision of this process.
     parser.add_argument(
         "--precision",
         dest="precisions",
         type=names,
         default=["float32"],
         metavar="NAMES",
-        help=f"of {', '.join(NAMES)}, with commas (default: float32)",
+        help=f"comma-separated: {', '.join(NAMES)} (default: float32)",
     )
     parser.add_argument(
         "--by",
         type=names,
         default=["unidl"],
         metavar="NAMES",
-        help="unidl: our loop with its kernels; keras: stock Keras; with commas (default: unidl)",
+        help="comma-separated: unidl (its loop and kernels), keras (stock Keras) (default: unidl)",
     )
     parser.add_argument(
         "--input",
         type=_row,
         metavar="SHAPE",
-        help="shape of one row, as 32,32,3, for tokens 20:int32 (default: what the model says)",
+        help="shape of one row, such as 32,32,3, or 20:int32 for tokens (default: from the model)",
     )
     parser.add_argument(
-        "--steps", type=positive_whole, default=5, metavar="NUMBER", help="training steps to compare (default: 5)"
+        "--steps",
+        type=positive_whole,
+        default=5,
+        metavar="NUMBER",
+        help="number of training steps to compare (default: 5)",
     )
     options.add_seed(parser)
     options.add_trust(parser)
     parser.add_argument(
-        "--out", type=options.path, metavar="FOLDER", help="write certificate.json and certificate.md there"
+        "--out", type=options.path, metavar="FOLDER", help="write certificate.json and certificate.md to FOLDER"
     )
     options.add_json(parser)
     options.add_quiet(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Verify and report. Exit code 0 only if all agree, 10 if something does not."""
+    """Verify and report. Return 0 if everything agrees, 10 if something does not."""
     from unidl.agreement.output import write
     from unidl.notices import notice
     from unidl.reports import require_report_folder
@@ -100,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verified(arguments: argparse.Namespace) -> tuple[list[Certificate], list[UnidlError]]:
-    """The certificates, and why there are none of the other subjects."""
+    """Return the certificates, and the errors of the models that have none."""
     from unidl.agreement.certify import Verifier
     from unidl.agreement.request import requested_settings
     from unidl.agreement.subject import Subject
@@ -140,14 +144,14 @@ def _report(certificates: Sequence[Certificate], arguments: argparse.Namespace) 
 
 
 def _row(words: str) -> tuple[tuple[int, ...], str]:
-    """The shape of a row and its type."""
+    """Parse the shape and dtype of a row."""
     sizes, _, dtype = words.partition(":")
     try:
         shape = tuple(positive_whole(word.strip()) for word in sizes.split(","))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"invalid shape {words!r}: numbers as in 32,32,3 or 20:int32 are needed"
+            f"invalid shape {words!r}: expected numbers such as 32,32,3 or 20:int32"
         ) from None
     if dtype not in ("", "float32", "int32"):
-        raise argparse.ArgumentTypeError(f"invalid type in {words!r}: float32 or int32 is needed")
+        raise argparse.ArgumentTypeError(f"invalid dtype in {words!r}: expected float32 or int32")
     return shape, dtype or "float32"

@@ -1,1 +1,1 @@
-"""The comparison of speed: cells, processes, rounds, statistics, report."""
+"""The speed comparison: cells, processes, rounds, statistics, report."""

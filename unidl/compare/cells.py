@@ -1,4 +1,4 @@
-"""What is measured: cells, and the groups whose cells are measured together."""
+"""Cells, the units of measurement, and the groups whose cells are measured together."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from unidl.compare.workloads import workload
 from unidl.errors import UsageError
 
 IMPLEMENTATIONS = ("unidl", "unidl-features", "keras", "native")
-"""Our loop; our loop with `precompute_frozen`, where a model has a frozen front; stock `compile` and `fit`; the
-training loop that is written by hand in the framework alone."""
+"""unidl's loop; unidl's loop with `precompute_frozen`, for models with a frozen front; stock `compile` and `fit`; a
+hand-written training loop in the framework alone."""
 OURS = ("unidl", "unidl-features")
 
 
 @dataclass(frozen=True)
 class Group:
-    """What cells must share to be compared. Their rounds take turns, so that drift of the machine hits all alike."""
+    """What cells must have in common to be compared. Their rounds are interleaved, so that drift affects all
+    equally."""
 
     model: str
     device: str
@@ -25,13 +26,13 @@ class Group:
 
     @property
     def title(self) -> str:
-        """The group in words."""
+        """Description of the group."""
         return f"{self.model}, batch {self.batch_size}, {self.precision}, {self.device}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One process that trains. twin: a second process of another cell, for what this machine can resolve."""
+    """One process that trains. twin: a second process of the same cell, which shows what this machine can resolve."""
 
     backend: str
     model: str
@@ -48,7 +49,7 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """The cell in words, within its group."""
+        """Description of the cell within its group."""
         return f"{self.backend} {self.implementation}{' (twin)' if self.twin else ''}"
 
 
@@ -62,10 +63,10 @@ def cells(
     against: Sequence[str],
     features: bool = True,
 ) -> dict[Group, tuple[Cell, ...]]:
-    """Return every group with its cells, the twin of the first one right behind it.
+    """Return every group with its cells; the twin of the first cell follows it directly.
 
-    batch_sizes: none means what suits each model. against: the implementations beside our own. features: whether our
-    loop is measured with `precompute_frozen` as well, where a model has a frozen front.
+    batch_sizes: empty means the default of each model. against: the implementations to compare with. features: whether
+    unidl's loop is also measured with `precompute_frozen`, for models with a frozen front.
     Raises `UsageError` for an implementation that does not exist.
     """
     unknown = [name for name in against if name not in IMPLEMENTATIONS]

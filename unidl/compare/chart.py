@@ -1,4 +1,4 @@
-"""A comparison as a picture, by matplotlib."""
+"""A bar chart of a comparison, drawn with matplotlib."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from unidl.compare.results import Run
 from unidl.compare.summary import Row, Summary, summarize
 
 COLOURS = {"unidl": "#0072b2", "unidl-features": "#56b4e9", "keras": "#e69f00", "native": "#7f7f7f"}
-"""Told apart by the colour-blind as well (Okabe & Ito 2008, "Color Universal Design")."""
+"""Distinguishable by colour-blind readers (Okabe & Ito 2008, "Color Universal Design")."""
 OTHER_COLOUR = "#cc79a7"
 BAR_INCHES = 0.26
 GROUP_INCHES = 0.9
 WIDTH_INCHES = 8.0
 ROOM_FOR_TEXT = 1.35
-"""How much longer than the longest bar the axis is: the numbers stand behind the bars."""
+"""Length of the axis relative to the longest bar: the numbers are drawn next to the bars."""
 
 WHY_NO_CHART = "no chart: matplotlib is not installed (pip install 'unidl[plot]')"
 
 
 def can_draw() -> bool:
-    """Whether matplotlib is there."""
+    """Return whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def chart(runs: Sequence[Run]) -> bytes:
-    """Return a PNG: for each group a bar a cell with its interval, the fastest in bold."""
+    """Return a PNG: one bar per cell with its interval, in groups; the fastest is bold."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -71,7 +71,7 @@ def _text(row: Row) -> str:
         return "failed" if row.measurement.failure else "not measured"
     text = f"{row.rate.median:,.0f}" if row.rate.median >= 100 else f"{row.rate.median:.3g}"
     if row.why_not_compared:
-        return f"{text}, other loss"
+        return f"{text}, loss differs"
     native = row.ratios.get("native")
     if native is None:
         return text

@@ -1,4 +1,4 @@
-"""`unidl compare --choose`: what a comparison says of the backends, kept for UNIDL_BACKEND=auto."""
+"""`unidl compare --choose`: store the result of a comparison for UNIDL_BACKEND=auto."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from unidl.compare.summary import summarize
 from unidl.fastest import Speeds
 
 ROUNDS = 5
-"""Fewer could claim nothing, as `statistics.ROUNDS_TO_CLAIM` says; the rounds are short instead."""
+"""The minimum for any claim, `statistics.ROUNDS_TO_CLAIM`; the rounds are short instead."""
 SECONDS = 0.4
 
 
 def keep(run: Run, device: str) -> Mapping[str, Speeds]:
-    """Write what a comparison found to the cache, for this machine as it is, and return it. device: as asked for.
+    """Write the result of a comparison to the cache, for this machine, and return it. device: as requested.
 
     Raises `UnidlError` if it cannot be written.
     """

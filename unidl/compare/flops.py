@@ -1,4 +1,4 @@
-"""What a training step must compute: operations counted from the layers of a built Keras model."""
+"""Floating-point operations of a training step, counted from the layers of a built Keras model."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
 TRAINED = 3
-"""Forward, and one product of the same size each for the gradient of the inputs and of the weights."""
+"""The forward pass, and one product of the same size each for the gradients of the inputs and the weights."""
 PASSED_THROUGH = 2
-"""Forward, and the gradient of the inputs, for a frozen layer behind one that learns."""
+"""The forward pass and the gradient of the inputs, for a frozen layer after a trainable one."""
 
 
 def training_flops(model: keras.Model) -> float | None:
     """Return the floating-point operations of a training step per sample, 2 for a multiply-add.
 
-    Counted are the layers that multiply by a matrix: dense, convolution, recurrent, attention, EinsumDense. Those in
-    front of the first layer that learns cost their forward pass only. None if a layer has a matrix and this does not
-    know it, as those of strangers.
+    Layers that multiply by a matrix are counted: dense, convolution, recurrent, attention, EinsumDense. Those
+    before the first trainable layer cost only their forward pass. None if a layer has a matrix but is unknown, such as
+    a custom layer.
     """
     total, learning = 0.0, False
     try:
         for layer in _leaves(model):
-            # Frozen layers in front of every layer that learns need no gradient.
+            # Frozen layers before all trainable layers need no gradient.
             learning = learning or bool(layer.trainable_variables)
             factor = 1 if not learning else TRAINED if layer.trainable_variables else PASSED_THROUGH
             total += factor * _forward(layer)
@@ -42,7 +42,7 @@ class _UnknownLayerError(Exception):
 
 
 def _leaves(model: keras.Model) -> list[Any]:
-    """The layers that compute: a recurrent or attention layer without those inside, and no model around others."""
+    """Return the layers that compute: not models, and not the inner layers of recurrent and attention layers."""
     whole: list[str] = []
     found: list[Any] = []
     for path, layer in walk(model):
@@ -64,7 +64,7 @@ def _is_model(layer: Any) -> bool:
 def _forward(layer: Any) -> float:
     name = type(layer).__name__
     kernels = [weight for weight in layer.weights if len(weight.shape) >= 2]
-    if not kernels or name in ("Embedding", "PositionEmbedding"):  # an embedding looks rows up
+    if not kernels or name in ("Embedding", "PositionEmbedding"):  # an embedding only looks up rows
         return 0.0
     if name in GATES:
         time_steps, features = _input_shape(layer)[-2:]
@@ -74,13 +74,13 @@ def _forward(layer: Any) -> float:
     if name == "Dense":
         return 2.0 * _size(_input_shape(layer)[1:]) * layer.units
     if name in ("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D", "EinsumDense"):
-        # Each number of a kernel meets each place of the output once, whatever groups or multipliers there are.
+        # Each kernel value is used once per output position, with any groups or multipliers.
         return 2.0 * _places(layer, name) * sum(_size(kernel.shape) for kernel in kernels)
     raise _UnknownLayerError
 
 
 def _attention(layer: Any) -> float:
-    """Four projections of each step, and two products of all steps with all steps of the same sequence."""
+    """Count four projections of each step, and two products of all steps with all steps of the same sequence."""
     inputs = layer.input
     query, value = inputs[:2] if isinstance(inputs, list | tuple) else (inputs, inputs)
     if query is not value or len(query.shape) != 3:
@@ -91,7 +91,7 @@ def _attention(layer: Any) -> float:
 
 
 def _places(layer: Any, name: str) -> int:
-    """How often a kernel is applied to one sample."""
+    """Return how many times a kernel is applied to one sample."""
     output = _output_shape(layer)
     if name == "EinsumDense":
         return _einsum_places(layer)
@@ -100,7 +100,7 @@ def _places(layer: Any, name: str) -> int:
 
 
 def _einsum_places(layer: Any) -> int:
-    """The axes of the input, beside the batch, that the kernel does not have."""
+    """Return the sizes of the input axes, except the batch, that the kernel does not have."""
     left, _, _ = layer.equation.partition("->")
     inputs, _, kernel = left.partition(",")
     if "." in inputs:
@@ -118,7 +118,7 @@ def _size(shape: Sequence[int | None]) -> int:
 def _input_shape(layer: Any) -> tuple[Any, ...]:
     try:
         return tuple(layer.input.shape)
-    except (AttributeError, ValueError) as error:  # called by a layer of its own, so that Keras keeps no shape
+    except (AttributeError, ValueError) as error:  # called inside a custom layer, so Keras stores no shape
         raise _UnknownLayerError from error
 
 

@@ -1,4 +1,4 @@
-"""The implementations of one training, behind one small protocol: our loop, stock Keras, and by hand."""
+"""Implementations of the same training behind one protocol: unidl's loop, stock Keras, and hand-written code."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 LOSS = "sparse_categorical_crossentropy"
 
 KERAS_SETTINGS: Mapping[str, Mapping[str, Any]] = {"tensorflow": {"steps_per_execution": 8}}
-"""What makes stock Keras faster without any work. On TensorFlow 8 steps a dispatch save Python's share of each step. On
-PyTorch and JAX Keras 3 runs those steps one by one all the same, or unrolls them into one program that takes 8 times as
-long to compile, so the default stays."""
+"""Settings that make stock Keras faster at no cost. On TensorFlow, 8 steps per dispatch reduce the overhead of Python.
+On PyTorch and JAX, Keras 3 still runs those steps one by one, or unrolls them into one program that takes 8 times as
+long to compile, so the default is used there."""
 
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """What every implementation is given."""
+    """The arguments of every implementation."""
 
     backend: Backend
     model_name: str
@@ -43,11 +43,11 @@ class Conditions:
 
     @property
     def rows(self) -> int:
-        """Rows of an epoch."""
+        """Rows per epoch."""
         return len(self.data.y)
 
     def context(self) -> ExitStack:
-        """On the device, in the precision."""
+        """Context for the device and the precision."""
         stack = ExitStack()
         stack.enter_context(self.backend.on(self.device))
         stack.enter_context(self.backend.precision(self.precision))
@@ -55,28 +55,28 @@ class Conditions:
 
 
 class Implementation(Protocol):
-    """A training under measurement. Every method returns when the device is done."""
+    """A training under measurement. Every method returns once the device has finished."""
 
     def first_steps(self, batches: Sequence[slice]) -> list[float]:
-        """Take one step for each slice of the rows and return the loss of each, before its step."""
+        """Take one step for each slice of the rows, and return the loss before each step."""
         ...
 
     def train(self, epochs: int) -> None:
-        """Train so many epochs, each in an order of its own."""
+        """Train for so many epochs, each in a different order."""
         ...
 
     def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
-        """Return the probabilities (rows, classes) of the rows of `x`, the way one does it here for this many."""
+        """Return the probabilities (rows, classes) of `x`, in the usual way for this number of rows."""
         ...
 
 
 def make(name: str, conditions: Conditions) -> Implementation:
-    """Return the implementation of that name. Raises `BackendError` if the adapter brings none."""
+    """Return the implementation of that name. Raises `BackendError` if the adapter does not provide it."""
     return MAKERS[name](conditions)
 
 
 class ByFit(ABC):
-    """What trains a Keras model by a `fit` and gives its last loss."""
+    """Trains a Keras model with a `fit` method and returns its last loss."""
 
     _conditions: Conditions
 
@@ -94,14 +94,14 @@ class ByFit(ABC):
 
 
 class ByUnidl(ByFit):
-    """Our loop, as a person uses it. precompute_frozen: as in `Trainer.fit`."""
+    """unidl's loop, as in ordinary use. precompute_frozen: as in `Trainer.fit`."""
 
     def __init__(self, conditions: Conditions, *, precompute_frozen: bool = False) -> None:
         import keras
 
         self._conditions = conditions
         self._precompute_frozen = precompute_frozen
-        # No metrics beside the loss: the implementations by hand have none.
+        # No metrics except the loss: the hand-written implementations have none.
         self._trainer = Trainer(
             conditions.model,
             device=conditions.device.id,
@@ -128,7 +128,7 @@ class ByUnidl(ByFit):
 
 
 class ByKeras(ByFit):
-    """Stock `compile` and `fit`, with the settings that cost nothing."""
+    """Stock `compile` and `fit`, with `KERAS_SETTINGS`."""
 
     def __init__(self, conditions: Conditions) -> None:
         import keras
@@ -137,7 +137,7 @@ class ByKeras(ByFit):
         self._model = conditions.model
         settings = KERAS_SETTINGS.get(conditions.backend.name, {})
         with conditions.context():
-            # `compile` itself adds the loss scaling that float16 needs only if the whole model has that policy.
+            # `compile` adds the loss scaling that float16 needs only if the whole model has that policy.
             optimizer: Any = keras.optimizers.Adam(LEARNING_RATE)
             if conditions.precision.loss_scaling:
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -145,7 +145,7 @@ class ByKeras(ByFit):
 
     def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
         with self._conditions.context():
-            if len(x) <= batch_size:  # what Keras's documentation advises for one batch
+            if len(x) <= batch_size:  # recommended by Keras's documentation for a single batch
                 return np.asarray(self._model.predict_on_batch(x))
             return self._model.predict(x, batch_size=batch_size, verbose=0)
 
@@ -162,7 +162,7 @@ class ByHand:
     def __init__(self, conditions: Conditions) -> None:
         backend = conditions.backend
         if not isinstance(backend, Native):
-            raise BackendError(f"backend '{backend.name}' brings no reference written by hand")
+            raise BackendError(f"backend '{backend.name}' provides no hand-written reference")
         weights = {path: np.array(variable) for path, variable in named_weights(conditions.model).items()}
         self._conditions = conditions
         self._epoch = 0
@@ -188,10 +188,10 @@ class ByHand:
 
 
 def _wait(conditions: Conditions) -> None:
-    """A loss that has been read does not say that the weights of the same step have been written."""
+    """Wait for the weights: reading the loss of a step does not imply that its weights have been written."""
     import keras
 
-    # As tensors: TensorFlow's variables are none, and nothing would wait for them.
+    # As tensors: TensorFlow's variables are not tensors, so they would not be waited for.
     weights = [keras.ops.convert_to_tensor(variable) for variable in conditions.model.trainable_variables]
     conditions.backend.synchronise(weights)
 

@@ -11,8 +11,8 @@ from unidl.tables import escaped, in_markdown
 
 
 def markdown(runs: Sequence[Run], chart: str | None = None) -> str:
-    """Return the report. chart: the name of the picture beside it, if there is one."""
-    parts = ["# Comparison", *([f"![samples a second by backend and implementation]({chart})"] if chart else [])]
+    """Return the report. chart: file name of the chart in the same folder, if there is one."""
+    parts = ["# Comparison", *([f"![samples per second by backend and implementation]({chart})"] if chart else [])]
     for run in runs:
         parts.append("\n".join(f"- {escaped(line)}" for line in wording.about(run)))
         for summary in summarize(run):

@@ -1,4 +1,4 @@
-"""The parent of the workers: groups one after another, and in a group rounds by turns, never two at once."""
+"""The parent of the workers: groups run one after another, rounds within a group are interleaved, never in parallel."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from unidl.version import __version__
 from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
 SETTLE_SECONDS = 0.2
-"""Between two rounds: the threads of the worker before spin for a while before they sleep (LLVM's OpenMP runtime,
+"""Pause between two rounds: the previous worker's threads spin for a while before they sleep (LLVM's OpenMP runtime,
 KMP_BLOCKTIME, whose default is 200 ms)."""
 EXTRAS = ("memory", "inference", "peak")
-"""Measured after the rounds, which stand even if one of these fails."""
+"""Measured after the rounds, whose results are kept even if one of these fails."""
 EXPECTED_SECONDS = {"prepare": 12.0, "memory": 0.1, "inference": 4.0, "peak": 2.0}
-"""What the time left is reckoned with."""
+"""Assumed durations for estimating the time left."""
 INTERRUPTED = "interrupted before it was measured"
 
 Launch: TypeAlias = Callable[[], WorkerProcess]
@@ -32,24 +32,24 @@ Groups: TypeAlias = Mapping[Group, Sequence[Cell]]
 
 @dataclass(frozen=True)
 class Plan:
-    """How to measure. seconds: of a round; rows: of an epoch, or None for what suits the model."""
+    """How to measure. seconds: per round; rows: per epoch, None for the model's default."""
 
     rounds: int
     seconds: float
     rows: int | None = None
     extras: bool = True
-    """Whether to measure memory, inference and the peak as well."""
+    """Whether to also measure memory, inference and the peak rate."""
     limits_seconds: Mapping[str, float] = field(
         default_factory=lambda: {"prepare": 1200.0, "round": 300.0, "memory": 60.0, "inference": 300.0, "peak": 300.0}
     )
-    """What takes longer is stuck; a round may take this and 30 times what it was meant to."""
+    """Time limit of a command; a round may take this plus 30 times its intended duration."""
 
     def limit_seconds(self, command: str) -> float:
-        """After how long a command has failed."""
+        """Return the time limit of a command."""
         return self.limits_seconds[command] + (30 * self.seconds if command == "round" else 0.0)
 
     def expected_seconds(self, command: str, cell: Cell) -> float:
-        """About how long a command takes, for the time left."""
+        """Return the expected duration of a command, for the time left."""
         if command in EXPECTED_SECONDS:
             return EXPECTED_SECONDS[command]
         return max(self.seconds, workload(cell.model).round_seconds) + SETTLE_SECONDS
@@ -67,9 +67,9 @@ def measure(
     launch: Launch = launch_worker,
     keep: Callable[[Run], None] | None = None,
 ) -> Run:
-    """Measure every cell. Ctrl-C ends it early, with what was found so far and `interrupted` set.
+    """Measure every cell. Ctrl-C ends it early with the results so far and `interrupted` set.
 
-    keep: given the run so far after each group, so that a process that is killed has not worked for nothing.
+    keep: called with the results so far after each group, so that they survive if the process is killed.
     """
     backends = list(dict.fromkeys(cell.backend for members in groups.values() for cell in members))
     created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -98,14 +98,15 @@ def _commands(cell: Cell, plan: Plan) -> list[str]:
 
 
 def _extras(cell: Cell, plan: Plan) -> list[str]:
-    """The matrix product belongs to the framework, not to the implementation: once a backend is enough."""
+    """Return the extra commands of a cell. The matrix product is timed once per backend: it depends on the
+    framework."""
     if cell.twin or not plan.extras:
         return []
     return [command for command in EXTRAS if command != "peak" or cell.implementation == "unidl"]
 
 
 def _measure_group(runners: list[_Runner], plan: Plan) -> tuple[list[Measurement], bool]:
-    """The measurements, and whether Ctrl-C ended them."""
+    """Return the measurements, and whether Ctrl-C ended them."""
     interrupted = False
     try:
         for runner in runners:
@@ -124,7 +125,7 @@ def _measure_group(runners: list[_Runner], plan: Plan) -> tuple[list[Measurement
 
 
 class _Runner:
-    """One cell on its way: its process, what it has answered, and why it failed."""
+    """The state of one cell: its process, its answers, and why it failed."""
 
     def __init__(self, cell: Cell, plan: Plan, progress: ComparisonProgress, launch: Launch) -> None:
         self._cell = cell
@@ -139,7 +140,7 @@ class _Runner:
 
     def prepare(self) -> None:
         self._say("prepare", "prepares")
-        self._process = self._launch()  # only now: its imports would slow down the one before it
+        self._process = self._launch()  # not earlier: its imports would slow down the previous cell
         fields = {**asdict(self._cell), "seconds": self._plan.seconds, "rows": self._plan.rows}
         answer = self._ask("prepare", **fields)
         answer.pop("versions", None)
@@ -164,10 +165,10 @@ class _Runner:
             self._process = None
 
     def measurement(self, *, interrupted: bool) -> Measurement:
-        """What there is; after Ctrl-C a cell without a round was not measured."""
+        """Return the measurement; after Ctrl-C a cell without rounds counts as not measured."""
         if interrupted and not self._rounds:
             self._failure = self._failure or INTERRUPTED
-        # JSON knows no tuples.
+        # JSON has no tuples.
         fields: dict[str, Any] = self._fields | {
             name: tuple(self._fields.get(name, ())) for name in ("losses", "kernels_off")
         }
@@ -178,7 +179,7 @@ class _Runner:
             self._progress.doing(f"{self._cell.group.title}: {self._cell.title}, {what}")
 
     def _ask(self, command: str, **fields: Any) -> dict[str, Any]:
-        """The answer; an empty one if the cell has failed, now or before."""
+        """Return the answer, empty if the cell has failed."""
         answer: dict[str, Any] = {}
         if self._process is not None:
             try:

@@ -1,4 +1,4 @@
-"""What a worker measures, in its own process."""
+"""The measurements of a worker, in its own process."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ FIRST_STEPS = 5
 LATENCY_CALLS = 200
 LATENCY_WARM_UP_CALLS = 20
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
-"""Rows and columns of the matrices: 17 GFLOP and 1.1 TFLOP a product, large enough for any machine's full rate."""
+"""Rows and columns of the matrices: 17 GFLOP and 1.1 TFLOP per product, enough to reach the full rate of any
+machine."""
 CHAIN = {"cpu": 1, "gpu": 10}
-"""Products that are dispatched before the device is waited for."""
+"""Products that are dispatched before waiting for the device."""
 
 
 def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
-    """Build model, data and implementation, take the first steps, burn in, and find how many epochs take a round.
+    """Build model, data and implementation, take the first steps, warm up, and determine the number of epochs per
+    round.
 
-    command: the fields of a Cell, `seconds` that a round should take, and `rows` of an epoch or None.
+    command: the fields of a Cell, `seconds` per round, and `rows` per epoch or None.
     """
     registry.use(command["backend"], source="the comparison")
     backend = registry.current()
@@ -41,11 +43,13 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
         model = work.build(chosen.name)
     data = work.data(work.epoch_rows(batch_size, command["rows"]))
     conditions = Conditions(backend, work.name, model, data, device, chosen, batch_size)
-    # With features computed once, what a sample costs depends on the number of epochs.
+    # With precomputed features, the cost of a sample depends on the number of epochs.
     flops = training_flops(model) if command["implementation"] != "unidl-features" else None
 
     ours = command["implementation"].startswith("unidl")
-    off = kernels_off(backend, device) if ours else ()  # now, since the first check of a machine takes seconds
+    off = (
+        kernels_off(backend, device) if ours else ()
+    )  # before timing, since the first check on a machine takes seconds
     started = time.perf_counter()
     implementation = make(command["implementation"], conditions)
     losses = implementation.first_steps([slice(0, batch_size)])
@@ -72,7 +76,7 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
 
 
 class Measurements:
-    """What can be asked of a prepared implementation."""
+    """The measurements of a prepared implementation."""
 
     def __init__(self, conditions: Conditions, implementation: Implementation) -> None:
         self._conditions = conditions
@@ -80,7 +84,8 @@ class Measurements:
         self._meter: EnergyMeter | None = energy_meter(conditions.device)
 
     def burn_in(self, seconds: float) -> tuple[float, float]:
-        """Train about `seconds`, at least two epochs, and return the seconds of the first and of the fastest one."""
+        """Train for about `seconds`, at least two epochs, and return the durations of the first and the fastest
+        epoch."""
         first = _timed(lambda: self._implementation.train(1))
         epochs = [_timed(lambda: self._implementation.train(1))]
         while sum(epochs) < seconds:
@@ -88,19 +93,20 @@ class Measurements:
         return first, min(epochs)
 
     def round(self, epochs: int) -> dict[str, Any]:
-        """Train so many epochs, until the device is done."""
+        """Train for so many epochs, and wait for the device."""
         joules_before = self._meter.joules() if self._meter else None
         seconds = _timed(lambda: self._implementation.train(epochs))
         joules = self._meter.joules() - joules_before if self._meter and joules_before is not None else None
         return {"rows": epochs * self._conditions.rows, "seconds": seconds, "joules": joules}
 
     def memory(self) -> dict[str, Any]:
-        """The most that the framework held on the device, and that the process held in main memory."""
+        """Return the peak memory of the framework on the device, and of the process in main memory."""
         use = self._conditions.backend.memory(self._conditions.device)
         return {"framework_peak_bytes": use.peak_bytes, "process_peak_bytes": _process_peak_bytes()}
 
     def inference(self, seconds: float) -> dict[str, Any]:
-        """Rows a second at the batch size over about `seconds`, and the latency of one row in quantiles."""
+        """Measure for about `seconds` the rows per second at the batch size, and quantiles of the latency of one
+        row."""
         conditions, predict = self._conditions, self._implementation.predict
         x = conditions.data.x
         predict(x, conditions.batch_size)
@@ -119,7 +125,7 @@ class Measurements:
         }
 
     def peak(self, seconds: float) -> dict[str, Any]:
-        """The best rate of a large matrix product in this precision, in FLOP/s, over about `seconds`."""
+        """Measure for about `seconds` the best rate of a large matrix product in this precision, in FLOP/s."""
         import keras
 
         conditions = self._conditions
@@ -132,7 +138,7 @@ class Measurements:
 
             def multiply() -> None:
                 products: list[Any] = [keras.ops.matmul(matrix, matrix) for _ in range(chain)]
-                # One number of the last: TensorFlow waits by copying to the host, and work on a device is in order.
+                # One value of the last product: TensorFlow waits by copying to the host, and a device works in order.
                 conditions.backend.synchronise([products[-1][0, 0]])
 
             multiply()

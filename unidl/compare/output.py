@@ -1,4 +1,4 @@
-"""The folder that a comparison leaves: results.json, report.md and, with matplotlib, chart.png."""
+"""The output folder of a comparison: results.json, report.md and, with matplotlib, chart.png."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ RESULTS, REPORT, CHART = "results.json", "report.md", "chart.png"
 
 
 def write_results(folder: Path, runs: Sequence[Run]) -> None:
-    """Write results.json alone: what there is after each group."""
+    """Write only results.json, after each group."""
     write(folder / RESULTS, runs)
 
 
 def write_all(folder: Path, runs: Sequence[Run]) -> list[str]:
-    """Write everything and return what to tell about it."""
+    """Write all files and return a line about each."""
     write_results(folder, runs)
     told = [f"wrote {folder / RESULTS}"]
     picture = None

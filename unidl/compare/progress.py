@@ -1,4 +1,4 @@
-"""What a person sees while a comparison runs: what it does, how far it is, and about how long it still takes."""
+"""Progress of a comparison: the current work, the share done, and the estimated time left."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import time
 from typing import IO, Protocol
 
 LINE_SECONDS = 5.0
-"""Between two plain lines."""
+"""Seconds between two plain lines."""
 
 
 class ComparisonProgress(Protocol):
-    """Told what happens; seconds are what was expected of each piece of work."""
+    """Receives progress events; seconds are the expected duration of each piece of work."""
 
     def start(self, expected_seconds: float) -> None:
-        """A comparison begins."""
+        """Called when a comparison starts."""
         ...
 
     def doing(self, what: str) -> None:
-        """This is what happens now."""
+        """Called with a description of the current work."""
         ...
 
     def done(self, expected_seconds: float) -> None:
-        """A piece of work is over, or will never be done."""
+        """Called when a piece of work is finished or skipped."""
         ...
 
     def stop(self) -> None:
-        """The comparison is over."""
+        """Called when the comparison ends."""
         ...
 
 
 class Quiet:
-    """Says nothing."""
+    """Prints nothing."""
 
     def start(self, expected_seconds: float) -> None: ...
 
@@ -43,7 +43,7 @@ class Quiet:
 
 
 class Clock:
-    """Estimates the time left: the expected rest, at the rate at which the expected so far came true."""
+    """Estimates the time left: the expected remainder, scaled by the actual over the expected time so far."""
 
     def __init__(self) -> None:
         self._expected = self._done = 0.0
@@ -58,18 +58,18 @@ class Clock:
 
     @property
     def share(self) -> float:
-        """How much is done, 0 to 1."""
+        """Fraction done, 0 to 1."""
         return min(1.0, self._done / self._expected) if self._expected else 1.0
 
     def left(self) -> str:
-        """The time left in words."""
+        """Return the time left as text."""
         pace = (time.monotonic() - self._started) / self._done if self._done else 1.0
         minutes, seconds = divmod(round(max(0.0, self._expected - self._done) * pace), 60)
         return f"about {minutes} min {seconds:02d} s left" if minutes else f"about {seconds} s left"
 
 
 class Lines(Quiet):
-    """A plain line now and then, for files and pipes."""
+    """Prints a plain line from time to time, for files and pipes."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
@@ -91,7 +91,7 @@ class Lines(Quiet):
 
 
 class Bar(Quiet):
-    """One line that changes, on a terminal."""
+    """Updates one line on a terminal."""
 
     def __init__(self, out: IO[str]) -> None:
         from rich.console import Console
@@ -119,7 +119,7 @@ class Bar(Quiet):
 
 
 def comparison_progress(*, quiet: bool) -> ComparisonProgress:
-    """Return the progress that suits stderr: stdout is for results."""
+    """Return the progress display for stderr; stdout is for results."""
     if quiet:
         return Quiet()
     return Bar(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)

@@ -1,4 +1,4 @@
-"""A comparison on the terminal."""
+"""The report of a comparison on the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw(runs: Sequence[Run], console: Console) -> None:
-    """Write every group of every run; runs are not compared with one another."""
+    """Print every group of every run; runs are not compared with each other."""
     for run in runs:
         for line in wording.about(run):
             console.print(line, style="dim")

@@ -1,4 +1,4 @@
-"""What a person asks to compare, checked before anything is measured."""
+"""Validation of a comparison request before anything is measured."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def requested_groups(
 ) -> dict[Group, tuple[Cell, ...]]:
     """Return the groups; None means the default.
 
-    Raises `UsageError`, `BackendError` or `DeviceError` for a word that is not known, naming those that are, and
-    `PrecisionError` for a precision that nothing is trained in.
+    Raises `UsageError`, `BackendError` or `DeviceError` for an unknown name, listing the known ones, and
+    `PrecisionError` for a precision that does not support training.
     """
     chosen_backends = registry.requested_backends(backends)
     return cells(
@@ -42,8 +42,8 @@ def requested_groups(
 
 
 def resolve_device(request: str | None, backends: Sequence[str]) -> str:
-    """Return "cpu", "gpu" or "gpu:1". "auto" is the GPU if one of the backends can use it: where another cannot, its
-    cells fail with the reason, since a CPU would be no comparison."""
+    """Return "cpu", "gpu" or "gpu:1". "auto" is the GPU if one of the backends can use it; the cells of the others
+    then fail with the reason, since CPU results would not be comparable."""
     wanted = request or os.environ.get("UNIDL_DEVICE") or "auto"
     if wanted != "auto":
         if kind_and_index(wanted) is None:
@@ -56,7 +56,7 @@ def resolve_device(request: str | None, backends: Sequence[str]) -> str:
 
 
 def _trainable(names: Sequence[str]) -> list[str]:
-    """The precisions, each once, of which none is one that nothing is trained in."""
+    """Return the precisions without duplicates, all of which support training."""
     chosen = registry.known_names("precision", names, precision.names())
     for one in chosen:
         precision.require_training(precision.named(one))

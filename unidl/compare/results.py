@@ -1,4 +1,4 @@
-"""What a comparison found, and the file that keeps it."""
+"""The results of a comparison, and the file that stores them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Round:
-    """One timed training of a few epochs. joules: what the GPU used meanwhile; None where nobody counts."""
+    """One timed training of a few epochs. joules: energy used by the GPU; None where it is not measured."""
 
     rows: int
     seconds: float
@@ -26,65 +26,65 @@ class Round:
 
     @property
     def samples_per_second(self) -> float:
-        """Rows trained on a second."""
+        """Rows trained per second."""
         return self.rows / self.seconds
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One cell: what was measured, as far as it came, and why it came no further."""
+    """The measurements of one cell, and the reason if they are incomplete."""
 
     cell: Cell
     failure: str | None = None
     why_incomplete: str | None = None
-    """Why something beside the rounds is missing."""
+    """Why a measurement other than the rounds is missing."""
     rounds: tuple[Round, ...] = ()
     device: str | None = None
     device_name: str | None = None
     rows: int | None = None
-    """Rows of an epoch."""
+    """Rows per epoch."""
     epochs: int | None = None
-    """Epochs of a round."""
+    """Epochs per round."""
     losses: tuple[float, ...] = ()
-    """Of the first steps, before each of them."""
+    """Losses before each of the first steps."""
     first_step_seconds: float | None = None
-    """From the model to the loss of the first step: tracing and compiling."""
+    """Seconds from the built model to the loss of the first step, including tracing and compiling."""
     ready_seconds: float | None = None
-    """The same, and what the first epoch took longer than later ones: until it runs at full speed."""
+    """The same plus the extra time of the first epoch: seconds until training runs at full speed."""
     flops_per_sample: float | None = None
-    """Of a training step."""
+    """FLOPs of a training step per sample."""
     framework_peak_bytes: int | None = None
     process_peak_bytes: int | None = None
     inference_samples_per_second: float | None = None
     latency_p50_seconds: float | None = None
     latency_p99_seconds: float | None = None
     peak_flops_per_second: float | None = None
-    """Of a large matrix product in this precision."""
+    """FLOP/s of a large matrix product in this precision."""
     kernels_off: tuple[str, ...] = ()
-    """Sentences on our kernels that stayed off with this Keras."""
+    """Sentences about unidl's kernels that are disabled with this Keras."""
 
     @property
     def rates(self) -> list[float]:
-        """Samples a second, by round."""
+        """Samples per second of each round."""
         return [one.samples_per_second for one in self.rounds]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One comparison on one machine. Only what was measured in one run and one group may be compared."""
+    """One comparison on one machine. Only measurements of the same run and group may be compared."""
 
     created: str
-    """UTC, as in ISO 8601."""
+    """UTC time in ISO 8601 format."""
     unidl_version: str
     rounds: int
     seconds: float
-    """What a round was meant to take."""
+    """Intended duration of a round."""
     environment: dict[str, Any]
     measurements: tuple[Measurement, ...]
     interrupted: bool = False
 
     def groups(self) -> Iterator[tuple[Group, list[Measurement]]]:
-        """Each group with its measurements, in the order in which they were made."""
+        """Return each group with its measurements, in the order of measurement."""
         found: dict[Group, list[Measurement]] = {}
         for measurement in self.measurements:
             found.setdefault(measurement.cell.group, []).append(measurement)
@@ -97,28 +97,28 @@ def to_json(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def from_json(values: Any) -> tuple[Run, ...]:
-    """Return the runs of `to_json`. Raises KeyError, TypeError or ValueError if they are something else."""
+    """Return runs from the values of `to_json`. Raises KeyError, TypeError or ValueError for other values."""
     if values["format"] != FORMAT:
         raise ValueError(f"its format is {values['format']!r}")
     if values["schema"] != SCHEMA:
-        raise ValueError(f"it has schema {values['schema']!r}, and this version of unidl reads {SCHEMA}")
+        raise ValueError(f"it has schema {values['schema']!r}, but this version of unidl reads {SCHEMA}")
     return tuple(_run(**run) for run in values["runs"])
 
 
 def write(path: Path, runs: Sequence[Run]) -> None:
-    """Write runs to a file, whole or not at all. Raises `UnidlError` if it cannot be written."""
+    """Write runs to a file atomically. Raises `UnidlError` if it cannot be written."""
     write_bytes(path, json.dumps(to_json(runs), indent=1, allow_nan=False).encode() + b"\n")
 
 
 def read(path: Path) -> tuple[Run, ...]:
-    """Read what `write` wrote. Raises `UsageError` if there is no such file, or it is damaged or another's."""
+    """Read a file written by `write`. Raises `UsageError` if it does not exist, is damaged, or has another format."""
     try:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"Cannot read '{path}': {error.strerror or error}.") from error
     except (KeyError, TypeError, ValueError) as error:
-        said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise UsageError(f"'{path}' is no results.json of `unidl compare`: {said}.") from error
+        said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UsageError(f"'{path}' is not a results.json of `unidl compare`: {said}.") from error
 
 
 def _run(measurements: list[dict[str, Any]], **fields: Any) -> Run:

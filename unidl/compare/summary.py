@@ -1,4 +1,4 @@
-"""What the measurements of a group say, before anybody draws it."""
+"""Summary of the measurements of a group, independent of how it is displayed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FASTEST_NATIVE = "fastest native"
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast as another cell. claimed: whether the two can be told apart."""
+    """Speed relative to another cell. claimed: whether the difference is significant."""
 
     interval: Interval
     claimed: bool
@@ -25,19 +25,19 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Row:
-    """One cell of a group; None for what is unknown."""
+    """One cell of a group; unknown values are None."""
 
     measurement: Measurement
     rate: Interval | None
-    """Samples a second."""
+    """Samples per second."""
     why_not_compared: str | None
     ratios: dict[str, Ratio]
-    """To the same backend's "native" and "keras", and to the "fastest native" of all backends of the group."""
+    """Ratios to the same backend's "native" and "keras", and to the "fastest native" of all backends in the group."""
     flops_per_second: float | None
     share_of_peak: float | None
     joules_per_sample: float | None
     best: bool = False
-    """Faster than every other cell of the group, and told apart from all of them."""
+    """Whether the cell is significantly faster than every other cell of the group."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def summarize(run: Run) -> list[Summary]:
 
 
 def why_not_compared(one: Measurement, members: Sequence[Measurement]) -> str | None:
-    """Say why a cell does not do the same work as our loop on its backend, or on another if that one failed."""
+    """Return why a cell does not do the same work as unidl's loop on its backend, or on another if that one failed."""
     ours = [each for each in members if each.cell.implementation == "unidl" and not each.failure and each.losses]
     ours.sort(key=lambda each: each.cell.backend != one.cell.backend)
     if one.failure or not ours:
@@ -75,8 +75,8 @@ def why_not_compared(one: Measurement, members: Sequence[Measurement]) -> str | 
 
 
 def _peaks(run: Run) -> dict[tuple[str, str], float]:
-    """The best rate that a run has seen on each device in each precision, in FLOP/s; 0 where none is known. That of a
-    large matrix product, or of steps that were faster, where the products met a busy moment; for all models."""
+    """Return the best rate of a run on each device in each precision, in FLOP/s; 0 where unknown. It is that of a
+    large matrix product, or of faster training steps if the machine was busy during the product; over all models."""
     found: dict[tuple[str, str], float] = {}
     for group, members in run.groups():
         rates = [*(one.peak_flops_per_second for one in members), *map(_flops_per_second, _comparable(members))]
@@ -101,7 +101,7 @@ def _summary(group: Group, members: Sequence[Measurement], peak: float) -> Summa
 
 
 def _comparable(members: Sequence[Measurement]) -> list[Measurement]:
-    """Those that were measured, and do the work that they should; without the twin."""
+    """Return the measured cells that do the expected work, without the twin."""
     measured = [one for one in members if not one.cell.twin and not one.failure and one.rounds]
     return [one for one in measured if why_not_compared(one, members) is None]
 
@@ -129,7 +129,7 @@ def _row(one: Measurement, reason: str | None, ratios: dict[str, Ratio], peak: f
 
 
 def _twins(members: Sequence[Measurement]) -> Interval | None:
-    """The ratio of the twin to the cell that it repeats."""
+    """Return the ratio of the twin to the cell it repeats."""
     for twin in members:
         if twin.cell.twin and not twin.failure:
             for one in members:
@@ -165,7 +165,7 @@ def _ratio(one: Measurement, base: Measurement, resolved: float | None) -> Ratio
 
 
 def _best(comparable: Sequence[Measurement], resolved: float | None) -> Measurement | None:
-    """The fastest, if it can be told apart from all the others."""
+    """Return the fastest cell if it is significantly faster than all others."""
     if len(comparable) < 2:
         return None
     fastest = max(comparable, key=lambda one: median(one.rates))

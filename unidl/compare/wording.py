@@ -1,4 +1,4 @@
-"""A summary in words and numbers as people read them: what the table on the terminal and the Markdown report share."""
+"""Text of a summary, shared by the table on the terminal and the Markdown report."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from unidl.statistics import ROUNDS_TO_CLAIM, Interval
 from unidl.tables import Table
 
 LEGEND = (
-    "Samples a second of training: median of the rounds with its 95% interval. Bold: the fastest, told apart from all "
-    "others. A ratio with ~ is not told apart from 1. 'of peak': share of the best rate measured here, of a large "
-    "matrix product or of whole steps. 'ready s': until it trains at full speed, compiling included. Latency is that "
-    "of one row, memory the peak."
+    "Training samples per second: median of the rounds with its 95% interval. Bold: significantly faster than all "
+    "others. ~ marks ratios not significantly different from 1. 'of peak': share of the best rate measured here, of "
+    "a large "
+    "matrix product or of whole steps. 'ready s': time until training runs at full speed, including compilation. "
+    "Latency is "
+    "for one row; memory is the peak."
 )
 
 
@@ -22,14 +24,14 @@ Column = tuple[str, Callable[[Row], str]]
 
 
 def title(summary: Summary) -> str:
-    """The group and what it ran on."""
+    """Return a title with the group and its device."""
     group = summary.group
     where = group.device if summary.device.lower().startswith(group.device) else f"{group.device} ({summary.device})"
     return f"{group.model}, batch {group.batch_size}, {group.precision}, {where}"
 
 
 def tables(summary: Summary) -> tuple[Table, Table]:
-    """The speed of training, and the rest."""
+    """Return the columns of training speed, and the other columns."""
     speed: list[Column] = [("samples/s", _rate)]
     speed += [(f"x {name}", _ratio(name)) for name in ("native", "keras", FASTEST_NATIVE) if _has(summary, name)]
     speed += [("GFLOP/s", _flops), ("of peak", _share)]
@@ -49,22 +51,22 @@ def tables(summary: Summary) -> tuple[Table, Table]:
 
 
 def remarks(summary: Summary) -> list[str]:
-    """What a reader must know beside the numbers: reasons of failed rows, and what can be told apart at all."""
+    """Return remarks on the numbers: reasons of failed rows, and the smallest difference that can be resolved."""
     lines = [f"{row.measurement.cell.title}: failed: {row.measurement.failure}" for row in summary.rows if _failed(row)]
     lines += [f"{row.measurement.cell.title}: {row.why_not_compared}" for row in summary.rows if row.why_not_compared]
     lines += [f"{row.measurement.cell.title}: {why}" for row in summary.rows for why in row.measurement.kernels_off]
     incomplete = [row.measurement for row in summary.rows if row.measurement.why_incomplete]
     lines += [f"{one.cell.title}: incomplete: {one.why_incomplete}" for one in incomplete]
     if summary.twins is None or summary.resolution is None:
-        return [*lines, "A/A: the first cell was not measured twice, so that no difference is claimed."]
-    same = f"A/A: the first cell measured twice gives {interval(summary.twins)}"
+        return [*lines, "A/A: the first cell was not measured twice, so no difference is claimed."]
+    same = f"A/A: measuring the first cell twice gives {interval(summary.twins)}"
     if summary.rounds < ROUNDS_TO_CLAIM:
-        return [*lines, f"{same}; no difference is claimed from fewer than {ROUNDS_TO_CLAIM} rounds."]
+        return [*lines, f"{same}; no difference is claimed with fewer than {ROUNDS_TO_CLAIM} rounds."]
     return [*lines, f"{same}; no difference below {summary.resolution - 1:.1%} is claimed."]
 
 
 def about(run: Run) -> list[str]:
-    """The machine, and how was measured."""
+    """Return the machine and the settings of the measurement."""
     lines = [
         machine(run.environment),
         f"unidl {run.unidl_version}, {run.created}, {run.rounds} rounds of {run.seconds:g} s",
@@ -72,14 +74,14 @@ def about(run: Run) -> list[str]:
     load = run.environment.get("load_average")
     cores = run.environment["processor"]["usable_cores"] or 1
     if load is not None and load > 0.2 * cores:
-        lines.append(f"The machine was busy when this began: load average {load:.1f} on {cores} cores.")
+        lines.append(f"The machine was busy at the start: load average {load:.1f} on {cores} cores.")
     if run.interrupted:
-        lines.append("Interrupted: what had been measured until then.")
+        lines.append("Interrupted: the results are incomplete.")
     return lines
 
 
 def interval(found: Interval) -> str:
-    """A ratio with its limits."""
+    """Format a ratio with its interval."""
     return f"{found.median:.2f} ({found.low:.2f}-{found.high:.2f})"
 
 
@@ -125,7 +127,7 @@ def _share(row: Row) -> str:
 
 
 def _number(value: float | None) -> str:
-    """At least three digits of it."""
+    """Format a number with at least three digits."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""One cell in a process of its own: `python -m unidl.compare.worker`."""
+"""One cell in a separate process: `python -m unidl.compare.worker`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unidl.workers.serving import Answer, Command, serve
 
 
 def main() -> None:
-    """Answer commands until "stop", or until the parent is gone."""
+    """Answer commands until "stop", or until the parent exits."""
     serve(Worker().answer)
 
 
@@ -21,7 +21,7 @@ class Worker:
         self._measurements: Measurements | None = None
 
     def answer(self, command: Command) -> Answer:
-        """Do what one command says."""
+        """Execute one command."""
         from unidl.compare.measurements import Measurements, prepare
 
         if command["command"] == "prepare":

@@ -1,4 +1,4 @@
-"""What a comparison trains: the workloads of the builders, and of two models more."""
+"""Workloads of the comparison: those of the builders, and of two more models."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ if TYPE_CHECKING:
     import keras
 
 LEARNING_RATE = 1e-3
-"""Adam's, in every implementation."""
+"""Adam's learning rate in every implementation."""
 
 
 def names() -> list[str]:
-    """Return the names of all workloads: of the builders, and of other models that are only compared."""
+    """Return the names of all workloads: of the builders, and of models that are only used in comparisons."""
     return [*builders.names(), *OTHERS]
 
 
 def workload(name: str) -> Workload:
-    """Return the workload of that name. Raises `UsageError` if there is none, `ModelError` if a plugin is to blame."""
+    """Return the workload of that name. Raises `UsageError` if it does not exist, `ModelError` if a plugin is
+    broken."""
     if name in OTHERS:
         return OTHERS[name]
     if name not in builders.names():
         raise UsageError(f"Unknown model {name!r} to compare. Known: {', '.join(names())}.")
     found = builders.builder(name).workload
     if found is None:
-        raise UsageError(f"Cannot compare {name!r}: its builder brings no workload. Known: {', '.join(names())}.")
+        raise UsageError(f"Cannot compare {name!r}: its builder has no workload. Known: {', '.join(names())}.")
     return found
 
 
@@ -92,6 +93,6 @@ OTHERS = {
         "resnet", "ResNet-20 with batch normalization, images 32x32x3", _resnet, made_up.images(32, 32, 3), 1024
     ),
 }
-"""What is compared beside the workloads that the builders bring."""
+"""Workloads in addition to those of the builders."""
 DEFAULT = ("cnn", "lstm", "transfer")
-"""What is compared if nobody says."""
+"""Models that are compared by default."""

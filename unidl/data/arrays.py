@@ -20,7 +20,7 @@ from unidl.shortening import listed, shortened
 _DIVIDED = ("x_train", "y_train", "x_test", "y_test")
 _WHOLE = ("x", "y")
 _MOST_CLASSES = 100_000
-"""Labels above this are no class numbers; ImageNet-21k, among the largest sets, has 21 841."""
+"""Larger labels are not class indices; ImageNet-21k, one of the largest data sets, has 21 841 classes."""
 
 
 def load_arrays(
@@ -31,18 +31,18 @@ def load_arrays(
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
 ) -> Dataset:
-    """Return the arrays x_train, y_train, x_test and y_test of a .npz file, or x and y divided here.
+    """Return the arrays x_train, y_train, x_test and y_test of a .npz file, or x and y after splitting them.
 
-    Of x and y, `test_fraction` (0.2) is held out. Integer labels of shape (n,) are split class by class. uint8 arrays
-    of 3 or 4 axes are images: they become float32 in [0, 1] with a channel axis; so do other whole numbers from 0 to
-    255, of 4 axes with 1 or 3 channels. Floats stay as they are. `class_names` in the file names its classes. Pickled
-    objects are never loaded.
+    `test_fraction` (0.2) of x and y is held out. Integer labels of shape (n,) are split per class. uint8 arrays
+    with 3 or 4 axes are images: they are converted to float32 in [0, 1] with a channel axis; so are other
+    integers from 0 to 255 with 4 axes and 1 or 3 channels. Floats are unchanged. `class_names` in the file names its
+    classes. Pickled objects are never loaded.
     """
     arrays = _read(path)
     origin = {"source": str(path), "sha256": _sha256(path)}
     if set(_DIVIDED) <= arrays.keys():
         if test_fraction is not None:
-            raise UsageError(f"test_fraction does not apply to '{path}': it has x_test and y_test already.")
+            raise UsageError(f"test_fraction does not apply to '{path}': it already has x_test and y_test.")
         inputs = scaled_bytes(arrays["x_train"], arrays["x_test"])
         targets = prepare_y(arrays["y_train"]), prepare_y(arrays["y_test"])
         train, test = (Split(x, y) for x, y in zip(inputs, targets, strict=True))
@@ -54,10 +54,10 @@ def load_arrays(
     kind: Kind = "images" if train.x.ndim == 4 and train.x.shape[3] in (1, 3) else "arrays"
     if kind == "arrays" and (image_size is not None or channels is not None):
         raise UsageError(
-            f"image_size and channels apply to images, (rows, height, width, 1 or 3), and x in '{path}' has "
-            f"the shape {train.x.shape}. Leave them out."
+            f"image_size and channels apply to images, (rows, height, width, 1 or 3), but x in '{path}' has "
+            f"shape {train.x.shape}. Leave them out."
         )
-    names = _class_names(path, arrays.get("class_names"), kind, (train.y, test.y))
+    names = class_names_of(path, arrays.get("class_names"), kind, (train.y, test.y))
     if kind == "images":
         train, test = (replace(part, x=reform(part.x, image_size, channels)) for part in (train, test))
     train, test = (replace(part, class_names=names) for part in (train, test))
@@ -65,7 +65,7 @@ def load_arrays(
 
 
 def prepare_y(y: np.ndarray) -> np.ndarray:
-    """Return integer labels of shape (n,) or (n, 1) as (n,) int32; others as they are."""
+    """Return integer labels of shape (n,) or (n, 1) as (n,) int32; others unchanged."""
     if y.dtype.kind not in "iu":
         return y
     if y.ndim == 2 and y.shape[1] == 1:
@@ -76,7 +76,7 @@ def prepare_y(y: np.ndarray) -> np.ndarray:
 
 
 def _divided(whole: Split, test_fraction: float, seed: int) -> tuple[Split, Split]:
-    if _counts_classes(whole.y):
+    if counts_classes(whole.y):
         rows = divide_by_class(whole.y, test_fraction, seed)
     else:
         rows = divide(len(whole), test_fraction, seed)
@@ -84,27 +84,29 @@ def _divided(whole: Split, test_fraction: float, seed: int) -> tuple[Split, Spli
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays that make a data set, by name."""
+    """Return the arrays of the data set by name."""
     if not zipfile.is_zipfile(path):
-        raise DataError(f"'{path}' is no .npz file, or it is damaged. Write it with numpy.savez(path, x=..., y=...).")
+        raise DataError(
+            f"'{path}' is not an .npz file, or it is damaged. Write it with numpy.savez(path, x=..., y=...)."
+        )
     try:
-        # Opened here, since numpy.load leaves the file open when the archive is damaged.
+        # Opened here, since numpy.load does not close the file if the archive is damaged.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _wanted(path, archive.files)}
     except DataError:
         raise
     except Exception as error:
-        # Damage shows as BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError and more.
+        # Damage raises BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError and others.
         pickled = "allow_pickle" in str(error)
         reason = (
             "it holds pickled Python objects, which are never loaded"
             if pickled
             else f"it is damaged: {shortened(error)}"
         )
-        raise DataError(f"Cannot load '{path}': {reason}. Write it anew with numpy.savez and plain arrays.") from error
+        raise DataError(f"Cannot load '{path}': {reason}. Write it again with numpy.savez and plain arrays.") from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
-            raise DataError(f"'{name}' in '{path}' is no array. Write the file with numpy.savez.")
+            raise DataError(f"'{name}' in '{path}' is not an array. Write the file with numpy.savez.")
     return arrays
 
 
@@ -130,21 +132,22 @@ def _require_same_form(path: Path, train: np.ndarray, test: np.ndarray) -> None:
         )
 
 
-def _counts_classes(y: np.ndarray) -> bool:
+def counts_classes(y: np.ndarray) -> bool:
+    """Whether labels are numbers of classes."""
     return y.ndim == 1 and y.dtype.kind in "iu"
 
 
-def _class_names(path: Path, names: np.ndarray | None, kind: Kind, labels: Sequence[np.ndarray]) -> tuple[str, ...]:
-    """The names in the file; else "0", "1"... up to the largest label of images; else none."""
-    if not all(map(_counts_classes, labels)) or (kind != "images" and names is None):
+def class_names_of(path: Path, names: np.ndarray | None, kind: Kind, labels: Sequence[np.ndarray]) -> tuple[str, ...]:
+    """Return the names in the file; else "0", "1"... up to the largest label of images; else none."""
+    if not all(map(counts_classes, labels)) or (kind != "images" and names is None):
         return ()
     low, high = min(int(y.min()) for y in labels), max(int(y.max()) for y in labels)
     limit = _MOST_CLASSES if names is None else names.size
     if low < 0 or high >= limit:
         raise DataError(
-            f"'{path}' has labels from {low} to {high}, and allowed are 0 to {limit - 1}"
+            f"'{path}' has labels from {low} to {high}; allowed are 0 to {limit - 1}"
             + (". " if names is None else f", since class_names has {limit} names. ")
-            + "Renumber the labels, or store y as floats if it counts no classes."
+            + "Renumber the labels, or store y as floats if it does not contain classes."
         )
     if names is None:
         return tuple(str(label) for label in range(high + 1))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def check_fits(model: keras.Model, split: Split, *, for_training: bool, name: str = "data") -> None:
     """Raise `DataError`, naming the first bad row, if `model` cannot be run on `split`: see `ask_fits`."""
-    reading = Reading()
+    reading = Reading(later=False)
     ask_fits(reading, model, split, for_training=for_training, name=name)
     reading.read()
 
@@ -97,7 +97,7 @@ class NonFinite:
 
 def first_non_finite(split: Batches, name: str = "data", *, with_targets: bool = True) -> NonFinite | None:
     """Return the first row of x, or of y, with a value that is NaN or infinite; None if there is none."""
-    reading = Reading()
+    reading = Reading(later=False)
     answer = ask_finite(reading, split, name, with_targets=with_targets)
     reading.read()
     return answer()

@@ -1,4 +1,4 @@
-"""How many classes the labels of a data set have."""
+"""The number of classes of a data set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from unidl.errors import DataError
 
 
 def class_count(data: Dataset) -> int:
-    """How many classes a model needs: one a name, one a word that may come next, or up to the highest label.
+    """Return the number of classes a model needs: one per name, one per word of the vocabulary, or the highest label
+    plus 1.
 
     Raises `DataError` if the data has none."""
     if data.class_names or data.vocabulary:
@@ -15,7 +16,7 @@ def class_count(data: Dataset) -> int:
     y = data.train.y
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise DataError(
-            f"'{data.name}' has no labels for a classifier: y must be whole numbers of shape (rows,), and is {y.dtype} "
+            f"'{data.name}' has no labels for a classifier: y must be whole numbers of shape (rows,), but is {y.dtype} "
             f"of shape {y.shape}."
         )
     return max(int(y.max()), int(data.test.y.max())) + 1

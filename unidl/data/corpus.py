@@ -1,4 +1,4 @@
-"""Data sets of text: windows of tokens, each with the token that follows."""
+"""Text data sets: windows of tokens, each with the following token."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".html", ".py")
 
 @dataclass(frozen=True)
 class TextForm:
-    """How a text is cut. vocabulary: given words, as of a trained model; None counts the training part's."""
+    """How a text is split into windows. vocabulary: words, such as a trained model's; None builds it from the training
+    part."""
 
     test_fraction: float = 0.1
     vocabulary_size: int | None = None
@@ -43,9 +44,9 @@ class TextForm:
         if self.vocabulary is None:
             return
         if self.vocabulary_size is not None:
-            raise UsageError("vocabulary and vocabulary_size exclude each other. Leave vocabulary_size out.")
+            raise UsageError("vocabulary and vocabulary_size are mutually exclusive. Leave vocabulary_size out.")
         words = [PADDING_WORD, UNKNOWN_WORD]
-        # By type first: == on arrays gives an array.
+        # Check the type first: == on arrays returns an array.
         given = [word if isinstance(word, str) else None for word in self.vocabulary[:2]]
         if isinstance(self.vocabulary, str) or given != words:
             raise UsageError(
@@ -74,7 +75,7 @@ def load_text(path: Path, **form: Any) -> Dataset:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"'{path}' is no UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}. "
+            f"'{path}' is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}. "
             "Save it as UTF-8 and try again."
         ) from error
     except OSError as error:
@@ -83,9 +84,9 @@ def load_text(path: Path, **form: Any) -> Dataset:
 
 
 def text_dataset(name: str, text: str, source: Mapping[str, Any], form: TextForm) -> Dataset:
-    """Cut a text into training and test windows.
+    """Split a text into training and test windows.
 
-    The last tokens are the test part; the vocabulary is made without them. x: (n, sequence_length) int32;
+    The last tokens are the test part; the vocabulary is built without them. x: (n, sequence_length) int32;
     y: (n,) int32, the next token.
     """
     words = tokenize(text)
@@ -95,7 +96,7 @@ def text_dataset(name: str, text: str, source: Mapping[str, Any], form: TextForm
         raise DataError(
             f"'{name}' is too short: it has {len(words)} tokens (words, numbers and signs), and with "
             f"sequence_length={length} and test_fraction={form.test_fraction:g} at least {needed} are "
-            "needed. Take a longer text or a smaller sequence_length."
+            "needed. Use a longer text or a smaller sequence_length."
         )
     first_held_out = len(words) - _held_out(len(words), form.test_fraction)
     if form.vocabulary is None:
@@ -124,12 +125,12 @@ def _unknown_share(tokens: np.ndarray) -> float:
 
 
 def _held_out(count: int, test_fraction: float) -> int:
-    # The small term keeps 0.29 * 100, a little below 29 in binary, from losing a token.
+    # The small term keeps 0.29 * 100, slightly below 29 in binary, from losing a token.
     return int(count * test_fraction + 1e-9)
 
 
 def _tokens_needed(test_fraction: float, sequence_length: int) -> int:
-    """The length from which both parts hold at least one window and the token after it."""
+    """Return the minimum length for which both parts contain at least one window and the following token."""
     count = math.ceil((sequence_length + 1) / min(test_fraction, 1 - test_fraction) - 1e-9)
     while min(_held_out(count, test_fraction), count - _held_out(count, test_fraction)) <= sequence_length:
         count += 1

@@ -1,8 +1,8 @@
-"""Values that hold data: a `Split` of rows in memory, and a `Dataset` of a training and a test split."""
+"""Values that hold data: a `Split` of rows, in memory or read as they are needed, and a `Dataset` of two of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -12,12 +12,14 @@ import numpy as np
 from unidl.backend import Batches, Tree
 from unidl.data.numbers import computed, is_computed
 from unidl.data.refused import refuse_batches
+from unidl.data.source import Column, Source, subset
 from unidl.data.streaming import is_mapped, is_streamed, is_too_large
 from unidl.data.trees import leaves, map_leaves, named_leaves, stacking
-from unidl.errors import DataError, UsageError
+from unidl.data.watch import Watch
+from unidl.errors import DataError
 from unidl.shortening import listed, shortened, shown
 
-__all__ = ["Dataset", "Split", "as_split", "leaves", "map_leaves", "named_leaves", "take"]
+__all__ = ["Dataset", "Split", "leaves", "map_leaves", "named_leaves", "take"]
 
 MANY_PARTS = 20
 """A list of so many arrays is more likely one of samples than of inputs."""
@@ -29,16 +31,34 @@ Kind = Literal["images", "text", "arrays"]
 class Split(Batches):
     """Rows to train or test on, and what their numbers mean.
 
-    x, y, sample_weight: anything NumPy reads as an array, or a dict, list or tuple of such, kept as it is nested; all
-    of the same length. A list of numbers, or of lists of numbers, is one array; a list of arrays is a nest. float64
-    becomes float32, as in Keras's own `fit`, so that every backend computes on the same numbers; that of a
-    memory-mapped file, and of an array too large to copy, row by row as it is read. class_names: the name of each
-    label, for images and texts with classes. vocabulary: the word of each token, for text; token 0 is padding and token
-    1 stands for every unknown word. Raises `DataError` if lengths differ or there is no row.
+    `x`, `y` and `sample_weight` are anything that NumPy reads as an array, or a dict, list or tuple of such, kept as it
+    is nested; all of the same length. A list of numbers, or of lists of numbers, is one array; a list of arrays is a
+    nest. float64 becomes float32, as in Keras's own `fit`, so that every backend computes on the same numbers; that of
+    a memory-mapped file, and of an array too large to copy, row by row as it is read. The columns of a `Source` stand
+    where arrays stand, and are read when they are needed. `len` of a split is its number of rows.
+
+    Args:
+        x: The inputs, (rows, ...).
+        y: What is to be predicted, (rows, ...); None for prediction.
+        sample_weight: Weight of each row, (rows,) or (rows, steps); None for equal weights.
+        class_names: The name of each label, for images and texts with classes.
+        vocabulary: The word of each token, for text; token 0 is padding and token 1 stands for every unknown word.
+        watch: What checks the rows of a source as they are read; `Trainer` sets it.
+
+    Raises:
+        DataError: If lengths differ, there is no row, or NumPy cannot read a part as one array.
+
+    Examples:
+        >>> import numpy as np
+        >>> import unidl
+        >>> split = unidl.Split(np.zeros((6, 3)), [0, 1, 0, 1, 0, 1], class_names=("cat", "dog"))
+        >>> len(split), split.x.dtype.name, split.y.shape
+        (6, 'float32', (6,))
     """
 
     class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    watch: Watch | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for part in ("x", "y", "sample_weight"):
@@ -54,8 +74,11 @@ class Split(Batches):
 
     @cached_property
     def is_streamed(self) -> bool:
-        """Whether the rows are read as they are needed: those of a memory-mapped file, such as
-        `numpy.load(path, mmap_mode="r")` gives, and those that would fill half of the memory that is free now."""
+        """Whether the rows are read as they are needed.
+
+        Those of a memory-mapped file are, such as `numpy.load(path, mmap_mode="r")` gives, those of a source, and those
+        that would fill half of the memory that is free now.
+        """
         return is_streamed(self)
 
 
@@ -63,8 +86,22 @@ class Split(Batches):
 class Dataset:
     """A named data set, split once for training and test.
 
-    kind: what the rows are, so that a model of the right form can be built. origin: where the data came from,
-    with the hash of what can change; kept with every run, so its values are JSON's.
+    Args:
+        name: What the data set is called.
+        kind: What the rows are, so that a model of the right form can be built: "images", "text" or "arrays".
+        train: The rows to train on.
+        test: The rows to test on.
+        origin: Where the data came from, with the hash of everything that can change. It is stored with every run, so
+            its values are JSON's.
+
+    Examples:
+        >>> import numpy as np
+        >>> import unidl
+        >>> train = unidl.Split(np.zeros((6, 3)), np.zeros(6))
+        >>> test = unidl.Split(np.zeros((2, 3)), np.zeros(2))
+        >>> data = unidl.Dataset("zeros", "arrays", train, test)
+        >>> len(data.train), len(data.test)
+        (6, 2)
     """
 
     name: str
@@ -84,48 +121,46 @@ class Dataset:
         return self.train.vocabulary
 
 
-def as_split(data: Any) -> Split:
-    """Return `data` as a `Split`: a Split, Batches, (x,), (x, y) or (x, y, sample_weight), or x alone.
-
-    A tuple is always read as the parts; several inputs go into a dict or a list.
-    """
-    if isinstance(data, Split):
-        return data
-    if isinstance(data, Batches):
-        return Split(data.x, data.y, data.sample_weight)
-    if isinstance(data, Dataset):
-        raise UsageError(f"'{data.name}' is a whole data set. Pass one half of it: its .train or its .test.")
-    if isinstance(data, tuple):
-        if not 1 <= len(data) <= 3:
-            raise UsageError(
-                f"A tuple of data is (x,), (x, y) or (x, y, sample_weight), not {len(data)} values. "
-                "Put several inputs into a list or a dict: ([input_a, input_b], y)."
-            )
-        return Split(*data)
-    return Split(data)
-
-
 def take(split: Split, rows: Any) -> Split:
     """Return some rows of `split`. rows: what indexes the first axis, as numbers, a mask or a slice."""
     index = rows if isinstance(rows, slice) else np.asarray(rows)
+    chosen: dict[int, Source] = {}
 
-    def pick(array: np.ndarray) -> np.ndarray:
-        return array[index]
+    def pick(array: Any) -> Any:
+        if not isinstance(array, Column):
+            return array[index]
+        source = array.source
+        if id(source) not in chosen:
+            chosen[id(source)] = subset(source, np.arange(len(source))[index])
+        return replace(array, source=chosen[id(source)])
 
     return replace(
         split,
+        watch=None,  # whose rows have other numbers
         x=map_leaves(pick, split.x),
         y=map_leaves(pick, split.y),
         sample_weight=map_leaves(pick, split.sample_weight),
     )
 
 
+def tell_of_sources(say: Callable[[str], None], *data: Split | None) -> None:
+    """Say what the sources of some data have to tell, such as which files were skipped."""
+    for split in data:
+        for part in () if split is None else split.parts():
+            for leaf in leaves(part):
+                tell = getattr(leaf.source, "tell", None) if isinstance(leaf, Column) else None
+                if tell is not None:
+                    tell(say)
+
+
 def _as_arrays(tree: Tree, part: str) -> Tree:
     return map_leaves(lambda leaf: _as_array(leaf, part), tree)
 
 
-def _as_array(value: Any, part: str) -> np.ndarray:
-    """One leaf as an array of at least one axis."""
+def _as_array(value: Any, part: str) -> Any:
+    """One leaf as an array of at least one axis, or the column that it is."""
+    if isinstance(value, Column):
+        return value
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from unidl.data.dataset import Dataset, Split
-from unidl.data.images import IMAGE_SUFFIXES, decode_files
+from unidl.data.dataset import Dataset, take
+from unidl.data.image_sets import ImageOptions, image_split
+from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.splitting import divide_by_class
 from unidl.errors import DataError, UsageError
 from unidl.shortening import listed
@@ -25,15 +27,15 @@ def load_folder(
     seed: int,
     *,
     test_fraction: float | None = None,
-    image_size: tuple[int, int] | None = None,
-    channels: int | None = None,
+    **options: Any,
 ) -> Dataset:
     """Return the images of a folder of class folders; labels count the folders' sorted names.
 
-    x: (n, height, width, channels) float32 in [0, 1]; y: (n,) int32. `test_fraction` (0.2) of each class is
-    held out, unless the folder brings the parts 'train' and 'test'. How images are read:
-    `unidl.data.images.load_images`.
+    x: (n, height, width, channels) float32 in [0, 1], or uint8 where they are read when they are needed; y: (n,) int32.
+    `test_fraction` (0.2) of each class is held out, unless the folder brings the parts 'train' and 'test'. options: the
+    fields of `ImageOptions`. How images are read: `unidl.data.images.load_images`.
     """
+    wanted = ImageOptions(**options)
     parts = _subfolders(path)
     given = _is_divided(parts)
     if given and test_fraction is not None:
@@ -52,17 +54,11 @@ def load_folder(
         train_rows, test_rows = np.arange(first_test), np.arange(first_test, len(files))
     else:
         train_rows, test_rows = divide_by_class(y, test_fraction, seed, class_names)
-    x, digest = decode_files(files, image_size, channels)
+    whole, digest = image_split(files, y, class_names, wanted)
     origin = {"source": str(path), "sha256": digest, "images": len(files)}
     if not given:
         origin |= {"split_seed": seed, "test_fraction": test_fraction}
-    return Dataset(
-        path.resolve().name,
-        "images",
-        Split(x[train_rows], y[train_rows], class_names=class_names),
-        Split(x[test_rows], y[test_rows], class_names=class_names),
-        origin,
-    )
+    return Dataset(path.resolve().name, "images", take(whole, train_rows), take(whole, test_rows), origin)
 
 
 def _subfolders(path: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Which array feeds which input of a model, and what that input takes."""
+"""Matching of arrays to the inputs of a model, and checks of their shapes and tokens."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def matched_inputs(model: keras.Model, x: Tree, name: str) -> Iterator[tuple[int, str, np.ndarray, Any]]:
     """Yield (position in model.inputs, name of the part, array, symbolic input) for each array of x.
 
-    Nothing for a model without known inputs. Raises `DataError` if the arrays are not the ones the model
-    takes.
+    Yields nothing for a model without known inputs. Raises `DataError` if the arrays do not match the
+    inputs.
     """
     inputs = list(getattr(model, "inputs", None) or ())
     if not inputs:
@@ -51,7 +51,7 @@ def _matched_by_name(
             f"The model's inputs are {_quoted(named)}; x of the {name} has {_quoted(x)}. Use the model's names."
         )
     for key, tensor in named.items():
-        # By identity: == on symbolic tensors gives a tensor.
+        # By identity: == on symbolic tensors returns a tensor.
         positions = [place for place, candidate in enumerate(inputs) if candidate is tensor]
         if positions and x[key] is not None and not is_nest(x[key]):
             yield positions[0], f"x[{key!r}]", x[key], tensor
@@ -60,7 +60,7 @@ def _matched_by_name(
 def require_shape(array: np.ndarray, expected: Any, part: str, name: str) -> None:
     """Raise `DataError` unless the rows have the shape of the model's symbolic input.
 
-    As in Keras itself, a last axis of length 1 may be missing or too many.
+    As in Keras, a last axis of length 1 may be missing or superfluous.
     """
     wanted = tuple(expected.shape[1:])
     given = tuple(array.shape[1:])
@@ -78,7 +78,7 @@ def require_shape(array: np.ndarray, expected: Any, part: str, name: str) -> Non
 
 
 def ask_tokens(reading: Reading, array: np.ndarray, limit: tuple[str, int], part: str, name: str) -> None:
-    """Have `DataError` raised for the first token an embedding lacks. limit: its name and number of tokens."""
+    """Request a `DataError` for the first token out of range of an embedding. limit: its name and number of tokens."""
     layer, count = limit
     token = reading.first_bad(array, lambda block: (block >= 0) & (block < count) & is_whole(block))
 
@@ -95,7 +95,7 @@ def ask_tokens(reading: Reading, array: np.ndarray, limit: tuple[str, int], part
 def token_limits(model: Any) -> dict[int, tuple[str, int]]:
     """Return, by position in model.inputs, the name and number of tokens of the embedding it feeds.
 
-    Where several embeddings read one input, the smallest counts. Models inside the model are looked into.
+    If several embeddings read one input, the smallest counts. Nested models are included.
     """
     import keras
 
@@ -115,7 +115,7 @@ def token_limits(model: Any) -> dict[int, tuple[str, int]]:
 
 
 def _fed_by(layer: keras.Layer, place: int, inputs: list[Any]) -> Iterator[int]:
-    """The positions of `inputs` that reach the layer's own input number `place`, in any of its calls."""
+    """Return the positions of `inputs` that reach the layer's input number `place`, in any of its calls."""
     for node in calls_of(layer):
         fed = node.input_tensors[place : place + 1]
         yield from (position for position, tensor in enumerate(inputs) if any(tensor is one for one in fed))

@@ -1,4 +1,4 @@
-"""The image data sets that Keras downloads."""
+"""Image data sets that Keras downloads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TORONTO = "https://www.cs.toronto.edu/~kriz/"
 
 @dataclass(frozen=True)
 class _Source:
-    """Where Keras 3.15.1 fetches a data set, and where in its cache it looks for the files."""
+    """The URL from which Keras 3.15.1 downloads a data set, and the location of its files in Keras's cache."""
 
     address: str
     local: str
@@ -41,7 +41,7 @@ SOURCES = {
     "mnist": _Source(_GOOGLE + "mnist.npz", "mnist.npz", _DIGITS),
     "fashion_mnist": _Source(_GOOGLE, "fashion-mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz", _CLOTHES),
     "cifar10": _Source(_TORONTO + "cifar-10-python.tar.gz", "cifar-10-batches-py-target_archive", _CIFAR_10),
-    # Keras loads the numbers of the hundred classes without their names.
+    # Keras loads the indices of the hundred classes without their names.
     "cifar100": _Source(
         _TORONTO + "cifar-100-python.tar.gz",
         "cifar-100-python-target_archive",
@@ -80,15 +80,15 @@ def load_keras_images(name: str, *, image_size: tuple[int, int] | None = None, c
 
 
 def _download(name: str, module: ModuleType) -> Any:
-    """((x_train, y_train), (x_test, y_test)) as Keras gives them."""
+    """Return ((x_train, y_train), (x_test, y_test)) from Keras."""
     try:
         return module.load_data()
     except Exception as error:
-        # keras.utils.get_file raises a bare Exception without a network, and much else for damaged files.
+        # keras.utils.get_file raises a bare Exception without a network, and various errors for damaged files.
         source = SOURCES[name]
         cache = os.path.join(os.environ.get("KERAS_HOME", os.path.join("~", ".keras")), "datasets")
         raise DataError(
             f"Cannot load '{name}': the download by Keras failed: {shortened(error)}\n"
-            f"Keras fetches it from {source.address} unless it finds {os.path.join(cache, source.local)}; "
-            "copy it there from a machine with a network, or take 'digits', which needs none."
+            f"Keras downloads it from {source.address} unless {os.path.join(cache, source.local)} exists; "
+            "copy it there from a machine with a network, or use 'digits', which needs no download."
         ) from error

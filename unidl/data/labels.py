@@ -1,4 +1,4 @@
-"""Whether labels are what the loss of their output takes: above all class numbers that the model has."""
+"""Checks that labels match the loss of their output, in particular that class indices are in range."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MISSING = object()
 
 
 def ask_labels(reading: Reading, model: keras.Model, y: Tree, name: str) -> None:
-    """Have `DataError` raised for labels that the loss of their output is not defined for; at once for labels that
-    cannot be compared with it.
+    """Request a `DataError` for labels for which the loss of their output is undefined; raise it at once for labels
+    that cannot be compared with it.
 
-    Looked at are the outputs whose loss is one of Keras's. Labels of sparse categorical crossentropy are whole numbers
-    from 0 to classes - 1, one for each row, or for each step if the output has steps; what other losses take is in
-    `unidl.data.losses`. Outputs whose labels or loss cannot be told apart are left to Keras.
+    Only outputs with a Keras loss are checked. Labels of sparse categorical crossentropy are whole numbers
+    from 0 to classes - 1, one per row, or per step if the output has steps; the targets of other losses are in
+    `unidl.data.losses`. Outputs whose labels or loss cannot be identified are left to Keras.
     """
     if y is None:
         return
@@ -38,8 +38,8 @@ def ask_labels(reading: Reading, model: keras.Model, y: Tree, name: str) -> None
         if known.targets == "sequences":
             if labels.ndim != 2:
                 raise DataError(
-                    f"{part} of the {name} has the shape {labels.shape}; the loss {known.name} takes the labels of a "
-                    "row one after the other: (rows, longest), with 0 behind shorter ones. Reshape them."
+                    f"{part} of the {name} has shape {labels.shape}; the loss {known.name} takes the labels of a "
+                    "row in sequence: (rows, longest), with shorter ones padded with 0 at the end. Reshape them."
                 )
             _ask_classes(reading, labels, None if shape is None else shape[-1], None, part, name)
         elif known.targets != "classes":
@@ -53,7 +53,7 @@ def ask_labels(reading: Reading, model: keras.Model, y: Tree, name: str) -> None
 
 
 def _outputs(model: keras.Model, y: Tree) -> Iterator[tuple[str, np.ndarray, Any, Any]]:
-    """For each output: the name of its part of y, the labels, the loss, the symbolic output if known."""
+    """Yield for each output: the name of its part of y, the labels, the loss, and the symbolic output if known."""
     loss = getattr(model, "loss", None)
     outputs = list(getattr(model, "outputs", None) or ())
     if not outputs:
@@ -73,7 +73,8 @@ def _outputs(model: keras.Model, y: Tree) -> Iterator[tuple[str, np.ndarray, Any
 
 
 def _member(tree: Any, nested: bool, places: tuple[int, Any, Any], count: int, shared: bool = False) -> tuple[str, Any]:
-    """The member of `tree` for one output, and its index as text. shared: a lone one is everybody's."""
+    """Return the member of `tree` for one output, and its index as text. shared: a single value applies to all
+    outputs."""
     if not nested:
         return "", tree if shared or count == 1 else _MISSING
     if isinstance(tree, dict):
@@ -94,13 +95,13 @@ def _require_shape(labels: np.ndarray, output: tuple[int | None, ...], loss: str
     expected = str((rows, *(("any" if step is None else step) for step in steps))).replace("'", "")
     one_hot = given[-1:] == output[-1:] and len(given) == len(steps) + 1
     hint = (
-        f"For one-hot labels take {part}.argmax(axis=-1), or the loss 'categorical_crossentropy'."
+        f"For one-hot labels use {part}.argmax(axis=-1), or the loss 'categorical_crossentropy'."
         if one_hot
-        else "A last axis of length 1 may follow."
+        else "An additional last axis of length 1 is allowed."
     )
     raise DataError(
-        f"{part} of the {name} has the shape {labels.shape}; the loss {loss} takes "
-        f"one label for each output of the model: {expected}. {hint}"
+        f"{part} of the {name} has shape {labels.shape}; the loss {loss} takes "
+        f"one label per output of the model: {expected}. {hint}"
     )
 
 
@@ -120,9 +121,9 @@ def _ask_classes(
             return
         row, value = label.found
         where = f"row {row} of the {name}" if part == "y" else f"row {row} of {part} of the {name}"
-        problem = "is out of range" if float(value).is_integer() else "is no whole number"
+        problem = "is out of range" if float(value).is_integer() else "is not a whole number"
         allowed = (
-            "labels are whole numbers from 0"
+            "labels must be whole numbers of at least 0"
             if classes is None
             else f"the model has {classes} classes, labels 0 to {classes - 1}"
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from unidl.data.digits import load_digits
 from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
+from unidl.data.mapped import load_mapped
+from unidl.data.table import TABLE_SUFFIXES, load_table
 from unidl.data.topics import load_python_topics
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
@@ -27,10 +29,13 @@ from unidl.shortening import shortened, shown
 GROUP = "unidl.data"
 _TEXT = ("test_fraction", "vocabulary_size", "vocabulary", "sequence_length")
 _IMAGES = ("test_fraction", "image_size", "channels")
+_FILES = (*_IMAGES, "stream", "workers", "on_error")
 
 _PATHS = (
-    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a .npz file with the arrays x and "
-    f"y or x_train, y_train, x_test and y_test, and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
+    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a table ({', '.join(TABLE_SUFFIXES)}) with "
+    "the paths of images and a column label, a .npz file with the arrays x and "
+    f"y or x_train, y_train, x_test and y_test, x.npy with y.npy beside it, and a UTF-8 text "
+    f"({', '.join(TEXT_SUFFIXES)})"
 )
 
 
@@ -40,12 +45,25 @@ _LEAST = {"seed": 0, "vocabulary_size": 3, "sequence_length": 1}
 
 @dataclass(frozen=True)
 class Loader:
-    """How to load one data set. An entry point of the group `unidl.data` gives one under the name of the data set."""
+    """The loader of one data set.
+
+    An entry point of the group `unidl.data` gives one under the name of the data set.
+
+    Examples:
+        >>> import numpy as np
+        >>> from unidl.data import Dataset, Loader, Split
+        >>> def load_bars():
+        ...     bars = Split(np.zeros((4, 8, 8, 1)), np.arange(4))
+        ...     return Dataset("bars", "images", train=bars, test=bars)
+        >>> BARS = Loader("images of a bar", load_bars)
+        >>> BARS.load().train.x.shape
+        (4, 8, 8, 1)
+    """
 
     what: str
     """What it is, for messages: "images", "text"."""
     load: Callable[..., Dataset]
-    """Called with those of the options that somebody gave, by their names."""
+    """Called with those of the options that were given, by their names."""
     options: tuple[str, ...] = ()
     """The arguments of `load_data` that mean something for it."""
     seeded: bool = False
@@ -79,15 +97,51 @@ def load_data(
     vocabulary_size: int | None = None,
     vocabulary: Sequence[str] | None = None,
     sequence_length: int | None = None,
+    stream: bool | None = None,
+    workers: int | None = None,
+    on_error: Literal["raise", "skip"] | None = None,
+    target: str | None = None,
 ) -> Dataset:
-    """Load a data set by name, or from a file or folder; a known name goes before a file called so.
+    """Load a data set by name, or from a file or folder.
 
-    seed: which rows are held out, where rows are drawn; the default is the same split everywhere. None leaves
-    an option to the data set: test_fraction 0.2 (text: the last 0.1), digits at 28 x 28 x 1, other images as
-    they are, vocabulary_size 1000, sequence_length 20 (python-topics: 64). image_size is (height, width).
-    vocabulary: the words of a model that is already trained, so that its tokens keep their meaning; without it
-    they are counted anew. Raises `UsageError` for an option that means nothing for this data set, `DataError`
-    for data that is missing, damaged or too little.
+    The name of a data set takes precedence over a file or folder of the same name.
+
+    Args:
+        name: "digits", "python-docs", "python-topics", "mnist", "fashion_mnist", "cifar10", "cifar100" or a data set of
+            a plugin; or the path of a folder of class folders with images, of a `.npz` file with arrays, or of a text
+            in UTF-8.
+        seed: Determines which rows are held out, where rows are drawn. The default gives the same split everywhere.
+        test_fraction: Fraction of the rows to hold out, between 0 and 1. If None, 0.2; of a text, the last 0.1 (of
+            "python-topics" 0.2).
+        image_size: (height, width) in pixels. If None, (28, 28) for "digits"; other images stay as they are.
+        channels: 1 (grey) or 3 (red, green, blue). If None, 1 for "digits"; other images stay as they are.
+        vocabulary_size: Maximum size of the vocabulary, including padding and the unknown word. If None, 1000.
+        vocabulary: The words of a model that is already trained, so that its tokens keep their meaning. If None, the
+            words are counted again.
+        sequence_length: Tokens per row. If None, 20; for "python-topics", 64.
+        stream: Whether the images of a folder are read when they are needed, instead of all at first. If None, they are
+            if they would take more than 1 GiB as float32. Streamed images are uint8 up to the device, where the
+            compiled step scales them to [0, 1].
+        workers: Threads that decode streamed images; with 0 the reading thread does. If None, one per processor core.
+            The order and the bits are the same for every number.
+        on_error: What to do with a streamed file that cannot be read: "raise" a `DataError` that names it when it is
+            needed, or "skip" it. The next good file of the same class then takes its place, and the skipped files are
+            named and counted after each epoch. If None, "raise".
+        target: The column to predict, of a CSV or Parquet file with paths of images. If None, the column that is called
+            label, class, target or y.
+
+    Returns:
+        The data set, split for training and test.
+
+    Raises:
+        UsageError: If an option does not apply to this data set, or its value cannot be used.
+        DataError: If the data is missing, damaged or too small.
+
+    Examples:
+        >>> import unidl
+        >>> digits = unidl.load_data("digits", image_size=(8, 8))
+        >>> digits.train.x.shape, digits.test.y.shape
+        ((1438, 8, 8, 1), (359,))
     """
     _check_counts(seed=seed)
     loader = _find(name)
@@ -98,6 +152,10 @@ def load_data(
         "vocabulary_size": vocabulary_size,
         "vocabulary": vocabulary,
         "sequence_length": sequence_length,
+        "stream": stream,
+        "workers": workers,
+        "on_error": on_error,
+        "target": target,
     }
     given = {option: value for option, value in given.items() if value is not None}
     for option in given:
@@ -128,10 +186,14 @@ def _find(name: str | Path) -> Loader:
             return plugins.load(GROUP, name, Loader, error=DataError)
     path = as_path(name)
     if path.is_dir():
-        return Loader("a folder of images", partial(load_folder, path), _IMAGES, seeded=True)
+        return Loader("a folder of images", partial(load_folder, path), _FILES, seeded=True)
     if not path.is_file():
         raise _unknown(str(name))
     suffix = path.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
+        return Loader("a table of images", partial(load_table, path), (*_FILES, "target"), seeded=True)
+    if suffix == ".npy":
+        return Loader("an array in a file", partial(load_mapped, path), ("test_fraction",), seeded=True)
     if suffix == ".npz":
         return Loader("arrays", partial(load_arrays, path), _IMAGES, seeded=True)
     if suffix in TEXT_SUFFIXES:

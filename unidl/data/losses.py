@@ -1,4 +1,4 @@
-"""Which of Keras's losses compares an output with its targets, and what targets that loss is defined for."""
+"""Identification of the Keras loss of an output, and the targets for which that loss is defined."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 Targets = Literal["classes", "one_hot", "probabilities", "counts", "signs", "numbers", "sequences"]
-"""classes: one class number for each output. sequences: class numbers, with 0 for none. one_hot: a probability for each
-class. probabilities: numbers from 0 to 1. counts: numbers from 0. signs: -1 and 1, or 0 and 1. numbers: any."""
+"""classes: one class index per output. sequences: class indices, with 0 for padding. one_hot: a probability for each
+class. probabilities: numbers from 0 to 1. counts: numbers of at least 0. signs: -1 and 1, or 0 and 1. numbers: any."""
 
 TARGETS: dict[str, Targets] = {
     "sparse_categorical_crossentropy": "classes",
@@ -32,18 +32,18 @@ TARGETS: dict[str, Targets] = {
     "mean_squared_error": "numbers",
     "mean_absolute_error": "numbers",
     "mean_absolute_percentage_error": "numbers",
-    "mean_squared_logarithmic_error": "numbers",  # Keras takes what is below 0 for 0, alike on every backend
+    "mean_squared_logarithmic_error": "numbers",  # Keras clips values below 0 to 0, equally on every backend
     "cosine_similarity": "numbers",
     "huber": "numbers",
     "log_cosh": "numbers",
     "ctc": "sequences",
 }
-"""By the name of Keras's function. Not here: circle, which takes any whole numbers."""
+"""By the name of Keras's function. Excluded: circle, which takes any whole numbers."""
 
 
 @dataclass(frozen=True)
 class KnownLoss:
-    """A loss of Keras's: its function's name, the arguments it was made with, and the targets it takes."""
+    """A Keras loss: the name of its function, its arguments, and the targets it takes."""
 
     name: str
     options: Mapping[str, Any]
@@ -51,9 +51,9 @@ class KnownLoss:
 
 
 def known_loss(loss: Any, labels: np.ndarray, output: Any) -> KnownLoss | None:
-    """Return which of Keras's losses `loss` is; None for any other, whose targets nobody knows but its author.
+    """Return which Keras loss `loss` is; None for a custom loss, whose targets are unknown.
 
-    loss: what `compile` was given for this output: a name, a function, an instance. output: the symbolic output that
+    loss: the argument of `compile` for this output: a name, a function or an instance. output: the symbolic output that
     it compares with `labels`, or None.
     """
     import keras
@@ -64,11 +64,11 @@ def known_loss(loss: Any, labels: np.ndarray, output: Any) -> KnownLoss | None:
         try:
             loss = keras.losses.get(loss)
         except ValueError:
-            return None  # Keras names the losses that it knows
+            return None  # an unknown name: Keras raises an error that lists the known losses
     options: Mapping[str, Any] = {}
     if isinstance(loss, keras.losses.Loss):
         if (type(loss).call, type(loss).__call__) != _plain_calls():
-            return None  # a class with a computation of its own
+            return None  # a class that overrides the computation
         options = loss_options(loss)
         loss = getattr(loss, "fn", None)
     name = getattr(loss, "__name__", "")
@@ -78,14 +78,14 @@ def known_loss(loss: Any, labels: np.ndarray, output: Any) -> KnownLoss | None:
 
 
 def _plain_calls() -> tuple[Any, Any]:
-    """The methods of a loss that does nothing but call its function."""
+    """Return the methods of a loss that only calls its function."""
     import keras
 
     return keras.losses.MeanSquaredError.call, keras.losses.Loss.__call__
 
 
 def _chosen_crossentropy(labels: np.ndarray, output: Any) -> str:
-    """Return the loss that Keras takes for "crossentropy", by the shapes, as Keras does."""
+    """Return the loss that Keras selects for "crossentropy" according to the shapes."""
     shape = (None,) if output is None else tuple(output.shape)
     if shape[-1] == 1:
         return "binary_crossentropy"

@@ -1,4 +1,4 @@
-"""The type in which the numbers of an array are computed with: the same one on every backend."""
+"""The dtype in which the values of an array are used in computations, equal on every backend."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ Array = np.ndarray[Any, Any]
 
 
 def computed_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return float32 for the wider floats, as in Keras's own `fit`, and this machine's byte order for all types."""
+    """Return float32 for wider floats, as in Keras's `fit`, and native byte order for all dtypes."""
     if dtype.kind == "f" and dtype.itemsize > 4:
         return np.dtype(np.float32)
     return dtype.newbyteorder("=")
 
 
 def computed(array: Array) -> Array:
-    """Return the numbers in the type in which they are computed with, copied only if they have another one.
+    """Convert values to the dtype used in computations, copying only if necessary.
 
-    What overflows becomes infinite, which the check before training names with its row.
+    Overflow becomes infinity, which the check before training reports with its row.
     """
     with np.errstate(over="ignore"):
         return array.astype(computed_type(array.dtype), copy=False)
 
 
 def is_computed(array: Array) -> bool:
-    """Whether an array has the type in which its numbers are computed with."""
+    """Return whether an array already has the dtype used in computations."""
     return array.dtype == computed_type(array.dtype)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from unidl.data.numbers import computed
+from unidl.data.source import Column
+from unidl.data.streaming import is_mapped
+from unidl.data.watch import Key, Watch, key_of
 
 _BLOCK_VALUES = 1 << 20
 """Values looked at in one go, so that a mask of them stays in the processor's cache."""
+
+Numbers = Sequence[int] | np.ndarray[Any, Any]
+"""Of rows: those of a block follow one another, unless it was read for a batch."""
 
 IsGood = Callable[[np.ndarray], np.ndarray]
 """Is given some rows, in the type in which they are computed with, and says of each value whether it is good."""
@@ -27,8 +33,8 @@ class Question(Protocol):
         """Whether the rows that are left could not change the answer."""
         ...
 
-    def look(self, first: int, block: np.ndarray) -> None:
-        """See the rows from the number `first` on, in the type in which they are computed with."""
+    def look(self, rows: Numbers, block: np.ndarray) -> None:
+        """See the rows of these numbers, in the type in which they are computed with."""
         ...
 
 
@@ -45,19 +51,26 @@ class FirstBad:
     def is_answered(self) -> bool:
         return self.found is not None
 
-    def look(self, first: int, block: np.ndarray) -> None:
+    def look(self, rows: Numbers, block: np.ndarray) -> None:
         good = self._is_good(block)
         if not good.all():
             row = int(np.argmin(good.reshape(len(block), -1).all(axis=1)))
             value = np.ravel(block[row])[np.argmin(np.ravel(good[row]))]
-            self.found = first + row, f"{value:.9g}" if block.dtype.kind == "f" else str(value)
+            self.found = int(rows[row]), f"{value:.9g}" if block.dtype.kind == "f" else str(value)
 
 
 class Reading:
-    """What is asked of some arrays: each is read once, whoever asks and however much; then all hear the answers."""
+    """What is asked of some arrays: each is read once, whoever asks and however much; then all hear the answers.
 
-    def __init__(self) -> None:
+    Arrays in memory are read here. What is asked of all rows of a column, or of a memory-mapped file, is answered as
+    they are read for training, by `watch`: to read them before would take as long as an epoch.
+    """
+
+    def __init__(self, *, later: bool = True) -> None:
+        """later: whether rows of files are going to be read for steps; else files are read here as well."""
+        self._waits = later
         self._asked: dict[int, tuple[np.ndarray, list[Question]]] = {}
+        self._later: dict[Key, tuple[Column | np.ndarray, list[Question]]] = {}
         self._listeners: list[Callable[[], None]] = []
 
     def first_bad(self, array: np.ndarray, is_good: IsGood) -> FirstBad:
@@ -66,8 +79,11 @@ class Reading:
         self.ask(array, question)
         return question
 
-    def ask(self, array: np.ndarray, question: Question) -> None:
-        """Ask something of an array."""
+    def ask(self, array: np.ndarray | Column, question: Question) -> None:
+        """Ask something of an array, or of a column."""
+        if isinstance(array, Column) or (self._waits and question.rows is None and is_mapped(array)):
+            self._later.setdefault(key_of(array), (array, []))[1].append(question)
+            return
         self._asked.setdefault(id(array), (array, []))[1].append(question)
 
     def then(self, hear: Callable[[], None]) -> None:
@@ -81,6 +97,10 @@ class Reading:
         for hear in self._listeners:
             hear()
 
+    def watch(self) -> Watch | None:
+        """Return what looks at the rows of columns as they are read; None if nothing was asked of any."""
+        return Watch(self._later, self._listeners) if self._later else None
+
 
 def look_through(array: np.ndarray, *questions: Question) -> None:
     """Answer questions about the values of an array in one pass over the rows that they need to see."""
@@ -91,7 +111,7 @@ def look_through(array: np.ndarray, *questions: Question) -> None:
         if not waiting:
             return
         for question in waiting:
-            question.look(first, block)
+            question.look(range(first, first + len(block)), block)
 
 
 def first_bad(array: np.ndarray, is_good: IsGood) -> tuple[int, str] | None:

@@ -1,4 +1,4 @@
-"""Which rows are held out for the test: keyed by a seed, the same on every machine and backend."""
+"""Selection of the test rows by a seed, equal on every machine and backend."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ Rows = np.ndarray
 
 
 def check_fraction(test_fraction: float) -> None:
-    """Raise `UsageError` unless the fraction leaves something on both sides."""
+    """Raise `UsageError` unless the fraction is between 0 and 1."""
     if not isinstance(test_fraction, (int, float, np.floating)) or not 0 < test_fraction < 1:
-        raise UsageError(f"test_fraction must lie between 0 and 1, not {shown(test_fraction)}. Usual values: 0.1, 0.2.")
+        raise UsageError(
+            f"test_fraction must be between 0 and 1, not {shown(test_fraction)}. Typical values: 0.1, 0.2."
+        )
 
 
 def divide(count: int, test_fraction: float, seed: int) -> tuple[Rows, Rows]:
     """Return the (training, test) rows of `count` rows, each in ascending order."""
     check_fraction(test_fraction)
     if count < 2:
-        raise DataError(f"Cannot hold out test rows: the data has {count} row(s), and 2 are needed.")
+        raise DataError(f"Cannot hold out test rows: the data has {count} row(s), but at least 2 are needed.")
     return _cut(np.arange(count), test_fraction, seed, "all")
 
 
 def divide_by_class(
     labels: np.ndarray, test_fraction: float, seed: int, class_names: Sequence[str] = ()
 ) -> tuple[Rows, Rows]:
-    """The same, class by class: of each at least one row is held out, never all. labels: (n,) integers.
+    """Split per class: of each class at least one row is held out, but never all. labels: (n,) integers.
 
-    Raises `DataError` if a class has a single row, which cannot be in both parts.
+    Raises `DataError` if a class has only one row, which cannot be in both parts.
     """
     check_fraction(test_fraction)
     train: list[Rows] = []
@@ -43,7 +45,7 @@ def divide_by_class(
             name = class_names[label] if class_names else label
             raise DataError(
                 f"Class '{name}' has a single row (row {rows[0]}); with 1 for training and 1 for the test, "
-                "every class needs at least 2. Add rows, remove the class, or bring a test part of your own."
+                "every class needs at least 2. Add rows, remove the class, or provide a separate test set."
             )
         kept, held_out = _cut(rows, test_fraction, seed, int(label))
         train.append(kept)

@@ -12,6 +12,7 @@ import numpy as np
 
 from unidl.data.losses import KnownLoss
 from unidl.data.rows import IsGood, Reading, every
+from unidl.data.streaming import is_read_later
 from unidl.errors import DataError
 
 Shape = tuple[int | None, ...]
@@ -102,7 +103,8 @@ def _remedy(loss: KnownLoss, targets: np.ndarray, part: str) -> str:
     """What to do about targets out of range, by the values that there are."""
 
     def only(*values: int) -> bool:
-        return every(targets, lambda block: np.isin(block, values))
+        # What is read when it is needed is not read whole for the sake of a sentence.
+        return not is_read_later(targets) and every(targets, lambda block: np.isin(block, values))
 
     aim = "0 and 1" if loss.targets != "signs" else "-1 and 1"
     if loss.targets == "counts":

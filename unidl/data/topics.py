@@ -1,4 +1,4 @@
-"""A data set of text with classes: which topic of the Python documentation a few words come from."""
+"""A text classification data set: the topic of the Python documentation from which a few words come."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ TOPICS = (
     *("comparisons", "compound", "debugger", "formatstrings", "specialnames"),
     *("string-methods", "strings", "types", "typesmapping", "typesseq"),
 )
-"""The ten longest of CPython's help topics that are no part of another one, 2 500 to 16 000 words each."""
+"""The ten longest of CPython's help topics that are not part of another one, 2 500 to 16 000 words each."""
 OVERLAP = 2
-"""Of so many windows each word is a part, but for those at the ends."""
+"""Number of windows that contain each word, except at the ends."""
 STRETCH = 10
-"""Windows side by side of which the last ones are the test part. What stands at the end of a whole topic is about other
-things than what is before it, and a model could not have learned it."""
+"""Number of adjacent windows of which the last ones are the test part. The end of a topic covers other
+subjects than the text before it, which a model could not have learned."""
 
 
 def load_python_topics(**form: Any) -> Dataset:
-    """Return windows of words of CPython's own help topics, each with the topic that it comes from, one of ten.
+    """Return windows of words of CPython's help topics, each labeled with its topic, one of ten.
 
-    form: the fields of `TextForm`; test_fraction is 0.2 and sequence_length 64 if not said. The last words of
-    each stretch of ten windows are the test part, and no window reaches from one part into the other. x: (n,
+    form: the fields of `TextForm`; the defaults are test_fraction 0.2 and sequence_length 64. The last words of
+    each section of ten windows are the test part, and no window spans both parts. x: (n,
     sequence_length) int32; y: (n,) int32, the topic. The texts vary by Python version.
     """
     from pydoc_data.topics import topics
@@ -63,7 +63,7 @@ def load_python_topics(**form: Any) -> Dataset:
 
 
 def _stretches(words: list[str], form: TextForm) -> list[tuple[list[str], list[str]]]:
-    """The words of a topic in stretches, each in its training and its test part."""
+    """Split the words of a topic into sections, each with a training and a test part."""
     count = max(1, len(words) // (STRETCH * form.sequence_length))
     ends = [round(number * len(words) / count) for number in range(count + 1)]
     found: list[tuple[list[str], list[str]]] = []
@@ -71,8 +71,8 @@ def _stretches(words: list[str], form: TextForm) -> list[tuple[list[str], list[s
         middle = last - int((last - first) * form.test_fraction)
         if min(middle - first, last - middle) < form.sequence_length:
             raise DataError(
-                f"Cannot cut 'python-topics' into windows of {form.sequence_length} words: its shortest part has "
-                f"{min(middle - first, last - middle)}. Take a smaller sequence_length, or a test_fraction nearer to a "
+                f"Cannot split 'python-topics' into windows of {form.sequence_length} words: its shortest part has "
+                f"{min(middle - first, last - middle)}. Use a smaller sequence_length, or a test_fraction closer to a "
                 "half."
             )
         found.append((words[first:middle], words[middle:last]))
@@ -80,7 +80,7 @@ def _stretches(words: list[str], form: TextForm) -> list[tuple[list[str], list[s
 
 
 def _split(topics: list[list[np.ndarray]], length: int, vocabulary: tuple[str, ...]) -> Split:
-    """Overlapping windows of the parts of each topic, with the number of the topic."""
+    """Return overlapping windows of the parts of each topic, with the index of the topic."""
     step = max(1, length // OVERLAP)
     x: list[np.ndarray] = []
     y: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Nests of arrays: dicts, lists and tuples with arrays at their leaves."""
+"""Nests of arrays: dicts, lists and tuples with arrays as leaves."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from unidl.backend import Tree
 
 
 def is_nest(tree: Any) -> bool:
-    """Whether `tree` holds arrays rather than being one.
+    """Return whether `tree` contains arrays instead of being one.
 
-    A list of numbers, or of lists of numbers, is one array; its first member decides, since members are
+    A list of numbers, or of lists of numbers, is one array; only its first member is checked, since members are
     alike.
     """
     if isinstance(tree, dict):
@@ -23,7 +23,7 @@ def is_nest(tree: Any) -> bool:
 
 
 def named_leaves(tree: Tree, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield each leaf with its place as a user writes it: "x", "x['image']", "x[0]". None has no leaf."""
+    """Yield each leaf with its path in Python notation: "x", "x['image']", "x[0]". None has no leaves."""
     if is_nest(tree):
         members = tree.items() if isinstance(tree, dict) else enumerate(tree)
         for key, member in members:
@@ -33,23 +33,24 @@ def named_leaves(tree: Tree, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def stacking(tree: Tree, name: str) -> str:
-    """Return advice for a list of arrays of one shape, which somebody may have meant as one array; "" for others."""
+    """Return advice for a list of arrays of equal shape, which may have been intended as one array; "" for others."""
     shapes = {getattr(member, "shape", None) for member in tree} if isinstance(tree, (list, tuple)) else set()
     if len(shapes) != 1 or len(tree) < 2 or None in shapes:
         return ""
     return (
-        f"{name} is a list of {len(tree):,} arrays of the shape {shapes.pop()}, each of which counts as an input or "
-        f"output of its own. If each is one sample, pass numpy.stack({name})."
+        f"{name} is a list of {len(tree):,} arrays of shape {shapes.pop()}, each of which is treated as a separate "
+        f"input or "
+        f"output. If each is one sample, pass numpy.stack({name})."
     )
 
 
 def leaves(tree: Tree) -> list[Any]:
-    """Return the arrays of a nest, in the order in which they are written; a dict keeps its own order."""
+    """Return the arrays of a nest in order; a dict keeps its insertion order."""
     return [leaf for _, leaf in named_leaves(tree, "")]
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Tree) -> Tree:
-    """Return a nest of the same form with `function` applied to each leaf; None stays None."""
+    """Return a nest of the same structure with `function` applied to each leaf; None stays None."""
     if tree is None:
         return None
     if not is_nest(tree):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from unidl.data.dataset import Dataset
-from unidl.data.rows import Reading, look_through
+from unidl.data.rows import Numbers, Reading, look_through
+from unidl.data.source import Column
 from unidl.errors import DataError
 
 ValueRange = tuple[float, float]
@@ -23,6 +24,8 @@ USUAL = (UNIT, SIGNED, BYTES, WORDS)
 
 ROUNDING = 1e-3
 """How far, as a share of its range, an image may reach beyond it: resizing and arithmetic in float16 do."""
+SAMPLED_OF_SOURCE = 32
+"""The same of a source, whose rows may have to be decoded one by one."""
 SAMPLED_ROWS = 1024
 """Images that are looked at, spread over all: a range does not hide in the others."""
 
@@ -55,10 +58,11 @@ class Ends:
         self.rows: np.ndarray | None = np.unique(np.linspace(0, count - 1, SAMPLED_ROWS).astype(np.int64))
         self._ends: list[float] = []
 
-    def look(self, first: int, block: np.ndarray) -> None:
-        rows: Any = self.rows
-        place, end = np.searchsorted(rows, (first, first + len(block)))
-        for row in rows[place:end] - first:
+    def look(self, rows: Numbers, block: np.ndarray) -> None:
+        wanted: Any = self.rows
+        first = int(rows[0])
+        place, end = np.searchsorted(wanted, (first, first + len(block)))
+        for row in wanted[place:end] - first:
             self._ends += (float(block[row].min()), float(block[row].max()))
 
     def range_in(self, x: np.ndarray) -> ValueRange | None:
@@ -67,7 +71,11 @@ class Ends:
 
 
 def ask_range(reading: Reading, x: Any) -> Callable[[], ValueRange | None]:
-    """Ask for what `range_of` returns; what this returns gives it when all is answered."""
+    """Ask for what `range_of` returns; what this returns gives it when all is answered. Of a column a few rows tell."""
+    if isinstance(x, Column):
+        is_images = x.ndim == 4 and x.shape[3] in (1, 3)
+        few = x[np.unique(np.linspace(0, len(x) - 1, SAMPLED_OF_SOURCE).astype(np.int64))] if is_images else None
+        return lambda: range_of(few)
     if not are_images(x) or not x.size:
         return lambda: None
     ends = Ends(len(x))

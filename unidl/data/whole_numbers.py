@@ -1,4 +1,4 @@
-"""Whole numbers too large for what they go into: JAX has no int64 by default, and wraps 1.7e12 to -8.07e8."""
+"""Checks for integers that overflow: JAX has no int64 by default and wraps 1.7e12 to -8.07e8."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def ask_whole_numbers(reading: Reading, model: keras.Model, split: Split, name: str) -> Callable[[], Split]:
-    """Have `DataError` raised where a whole number would wrap. What this returns gives, when all is answered, `split`
-    with the numbers that every backend computes on.
+    """Request a `DataError` for integers that would overflow. Returns a function that returns, after the data was read,
+    `split` with values that are equal on every backend.
 
-    Where the backend lacks the type for a whole number, and the model takes floats there, the number becomes a float32
-    here, as Keras makes of it where the backend has the type. An input of whole numbers takes those of its own type
-    alone. Everything else comes back as it was. name: what the messages call the data.
+    If the backend lacks the integer dtype and the model expects floats, integers are converted to float32
+    here, as Keras does on backends that have the dtype. An integer input accepts only the values of its own dtype.
+    Everything else is unchanged. name: the name of the data in messages.
     """
     inputs = {part: str(expected.dtype) for _, part, _, expected in matched_inputs(model, split.x, name)}
     floats: set[str] = set()
@@ -45,13 +45,13 @@ def ask_whole_numbers(reading: Reading, model: keras.Model, split: Split, name: 
 
 
 def range_held(dtype: np.dtype[Any]) -> tuple[int, int]:
-    """Return the least and the largest whole number of this type that the backend in use does not wrap."""
+    """Return the smallest and largest integer of this dtype that does not overflow on the current backend."""
     limits = np.iinfo(dtype)
     return _ends_held(dtype) or (int(limits.min), int(limits.max))
 
 
 def _ends_held(dtype: np.dtype[Any]) -> tuple[int, int] | None:
-    """The same; None if Keras has no such type on this backend."""
+    """Return the same; None if Keras does not have this dtype on this backend."""
     from keras import ops
 
     limits = np.iinfo(dtype)
@@ -72,7 +72,7 @@ def _is_whole_type(name: str) -> bool:
 
 
 def _ask_range(reading: Reading, array: np.ndarray, wanted: np.dtype[Any], part: str, name: str) -> None:
-    """Have `DataError` raised for a number that the model's input of whole numbers would wrap."""
+    """Request a `DataError` for a value that would overflow in an integer input of the model."""
     if array.dtype.kind not in "iuf" or (np.can_cast(array.dtype, wanted) and wanted.itemsize <= 4):
         return
     low, high = range_held(wanted)
@@ -83,10 +83,10 @@ def _ask_range(reading: Reading, array: np.ndarray, wanted: np.dtype[Any], part:
             return
         missing = high < np.iinfo(wanted).max
         raise DataError(
-            f"{part} is {outside.found[1]} in row {outside.found[0]} of the {name}; the model's input of {wanted} "
-            f"takes whole numbers from {low} to {high}{' on this backend' if missing else ''}. Number the values anew, "
+            f"{part} is {outside.found[1]} in row {outside.found[0]} of the {name}; the model's {wanted} input "
+            f"takes whole numbers from {low} to {high}{' on this backend' if missing else ''}. Renumber the values, "
             f"such as with numpy.unique({part}, return_inverse=True), or "
-            + ("choose a backend that has this type." if missing else "build the model with an input of a wider type.")
+            + ("choose a backend with this dtype." if missing else "build the model with an input of a wider dtype.")
         )
 
     reading.then(hear)
@@ -95,13 +95,14 @@ def _ask_range(reading: Reading, array: np.ndarray, wanted: np.dtype[Any], part:
 def _ask_wrapped(
     reading: Reading, array: np.ndarray, part: str, name: str, becomes_float: bool, floats: set[str]
 ) -> None:
-    """Have `part` added to `floats` if the backend would wrap numbers that are to become floats, and `DataError` raised
-    if they are not to."""
+    """Add `part` to `floats` if values that become floats would overflow on the backend, and request a `DataError`
+    if they do not become floats."""
     if array.dtype.kind not in "iu" or array.dtype.itemsize <= 4:
         return
     held = _ends_held(array.dtype)
     if held is None:
-        # Keras has no such type on this backend; the adapter hands rows over as they are, but no symbolic tensor.
+        # Keras lacks this dtype on this backend; the adapter accepts such rows, but there is no symbolic tensor for
+        # them.
         if becomes_float and not part.startswith("x"):
             floats.add(part)
         return
@@ -118,21 +119,22 @@ def _ask_wrapped(
             return
         advice = "Store the file as float32 or float64" if becomes_float else f"Pass {part}.astype('float32')"
         raise DataError(
-            f"{part} is {outside.found[1]} in row {outside.found[0]} of the {name}, and this backend has whole "
-            f"numbers from {low} to {high} only. {advice}, where rounding to 7 digits does no harm, or smaller "
-            "numbers, such as differences to the first row; or choose a backend that has 64 bits."
+            f"{part} is {outside.found[1]} in row {outside.found[0]} of the {name}, but this backend supports only "
+            f"whole "
+            f"numbers from {low} to {high}. {advice} if rounding to 7 digits is acceptable, or smaller "
+            "numbers, such as differences to the first row; or choose a backend with 64-bit integers."
         )
 
     reading.then(hear)
 
 
 def _ask_outside(reading: Reading, array: np.ndarray, low: int, high: int) -> FirstBad:
-    # high + 1 is a power of two, which a float32 has exactly.
+    # high + 1 is a power of two, which float32 represents exactly.
     return reading.first_bad(array, lambda block: (block >= low) & (block < high + 1))
 
 
 def _has_plain_step(model: keras.Model) -> bool:
-    """Whether the targets go to Keras's losses and metrics alone, which make float32 of them."""
+    """Return whether the targets are used only by Keras's losses and metrics, which convert them to float32."""
     import keras
 
     own = ("train_step", "test_step", "compute_loss", "compute_metrics")

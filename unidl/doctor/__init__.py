@@ -1,4 +1,4 @@
-"""What this machine, this Python and each framework can do, and why not: `unidl.doctor.survey.survey()`.
+"""A survey of this machine, this Python and each framework: `unidl.doctor.survey.survey()`.
 
-Only collects; `unidl.cli.doctor` draws it.
+This package only collects; `unidl.cli.doctor` prints it.
 """

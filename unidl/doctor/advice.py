@@ -1,4 +1,4 @@
-"""What to do next, most urgent first."""
+"""Advice on what to do next, most urgent first."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from unidl.registry import AUTO
 def advise(
     rows: tuple[Framework, ...], gpus: Gpus, environment: Mapping[str, str], why_no_frameworks: str | None
 ) -> tuple[str, ...]:
-    """Return sentences that say what is wrong and which command mends it; never empty."""
+    """Return sentences that state each problem and the command that fixes it; never empty."""
     if why_no_frameworks is not None:
         return (why_no_frameworks,)
     lines = [*_broken(rows), *_choice(rows, environment), *_gpus_unused(rows, gpus, environment)]
     usable = [row.framework for row in rows if row.usable]
     if not lines and usable:
-        lines.append(f"Nothing to mend: {' and '.join(usable)} can be used.")
+        lines.append(f"No problems found: {' and '.join(usable)} can be used.")
     for row in rows:
         if not row.installed:
-            apart = ", best in an environment of its own" if usable else ""
+            apart = ", preferably in a separate environment" if usable else ""
             hint = apart if "pip install" in str(row.answer.why_not) else ""
             lines.append(f"{row.answer.why_not}{hint}.")
     return tuple(lines)
@@ -30,31 +30,31 @@ def advise(
 
 def _broken(rows: tuple[Framework, ...]) -> list[str]:
     return [
-        f"{row.framework} is installed but does not load. {row.answer.why_not}"
+        f"{row.framework} is installed but cannot be loaded. {row.answer.why_not}"
         for row in rows
         if row.installed and not row.usable
     ]
 
 
 def _choice(rows: tuple[Framework, ...], environment: Mapping[str, str]) -> list[str]:
-    """A variable that asks for a backend which is not known, or cannot be used although another one could."""
+    """Report a variable that selects an unknown backend, or an unusable one although another is usable."""
     source = next((name for name in ("UNIDL_BACKEND", "KERAS_BACKEND") if environment.get(name)), None)
     usable = [row.name for row in rows if row.usable]
     if source is None or any(row.selected and row.usable for row in rows):
         return []
     value = environment[source]
     if value == AUTO:
-        return [f"{source}=auto takes the backend that `unidl compare --choose` found; run it first."]
+        return [f"{source}=auto needs the result of `unidl compare --choose`; run it first."]
     if not any(row.selected for row in rows):
         known = ", ".join(f"'{row.name}'" for row in rows)
-        return [f"{source}={value!r} names no known backend; known are {known}. Unset it or set one of these."]
+        return [f"{source}={value!r} is not a known backend; known are {known}. Unset it or set one of these."]
     if usable:
-        return [f"{source}={value!r} asks for a backend that cannot be used here; {', '.join(usable)} can."]
+        return [f"{source}={value!r} selects a backend that cannot be used here; usable are {', '.join(usable)}."]
     return []
 
 
 def _gpus_unused(rows: tuple[Framework, ...], gpus: Gpus, environment: Mapping[str, str]) -> list[str]:
-    """The driver works, but a framework sees no GPU."""
+    """Report frameworks that see no GPU although the driver works."""
     if not gpus.found:
         return []
     hidden = any(name.endswith("_VISIBLE_DEVICES") for name in environment)
@@ -63,8 +63,8 @@ def _gpus_unused(rows: tuple[Framework, ...], gpus: Gpus, environment: Mapping[s
         why = row.answer.why_no_gpu
         if row.usable and why is not None:
             command = f"pip install 'unidl[{row.name}-cuda]'"
-            mend = f" Try {command}." if _has_extra(f"{row.name}-cuda") and command not in why and not hidden else ""
-            lines.append(f"The NVIDIA driver works, but {row.framework} sees no GPU: {why}.{mend}")
+            fix = f" Try {command}." if _has_extra(f"{row.name}-cuda") and command not in why and not hidden else ""
+            lines.append(f"The NVIDIA driver works, but {row.framework} sees no GPU: {why}.{fix}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Each adapter and its framework, asked in a process of its own."""
+"""Queries each adapter and its framework in a separate process."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from unidl.backend import Device
 from unidl.workers.process import WorkerError, WorkerProcess, python_module
 
 TIMEOUT_SECONDS = 240
-"""TensorFlow from a cold disk takes half a minute, and so does the first check of the kernels on a busy machine; what
-takes four times that is stuck."""
+"""Loading TensorFlow from a cold disk takes half a minute, and so does the first kernel check on a busy machine; the
+limit is four times that."""
 
 log = logging.getLogger("unidl")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a backend says of itself once it is loaded, or why it cannot be."""
+    """What a loaded backend reports about itself, or why it cannot be loaded."""
 
     why_not: str | None = None
     versions: dict[str, str] = field(default_factory=dict[str, str])
     load_seconds: float | None = None
-    """To import the framework and Keras."""
+    """Seconds to import the framework and Keras."""
     devices: tuple[Device, ...] = ()
     why_no_gpu: str | None = None
     device: str | None = None
-    """What "auto" chooses, as `Device.id`; likewise `precision`."""
+    """The device that "auto" selects, as `Device.id`; `precision` likewise."""
     device_reason: str | None = None
     precision: str | None = None
     precision_reason: str | None = None
     kernels_off: tuple[str, ...] = ()
-    """Sentences on the kernels that stay off with this Keras."""
+    """Sentences about kernels that are disabled with this Keras."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,21 @@ class Framework:
 
     name: str
     framework: str
-    """Its own spelling, for messages."""
+    """The framework's name as it is written in messages."""
     installed: bool
     version: str | None
     selected: bool
-    """Whether unidl would take it now."""
+    """Whether unidl would use it now."""
     usable: bool
     answer: Answer
 
 
 def frameworks() -> tuple[Framework, ...]:
-    """Ask every known backend in turn. Raises `BackendError` if the adapters cannot be listed."""
+    """Query every known backend in turn. Raises `BackendError` if the adapters cannot be listed."""
     rows: list[Framework] = []
     for status in registry.backends():
         if status.installed:
-            log.info("asking %s, in a process of its own", status.framework)
+            log.info("querying %s in a separate process", status.framework)
             answer = ask(status.name)
         else:
             answer = Answer(why_not=status.why_not)
@@ -76,7 +76,7 @@ def frameworks() -> tuple[Framework, ...]:
 
 
 def ask(name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Answer:
-    """Load one backend in a process of its own. Whatever happens to that process becomes the reason."""
+    """Load one backend in a separate process. If that process fails in any way, the failure becomes the reason."""
     worker = WorkerProcess(python_module("unidl.doctor.probe"))
     try:
         found = worker.ask({"command": "load", "backend": name}, timeout_seconds)
@@ -90,6 +90,6 @@ def ask(name: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Answer:
 
 
 def _device(compute_capability: list[int] | None, **fields: Any) -> Device:
-    """JSON knows no tuples."""
+    """JSON has no tuples."""
     major_minor = (compute_capability[0], compute_capability[1]) if compute_capability else None
     return Device(compute_capability=major_minor, **fields)

@@ -1,6 +1,6 @@
-"""One backend, loaded in a process of its own: `python -m unidl.doctor.probe`.
+"""Load one backend in a separate process: `python -m unidl.doctor.probe`.
 
-Keras runs on one framework a process, and a broken framework may end the process that loads it.
+Keras runs on one framework per process, and a broken framework may terminate the process that loads it.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def described(name: str) -> dict[str, Any]:
 
 
 def _capability(device: Device) -> str:
-    """What the choice of a precision rests on."""
+    """Return the fact on which the choice of a precision is based."""
     if device.kind == "cpu":
         return "a CPU has no Tensor Cores"
     if device.compute_capability is None:
-        return f"{device.name} tells no compute capability"
+        return f"{device.name} does not report its compute capability"
     return f"{device.name} has compute capability {'.'.join(str(part) for part in device.compute_capability)}"
 
 
 def answer(command: Command) -> Answer:
-    """Describe a backend, or give the reason why it cannot be loaded, whatever goes wrong inside the framework."""
+    """Describe a backend, or return why it cannot be loaded, whatever fails inside the framework."""
     try:
         return described(command["backend"])
     except UnidlError as error:

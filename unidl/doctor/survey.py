@@ -1,4 +1,4 @@
-"""All that `unidl doctor` tells, in one value."""
+"""Everything `unidl doctor` reports, as one value."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from unidl.machine.processor import Processor, processor
 from unidl.registry import AUTO
 from unidl.version import __version__
 
-# Of TF_* only what TensorFlow reads: Terraform keeps tokens in TF_TOKEN_*, and this goes into bug reports.
+# Only the TF_* variables of TensorFlow: Terraform stores tokens in TF_TOKEN_*, and this goes into bug reports.
 ENVIRONMENT = re.compile(
     r"(UNIDL|KERAS|JAX|XLA|TORCH|PYTORCH|OMP|MKL)_\w+|(CUDA|NVIDIA)_(VISIBLE_DEVICES|TF32_OVERRIDE)"
     r"|CUDA_(HOME|PATH|LAUNCH_BLOCKING)|LD_LIBRARY_PATH"
     r"|TF_(CPP|CUDNN|DETERMINISTIC|ENABLE|FORCE|GPU|NUM|USE|XLA)_\w+"
 )
-"""The variables that change what a framework does."""
+"""Environment variables that change the behavior of a framework."""
 
 
 @dataclass(frozen=True)
 class Python:
-    """The interpreter, and what it runs on."""
+    """The Python interpreter and its platform."""
 
     version: str
     implementation: str
@@ -40,17 +40,17 @@ class Python:
 
 @dataclass(frozen=True)
 class Choice:
-    """What "auto" chooses now; `value` is None if it cannot choose."""
+    """The value that "auto" selects now; `value` is None if there is none."""
 
     value: str | None
     reason: str
     overridden_by: str | None = None
-    """The variable that decides instead, as NAME=value."""
+    """The environment variable that overrides it, as NAME=value."""
 
 
 @dataclass(frozen=True)
 class Automatic:
-    """What a program gets that asks for nothing."""
+    """The defaults of a program that requests nothing."""
 
     backend: Choice
     device: Choice
@@ -59,14 +59,14 @@ class Automatic:
 
 @dataclass(frozen=True)
 class Survey:
-    """Everything, with sizes in bytes and None for what cannot be found out."""
+    """The whole survey. Sizes are in bytes; unknown values are None."""
 
     unidl_version: str
     keras_version: str | None
     python: Python
     frameworks: tuple[Framework, ...]
     why_no_frameworks: str | None
-    """Why the adapters could not even be listed."""
+    """Why the adapters could not be listed."""
     automatic: Automatic
     processor: Processor
     memory: Memory
@@ -82,7 +82,7 @@ class Survey:
 
 
 def survey() -> Survey:
-    """Look at everything; loads each installed framework in a process of its own, which takes seconds."""
+    """Run the survey. Loads each installed framework in a separate process, which takes seconds."""
     why_no_frameworks = None
     try:
         rows = frameworks()
@@ -107,21 +107,21 @@ def survey() -> Survey:
 
 
 def relevant(environment: Mapping[str, str]) -> dict[str, str]:
-    """Keep the variables that change what a framework does, in alphabetical order."""
+    """Return the variables that change the behavior of a framework, in alphabetical order."""
     return {name: environment[name] for name in sorted(environment) if ENVIRONMENT.fullmatch(name)}
 
 
 def automatic(rows: tuple[Framework, ...], environment: Mapping[str, str]) -> Automatic:
-    """Say what "auto" chooses and why, from what the backends answered."""
+    """Return what "auto" selects and why, from the answers of the backends."""
     source = next((name for name in ("UNIDL_BACKEND", "KERAS_BACKEND") if environment.get(name)), None)
     asked = f"{source}={environment[source]}" if source else None
     row = next((row for row in rows if row.selected), None)
     if row is None:
-        reason = f"{asked} names no known backend" if asked else "no framework is installed"
+        reason = f"{asked} is not a known backend" if asked else "no framework is installed"
         if source and environment[source] == AUTO:
-            reason = f"{asked}, and nothing has been compared here: run `unidl compare --choose`"
+            reason = f"{asked}, but no comparison has been made: run `unidl compare --choose`"
         return Automatic(Choice(None, reason), Choice(None, reason), Choice(None, reason))
-    backend = Choice(row.name, f"chosen by {asked}" if asked else "the first one installed")
+    backend = Choice(row.name, f"set by {asked}" if asked else "the first one installed")
     if not row.usable:
         reason = f"{row.framework} cannot be used"
         return Automatic(backend, Choice(None, reason), Choice(None, reason))
@@ -138,7 +138,7 @@ def _setting(name: str, environment: Mapping[str, str]) -> str | None:
 
 
 def _lower(limits: Container, cpu: Processor, main_memory: Memory) -> Container:
-    """Keep limits below what the machine has: the older hierarchy says none by a huge number."""
+    """Drop limits above the machine's resources: cgroup version 1 expresses "no limit" by a huge number."""
     cores, size = limits.cpu_cores, limits.memory_bytes
     has_cores, has_bytes = cpu.usable_cores or float("inf"), main_memory.total_bytes or float("inf")
     return Container(

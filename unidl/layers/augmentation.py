@@ -51,27 +51,154 @@ class _Augmentation(OwnStream):
 
 @keras.saving.register_keras_serializable("unidl")
 class RandomFlip(_Augmentation, keras.layers.RandomFlip):
-    """Keras's flip of images, left to right, top to bottom, or both."""
+    """Keras's flip of images, left to right, top to bottom, or both, with draws that are the same on every backend.
+
+    Images are (batch, height, width, channels). In training each image of a batch gets its own random parameters; in
+    inference images pass unchanged.
+
+    Args:
+        mode (str): "horizontal" (left to right), "vertical" (top to bottom) or "horizontal_and_vertical".
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        data_format (str): "channels_last" or "channels_first". If None, that of Keras's configuration.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> import numpy as np
+        >>> from unidl import layers
+        >>> images = np.random.default_rng(0).random((2, 4, 4, 3)).astype("float32")
+        >>> layer = layers.RandomFlip("horizontal", seed=1)
+        >>> tuple(layer(images, training=True).shape)
+        (2, 4, 4, 3)
+    """
 
 
 @keras.saving.register_keras_serializable("unidl")
 class RandomTranslation(_Augmentation, keras.layers.RandomTranslation):
-    """Keras's shift of images, by shares of their height and width."""
+    """Keras's shift of images, by fractions of their height and width, with draws that are the same on every backend.
+
+    Images are (batch, height, width, channels). In training each image of a batch gets its own random parameters; in
+    inference images pass unchanged.
+
+    Args:
+        height_factor (float | tuple): The largest shift down and up as a fraction of the height, such as 0.2, or (low,
+            high), where positive numbers move down.
+        width_factor (float | tuple): The largest shift right and left as a fraction of the width, such as 0.2, or (low,
+            high), where positive numbers move right.
+        fill_mode (str): What comes into the image where it was moved away: "reflect", "constant", "wrap" or "nearest".
+        interpolation (str): "bilinear" or "nearest".
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        fill_value (float): The value that comes into the image with fill_mode="constant".
+        data_format (str): "channels_last" or "channels_first". If None, that of Keras's configuration.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> import numpy as np
+        >>> from unidl import layers
+        >>> images = np.random.default_rng(0).random((2, 4, 4, 3)).astype("float32")
+        >>> layer = layers.RandomTranslation(0.2, 0.2, seed=1)
+        >>> tuple(layer(images, training=True).shape)
+        (2, 4, 4, 3)
+    """
 
 
 @keras.saving.register_keras_serializable("unidl")
 class RandomRotation(_Augmentation, keras.layers.RandomRotation):
-    """Keras's rotation of images, by shares of a full turn."""
+    """Keras's rotation of images, by fractions of a full turn, with draws that are the same on every backend.
+
+    Images are (batch, height, width, channels). In training each image of a batch gets its own random parameters; in
+    inference images pass unchanged.
+
+    Args:
+        factor (float | tuple): The largest rotation either way as a fraction of a full turn, such as 0.1 (36 degrees),
+            or (low, high), where positive numbers turn counter-clockwise.
+        fill_mode (str): What comes into the image where it was moved away: "reflect", "constant", "wrap" or "nearest".
+        interpolation (str): "bilinear" or "nearest".
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        fill_value (float): The value that comes into the image with fill_mode="constant".
+        data_format (str): "channels_last" or "channels_first". If None, that of Keras's configuration.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> import numpy as np
+        >>> from unidl import layers
+        >>> images = np.random.default_rng(0).random((2, 4, 4, 3)).astype("float32")
+        >>> layer = layers.RandomRotation(0.1, seed=1)
+        >>> tuple(layer(images, training=True).shape)
+        (2, 4, 4, 3)
+    """
 
 
 @keras.saving.register_keras_serializable("unidl")
 class RandomZoom(_Augmentation, keras.layers.RandomZoom):
-    """Keras's zoom into images and out of them."""
+    """Keras's zoom into images and out of them, with draws that are the same on every backend.
+
+    Images are (batch, height, width, channels). In training each image of a batch gets its own random parameters; in
+    inference images pass unchanged.
+
+    Args:
+        height_factor (float | tuple): The largest zoom of the height either way as a fraction of it, such as 0.2, or
+            (low, high), where positive numbers zoom out.
+        width_factor (float | tuple): The same of the width. If None, that of the height, so that shapes stay as they
+            are.
+        fill_mode (str): What comes into the image where it was moved away: "reflect", "constant", "wrap" or "nearest".
+        interpolation (str): "bilinear" or "nearest".
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        fill_value (float): The value that comes into the image with fill_mode="constant".
+        data_format (str): "channels_last" or "channels_first". If None, that of Keras's configuration.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> import numpy as np
+        >>> from unidl import layers
+        >>> images = np.random.default_rng(0).random((2, 4, 4, 3)).astype("float32")
+        >>> layer = layers.RandomZoom(0.2, seed=1)
+        >>> tuple(layer(images, training=True).shape)
+        (2, 4, 4, 3)
+    """
 
 
 @keras.saving.register_keras_serializable("unidl")
 class RandomBrightness(_Augmentation, keras.layers.RandomBrightness):
-    """Keras's change of brightness; images from 0 to 1 need `value_range=(0, 1)`."""
+    """Keras's change of brightness, with draws that are the same on every backend.
+
+    Images are (batch, height, width, channels). In training each image of a batch gets its own random parameters; in
+    inference images pass unchanged.
+
+    Args:
+        factor (float | tuple): The largest change either way as a fraction of the value range, from 0 to 1, or (low,
+            high) from -1 to 1.
+        value_range (tuple): The least and the largest value of an image; images from 0 to 1 need `value_range=(0, 1)`.
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> import numpy as np
+        >>> from unidl import layers
+        >>> images = np.random.default_rng(0).random((2, 4, 4, 3)).astype("float32")
+        >>> layer = layers.RandomBrightness(0.2, value_range=(0, 1), seed=1)
+        >>> tuple(layer(images, training=True).shape)
+        (2, 4, 4, 3)
+    """
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
         # Keras adds to the images in place (`images += ...`): on PyTorch the caller's own images change.
@@ -81,4 +208,27 @@ class RandomBrightness(_Augmentation, keras.layers.RandomBrightness):
 
 @keras.saving.register_keras_serializable("unidl")
 class RandomContrast(_Augmentation, keras.layers.RandomContrast):
-    """Keras's change of contrast; images from 0 to 1 need `value_range=(0, 1)`."""
+    """Keras's change of contrast, with draws that are the same on every backend.
+
+    Images are (batch, height, width, channels). In training each image of a batch gets its own random parameters; in
+    inference images pass unchanged.
+
+    Args:
+        factor (float | tuple): (lower, upper), each from 0 to 1: values are moved to 1 - lower to 1 + upper times their
+            distance from the mean of their channel. A single number is the upper one, and the lower one is 0.
+        value_range (tuple): The least and the largest value of an image; images from 0 to 1 need `value_range=(0, 1)`.
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> import numpy as np
+        >>> from unidl import layers
+        >>> images = np.random.default_rng(0).random((2, 4, 4, 3)).astype("float32")
+        >>> layer = layers.RandomContrast(0.2, value_range=(0, 1), seed=1)
+        >>> tuple(layer(images, training=True).shape)
+        (2, 4, 4, 3)
+    """

@@ -33,7 +33,30 @@ def _dropped(layer: Any, inputs: Any, noise_shape: Any, training: bool) -> Any:
 
 @keras.saving.register_keras_serializable("unidl")
 class Dropout(OwnStream, keras.layers.Dropout):
-    """Keras's dropout, with masks that are the same bits on every backend."""
+    """Keras's dropout, with masks that are the same bits on every backend.
+
+    In training a fraction of the inputs becomes 0, and the others are divided by 1 - rate; in inference all pass
+    unchanged.
+
+    Args:
+        rate (float): Fraction to drop, from 0 to 1.
+        noise_shape (tuple): The shape of the mask, with 1 where it holds for a whole axis and None for the size of the
+            inputs. If None, that of the inputs.
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> layer = layers.Dropout(0.5, seed=1)
+        >>> print(keras.ops.convert_to_numpy(layer(np.ones((1, 8)), training=True)))
+        [[0. 2. 2. 0. 0. 0. 0. 2.]]
+    """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         return _dropped(self, inputs, self.noise_shape, training)
@@ -51,22 +74,108 @@ class _SpatialDropout(OwnStream):
 
 @keras.saving.register_keras_serializable("unidl")
 class SpatialDropout1D(_SpatialDropout, keras.layers.SpatialDropout1D):
-    """Keras's dropout of whole channels of (batch, steps, channels), with our masks."""
+    """Keras's dropout of whole channels of (batch, steps, channels), with our masks.
+
+    Args:
+        rate (float): Fraction to drop, from 0 to 1.
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        name (str): The name of the layer.
+        dtype (str): The dtype or dtype policy of the layer.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> layer = layers.SpatialDropout1D(0.5, seed=1)
+        >>> print(keras.ops.convert_to_numpy(layer(np.ones((1, 2, 4)), training=True)))
+        [[[0. 2. 2. 0.]
+          [0. 2. 2. 0.]]]
+    """
 
 
 @keras.saving.register_keras_serializable("unidl")
 class SpatialDropout2D(_SpatialDropout, keras.layers.SpatialDropout2D):
-    """Keras's dropout of whole channels of images, with our masks."""
+    """Keras's dropout of whole channels of images, with our masks.
+
+    Images are (batch, height, width, channels), or (batch, channels, height, width).
+
+    Args:
+        rate (float): Fraction to drop, from 0 to 1.
+        data_format (str): "channels_last" or "channels_first". If None, that of Keras's configuration.
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        name (str): The name of the layer.
+        dtype (str): The dtype or dtype policy of the layer.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> layer = layers.SpatialDropout2D(0.5, seed=1)
+        >>> print(keras.ops.convert_to_numpy(layer(np.ones((1, 1, 2, 3)), training=True)))
+        [[[[0. 2. 2.]
+           [0. 2. 2.]]]]
+    """
 
 
 @keras.saving.register_keras_serializable("unidl")
 class SpatialDropout3D(_SpatialDropout, keras.layers.SpatialDropout3D):
-    """Keras's dropout of whole channels of volumes, with our masks."""
+    """Keras's dropout of whole channels of volumes, with our masks.
+
+    Volumes are (batch, depth, height, width, channels), or (batch, channels, depth, height, width).
+
+    Args:
+        rate (float): Fraction to drop, from 0 to 1.
+        data_format (str): "channels_last" or "channels_first". If None, that of Keras's configuration.
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        name (str): The name of the layer.
+        dtype (str): The dtype or dtype policy of the layer.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> layer = layers.SpatialDropout3D(0.5, seed=1)
+        >>> print(keras.ops.convert_to_numpy(layer(np.ones((1, 1, 1, 2, 3)), training=True)))
+        [[[[[0. 2. 2.]
+            [0. 2. 2.]]]]]
+    """
 
 
 @keras.saving.register_keras_serializable("unidl")
 class AlphaDropout(OwnStream, keras.layers.AlphaDropout):
-    """Keras's dropout for networks of SELU, with our masks: mean and variance stay."""
+    """Keras's dropout for networks of SELU, with our masks: mean and variance stay.
+
+    Args:
+        rate (float): Fraction to drop, from 0 to 1.
+        noise_shape (tuple): The shape of the mask, with 1 where it holds for a whole axis and None for the size of the
+            inputs. If None, that of the inputs.
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> layer = layers.AlphaDropout(0.5, seed=1)
+        >>> print(keras.ops.convert_to_numpy(layer(np.ones((1, 4)), training=True)).round(3))
+        [[-0.779  1.666  1.666 -0.779]]
+    """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:

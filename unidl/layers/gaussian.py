@@ -19,7 +19,25 @@ def _noise(layer: Any, inputs: Any, deviation: float) -> Any:
 
 @keras.saving.register_keras_serializable("unidl")
 class GaussianNoise(OwnStream, keras.layers.GaussianNoise):
-    """Keras's layer that adds noise in training, with noise that is the same bits on every backend."""
+    """Keras's layer that adds noise in training, with noise that is the same bits on every backend.
+
+    Args:
+        stddev (float): The standard deviation of the noise, from 0 to 1.
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the seed is not such an integer.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> layer = layers.GaussianNoise(0.1, seed=1)
+        >>> print(keras.ops.convert_to_numpy(layer(np.zeros((1, 3)), training=True)).round(4))
+        [[-0.2306  0.0007  0.1188]]
+    """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         return ops.add(inputs, _noise(self, inputs, self.stddev)) if training and self.stddev else inputs
@@ -27,8 +45,26 @@ class GaussianNoise(OwnStream, keras.layers.GaussianNoise):
 
 @keras.saving.register_keras_serializable("unidl")
 class GaussianDropout(OwnStream, keras.layers.GaussianDropout):
-    """Keras's layer that multiplies with noise around 1 in training, with our noise. rate: below 1, where the noise
-    would be infinite."""
+    """Keras's layer that multiplies with noise around 1 in training, with our noise.
+
+    Args:
+        rate (float): From 0 up to, but not including, 1, where the noise would be infinite; its variance is rate / (1 -
+            rate).
+        seed (int): From 0 to 2**31 - 1, the same stream on every backend. If None, it follows from the layer's name, so
+            that layers of the same name draw the same numbers, regardless of the seed of the trainer or of Keras.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the rate is 1, or the seed is not such an integer.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> layer = layers.GaussianDropout(0.5, seed=1)
+        >>> print(keras.ops.convert_to_numpy(layer(np.ones((1, 3)), training=True)).round(4))
+        [[-1.306   1.0068  2.1879]]
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -43,7 +43,21 @@ class OwnStream:
 
 
 def foreign_draws(model: keras.Model) -> list[str]:
-    """Return the paths of the layers that draw from Keras's own stream in training, another one on each backend."""
+    """Return the layers that draw from Keras's own random stream in training, which differs between backends.
+
+    Args:
+        model: Any model.
+
+    Returns:
+        The paths of the layers.
+
+    Examples:
+        >>> from unidl.layers import Dropout, foreign_draws
+        >>> import keras
+        >>> parts = [keras.Input((3,)), Dropout(0.5, name="ours"), keras.layers.Dropout(0.5, name="other")]
+        >>> foreign_draws(keras.Sequential(parts))
+        ['other']
+    """
     return [path for path, layer in walk(model) if seed_generators(layer) and _is_noisy(layer)]
 
 

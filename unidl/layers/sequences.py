@@ -20,10 +20,26 @@ LONGEST = 4096
 
 @keras.saving.register_keras_serializable("unidl")
 class PositionEmbedding(keras.layers.Layer):
-    """Add a vector to each step of a sequence (batch, time, size) that tells its place.
+    """Add a vector that encodes its position to each step of a sequence (batch, time, size).
 
-    length: the vectors of so many places are learned, and no sequence may be longer; None for sines and cosines
-    of different periods (Vaswani et al. 2017, "Attention is all you need", section 3.5), up to 4096 steps.
+    Args:
+        length: Number of positions whose vectors are learned, and the maximum length of a sequence; None for sines and
+            cosines of different periods (Vaswani et al. 2017, "Attention is all you need", section 3.5), up to 4096
+            steps.
+        embeddings_initializer: Keras's initializer of the vectors that are learned.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If a sequence is longer.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> layer = layers.PositionEmbedding()
+        >>> print(keras.ops.convert_to_numpy(layer(np.zeros((1, 2, 4)))).round(4))
+        [[[0.     1.     0.     1.    ]
+          [0.8415 0.5403 0.01   1.    ]]]
     """
 
     def __init__(self, length: int | None = None, embeddings_initializer: Any = "uniform", **kwargs: Any) -> None:
@@ -71,10 +87,24 @@ def _sines(size: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("unidl")
 class AttentionMask(keras.layers.Layer):
-    """Return which tokens see which, booleans (batch, time, time), of tokens (batch, time).
+    """Return which tokens attend to which, booleans (batch, time, time), for tokens (batch, time).
 
-    Nobody sees padding, but each step sees itself: a row without any would be NaN on one backend and 0 on another.
-    causal: whether a step sees only those before it, too.
+    No step sees padding, but each step sees itself: a row that sees nothing would be NaN on one backend and 0 on
+    another.
+
+    Args:
+        causal: Whether, besides, each step sees only itself and earlier steps.
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> mask = layers.AttentionMask(causal=True)(np.array([[5, 7, 0]]))
+        >>> print(keras.ops.convert_to_numpy(mask).astype(int))
+        [[[1 0 0]
+          [1 1 0]
+          [1 1 1]]]
     """
 
     def __init__(self, causal: bool = False, **kwargs: Any) -> None:
@@ -96,10 +126,25 @@ class AttentionMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("unidl")
 class TokenPooling(keras.layers.Layer):
-    """Make one vector of the steps (batch, time, size) of each row, by its tokens (batch, time): that of the last token
-    that is not padding, or the average over all that are not. A row of padding alone gives zeros.
+    """Reduce the steps (batch, time, size) of each row to one vector, by its tokens (batch, time).
 
-    kind: "last" or "average".
+    That of the last token that is not padding, or the average over all that are not. A row of padding alone gives
+    zeros.
+
+    Args:
+        kind: "last" or "average".
+        **kwargs (Any): Arguments of every Keras layer, such as `name` and `dtype`.
+
+    Raises:
+        ModelError: If the kind is anything else.
+
+    Examples:
+        >>> from unidl import layers
+        >>> import keras
+        >>> import numpy as np
+        >>> steps, tokens = np.array([[[1.0], [3.0], [9.0]]]), np.array([[5, 7, 0]])
+        >>> print(keras.ops.convert_to_numpy(layers.TokenPooling("average")(steps, tokens)))
+        [[2.]]
     """
 
     def __init__(self, kind: str = "average", **kwargs: Any) -> None:

@@ -1,1 +1,1 @@
-"""What this process runs on: the processor, the memory, NVIDIA's GPUs, and the versions of what is installed."""
+"""Hardware and software of this machine: processor, memory, NVIDIA GPUs, and installed versions."""

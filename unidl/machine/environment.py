@@ -1,4 +1,4 @@
-"""The machine and the software of a result. No paths, no names of hosts or users: results are published."""
+"""Machine and software of a result. Contains no paths, host names or user names, since results are published."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
     "UNIDL_PREALLOCATE",
 )
-"""Those that change how fast a framework is, and hold no path."""
+"""Environment variables that affect the speed of a framework and contain no path."""
 
 
 def environment(frameworks: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return it as JSON values, None for what cannot be found out. Imports no framework. frameworks: their versions."""
+    """Return it as JSON values, None where unknown. Does not import a framework. frameworks: their versions."""
     limits = container()
     return {
         "python": platform.python_version(),
@@ -45,7 +45,7 @@ def environment(frameworks: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def machine(values: dict[str, Any]) -> str:
-    """Say in one line what the machine is."""
+    """Describe the machine in one line."""
     cpu = values["processor"]
     parts = [f"{cpu['model'] or cpu['architecture']}, {cpu['usable_cores']} usable cores"]
     parts += [gpu["name"] for gpu in values["gpus"]]

@@ -1,4 +1,4 @@
-"""Memory, and what the container around this process allows of it and of the CPUs."""
+"""Main memory, and the memory and CPU limits of the container of this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 @dataclass(frozen=True)
 class Memory:
-    """Main memory; None for what cannot be found out here."""
+    """Main memory; unknown values are None."""
 
     total_bytes: int | None
     available_bytes: int | None
@@ -18,14 +18,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Container:
-    """The limits of the control groups that this process runs in; None where there is none."""
+    """Limits of the control groups of this process; None where there is no limit."""
 
     cpu_cores: float | None
     memory_bytes: int | None
 
 
 def memory() -> Memory:
-    """Read /proc/meminfo on Linux; elsewhere the total that POSIX knows, if any."""
+    """Read /proc/meminfo on Linux; elsewhere the total from POSIX sysconf, if available."""
     file = Path("/proc/meminfo")
     if file.is_file():
         return parse_meminfo(file.read_text())
@@ -46,9 +46,9 @@ def parse_meminfo(text: str) -> Memory:
 
 
 def container(root: Path = Path("/")) -> Container:
-    """Find the lowest limits among the control groups of this process and their parents.
+    """Return the lowest limits among the control groups of this process and their parents.
 
-    root: where proc and sys are mounted. Reads version 2 (cpu.max, memory.max) and the older hierarchy
+    root: directory in which proc and sys are mounted. Reads version 2 (cpu.max, memory.max) and the older hierarchy
     (cpu.cfs_quota_us, memory.limit_in_bytes), as the kernel's cgroup-v2.rst and cgroup-v1/ describe them.
     """
     cores: list[float] = []
@@ -66,7 +66,7 @@ def container(root: Path = Path("/")) -> Container:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """The folder of every control group of this process, from the outermost inwards.
+    """Yield the folder of every control group of this process, outermost first.
 
     Inside a container the path in /proc is often the host's, and only its outermost folder is mounted.
     """

@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs as its driver sees them, whatever the frameworks see."""
+"""NVIDIA GPUs as reported by the driver, independent of the frameworks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 FIELDS = ("index", "name", "memory.total", "compute_cap", "driver_version", "power.limit")
 TIMEOUT_SECONDS = 30
-"""nvidia-smi answers in a second or two; it hangs where the driver does."""
+"""nvidia-smi normally answers in a second or two; it hangs if the driver hangs."""
 
 TENSOR_CORES_FROM = (7, 0)
 """Volta (CUDA C++ Programming Guide, "Compute Capabilities")."""
 
 WITHOUT_TENSOR_CORES = re.compile(r"GTX 16\d\d|MX[45]50|\bT(400|500|550|600|1000|1200|2000)\b|CMP 30HX")
-"""The products on the chips TU116 and TU117, which have compute capability 7.5 but no Tensor Cores."""
+"""Products with the chips TU116 and TU117, which have compute capability 7.5 but no Tensor Cores."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU; None where the driver does not tell."""
+    """One GPU; values that the driver does not report are None."""
 
     index: int
     name: str
@@ -41,7 +41,7 @@ class Gpus:
 
 
 def gpus() -> Gpus:
-    """Ask nvidia-smi."""
+    """Query nvidia-smi."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return Gpus((), "no NVIDIA driver (nvidia-smi is not on the PATH)")
@@ -49,24 +49,26 @@ def gpus() -> Gpus:
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return Gpus((), f"nvidia-smi gave no answer within {TIMEOUT_SECONDS} s")
+        return Gpus((), f"nvidia-smi did not answer within {TIMEOUT_SECONDS} s")
     except OSError as error:
         return Gpus((), f"nvidia-smi cannot be run: {error}")
     found = parse(answer.stdout)
     if found:
         return Gpus(found)
     said = (answer.stdout + answer.stderr).strip().partition("\n")[0]
-    return Gpus((), f"nvidia-smi says: {said}" if said else f"nvidia-smi said nothing (exit code {answer.returncode})")
+    return Gpus(
+        (), f"nvidia-smi reports: {said}" if said else f"nvidia-smi printed nothing (exit code {answer.returncode})"
+    )
 
 
 def parse(text: str) -> tuple[Gpu, ...]:
-    """Read what nvidia-smi prints for `FIELDS`. Lines of another shape are its messages, not GPUs."""
+    """Parse nvidia-smi's output for `FIELDS`. Lines of another format are messages, not GPUs."""
     rows = csv.reader(text.splitlines(), skipinitialspace=True)
     return tuple(_gpu([word.strip() for word in row]) for row in rows if len(row) == len(FIELDS) and row[0].isdecimal())
 
 
 def has_tensor_cores(name: str, compute_capability: tuple[int, int] | None) -> bool | None:
-    """Tell whether a GPU multiplies matrices in Tensor Cores; None if its compute capability is unknown."""
+    """Return whether a GPU has Tensor Cores; None if its compute capability is unknown."""
     if compute_capability is None:
         return None
     if compute_capability == (7, 5) and WITHOUT_TENSOR_CORES.search(name):
@@ -91,5 +93,5 @@ def _gpu(row: list[str]) -> Gpu:
 
 
 def _number(word: str) -> float | None:
-    """nvidia-smi writes [N/A], [Not Supported] or [Unknown Error] where it has no number."""
+    """Parse a number; nvidia-smi prints [N/A], [Not Supported] or [Unknown Error] if it is unavailable."""
     return float(word) if re.fullmatch(r"\d+(\.\d+)?", word) else None

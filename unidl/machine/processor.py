@@ -1,4 +1,4 @@
-"""The CPU: its name, its cores, and the instructions that decide how fast it multiplies matrices."""
+"""The CPU: name, cores, and the instruction sets that matter for matrix multiplication."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ ARM_FEATURES = {
     "bf16": ("bf16",),
     "int8": ("i8mm",),
 }
-"""Our word to the flags of Linux and macOS, any of which means it; lower case, underscores left out."""
+"""Feature name to equivalent flags of Linux and macOS, in lower case without underscores."""
 
 SYSCTL_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Processor:
-    """The CPU, None for what cannot be found out here."""
+    """The CPU; unknown values are None."""
 
     model: str | None
     architecture: str
     physical_cores: int | None
     logical_cores: int | None
     usable_cores: int | None
-    """Logical cores that this process may run on: fewer under taskset, Slurm or a container's CPU set."""
+    """Logical cores available to this process: fewer under taskset, Slurm or a container's CPU set."""
     features: dict[str, bool] | None
 
 
 def processor() -> Processor:
-    """Describe the CPU from /proc and /sys on Linux, sysctl on macOS; elsewhere only what Python knows."""
+    """Describe the CPU from /proc and /sys on Linux, from sysctl on macOS, elsewhere from Python's standard library."""
     system, architecture = platform.system(), platform.machine()
     model, flags, physical_cores = platform.processor() or None, None, None
     if system == "Linux":
@@ -61,7 +61,7 @@ def processor() -> Processor:
 
 
 def features(architecture: str, flags: AbstractSet[str] | None) -> dict[str, bool] | None:
-    """Tell for each feature that matters on `architecture` whether it is there; None if nobody knows."""
+    """Return for each relevant feature of `architecture` whether it is present; None if unknown."""
     words = {"x86_64": X86_FEATURES, "amd64": X86_FEATURES, "aarch64": ARM_FEATURES, "arm64": ARM_FEATURES}
     known = words.get(architecture.lower())
     if known is None or not flags:
@@ -70,7 +70,7 @@ def features(architecture: str, flags: AbstractSet[str] | None) -> dict[str, boo
 
 
 def parse_cpuinfo(text: str) -> tuple[str | None, set[str]]:
-    """Read the model and the flags out of Linux's /proc/cpuinfo. ARM kernels give numbers, not a model."""
+    """Parse model and flags from Linux's /proc/cpuinfo. ARM kernels report numbers instead of a model."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         key, _, value = line.partition(":")
@@ -82,7 +82,7 @@ def parse_cpuinfo(text: str) -> tuple[str | None, set[str]]:
 
 
 def parse_sysctl(text: str) -> tuple[str | None, set[str], int | None]:
-    """Read the model, the flags and the number of physical cores out of macOS's `sysctl machdep.cpu hw`."""
+    """Parse model, flags and number of physical cores from macOS's `sysctl machdep.cpu hw`."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         key, _, value = line.partition(":")
@@ -96,12 +96,12 @@ def parse_sysctl(text: str) -> tuple[str | None, set[str], int | None]:
 
 
 def _normalised(flags: list[str]) -> set[str]:
-    """Linux writes avx512_vnni where macOS writes AVX512VNNI."""
+    """Normalize flags: Linux writes avx512_vnni where macOS writes AVX512VNNI."""
     return {flag.lower().replace("_", "") for flag in flags}
 
 
 def _physical_cores(folder: Path) -> int | None:
-    """Count the groups of logical cores that share a physical one."""
+    """Count the groups of logical cores that share a physical core."""
     siblings = [path.read_text() for path in folder.glob("cpu[0-9]*/topology/thread_siblings_list")]
     return len(set(siblings)) or None
 

@@ -1,4 +1,4 @@
-"""Versions of what is installed, found without importing it."""
+"""Versions of installed packages, determined without importing them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from importlib import metadata
 
 @cache
 def version_of(module: str, distributions: tuple[str, ...]) -> str:
-    """Return the version of a module that is installed, without importing it: that of the first of the distributions,
-    else of whichever brings the module, as tf-nightly brings tensorflow; "unknown" if none says that it does."""
+    """Return the version of an installed module without importing it: that of the first listed distribution,
+    else of any that provides the module, as tf-nightly provides tensorflow; "unknown" if none does."""
     for distribution in distributions:
         try:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-    others = metadata.packages_distributions().get(module)  # reads the list of files of every distribution
+    others = metadata.packages_distributions().get(module)  # reads the file list of every distribution
     return metadata.version(others[0]) if others else "unknown"

@@ -1,4 +1,4 @@
-"""Builders that return a plain keras.Model. Importing this package imports neither Keras nor a framework."""
+"""Builders that return a plain keras.Model. Importing this package does not import Keras or a framework."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a builder was asked for: checked before a framework is imported, and kept for the record."""
+"""The arguments of a builder, validated before a framework is imported and recorded."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from unidl.errors import ModelError
 from unidl.models.budget import refuse_too_large
 
 LARGEST_NUMBER = 2**53
-"""Of a whole number that is no seed: what every reader of JSON takes exactly."""
+"""Largest integer argument except seeds: every JSON parser reads it exactly."""
 MOST_LAYERS = 32
-"""Of one kind in a model: more is a slip of the keyboard, or a file made to keep this computer busy."""
+"""Maximum layers of one kind in a model; more is a typing error, or a malicious file."""
 
 
 class Arguments:
-    """The arguments of one call of `builder`. Each method checks one of them, remembers it, and returns it.
+    """The arguments of one call of `builder`. Each method validates one argument, records it and returns it.
 
-    All of them raise `ModelError`. `values` is what rebuilds the model: JSON values under the arguments'
-    names.
+    All methods raise `ModelError`. `values` holds what rebuilds the model: JSON values by argument
+    name.
     """
 
     def __init__(self, builder: str) -> None:
@@ -29,7 +29,7 @@ class Arguments:
         self.values: dict[str, Any] = {}
 
     def whole(self, argument: str, value: Any, minimum: int = 1, maximum: int = LARGEST_NUMBER) -> int:
-        """Take a whole number; NumPy's integers count, True and 3.0 do not."""
+        """Validate an integer. NumPy integers are allowed; True and 3.0 are not."""
         number = _whole(value)
         if number is None or number < minimum:
             raise self.refused(argument, value, f"it must be a whole number of at least {minimum}")
@@ -39,20 +39,20 @@ class Arguments:
         return number
 
     def whole_or_none(self, argument: str, value: Any, minimum: int = 1) -> int | None:
-        """Take a whole number, or None."""
+        """Validate an integer or None."""
         if value is not None:
             return self.whole(argument, value, minimum)
         self.values[argument] = None
         return None
 
     def wholes(self, argument: str, value: Any, members: Sequence[str] = ()) -> tuple[int, ...]:
-        """Take a tuple or list of positive whole numbers. members: what each is, if their count is fixed."""
+        """Validate a tuple or list of positive integers. members: the name of each, if their number is fixed."""
         needed = f"it must be a tuple ({', '.join(members)})" if members else "it must be a tuple"
         needed += " of whole numbers of at least 1"
         if not isinstance(value, Sequence) or not value or (members and len(value) != len(members)):
             raise self.refused(argument, value, needed)
         if len(value) > MOST_LAYERS:
-            raise self.refused(argument, f"{len(value)} numbers", f"at most {MOST_LAYERS} are possible")
+            raise self.refused(argument, f"{len(value)} numbers", f"at most {MOST_LAYERS} are allowed")
         numbers = [number for number in map(_whole, value) if number is not None and 1 <= number <= LARGEST_NUMBER]
         if len(numbers) != len(value):
             raise self.refused(argument, value, needed)
@@ -60,7 +60,7 @@ class Arguments:
         return tuple(numbers)
 
     def fraction(self, argument: str, value: Any) -> float:
-        """Take a number from 0 up to, but not including, 1."""
+        """Validate a number in [0, 1)."""
         number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
         if not 0 <= number < 1:
             raise self.refused(argument, value, "it must be a number from 0 up to, but not including, 1")
@@ -68,64 +68,64 @@ class Arguments:
         return number
 
     def flag(self, argument: str, value: Any) -> bool:
-        """Take True or False."""
+        """Validate a bool."""
         if not isinstance(value, bool):
             raise self.refused(argument, value, "it must be True or False")
         self.values[argument] = value
         return value
 
     def choice(self, argument: str, value: Any, allowed: Sequence[str]) -> str:
-        """Take one of the words in `allowed`."""
+        """Validate one of the strings in `allowed`."""
         if not isinstance(value, str) or value not in allowed:
             raise self.refused(argument, value, f"it must be one of {', '.join(map(repr, allowed))}")
         self.values[argument] = value
         return value
 
     def seed(self, value: Any) -> int:
-        """Take the argument `seed`: a whole number from 0, as long as the longest that generators take."""
+        """Validate the argument `seed`: an integer of at least 0, up to the largest that generators accept."""
         return self.whole("seed", value, minimum=0, maximum=2**128)
 
     def model_name(self, value: Any) -> str:
-        """Take the argument `name`: a word that Keras accepts, not empty and without a slash."""
+        """Validate the argument `name`: a non-empty string without a slash, as Keras requires."""
         if not isinstance(value, str) or not value or "/" in value:
-            raise self.refused("name", value, "it must be a word without '/'")
+            raise self.refused("name", value, "it must be a non-empty string without '/'")
         self.values["name"] = value
         return value
 
     def precision(self, value: Any) -> str | None:
-        """Take the argument `precision`; whether there is such a one is for `unidl.precision` to say."""
+        """Validate the type of the argument `precision`; `unidl.precision` checks whether it exists."""
         if value is not None and not isinstance(value, str):
-            raise self.refused("precision", value, "it must be a word such as 'mixed_bfloat16', or None")
+            raise self.refused("precision", value, "it must be a string such as 'mixed_bfloat16', or None")
         self.values["precision"] = value
         return value
 
     def refused(self, argument: str, value: Any, because: str) -> ModelError:
-        """Return the error for an argument that cannot be used. because: a clause without its full stop."""
+        """Return the error for an invalid argument. because: a clause without a final full stop."""
         return ModelError(f"Cannot use {self.builder}({argument}={value!r}): {because}.")
 
     def refuse_too_large(self, parameters: int) -> None:
-        """Raise if the model would have more parameters than it may."""
+        """Raise `ModelError` if the model would have too many parameters."""
         refuse_too_large(parameters, self.builder)
 
 
 def close_names(wanted: str, known: Sequence[str]) -> str:
-    """Say which of `known` come close to `wanted`, whatever its capitals; all of them if they are few."""
+    """Return a sentence with the names in `known` that resemble `wanted`, ignoring case; all names if they are few."""
     if len(known) <= 12:
-        return "It has " + ", ".join(map(repr, known))
+        return "Available: " + ", ".join(map(repr, known))
     by_lower_case = {name.lower(): name for name in known}
     close = get_close_matches(wanted.lower(), by_lower_case, n=5, cutoff=0.5)
     if close:
-        return "Close to it: " + ", ".join(repr(by_lower_case[name]) for name in close)
-    return f"It has {len(known)}, such as " + ", ".join(map(repr, known[:5]))
+        return "Closest names: " + ", ".join(repr(by_lower_case[name]) for name in close)
+    return f"Available are {len(known)} names, such as " + ", ".join(map(repr, known[:5]))
 
 
 def _short(value: Any) -> Any:
-    """A number in as few characters as an error can bear."""
+    """Shorten a very large integer for an error message."""
     return value if abs(value) < 10**30 else f"a number of {value.bit_length()} bits"
 
 
 def _whole(value: Any) -> int | None:
-    """`value` as an int if it is a whole number; True is one only to Python."""
+    """Return `value` as an int if it is an integer, else None. A bool does not count."""
     if isinstance(value, bool):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Where the base of a transfer model comes from: keras.applications, one of our models, or any other."""
+"""Bases of transfer models: networks of keras.applications, unidl models, and other Keras models."""
 
 from __future__ import annotations
 
@@ -21,31 +21,32 @@ if TYPE_CHECKING:
     import keras
 
 DEFAULT_SHAPE = (224, 224, 3)
-"""What most networks of keras.applications were trained on."""
+"""Image shape on which most networks of keras.applications were trained."""
 DEEPEST = 3
-"""Models on the base of a model, one on the other."""
+"""Maximum nesting of transfer models used as bases."""
 WIDEST = 2**23
-"""Features a row of a base of ours: 32 MiB in float32. So many weights has its head, too, before it is cut off."""
+"""Maximum features per row of a unidl base: 32 MiB in float32. Its head, built and then removed, has as many
+weights."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A network from its inputs to its features, not frozen yet."""
+    """A network that maps inputs to features, not frozen yet."""
 
     model: keras.Model
     argument: Any = None
-    """What names it in the record, as a JSON value; None if nothing can build it again."""
+    """JSON value that identifies it in the record; None if it cannot be rebuilt."""
     application: Callable[..., keras.Model] | None = None
-    """The function of keras.applications it came from, whose preprocessing it wants."""
+    """The function of keras.applications that built it and whose preprocessing it requires."""
     weights_missing: bool = False
-    """Whether its weights are yet to be drawn."""
+    """Whether its initial weights have not been drawn yet."""
     vocabulary: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
-    """What values the images have that it has learned on."""
+    """Value range of the images it was trained on."""
 
 
 def from_model(model: keras.Model, precision: str | None) -> Base:
-    """Use a model: one of ours is copied up to its head; any other one is taken and shared as it is."""
+    """Use a model as a base. A unidl model is copied without its head; any other model is shared unchanged."""
     record = record_of(model)
     if record.architecture is None:
         return Base(model, value_range=record.value_range)
@@ -54,7 +55,7 @@ def from_model(model: keras.Model, precision: str | None) -> Base:
 
 
 def from_architecture(architecture: Architecture, precision: str | None, original: keras.Model | None = None) -> Base:
-    """Build one of our models, with the weights of `original` if there is one, and cut off its head.
+    """Build a unidl model without its head, with the weights of `original` if given.
 
     Without its dropout, which would make the features of a frozen base random.
     """
@@ -66,17 +67,18 @@ def from_architecture(architecture: Architecture, precision: str | None, origina
     builder = builders.builder(architecture.builder)
     if builder.head is None or builder.smallest_head is None:
         raise ModelError(
-            f"Cannot use a model of {builder.function} as a base: it does not say where its features end. Cut it off "
-            "yourself, and pass that: keras.Model(model.input, model.get_layer(...).output)."
+            f"Cannot use a model of {builder.function} as a base: the builder does not declare where its features "
+            f"end. Remove the head "
+            "yourself and pass keras.Model(model.input, model.get_layer(...).output)."
         )
     told = {"precision": precision, "dropout": 0.0}
     arguments = {**architecture.arguments, **{name: told[name] for name in told if name in builder.arguments}}
-    # A file has no weights for the head: as small as can be, it takes no memory before it is cut off.
+    # A file has no weights for the head: build it as small as possible, so that it takes no memory before its removal.
     head = dict(builder.smallest_head(architecture.arguments)) if original is None else dict[str, Any]()
     model = build(replace(architecture, arguments=arguments | head))
     if original is not None:
         for weight, source in zip(model.weights, original.weights, strict=True):
-            # A copy, since a training loop may give up the buffers of its own model.
+            # A copy, since a training loop may donate the buffers of its model.
             weight.assign(keras.ops.copy(source.value))
     features = model.get_layer(builder.head(arguments)).input
     argument = {"builder": architecture.builder, "arguments": arguments}
@@ -86,7 +88,7 @@ def from_architecture(architecture: Architecture, precision: str | None, origina
 
 
 def unstored_head(architecture: Architecture) -> int:
-    """How many parameters the heads of its bases may have, which are cut off and so in no file of weights."""
+    """Return the maximum number of parameters in the heads of its bases, which are removed and not saved."""
     models, base = 0, architecture.arguments.get("base")
     while isinstance(base, Mapping) and models < DEEPEST:
         arguments = base.get("arguments")
@@ -95,7 +97,7 @@ def unstored_head(architecture: Architecture) -> int:
 
 
 def _refuse_deep(architecture: Architecture) -> None:
-    """Raise if a transfer model stands on one that stands on one, and so on."""
+    """Raise `ModelError` if transfer models are nested too deeply."""
     base: Any = architecture.arguments.get("base")
     for _ in range(DEEPEST):
         if not isinstance(base, Mapping):
@@ -103,8 +105,8 @@ def _refuse_deep(architecture: Architecture) -> None:
         arguments = base.get("arguments")
         base = arguments.get("base") if isinstance(arguments, Mapping) else None
     raise ModelError(
-        f"Cannot use this base: it is a model on the base of a model, more than {DEEPEST} times. Take one of the "
-        "models inside as the base."
+        f"Cannot use this base: transfer models are nested more than {DEEPEST} deep. Use one of the inner "
+        "models as the base."
     )
 
 
@@ -112,30 +114,30 @@ def _refuse_wide(features: Any, function: str) -> None:
     width = math.prod(size or 1 for size in features.shape[1:])
     if width > WIDEST:
         raise ModelError(
-            f"Cannot use this model of {function} as a base: it gives {width:,} features for each row, and "
-            f"{WIDEST:,} are possible. Give it more poolings, or smaller images."
+            f"Cannot use this model of {function} as a base: it has {width:,} features per row; at most "
+            f"{WIDEST:,} are allowed. Add pooling layers, or use smaller images."
         )
 
 
 def from_application(
     name: str, shape: tuple[int, ...], weights: str | None, policy: str, asked: Arguments, *, load: bool
 ) -> Base:
-    """Build a network of keras.applications without its classifier. load: whether to get its weights, too."""
+    """Build a network of keras.applications without its classifier. load: whether to load its weights."""
     import keras
 
     known = applications()
     if name not in known:
         because = (
-            f"it is no directory, and no network of keras.applications. {close_names(name, sorted(known))}.\n"
-            "Any keras.Model may be a base, too"
+            f"it is neither a directory nor a network of keras.applications. {close_names(name, sorted(known))}.\n"
+            "A keras.Model can also be passed as the base"
         )
         raise asked.refused("base", name, because)
     application = known[name]
     if shape[-1] != 3:
-        because = f"{name} takes images with 3 channels; repeat a grey one: np.repeat(images, 3, axis=-1)"
+        because = f"{name} takes images with 3 channels; for grayscale images use np.repeat(images, 3, axis=-1)"
         raise asked.refused("input_shape", shape, because)
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)  # the applications have no other way to say it
+    keras.config.set_dtype_policy(policy)  # the applications take no dtype argument
     try:
         model = _built(application, shape, weights if load and weights == "imagenet" else None, asked)
         if load and weights not in (None, "imagenet"):
@@ -173,22 +175,22 @@ def _built(
         if isinstance(error, OSError) or str(error).startswith(failures):
             cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
             because = (
-                f"the weights of {application.__name__} could not be had: {error}\n"
-                f"Put the file of that address into {cache}, where Keras keeps what it downloads; or give "
-                "weights= the path of a weights file, or None to begin with random weights"
+                f"the weights of {application.__name__} could not be downloaded: {error}\n"
+                f"Download the file at that URL to {cache}, Keras's cache folder; or pass "
+                "weights= the path of a weights file, or None for random weights"
             )
             raise asked.refused("weights", weights, because) from error
         if isinstance(error, ValueError):
-            because = f"{application.__name__} refuses it: {error}"
+            because = f"{application.__name__} rejects it: {error}"
             raise asked.refused("input_shape", shape, because) from error
         raise
 
 
 def _without_chance(model: keras.Model) -> keras.Model:
-    """The network without the layers that drop something at random while training.
+    """Return the network without its layers that are random during training.
 
-    A frozen base has no use for them, and its features are to be the same in every epoch. To call it with
-    training=False would not do: `fit` overrides that in a functional model (keras issue #20285).
+    The features of a frozen base must be the same in every epoch. Calling it with
+    training=False is not enough: `fit` overrides that in a functional model (keras issue #20285).
     """
     names = ("Dropout", "StochasticDepth")
     if not any(type(layer).__name__ in names for layer in model.layers):
@@ -200,9 +202,9 @@ def _without_chance(model: keras.Model) -> keras.Model:
 
 
 def _as_for_imagenet(model: keras.Model, application: Callable[..., keras.Model]) -> keras.Model:
-    """The network as weights="imagenet" builds it, without them.
+    """Return the network as weights="imagenet" builds it, but without those weights.
 
-    Of all applications only EfficientNet looks at `weights` when it builds: it corrects the normalization of
+    Only EfficientNet depends on `weights` when it is built: it corrects the normalization of
     its inputs for the published weights (Keras 3.15.1, applications/efficientnet.py; tensorflow #49930).
     """
     import keras
@@ -222,7 +224,7 @@ def _as_for_imagenet(model: keras.Model, application: Callable[..., keras.Model]
 
 
 def _called_through(call: Callable[..., Any], model: keras.Model) -> keras.Model:
-    """The same network with the same weights, but each layer called by `call(layer, *inputs)`."""
+    """Return the same network with the same weights, with each layer called through `call(layer, *inputs)`."""
     import keras
 
     changed = keras.models.clone_model(model, call_function=call)
@@ -234,8 +236,8 @@ def _called_through(call: Callable[..., Any], model: keras.Model) -> keras.Model
 def _load_file(model: keras.Model, path: str, asked: Arguments) -> None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Keras only warns of some weights that it does not find
+            warnings.simplefilter("error", UserWarning)  # Keras only warns about some missing weights
             model.load_weights(path)
     except (OSError, ValueError, KeyError, UserWarning) as error:
-        because = f"the file does not hold the weights of {model.name} without its classifier: {error}"
+        because = f"the file does not contain the weights of {model.name} without its classifier: {error}"
         raise asked.refused("weights", path, because) from error

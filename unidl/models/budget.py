@@ -1,4 +1,4 @@
-"""How large a model may become while it is built, counted before any of it takes memory."""
+"""Limits on the size of a model while it is built, enforced before memory is allocated."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from unidl.errors import ModelError
 from unidl.models.initial_weights import building
 
 LARGEST_MODEL = 2**31
-"""Parameters, 8 GiB in float32. More is a slip of the keyboard, or a damaged file."""
+"""Maximum parameters, 8 GiB in float32. More is a typing error, or a damaged file."""
 UNSTORED = 2**14
-"""Numbers that variables may hold beside the weights of a file: the states of random generators."""
+"""Values that variables may hold in addition to the weights of a file: states of random generators."""
 
 
 class TooLargeError(ModelError):
-    """A model would have more parameters than it may. parameters: how many it would have."""
+    """Raised if a model would have too many parameters. parameters: their number."""
 
     def __init__(self, message: str, parameters: int) -> None:
         super().__init__(message)
@@ -33,10 +33,10 @@ _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 
 @contextmanager
 def at_most(parameters: int, *, copies: int = 1) -> Iterator[None]:
-    """Inside it, in this thread, no model of more than so many parameters is built.
+    """Limit the number of parameters of models built in this thread.
 
-    A variable that would be one too many raises `ModelError` before it has a value, and a builder refuses such sizes
-    before it makes a layer. copies: how often a model may make each of its weights on the way to its last form.
+    A variable that exceeds the limit raises `ModelError` before it is allocated, and a builder refuses such sizes
+    before it creates a layer. copies: how many times building a model may create each weight.
     """
     most = _most.set(min(parameters + UNSTORED, LARGEST_MODEL))
     left = _left.set([copies * parameters + UNSTORED])
@@ -49,28 +49,28 @@ def at_most(parameters: int, *, copies: int = 1) -> Iterator[None]:
 
 
 def refuse_too_large(parameters: int, what: str) -> None:
-    """Raise `ModelError` if a model of so many parameters may not be built here. what: the call, for the error."""
+    """Raise `ModelError` if a model of so many parameters exceeds the limit. what: the call, for the error."""
     most = _most.get()
     if parameters <= most:
         return
     if most < LARGEST_MODEL:
-        message = f"{what} with these sizes has {parameters:,} parameters, and its file {most:,} numbers."
+        message = f"{what} with these sizes has {parameters:,} parameters, but its file only {most:,} values."
         raise TooLargeError(message, parameters)
     raise TooLargeError(
         f"Cannot use {what} with these sizes: the model would have {parameters:,} parameters ({parameters >> 28:,} GiB "
-        f"in float32), and {LARGEST_MODEL:,} are allowed.\nAsk for smaller layers or a smaller input.",
+        f"in float32), but at most {LARGEST_MODEL:,} are allowed.\nUse smaller layers or a smaller input.",
         parameters,
     )
 
 
 @contextmanager
 def _counted_variables() -> Iterator[None]:
-    """Inside it every variable of Keras's, of whichever layer, is counted when it is made."""
+    """Count every Keras variable of any layer when it is created."""
     import keras
 
     variable: Any = keras.Variable
     make = variable.__init__
-    if getattr(make, "counts", False):  # inside another one
+    if getattr(make, "counts", False):  # already active
         yield
         return
     variable.__init__ = _counting(make)
@@ -86,7 +86,7 @@ def _counting(make: Callable[..., None]) -> Callable[..., None]:
         if left is not None:  # None in other threads
             left[0] -= _size(initializer, shape)
             if left[0] < 0:
-                raise ModelError("the model that it describes has more weights than its file holds")
+                raise ModelError("the model it describes has more weights than its file contains")
         make(self, initializer, shape, *rest, **options)
 
     init.counts = True  # pyright: ignore[reportFunctionMemberAccess]

@@ -1,4 +1,4 @@
-"""What a builder is beside its function: one value that everything else reads, declared in the model's own file."""
+"""The `Builder` value: everything unidl knows about a kind of model, declared in the model's own file."""
 
 from __future__ import annotations
 
@@ -15,22 +15,32 @@ if TYPE_CHECKING:
     from unidl.backend import Batches
 
 Given: TypeAlias = Mapping[str, Any]
-"""Arguments of a builder by name, as a record keeps them."""
+"""Arguments of a builder by name, as stored in a record."""
 
 Task = Literal["image classifier", "text classifier", "language model", "classifier", "regression"]
-"""What a model learns, and so what data it takes: images with classes; text with classes; text, whose next token is
-learned; rows of numbers with classes; rows of numbers with numbers."""
+"""What a model learns, and so the data it takes: images with classes; text with classes; text, predicting the next
+token; numeric rows with classes; numeric rows with numeric targets."""
 
 FACTS = ("input_shape", "classes", "targets", "features", "vocabulary_size", "sequence_length")
-"""The arguments that data can give. features: the last axis of a row; targets: that of what is predicted."""
+"""Arguments that can be derived from data. features: size of the last axis of x; targets: of the last axis of y."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a model is trained with, where the command line says nothing; the same on every backend.
+    """The default training settings of `unidl train`; the same on every backend.
 
-    data: a name for `load_data`; None if the user must say it. schedule: "constant" or "cosine". learning_rate,
-    schedule: None only for a model of somebody's own, which then keeps what it is compiled with.
+    Args:
+        data: A name for `load_data`; None if the user must pass one.
+        epochs: Number of epochs.
+        batch_size: Rows per batch.
+        learning_rate: The learning rate of the optimizer at the start; None only for a user's own model, which then
+            keeps its compiled optimizer.
+        schedule: "constant" or "cosine"; None only for a user's own model.
+
+    Examples:
+        >>> from unidl.models import Recipe
+        >>> Recipe("digits", epochs=10, batch_size=64, learning_rate=3e-3, schedule="cosine").epochs
+        10
     """
 
     data: str | None
@@ -41,16 +51,29 @@ class Recipe:
 
 
 OWN = Recipe(None, epochs=10, batch_size=32, learning_rate=None, schedule=None)
-"""For a model of somebody's own: what is None stays as it is compiled."""
+"""For a user's own model: settings that are None stay as compiled."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What `unidl compare` trains of a builder, the same in every implementation.
+    """The model and data with which `unidl compare` measures a builder, the same in every implementation.
 
-    build: makes the Keras model in a precision. data: makes so many rows. rows: how many an epoch has. batch_size: if
-    nobody says. epochs: of a round; None for as many as take the time of a round. round_seconds: about how long such a
-    round takes on two CPU cores. frozen_front: whether our loop is measured with `precompute_frozen` as well.
+    Args:
+        name: The name in `unidl compare --models`.
+        summary: What it is, in one line, for the report.
+        build: Returns the Keras model for a precision, given by name.
+        data: Returns a given number of rows.
+        rows: Rows per epoch.
+        batch_size: Rows per batch, by default.
+        epochs: Epochs per round; None for as many as fill the duration of a round.
+        round_seconds: Approximate duration of such a round on two CPU cores, in seconds.
+        frozen_front: Whether unidl's loop is also measured with `precompute_frozen`.
+
+    Examples:
+        >>> from unidl.models import builders
+        >>> workload = builders.builder("cnn").workload
+        >>> workload.rows, workload.data(2).x.shape
+        (4096, (2, 28, 28, 1))
     """
 
     name: str
@@ -64,15 +87,38 @@ class Workload:
     frozen_front: bool = False
 
     def epoch_rows(self, batch_size: int, rows: int | None = None) -> int:
-        """Rows of an epoch that whole batches fill, at least 8 of them. rows: about how many, instead of its own."""
+        """Return the rows per epoch, a multiple of the batch size and at least 8 batches.
+
+        Args:
+            batch_size: Rows per batch.
+            rows: Approximate number of rows, instead of the workload's own.
+
+        Returns:
+            A multiple of `batch_size`.
+
+        Examples:
+            >>> from unidl.models import builders
+            >>> builders.builder("cnn").workload.epoch_rows(batch_size=100)
+            4000
+        """
         return max(8, (rows or self.rows) // batch_size) * batch_size
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model of tokens of any length reads. pads: whether padding behind a text changes nothing that is said after
-    it, once each step has an output. every_step: the arguments with which the same layers give each step's output; None
-    if padding is masked, so that the last output is that of the last token anyway."""
+    """How a token model of variable length handles padding.
+
+    Args:
+        pads: Whether padding at the end of a text leaves the outputs of earlier steps unchanged, given one output per
+            step.
+        every_step: The arguments with which the same layers return the output of every step; None if padding is masked,
+            in which case the last output is that of the last token.
+
+    Examples:
+        >>> from unidl.models import builders
+        >>> builders.builder("lstm").reading({"bidirectional": True}).pads
+        False
+    """
 
     pads: bool
     every_step: Given | None
@@ -80,22 +126,35 @@ class Reading:
 
 @dataclass(frozen=True)
 class Builder:
-    """A kind of model, as the command line, saving, verification and the comparison know it.
+    """A kind of model, as used by the command line, saving, verification and the comparison.
 
-    name: what a person writes, as in `unidl train NAME`, and what a record keeps. build: the public function; it checks
-    its arguments, and notes them with `unidl.models.note` as an `Architecture` of this name. task: what is learned.
-    from_data: the arguments that come from the data, out of `FACTS`. recipe: of `unidl train`.
+    Args:
+        name: The name in `unidl train NAME` and in the record of a model.
+        build: The public function; it validates its arguments and records them with `unidl.models.note` as an
+            `Architecture` of this name.
+        task: What is learned: "image classifier", "text classifier", "language model", "classifier" or "regression".
+        from_data: The arguments derived from the data, a subset of "input_shape", "classes", "targets", "features",
+            "vocabulary_size" and "sequence_length".
+        recipe: The defaults of `unidl train`.
+        head: Returns, for given arguments, the name of the first layer after the features: a transfer model removes it
+            and all later layers. `head` and `smallest_head` are None for a model that cannot be a base.
+        smallest_head: Returns arguments that make the removed layers as small as possible.
+        base: The default base, for a builder that needs one; else None.
+        rebuild: Builds from a record, if calling `build` is not enough.
+        verified_with: Arguments for `unidl verify`, where the defaults of `build` do not fit.
+        reading: Returns how a model with given arguments handles padding; None if unknown.
+        workload: The workload of the comparison; None if it is not compared.
 
-    head: the name of the first layer that a model with these arguments has behind its features: a transfer model is cut
-    off in front of it. smallest_head: arguments that make what is cut off as small as can be. Both None for a model
-    that cannot be a base.
+    Raises:
+        ModelError: If a value is invalid.
 
-    base: the base where nobody names one, for a builder that stands on a base; None for all others. rebuild: builds
-    again from a record, if not by calling `build`. verified_with: arguments of `unidl verify`, where those of `build`
-    would not do. reading: how a model with these arguments reads tokens; None if that is not known. workload: of the
-    comparison; None if it is not compared.
-
-    Raises `ModelError` for a value that cannot be right.
+    Examples:
+        >>> import unidl
+        >>> from unidl.models import Builder, Recipe
+        >>> recipe = Recipe("digits", epochs=1, batch_size=32, learning_rate=1e-3, schedule="constant")
+        >>> small = Builder("small", unidl.build_cnn, "image classifier", ("input_shape", "classes"), recipe)
+        >>> small.function, small.takes("dropout"), small.takes("cell")
+        ('build_cnn', True, False)
     """
 
     name: str
@@ -114,7 +173,8 @@ class Builder:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or set(self.name) & set(" /:."):
             raise ModelError(
-                f"Cannot use Builder(name={self.name!r}): it must be a word without spaces and '/', ':', '.'."
+                f"Cannot use Builder(name={self.name!r}): it must be a non-empty string without spaces, '/', ':' and "
+                f"'.'."
             )
         if not callable(self.build):
             raise self._refused("build", self.build, "it must be the function that builds the model")
@@ -123,11 +183,11 @@ class Builder:
         if not isinstance(self.recipe, Recipe):
             raise self._refused("recipe", self.recipe, "it must be a unidl.models.Recipe")
         if self.recipe.learning_rate is None or self.recipe.schedule is None:
-            raise self._refused("recipe", self.recipe, "it must say a learning rate and a schedule")
+            raise self._refused("recipe", self.recipe, "it must set learning_rate and schedule")
         if not isinstance(self.workload, Workload | None):
             raise self._refused("workload", self.workload, "it must be a unidl.models.Workload, or None")
         if (self.head is None) != (self.smallest_head is None):
-            raise self._refused("head", self.head, "head and smallest_head go together; say both, or none")
+            raise self._refused("head", self.head, "head and smallest_head must be given together")
         unknown = [name for name in self.from_data if name not in FACTS]
         if unknown:
             raise self._refused("from_data", unknown[0], f"data gives {', '.join(FACTS)}")
@@ -137,16 +197,23 @@ class Builder:
 
     @property
     def function(self) -> str:
-        """The name of the public function, for messages."""
+        """Name of the public function, for messages."""
         return getattr(self.build, "__name__", self.name)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments of `build` with their defaults, in order."""
+        """Arguments of `build` in order, with their defaults."""
         return {name: parameter.default for name, parameter in signature(self.build).parameters.items()}
 
     def takes(self, option: str) -> bool:
-        """Whether an option of `unidl train` means something for it."""
+        """Return whether an option of `unidl train` applies to this builder.
+
+        Args:
+            option: The name of the option, as an argument in Python.
+
+        Returns:
+            True if it does.
+        """
         if option == "image_size":
             return self.task == "image classifier"
         if option in ("base", "trust", "weights", "precompute_frozen"):

@@ -1,4 +1,4 @@
-"""The steps that every builder shares: where and in which precision it builds, its softmax, and its end."""
+"""Steps that all builders share: device and precision, the softmax output, and the initial weights."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import keras
 
 Tensor = Any
-"""A keras.KerasTensor, which Keras's own annotations do not promise."""
+"""A keras.KerasTensor; Keras's annotations do not say so."""
 
 
 @contextmanager
 def layers_in(precision: str | None) -> Iterator[str]:
-    """Settle backend, device and precision: inside it layers are built there, their weights not drawn yet.
+    """Select backend, device and precision for the layers built inside; their weights are not drawn yet.
 
     Yields the Keras dtype policy of the layers. Raises `BackendError`, `DeviceError` or `PrecisionError`.
     """
@@ -33,16 +33,16 @@ def layers_in(precision: str | None) -> Iterator[str]:
 
 
 def dropout_layer(rate: float, seed: int, name: str, policy: str) -> keras.layers.Layer:
-    """Return a dropout layer whose masks come from the model's seed and the layer's name, on every backend alike."""
+    """Return a dropout layer whose masks depend only on the model's seed and the layer's name, on every backend."""
     from unidl.layers import Dropout
 
     return Dropout(rate, seed=derived_seed(seed, "dropout", name), dtype=policy, name=name)
 
 
 def softmax_head(features: Tensor, classes: int, policy: str) -> Tensor:
-    """Return class probabilities in float32, whatever the policy.
+    """Return class probabilities in float32 under any policy.
 
-    The logits are a layer of their own, so that a loss can start from them.
+    The logits are a separate layer, so that a loss can be computed from them.
     """
     import keras
 
@@ -57,9 +57,9 @@ def finish(
     *,
     skip: Collection[keras.layers.Layer] = (),
 ) -> keras.Model:
-    """Draw the initial weights, except those of the layers in `skip`, and note how the model was built.
+    """Draw the initial weights, except those of the layers in `skip`, and record how the model was built.
 
-    builder: None if these arguments cannot build it again.
+    builder: None if these arguments cannot rebuild the model.
     """
     initialise(model, arguments["seed"], skip=skip)
     if builder is not None:

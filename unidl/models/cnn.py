@@ -30,10 +30,34 @@ def build_cnn(
 ) -> keras.Model:
     """Build a convolutional network for images (batch, height, width, channels).
 
-    A convolution for each of `filters`, with ReLU and without padding, and a 2x2 max-pooling after each but
-    the last; then a dense layer with ReLU, and softmax: it gives probabilities (batch, classes). dropout: the
-    share dropped of what the dense layer gives. Raises `ModelError` if such a network cannot exist, as where
-    the images are too small for the poolings.
+    A convolution for each of `filters`, with ReLU and without padding, and a 2x2 max-pooling after each but the last;
+    then a dense layer with ReLU, and softmax.
+
+    Args:
+        input_shape: (height, width, channels) of an image, in pixels.
+        classes: Number of classes, at least 2.
+        filters: Output channels of each convolution, one number per convolution.
+        kernel_size: Height and width of the kernel of each convolution, in pixels.
+        dense_units: The units of the dense layer.
+        dropout: Fraction of the outputs of the dense layer to drop; at least 0 and below 1.
+        batch_normalization: Whether each convolution is normalized before its ReLU.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+            Keras's own dtype policy.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
+        name: The name of the model.
+
+    Returns:
+        The model, not compiled. It gives probabilities (batch, classes).
+
+    Raises:
+        ModelError: If such a network cannot exist, as where the images are too small for the poolings.
+        PrecisionError: If the precision is unknown, or the device cannot compute in it.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(4, 6), kernel_size=2, dense_units=8)
+        >>> model.output_shape, model.count_params()
+        ((None, 4), 358)
     """
     asked = Arguments("build_cnn")
     shape = asked.wholes("input_shape", input_shape, ("height", "width", "channels"))
@@ -75,11 +99,11 @@ def parameters(
     dense_units: int,
     batch_normalization: bool,
 ) -> int:
-    """Count the parameters of the network, trainable or not, before it is built."""
+    """Return the number of parameters of the network, trainable or not, before it is built."""
     height, width, channels = shape
     total = 0
     for number, count in enumerate(filters, start=1):
-        # Batch normalization has four numbers a channel, and makes the bias superfluous.
+        # Batch normalization has four values per channel and makes the bias redundant.
         total += kernel_size**2 * channels * count + count * (4 if batch_normalization else 1)
         pooling = 2 if number < len(filters) else 1
         height, width = ((side - kernel_size + 1) // pooling for side in (height, width))
@@ -99,7 +123,7 @@ def _require_large_enough(asked: Arguments, shape: tuple[int, ...], convolutions
             layers = f"a convolution of {kernel} needs"
         because = (
             f"{layers} images of at least {smallest}x{smallest} pixels.\n"
-            "Enlarge the images, or ask for fewer filters or a smaller kernel_size"
+            "Use larger images, fewer filters or a smaller kernel_size"
         )
         raise asked.refused("input_shape", shape, because)
 

@@ -1,4 +1,4 @@
-"""A model cut in two: the layers at its front that give the same in each epoch, and what comes behind them."""
+"""Splitting a model into its deterministic, frozen front and the layers after it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Cut a functional or sequential model behind the last of its layers that give the same in each epoch.
+    """Split a functional or sequential model after the last layer whose output is the same in every epoch.
 
-    Raises `ModelError` if the model is none, or its first layers learn or draw at random.
+    Raises `ModelError` if it is another kind of model, or its first layers are trainable or random.
     """
     import keras
 
@@ -35,9 +35,9 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     base: Any = keras.Model
     own = [name for name in ("train_step", "compute_loss") if getattr(type(model), name) is not getattr(base, name)]
     if own:
-        raise _cannot(model, f"it has a {own[0]} of its own")
+        raise _cannot(model, f"it overrides {own[0]}")
     if functional is None:
-        raise _cannot(model, f"it is a {type(model).__name__}, and only a functional model can be cut")
+        raise _cannot(model, f"it is a {type(model).__name__}, but only a functional model can be split")
     known = {id(tensor) for tensor in functional.inputs}
     behind: list[Any] = []
     why: str | None = None
@@ -50,14 +50,14 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
             why = why or reason or None
     edge = {id(tensor): tensor for tensor in _read_by(behind, functional) if id(tensor) in known}
     if all(id(tensor) in {id(given) for given in functional.inputs} for tensor in edge.values()):
-        raise _cannot(model, why or "it has no layer")
+        raise _cannot(model, why or "it has no layers")
     if any(symbolic_mask(tensor) is not None for tensor in edge.values()):
         raise _cannot(model, "the outputs of its frozen layers carry a mask")
     front = keras.Model(inputs_of(functional), _alone(list(edge.values())), name=f"{model.name}_front")
     _require_same_when_training(model, front)
     rest = _replayed(model.name, functional, list(edge.values()), behind)
     if list(map(id, rest.trainable_variables)) != list(map(id, model.trainable_variables)):
-        raise _cannot(model, "its layers that learn come in another order than its graph has")
+        raise _cannot(model, "the order of its trainable layers differs from the order of its graph")
     return front, rest
 
 
@@ -68,25 +68,25 @@ def _read_by(nodes: list[Any], functional: Any) -> Iterator[Any]:
 
 
 def _why_changing(operation: Any) -> str | None:
-    """Why an operation may give something else in another epoch; None if it cannot."""
+    """Return why the output of an operation may change between epochs; None if it cannot."""
     import keras
 
     if not isinstance(operation, keras.layers.Layer):
         return None
     if operation.trainable_variables:
-        return f"its layer '{operation.name}' learns"
+        return f"its layer '{operation.name}' is trainable"
     for layer in all_layers(operation):
         if seed_generators(layer):
-            return f"its layer '{layer.name}' draws at random"
+            return f"its layer '{layer.name}' is random"
         if layer.activity_regularizer is not None:
             return f"its layer '{layer.name}' adds to the loss"
         if layer.trainable and statistics_of(layer) and not isinstance(layer, keras.layers.Normalization):
-            return f"its layer '{layer.name}' is not frozen and keeps statistics"
+            return f"its layer '{layer.name}' is not frozen and updates statistics"
     return None
 
 
 def _require_same_when_training(model: keras.Model, front: keras.Model) -> None:
-    """Look at what layers of a stranger give: Keras's own differ in nothing but what `_why_changing` asks."""
+    """Run custom layers and compare their outputs; for Keras's own layers, `_why_changing` is sufficient."""
     import keras
 
     if all(type(layer).__module__.startswith("keras.") for layer in all_layers(front)):
@@ -98,11 +98,11 @@ def _require_same_when_training(model: keras.Model, front: keras.Model) -> None:
     if front.losses:
         raise _cannot(model, "its frozen layers add to the loss")
     if not all(np.allclose(one, other, rtol=1e-4, atol=1e-5) for one, other in zip(*results, strict=True)):
-        raise _cannot(model, "its frozen layers give other outputs when training")
+        raise _cannot(model, "its frozen layers behave differently during training")
 
 
 def _replayed(name: str, functional: Any, edge: list[Any], nodes: list[Any]) -> keras.Model:
-    """The layers behind the edge once more, on new inputs."""
+    """Apply the layers after the edge to new inputs."""
     import keras
 
     inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in edge]
@@ -121,6 +121,6 @@ def _alone(tensors: list[Any]) -> Any:
 
 def _cannot(model: keras.Model, why: str) -> ModelError:
     return ModelError(
-        f"Cannot compute the frozen front of '{model.name}' once: {why}.\nTrain without precompute_frozen=True, or "
-        "freeze the first layers (trainable = False) and keep dropout and augmentation behind them."
+        f"Cannot precompute the frozen front of '{model.name}': {why}.\nTrain without precompute_frozen=True, or "
+        "freeze the first layers (trainable = False) and place dropout and augmentation after them."
     )

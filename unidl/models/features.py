@@ -1,4 +1,4 @@
-"""What a frozen base makes of its inputs, and how that becomes one vector for each of them."""
+"""The features of a frozen base, and their reduction to one vector per row."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def frozen_features(found: Base, shape: tuple[int, ...] | None, asked: Arguments
     outputs = getattr(model, "outputs", None)
     if not outputs:
         raise ModelError(
-            f"Cannot use the model '{model.name}' as a base: it does not say what its inputs are.\n"
+            f"Cannot use the model '{model.name}' as a base: its inputs are not defined.\n"
             "Wrap it: keras.Model(inputs, model(inputs)) with inputs = keras.Input(...)."
         )
     if len(outputs) > 1:
         raise ModelError(
-            f"Cannot use the model '{model.name}' as a base: it gives {len(outputs)} tensors, not one.\n"
-            'Choose: keras.Model(model.input, model.output["..."]), or model.output[0] for a list.'
+            f"Cannot use the model '{model.name}' as a base: it has {len(outputs)} outputs instead of one.\n"
+            'Choose one: keras.Model(model.input, model.output["..."]), or model.output[0] for a list.'
         )
     if found.application is not None:
         from unidl.models.preprocessing import preprocessed
@@ -43,18 +43,18 @@ def frozen_features(found: Base, shape: tuple[int, ...] | None, asked: Arguments
 
 
 def pooled(features: Tensor, pooling: str, policy: str, asked: Arguments) -> Tensor:
-    """Features (batch, n) of whatever the base gives."""
+    """Return features of shape (batch, n) from the output of the base."""
     import keras
 
     shape = tuple(features.shape)
     if pooling == "flatten":
         if None in shape[1:]:
-            because = f"the features {shape} have no fixed size; take 'average', or a fixed input size"
+            because = f"the features {shape} have no fixed size; use pooling='average', or a fixed input size"
             raise asked.refused("pooling", pooling, because)
         return keras.layers.Flatten(data_format="channels_last", dtype=policy, name="flatten")(features)
     if pooling == "first":
         if len(shape) != 3:
-            because = f"the features {shape} are no sequence (batch, time, features)"
+            because = f"the features {shape} are not a sequence of shape (batch, time, features)"
             raise asked.refused("pooling", pooling, because)
         return features[:, 0]
     averages = {
@@ -63,6 +63,6 @@ def pooled(features: Tensor, pooling: str, policy: str, asked: Arguments) -> Ten
         5: keras.layers.GlobalAveragePooling3D,
     }
     if len(shape) not in averages:
-        because = f"the features {shape} have nothing to average over; take 'flatten'"
+        because = f"the features {shape} have no axis to average over; use pooling='flatten'"
         raise asked.refused("pooling", pooling, because)
     return averages[len(shape)](data_format="channels_last", dtype=policy, name="average")(features)

@@ -1,4 +1,4 @@
-"""Which layers of a model learn: setting a frozen base free, and writing down what is frozen."""
+"""Frozen and trainable layers: unfreezing a base, and recording which layers are frozen."""
 
 from __future__ import annotations
 
@@ -15,14 +15,29 @@ if TYPE_CHECKING:
 
 
 def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
-    """Let the base of a transfer model learn, too; return how many parameters of the model are trainable now.
+    """Make the base of a transfer model trainable.
 
-    from_layer: this layer of the base and all that come after it in `base.layers`, or the first one of a block, such as
-    "block5" for block5_conv1 and what follows; None for the whole base.
-    Batch normalization stays frozen, and so keeps the statistics it came with: the batches of a fine-tuning
-    run are too few to replace them. Compile the model again, or make a new Trainer, before training goes on,
-    with a learning rate 10 to 100 times smaller: Keras settles at compile time what an optimizer updates.
-    Raises `ModelError` if the model has no base, or the base has no such layer.
+    Batch normalization stays frozen, and so keeps its statistics: the batches of a fine-tuning run are too few to
+    replace them. Compile the model again, or make a new Trainer, before training continues, with a learning rate 10 to
+    100 times smaller: Keras settles at compile time what an optimizer updates.
+
+    Args:
+        model: A model of `build_transfer`.
+        from_layer: The name of a layer of the base: this layer and all later ones in `base.layers` become trainable. Or
+            that of a block, such as "block5" for block5_conv1 and what follows. If None, the whole base.
+
+    Returns:
+        The number of trainable parameters of the model.
+
+    Raises:
+        ModelError: If the model has no base, or the base has no such layer.
+
+    Examples:
+        >>> import unidl
+        >>> base = unidl.build_cnn((8, 8, 1), classes=4, filters=(2, 3), kernel_size=2, dense_units=8)
+        >>> model = unidl.build_transfer(base, classes=2, dense_units=None)
+        >>> unidl.unfreeze(model, from_layer="conv_2"), unidl.unfreeze(model)
+        (53, 63)
     """
     import keras
 
@@ -35,12 +50,12 @@ def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
             f"Cannot unfreeze from_layer={from_layer!r}: the base '{base.name}' of the model '{model.name}' "
             f"has no layer of that name. {close_names(str(from_layer), names)}."
         )
-    base.trainable = False  # on TensorFlow, setting what is already set does not reach the layers inside
+    base.trainable = False  # on TensorFlow, assigning an unchanged value does not reach the inner layers
     base.trainable = True
     for layer in layers[:first]:
         layer.trainable = False
     for _, layer in walk(base):
-        # Frozen is what runs it in inference mode: `fit` overrides a training=False (keras issue #20285).
+        # Only freezing runs it in inference mode: `fit` overrides training=False (keras issue #20285).
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
@@ -88,27 +103,72 @@ def frozen_normalization(model: keras.Model) -> list[str]:
 
 
 def base_of(model: keras.Model) -> keras.Model:
-    """Return the base of a transfer model: the one among its layers that is a model. Raises `ModelError`."""
+    """Return the base of a transfer model, its only layer that is a model.
+
+    Args:
+        model: A model of `build_transfer`.
+
+    Returns:
+        The base, from its inputs to its features.
+
+    Raises:
+        ModelError: If none of its layers is a model, or several are.
+
+    Examples:
+        >>> import unidl
+        >>> from unidl.models import base_of
+        >>> base = unidl.build_cnn((8, 8, 1), classes=4, filters=(2, 3), kernel_size=2, dense_units=8)
+        >>> base_of(unidl.build_transfer(base, classes=2)).trainable
+        False
+    """
     import keras
 
     found = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     if len(found) != 1:
         raise ModelError(
-            f"Cannot find the base of the model '{model.name}': {len(found)} of its layers are models, and "
-            "in a model of build_transfer one is."
+            f"Cannot find the base of the model '{model.name}': {len(found)} of its layers are models; "
+            "a model of build_transfer has exactly one."
         )
     return found[0]
 
 
 def trainable_state(model: keras.Model) -> list[str]:
-    """Return the paths of the frozen layers, those inside other layers as well, as a JSON value."""
+    """Return the paths of the frozen layers, those inside other layers as well, as a JSON value.
+
+    Args:
+        model: Any model.
+
+    Returns:
+        The paths, in the order of the layers.
+
+    Examples:
+        >>> import unidl
+        >>> from unidl.models import trainable_state
+        >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+        >>> model.get_layer("conv_1").trainable = False
+        >>> trainable_state(model)
+        ['conv_1']
+    """
     return [path for path, layer in walk(model) if not layer.trainable]
 
 
 def set_trainable_state(model: keras.Model, state: Sequence[str]) -> None:
-    """Freeze exactly the layers in `state`, which `trainable_state` gave for an equal model.
+    """Freeze exactly the layers in `state`, as returned by `trainable_state` for an equal model.
 
-    Raises `ModelError` if the model lacks one of them.
+    Args:
+        model: The model; all its other layers become trainable.
+        state: The paths of the layers to freeze.
+
+    Raises:
+        ModelError: If the model lacks one of them.
+
+    Examples:
+        >>> import unidl
+        >>> from unidl.models import set_trainable_state, trainable_state
+        >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+        >>> set_trainable_state(model, ["conv_1"])
+        >>> trainable_state(model)
+        ['conv_1']
     """
     layers = dict(walk(model))
     unknown = [path for path in state if path not in layers]
@@ -118,7 +178,7 @@ def set_trainable_state(model: keras.Model, state: Sequence[str]) -> None:
             f"{close_names(unknown[0], list(layers))}."
         )
     frozen = set(state)
-    for path, layer in layers.items():  # parents first: setting one sets all that is inside
+    for path, layer in layers.items():  # parents first: setting one also sets its children
         layer.trainable = path not in frozen
 
 

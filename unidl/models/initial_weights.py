@@ -1,4 +1,4 @@
-"""Initial weights from the one stream of randomness, so that every backend begins with the same bits."""
+"""Initial weights drawn from unidl's random stream, bit-identical on every backend."""
 
 from __future__ import annotations
 
@@ -19,21 +19,36 @@ if TYPE_CHECKING:
     import keras
 
 building = threading.RLock()
-"""Held while functions of Keras's are others, which they are for every thread."""
+"""Held while Keras functions are replaced, since this affects every thread."""
 
 
 def initialise(model: keras.Model, seed: int, *, skip: Collection[keras.layers.Layer] = ()) -> None:
-    """Draw every random initial weight of a built model again, from `seed` and its place in the model.
+    """Redraw every random initial weight of a built model from `seed` and the weight's position in the model.
 
-    The distribution is that of the layer's Keras initializer; the initializer's own seed is not used. Weights
-    that begin as constants stay as they are, and so do those of the layers in `skip`. Two equal models get
-    equal weights, on any backend and in any process. Raises `ModelError` if the model has no weights yet, or
-    if a weight is random and nothing tells its distribution.
+    The distribution is that of the layer's Keras initializer; the initializer's own seed is not used. Weights that
+    begin as constants stay as they are, and so do those of the layers in `skip`. Two equal models get equal weights, on
+    any backend and in any process.
+
+    Args:
+        model: The model, which is built already.
+        seed: The seed that all weights are drawn from.
+        skip: Layers whose weights stay as they are.
+
+    Raises:
+        ModelError: If the model has no weights yet, or if a weight is random and its distribution is unknown.
+
+    Examples:
+        >>> from unidl.models import initialise
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> initialise(model, seed=0)
+        >>> [round(float(value), 4) for value in model.get_weights()[0][:, 0]]
+        [0.6313, -0.5471]
     """
     if not model.built:
         raise ModelError(
-            f"Cannot initialise the model '{model.name}': it is not built yet.\n"
-            "Call it on a batch, or give it a keras.Input, first."
+            f"Cannot initialise the model '{model.name}': it has not been built.\n"
+            "Call it on a batch, or add a keras.Input, first."
         )
     skipped = {id(weight) for layer in skip for weight in layer.weights}
     owners = {id(weight): layer for _, layer in walk(model) for weight in layer.weights}
@@ -47,18 +62,18 @@ def initialise(model: keras.Model, seed: int, *, skip: Collection[keras.layers.L
         elif not _begins_constant(layer, weight):
             raise ModelError(
                 f"Cannot initialise the weight '{weight.name}' of the {type(layer).__name__} '{layer.name}': "
-                "it is random, and the layer does not tell from which initializer of Keras.\n"
-                f"Keep the initializer as the layer's '{weight.name}_initializer', or pass the layer in "
-                "skip= to leave its weights to Keras, different on every backend."
+                "it is random, but its Keras initializer is unknown.\n"
+                f"Store the initializer as the layer's attribute '{weight.name}_initializer', or pass the layer in "
+                "skip= to let Keras draw its weights, which then differ between backends."
             )
 
 
 @contextmanager
 def drawn_later() -> Iterator[None]:
-    """Inside it Keras's random initializers give NaN, in this thread; `initialise` or a file brings values.
+    """Make Keras's random initializers return NaN in this thread; `initialise` or a file supplies the values.
 
-    JAX compiles a program for every shape that it draws, 14 s for VGG16 and 30 s for MobileNetV2 on two cores
-    (Keras 3.15.1, jax 0.10.2), for values that are thrown away. Without them both take under 1 s.
+    JAX compiles a program for every shape it draws, 14 s for VGG16 and 30 s for MobileNetV2 on two cores
+    (Keras 3.15.1, jax 0.10.2), for values that are discarded. Without drawing, both take under 1 s.
     """
     import keras
 
@@ -76,7 +91,7 @@ def drawn_later() -> Iterator[None]:
 
 
 def _placeholder_for(draw: Callable[..., Any], thread: int) -> Callable[..., Any]:
-    """What stands in for the method `draw` of an initializer; other threads still draw."""
+    """Return the replacement of the method `draw` of an initializer; other threads still draw."""
     import keras
 
     def call(self: Any, shape: Any, dtype: Any = None) -> Any:
@@ -88,13 +103,13 @@ def _placeholder_for(draw: Callable[..., Any], thread: int) -> Callable[..., Any
 
 
 def _initializer(layer: keras.layers.Layer, weight: keras.Variable) -> Any:
-    """The random Keras initializer that the weight came from, or None if it is constant or unknown."""
+    """Return the random Keras initializer of a weight; None if it is constant or unknown."""
     import keras
     from keras.initializers import GlorotUniform, TruncatedNormal, VarianceScaling
 
     from unidl.models.initializers import RANDOM
 
-    # Two layers of Keras 3.15.1 write the initializer of a weight where nothing but their code can see it.
+    # Two layers of Keras 3.15.1 define the initializer of a weight only in their code.
     hidden = {
         (keras.layers.AdditiveAttention, "scale"): GlorotUniform(seed=0),
         (keras.layers.SpectralNormalization, "vector_u"): TruncatedNormal(stddev=0.02, seed=0),
@@ -108,7 +123,7 @@ def _initializer(layer: keras.layers.Layer, weight: keras.Variable) -> Any:
 
 
 def _attribute(layer: keras.layers.Layer, weight_name: str) -> Any:
-    """The layer's initializer for a weight, as `recurrent_initializer` for "recurrent_kernel"."""
+    """Return the layer's initializer of a weight, such as `recurrent_initializer` for "recurrent_kernel"."""
     names = [weight_name, weight_name.removesuffix("_kernel"), weight_name.removeprefix("reverse_")]
     if weight_name == "kernel":
         names.append("depthwise")  # of DepthwiseConv1D and 2D
@@ -120,7 +135,7 @@ def _attribute(layer: keras.layers.Layer, weight_name: str) -> Any:
 
 
 def _with_einsum_axes(initializer: Any, equation: str) -> Any:
-    """The initializer as EinsumDense uses it: its outputs are the axes of the kernel that stay."""
+    """Return the initializer as EinsumDense uses it: its outputs are the kernel axes that are not contracted."""
     if initializer.input_axes is not None and initializer.output_axes is not None:
         return initializer
     operands, output = equation.replace("...", "").split("->")
@@ -138,7 +153,7 @@ def _values(
     from unidl.models.initializers import draw
 
     values = draw(initializer, weight.shape, generator)
-    # The forget gate begins open, as in Keras: Jozefowicz et al. 2015, "An empirical exploration of RNNs".
+    # The forget gate starts open, as in Keras: Jozefowicz et al. 2015, "An empirical exploration of RNNs".
     if weight.name == "bias" and getattr(layer, "unit_forget_bias", False):
         gate = values.size // 4
         values[gate : 2 * gate] = 1
@@ -146,7 +161,7 @@ def _values(
 
 
 def _begins_constant(layer: keras.layers.Layer, weight: keras.Variable) -> bool:
-    """Whether a weight without a random initializer is the same everywhere. A lone number could be drawn."""
+    """Return whether a weight without a random initializer is constant. A single value might be drawn."""
     import keras
 
     from unidl.models.initializers import CONSTANT

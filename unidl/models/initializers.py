@@ -1,6 +1,6 @@
-"""Keras's random initializers, drawn by NumPy: the same distributions, and the same bits on every backend.
+"""Keras's random initializers in NumPy: the same distributions, bit-identical on every backend.
 
-Imports Keras: import it only where a backend is already in use.
+Imports Keras: import this module only once a backend is in use.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ CONSTANT = (
     initializers.Identity,
     initializers.STFT,
 )
-"""Initializers that compute, and do not draw: the same everywhere."""
+"""Deterministic initializers."""
 
 STDDEV_OF_TRUNCATED_NORMAL = 0.87962566103423978
-"""Standard deviation of a standard normal cut off at two standard deviations; Keras divides by it."""
+"""Standard deviation of a standard normal truncated at two standard deviations; Keras divides by it."""
 
 
 def draw(initializer: Any, shape: Sequence[int], generator: np.random.Generator) -> Array:
-    """Draw values of `shape` from the distribution of a Keras initializer, float32.
+    """Draw float32 values of `shape` from the distribution of a Keras initializer.
 
-    The initializer's own seed is not used. Raises KeyError if it is not one of `RANDOM`.
+    The initializer's own seed is ignored. Raises KeyError if it is not one of `RANDOM`.
     """
     return RANDOM[type(initializer)](initializer, tuple(shape), generator)
 
 
 def fans(shape: Sequence[int], input_axes: Any = None, output_axes: Any = None) -> tuple[int, int]:
-    """Return how many inputs and outputs a weight connects, as Keras counts them.
+    """Return fan in and fan out of a weight, as Keras computes them.
 
-    A convolution's kernel is (..., inputs, outputs), and each place of its window counts.
+    A convolution kernel has shape (..., inputs, outputs), and each position of its window counts.
     """
     if input_axes is not None and output_axes is not None:
         return math.prod(shape[axis] for axis in input_axes), math.prod(shape[axis] for axis in output_axes)
@@ -64,7 +64,7 @@ def _normal(mean: float, stddev: float, shape: tuple[int, ...], generator: np.ra
 
 
 def _truncated(mean: float, stddev: float, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
-    """A normal distribution without what lies beyond two standard deviations, which is drawn again."""
+    """Draw from a normal distribution; values beyond two standard deviations are redrawn."""
     values = generator.standard_normal(math.prod(shape), dtype=np.float32)
     beyond = np.flatnonzero(np.abs(values) > 2)
     while beyond.size:
@@ -76,7 +76,7 @@ def _truncated(mean: float, stddev: float, shape: tuple[int, ...], generator: np
 
 
 def _variance_scaling(initializer: Any, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
-    """Variance scale / n, where n is the fan in, the fan out or their mean.
+    """Draw with variance scale / n, where n is the fan in, the fan out or their mean.
 
     Scale 1 over the mean: Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward
     neural networks", eq. 16. Scale 2 over the fan in: He et al. 2015, "Delving deep into rectifiers", eq. 10.
@@ -94,7 +94,7 @@ def _variance_scaling(initializer: Any, shape: tuple[int, ...], generator: np.ra
 
 
 def _orthogonal(initializer: Any, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
-    """A random matrix with orthonormal columns, or rows where it has fewer of them, times the gain.
+    """Return a random matrix with orthonormal columns, or rows if there are fewer rows, times the gain.
 
     Saxe et al. 2013, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks".
     The factor Q is unique once the diagonal of R is positive, which also makes it uniform (Mezzadri 2007,
@@ -103,7 +103,7 @@ def _orthogonal(initializer: Any, shape: tuple[int, ...], generator: np.random.G
     """
     rows, columns = math.prod(shape[:-1]), shape[-1]
     gaussian = generator.standard_normal((max(rows, columns), min(rows, columns)))
-    # One thread: on a busy machine OpenBLAS's threads wait for each other, seconds where one needs 10 ms.
+    # One thread: on a busy machine OpenBLAS's threads wait for each other, for seconds instead of 10 ms.
     with threadpool_limits(1, "blas"):
         orthogonal, triangular = np.linalg.qr(gaussian)
     orthogonal *= np.sign(np.diagonal(triangular))
@@ -126,4 +126,4 @@ RANDOM: dict[type, Callable[[Any, tuple[int, ...], np.random.Generator], Array]]
     initializers.LecunNormal: _variance_scaling,
     initializers.Orthogonal: _orthogonal,
 }
-"""Every initializer of Keras that draws. Exact classes: a subclass may draw in its own way."""
+"""All random Keras initializers. Exact classes, since a subclass may draw differently."""

@@ -38,16 +38,46 @@ def build_lstm(
 ) -> keras.Model:
     """Build a recurrent network for token ids (batch, time), or for measurements (batch, time, features).
 
-    It gives probabilities of `classes`, by default of the next token out of the vocabulary; or, with
-    `targets`, that many unbounded numbers for a regression. With `features` there is no vocabulary and no
-    embedding, and `classes` or `targets` must be said.
+    It gives probabilities of `classes`, by default of the next token out of the vocabulary; or, with `targets`, that
+    many unbounded numbers for a regression. With `features` the model has neither vocabulary nor embedding, and needs
+    `classes` or `targets`.
 
-    sequence_length: None for any length. cell: "lstm", or "gru" with Keras's `reset_after`. dropout: the
-    share dropped of the embeddings, and of what each recurrent layer gives. output: "last" gives (batch,
-    classes) after the last step, "steps" gives (batch, time, classes). bidirectional: a second network reads
-    backwards, and both outputs are joined; with output="steps" every step then knows the later ones, which is
-    wrong for predicting the next token. mask_padding: skip steps whose token is 0, or whose features are all
-    0; on a GPU this may rule out the fast kernels. Raises `ModelError` if such a network cannot exist.
+    Args:
+        vocabulary_size: Number of different tokens, at least 2; None with `features`.
+        sequence_length: Steps per row; None for any length.
+        units: The units of each recurrent layer.
+        embedding_size: The size of the vector of each token.
+        layers: Number of recurrent layers, at most 32.
+        cell: "lstm", or "gru" with Keras's `reset_after`.
+        bidirectional: Whether a second network reads backwards, and both outputs are joined; with output="steps" every
+            step then knows the later ones, which is wrong for predicting the next token.
+        dropout: Fraction to drop of the embeddings and of the outputs of each recurrent layer; at least 0 and below 1.
+        output: "last" gives (batch, classes) after the last step, "steps" gives (batch, time, classes).
+        mask_padding: Whether to skip steps whose token is 0, or whose features are all 0; on a GPU this may rule out
+            the fast kernels.
+        features: Number of measurements per step. If None, the inputs are tokens.
+        classes: Number of classes, at least 2. If None, the tokens of the vocabulary.
+        targets: Number of values to predict, instead of probabilities.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+            Keras's own dtype policy.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
+        name: The name of the model.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        ModelError: If such a network cannot exist.
+        PrecisionError: If the precision is unknown, or the device cannot compute in it.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_lstm(vocabulary_size=12, sequence_length=6, units=8, embedding_size=4)
+        >>> model.input_shape, model.output_shape
+        ((None, 6), (None, 12))
+        >>> model = unidl.build_lstm(None, 6, features=3, targets=2, units=8, output="steps")
+        >>> model.input_shape, model.output_shape
+        ((None, 6, 3), (None, 6, 2))
     """
     asked = Arguments("build_lstm")
     sequence_length = asked.whole_or_none("sequence_length", sequence_length)
@@ -73,7 +103,7 @@ def build_lstm(
         import keras
 
         inputs, values = _steps(vocabulary_size, embedding_size, sequence_length, features, mask_padding, policy)
-        # In layers of its own: dropout inside a recurrent layer rules out the frameworks' fast kernels.
+        # As separate layers: dropout inside a recurrent layer prevents the frameworks' fast kernels.
         if dropout and vocabulary_size is not None:
             values = dropout_layer(dropout, seed, "dropout_0", policy)(values)
         for number in range(1, layers + 1):
@@ -89,7 +119,7 @@ def build_lstm(
 
 
 def recurrent_parameters(inputs: int, units: int, layers: int, cell: str, bidirectional: bool) -> int:
-    """Count the parameters of the recurrent layers. inputs: the size of the vectors they are given."""
+    """Return the number of parameters of the recurrent layers. inputs: size of their input vectors."""
     total = 0
     for _ in range(layers):
         # A GRU with reset_after has a second bias, inside the reset gate.
@@ -101,15 +131,15 @@ def recurrent_parameters(inputs: int, units: int, layers: int, cell: str, bidire
 
 
 def _vocabulary_size(asked: Arguments, vocabulary_size: int | None, features: int | None) -> int | None:
-    """The size of the vocabulary, None if the inputs are measurements. The default counts as not said."""
+    """Return the size of the vocabulary; None if the inputs are measurements. The default counts as not given."""
     size = asked.whole_or_none("vocabulary_size", vocabulary_size, minimum=2)
     if features is None:
         if size is None:
-            because = "say how many different tokens there are, or features= for measurements"
+            because = "pass the number of different tokens, or features= for measurements"
             raise asked.refused("vocabulary_size", None, because)
         return size
     if size not in (None, 1000):
-        because = f"with features={features} the inputs are measurements, not tokens; leave one of both out"
+        because = f"with features={features} the inputs are measurements, not tokens; leave one of the two out"
         raise asked.refused("vocabulary_size", size, because)
     asked.values["vocabulary_size"] = None
     return None
@@ -118,7 +148,7 @@ def _vocabulary_size(asked: Arguments, vocabulary_size: int | None, features: in
 def _head(
     asked: Arguments, classes: int | None, targets: int | None, vocabulary_size: int | None
 ) -> tuple[int | None, int | None]:
-    """What the network gives: the number of classes, or of targets; the other is None."""
+    """Return the numbers of classes and of targets; one of the two is None."""
     classes = asked.whole_or_none("classes", classes, minimum=2)
     targets = asked.whole_or_none("targets", targets)
     if classes is not None and targets is not None:
@@ -126,7 +156,7 @@ def _head(
         raise asked.refused("targets", targets, because)
     if classes is None and targets is None:
         if vocabulary_size is None:
-            because = "with features=, say classes= for probabilities or targets= for numbers"
+            because = "with features=, pass classes= for probabilities or targets= for numbers"
             raise asked.refused("classes", None, because)
         return vocabulary_size, None
     return classes, targets
@@ -140,7 +170,7 @@ def _steps(
     mask_padding: bool,
     policy: str,
 ) -> tuple[Tensor, Tensor]:
-    """The inputs, and the vectors (batch, time, size) that the first recurrent layer is given."""
+    """Return the inputs, and the input of the first recurrent layer, of shape (batch, time, size)."""
     import keras
 
     if vocabulary_size is None:
@@ -158,12 +188,12 @@ def _steps(
 def _recurrent(
     cell: str, units: int, every_step: bool, bidirectional: bool, seed: int, number: int, policy: str
 ) -> keras.layers.Layer:
-    """One recurrent layer, which gives its output of every step or of the last one."""
+    """Return a recurrent layer that outputs every step or only the last one."""
     import keras
 
     name = f"{cell}_{number}"
     kind = keras.layers.LSTM if cell == "lstm" else keras.layers.GRU
-    # Of no use here, but without one Keras would take a seed from Python's global random state.
+    # Unused, but without a seed Keras would take one from Python's global random state.
     unused_seed = derived_seed(seed, "dropout", name)
     layer = kind(units, return_sequences=every_step, seed=unused_seed, dtype=policy, name=name)
     if bidirectional:

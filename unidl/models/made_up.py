@@ -1,4 +1,4 @@
-"""Made-up data for the comparison, whose speed does not depend on what the numbers are."""
+"""Synthetic data for the comparison, whose speed does not depend on the values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unidl.random import stream
 
 
 def images(height: int, width: int, channels: int) -> Callable[[int], Batches]:
-    """Return what makes so many images (height, width, channels) from 0 to 1, of ten classes."""
+    """Return a function that makes n images (height, width, channels) with values from 0 to 1 and ten classes."""
 
     def make(rows: int) -> Batches:
         generator = stream(0, "compare", "images", rows)
@@ -22,7 +22,8 @@ def images(height: int, width: int, channels: int) -> Callable[[int], Batches]:
 
 
 def words(length: int, classes: int | None = None) -> Callable[[int], Batches]:
-    """Return what makes so many windows of `length` tokens out of 1 000, each with a class; None: the next token."""
+    """Return a function that makes n windows of `length` tokens out of 1 000. Labels: classes, or the next token if
+    None."""
 
     def make(rows: int) -> Batches:
         generator = stream(0, "compare", "words", rows)

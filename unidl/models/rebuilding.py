@@ -1,4 +1,4 @@
-"""From the record of a model back to a model."""
+"""Rebuilding a model from its record."""
 
 from __future__ import annotations
 
@@ -17,9 +17,23 @@ if TYPE_CHECKING:
 def build(architecture: Architecture) -> keras.Model:
     """Build the model that `architecture` describes, with the initial weights of its seed.
 
-    The base of a transfer model gets no pretrained weights, and nothing is downloaded: the weights of the
-    whole model are to be loaded next. Raises `ModelError` if the builder or one of the arguments does not
-    exist, or the arguments ask for a model that cannot exist.
+    The base of a transfer model gets no pretrained weights, and nothing is downloaded: the weights of the whole model
+    are to be loaded next.
+
+    Args:
+        architecture: The builder by name, and its arguments.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        ModelError: If the builder or one of the arguments does not exist, or the arguments ask for a model that cannot
+            exist.
+
+    Examples:
+        >>> from unidl.models import Architecture, build
+        >>> build(Architecture("cnn", {"input_shape": (8, 8, 1), "classes": 4, "filters": (2,)})).output_shape
+        (None, 4)
     """
     found = builder(architecture.builder)
     arguments = dict(architecture.arguments)
@@ -35,14 +49,14 @@ def build(architecture: Architecture) -> keras.Model:
 
 
 def size(architecture: Architecture) -> int:
-    """Return how many parameters `build` would give the model, at most, before a layer is made.
+    """Return the maximum number of parameters that `build` would create, before any layer is created.
 
-    Of a model on a base that is not known before, and it is the most that any model may have. Raises `ModelError` as
+    For a model with a base this is unknown in advance, and the limit for any model is returned. Raises `ModelError` as
     `build` does.
     """
     if builder(architecture.builder).base is None:
         try:
-            with at_most(-UNSTORED):  # too large is then every model, and the error says how large
+            with at_most(-UNSTORED):  # every model then exceeds the limit, and the error states its size
                 build(architecture)
         except TooLargeError as error:
             return min(error.parameters, LARGEST_MODEL)

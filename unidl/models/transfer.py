@@ -1,4 +1,4 @@
-"""A new classifier on top of a network that has learned from other data."""
+"""Transfer learning: a new classifier on top of a pretrained network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 IMAGE_RANGE = (0.0, 1.0)
-"""The values of the images of a named base, which the model brings to what the base expects."""
+"""Value range of the images of a named base; the model converts it to what the base expects."""
 POOLINGS = ("flatten", "average", "first")
 
 
@@ -35,21 +35,44 @@ def build_transfer(
     seed: int = 0,
     name: str = "transfer",
 ) -> keras.Model:
-    """Put a new classifier on a frozen network; `unidl.unfreeze` sets the network free later.
+    """Put a new classifier on a frozen network; `unidl.unfreeze` makes the network trainable later.
 
-    base: a name of keras.applications; or a model of one of our builders, or a directory that Trainer.save
-    wrote, which is copied up to its own head; or any other functional keras.Model, which is shared as it is,
-    in its own precision, and frozen. A backbone of keras_hub is one, once its output is a single tensor:
+    The images of a named base are 0 to 1, red first, as everywhere in unidl: the model contains the preprocessing that
+    the base expects. The batch normalization of the base keeps its statistics, also once it is unfrozen. Its dropout is
+    left out; only a keras.Model that unidl did not build keeps its own.
+
+    A backbone of keras_hub can be the base, once its output is a single tensor:
     `keras.Model(backbone.input, backbone.output["sequence_output"])`, with pooling="first".
 
-    input_shape: (height, width, 3) for a name, 224x224 if not said; a model has its own. The images of a
-    named base are 0 to 1, red first, as everywhere in unidl: the model contains the preprocessing that the
-    base expects. weights: of a named base: "imagenet" (downloaded once), the path of a weights file, or None
-    for random ones. dense_units: of a dense layer with ReLU before the classes; None for no such layer.
-    pooling: "flatten" the features, "average" them over places or steps, or take the "first" step.
+    Args:
+        base: A name of keras.applications; or a model of one of our builders, or a directory that Trainer.save wrote,
+            which is copied up to its own head; or any other functional keras.Model, which is shared as it is, in its
+            own precision, and frozen.
+        input_shape: (height, width, 3) in pixels for a name. If None, (224, 224, 3) for a name; a model has its own.
+        classes: Number of classes, at least 2.
+        weights: The weights of a named base: "imagenet" (downloaded once), the path of a weights file, or None for
+            random ones.
+        dense_units: The units of a dense layer with ReLU before the classes; None for no such layer.
+        dropout: Fraction to drop before the last layer; at least 0 and below 1.
+        pooling: "flatten" the features, "average" them over places or steps, or take the "first" step.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+            Keras's own dtype policy.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
+        name: The name of the model.
 
-    The batch normalization of the base keeps its statistics, also once it is unfrozen. Its dropout is left
-    out; only a foreign keras.Model keeps its own. Raises `ModelError` if such a model cannot be built.
+    Returns:
+        The model, not compiled. It gives probabilities (batch, classes).
+
+    Raises:
+        ModelError: If such a model cannot be built.
+        PrecisionError: If the precision is unknown, or the device cannot compute in it.
+
+    Examples:
+        >>> import unidl
+        >>> base = unidl.build_cnn((8, 8, 1), classes=4, filters=(2, 3), kernel_size=2, dense_units=8)
+        >>> model = unidl.build_transfer(base, classes=2, dense_units=5)
+        >>> model.input_shape, model.output_shape
+        ((None, 8, 8, 1), (None, 2))
     """
     return _transfer(
         base,
@@ -67,7 +90,7 @@ def build_transfer(
 
 
 def rebuild_transfer(arguments: Given) -> keras.Model:
-    """Build again what these arguments of a record built, but without pretrained weights for the base."""
+    """Rebuild a model from the arguments in its record, without pretrained weights for the base."""
     base = arguments["base"]
     if isinstance(base, Mapping) and isinstance(base.get("arguments"), Mapping):
         arguments = {**arguments, "base": records.Architecture(base.get("builder", ""), base["arguments"])}
@@ -129,7 +152,7 @@ def _transfer(
 
 
 def _weights(asked: Arguments, base: Any, weights: Any, load: bool) -> str | None:
-    """Check where the weights of the base come from."""
+    """Validate the argument `weights`."""
     if isinstance(weights, os.PathLike):
         weights = os.fspath(weights)
     if weights is not None and not isinstance(weights, str):
@@ -139,10 +162,10 @@ def _weights(asked: Arguments, base: Any, weights: Any, load: bool) -> str | Non
         return weights
     weights = str(as_path(weights))
     if not isinstance(base, str):
-        because = "only a base given by its name takes weights; this one has its own"
+        because = "only a base given by name takes weights; this one has its own"
         raise asked.refused("weights", weights, because)
     if not as_path(weights).is_file():
-        because = "there is no such file. 'imagenet' and None are possible, too"
+        because = "the file does not exist. 'imagenet' and None are also allowed"
         raise asked.refused("weights", weights, because)
     return weights
 
@@ -166,7 +189,7 @@ def _find(
         because = "it must be a name of keras.applications, a directory or a keras.Model"
         raise asked.refused("base", base, because)
     name = os.fspath(base)
-    # A record never names a directory, so that a file cannot make us read another one.
+    # A record never names a directory, so that a file cannot make unidl read another one.
     if load and name not in bases.applications() and as_path(name).is_dir():
         return bases.from_model(read_model(name), precision)
     return bases.from_application(name, shape or bases.DEFAULT_SHAPE, weights, policy, asked, load=load)
@@ -178,13 +201,13 @@ def _parameters(frozen: keras.Model, features: int, dense_units: int, classes: i
 
 
 def _first_of_head(given: Given) -> str:
-    # A layer that takes the first step has no name: what comes behind it is cut off.
+    # The operation that takes the first step is not a named layer: the layers after it are removed.
     pooling = given.get("pooling", "flatten")
     return "logits" if pooling == "first" else pooling
 
 
 def _smallest_head(given: Given) -> Given:
-    # The dense layer is not cut off where the first step is taken.
+    # With pooling='first' the dense layer is not removed.
     return {"classes": 2} if given.get("pooling") == "first" else {"classes": 2, "dense_units": 1}
 
 
@@ -198,7 +221,7 @@ TRANSFER = Builder(
     smallest_head=_smallest_head,
     base="VGG16",
     rebuild=rebuild_transfer,
-    # Nothing is downloaded: what a network computes does not depend on whose weights it has.
+    # Random weights, so that nothing is downloaded: verification does not depend on the weights.
     verified_with={"weights": None},
     workload=Workload(
         "transfer",

@@ -1,4 +1,4 @@
-"""Transformers for token sequences: a language model or any other head, and a classifier of texts."""
+"""Transformers for token sequences: language models, classifiers and regression."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OUTPUTS = ("last", "steps", "average")
 POSITIONS = ("learned", "sines")
 EPSILON = 1e-5
-"""Of layer normalization, as in GPT-2. Keras's own 1e-3 is more than the variance of embeddings at the start."""
+"""Epsilon of layer normalization, as in GPT-2. Keras's default, 1e-3, exceeds the initial variance of embeddings."""
 
 
 def build_transformer(
@@ -42,18 +42,45 @@ def build_transformer(
 ) -> keras.Model:
     """Build a transformer for token ids (batch, time).
 
-    It gives probabilities of `classes`, by default of the next token out of the vocabulary; or, with
-    `targets`, that many unbounded numbers for a regression. Each of its `layers` is a pre-norm block: attention
-    of `heads` heads, then a dense layer of feedforward_units (4 times `units` if not said) with GELU and one
-    back to `units`, each behind a layer normalization and beside a shortcut.
+    It gives probabilities of `classes`, by default of the next token out of the vocabulary; or, with `targets`, that
+    many unbounded numbers for a regression. Each of its `layers` is a pre-norm block: attention, then a dense layer
+    with GELU and one back to `units`, each behind a layer normalization and beside a shortcut.
 
-    sequence_length: None for any length, which needs positions="sines"; they go up to 4096 steps. positions:
-    "learned" vectors, one a place, or "sines". causal: whether a step sees only those before it; without,
-    output="steps" is wrong for predicting the next token. dropout: the share dropped of the embeddings, and of
-    what each attention and each feedforward layer gives. output: "last" gives (batch, classes) after the last
-    step, "average" after the average of the steps, "steps" gives (batch, time, classes). mask_padding: nothing
-    sees steps whose token is 0, and the last step is that of the last other token; on a GPU this may rule out
-    the fast kernels. Raises `ModelError` if such a network cannot exist.
+    Args:
+        vocabulary_size: Number of different tokens, at least 2.
+        sequence_length: Steps per row; None for any length, which needs positions="sines"; they go up to 4096 steps.
+        units: The size of the vector of each step; `heads` must divide it.
+        heads: Number of heads of each attention.
+        layers: Number of blocks, at most 32.
+        feedforward_units: The units of the dense layer with GELU. If None, 4 times `units`.
+        causal: Whether a step sees only those before it; without, output="steps" is wrong for predicting the next
+            token.
+        positions: "learned" vectors, one per position, or "sines".
+        dropout: Fraction to drop of the embeddings and of the outputs of each attention and each feedforward layer; at
+            least 0 and below 1.
+        output: "last" gives (batch, classes) after the last step, "average" after the average of the steps, "steps"
+            gives (batch, time, classes).
+        mask_padding: Whether nothing sees steps whose token is 0, and the last step is that of the last other token; on
+            a GPU this may rule out the fast kernels.
+        classes: Number of classes, at least 2. If None, the tokens of the vocabulary.
+        targets: Number of values to predict, instead of probabilities.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+            Keras's own dtype policy.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
+        name: The name of the model.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        ModelError: If such a network cannot exist.
+        PrecisionError: If the precision is unknown, or the device cannot compute in it.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_transformer(vocabulary_size=12, sequence_length=6, units=8, heads=2, layers=1)
+        >>> model.input_shape, model.output_shape
+        ((None, 6), (None, 12))
     """
     asked = Arguments("build_transformer")
     encoder = _checked_encoder(
@@ -99,11 +126,38 @@ def build_text_classifier(
     seed: int = 0,
     name: str = "text_classifier",
 ) -> keras.Model:
-    """Build a classifier of texts, which are token ids (batch, time): it gives probabilities (batch, classes).
+    """Build a classifier of texts, which are token ids (batch, time).
 
-    A transformer whose steps see all others, earlier and later, and the average of what they give. Padding, token
-    0, is seen by nobody and counts for nothing: it may stand behind or before a text. The other arguments are
-    those of `build_transformer`. Raises `ModelError` if such a network cannot exist.
+    A transformer whose steps see all others, earlier and later, and the average of what they give. Padding, token 0, is
+    seen by no step and counts for nothing: it may come before or after a text.
+
+    Args:
+        vocabulary_size: As in `build_transformer`.
+        classes: Number of classes, at least 2.
+        sequence_length: As in `build_transformer`.
+        units: As in `build_transformer`.
+        heads: As in `build_transformer`.
+        layers: As in `build_transformer`.
+        feedforward_units: As in `build_transformer`.
+        positions: As in `build_transformer`.
+        dropout: As in `build_transformer`.
+        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
+            Keras's own dtype policy.
+        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
+        name: The name of the model.
+
+    Returns:
+        The model, not compiled. It gives probabilities (batch, classes).
+
+    Raises:
+        ModelError: If such a network cannot exist.
+        PrecisionError: If the precision is unknown, or the device cannot compute in it.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_text_classifier(vocabulary_size=12, classes=3, sequence_length=6, units=8, heads=2)
+        >>> model.output_shape
+        (None, 3)
     """
     asked = Arguments("build_text_classifier")
     classes = asked.whole("classes", classes, minimum=2)
@@ -124,7 +178,7 @@ def build_text_classifier(
 
 @dataclass(frozen=True)
 class Encoder:
-    """From tokens to a vector for each of them. Its fields are checked arguments of the builders."""
+    """Maps tokens to one vector each. Its fields are validated arguments of the builders."""
 
     vocabulary_size: int
     sequence_length: int | None
@@ -137,7 +191,7 @@ class Encoder:
     seed: int
 
     def parameters(self) -> int:
-        """Count the parameters of the encoder before it is built."""
+        """Return the number of parameters of the encoder before it is built."""
         attention = 4 * (self.units + 1) * self.units
         feedforward = (2 * self.units + 1) * self.feedforward_units + self.units
         normalization = 2 * self.units
@@ -146,7 +200,7 @@ class Encoder:
         return (self.vocabulary_size + places) * self.units + self.layers * block + normalization
 
     def encoded(self, policy: str, *, causal: bool, mask_padding: bool) -> tuple[Tensor, Tensor]:
-        """The inputs (batch, time), and a vector of each step (batch, time, units)."""
+        """Return the inputs (batch, time), and the encoded steps (batch, time, units)."""
         import keras
 
         from unidl.layers import AttentionMask, PositionEmbedding
@@ -165,8 +219,8 @@ class Encoder:
         return tokens, self._normalized(values, "normalization", policy)
 
     def _block(self, values: Tensor, number: int, told: dict[str, Any], policy: str) -> Tensor:
-        """Attention and a feedforward network, each on normalized values beside a shortcut (Xiong et al. 2020, "On
-        layer normalization in the transformer architecture")."""
+        """Apply attention and a feedforward network, each pre-normalized with a residual connection (Xiong et al. 2020,
+        "On layer normalization in the transformer architecture")."""
         import keras
 
         def dense(units: int, name: str, activation: str | None = None) -> keras.layers.Layer:
@@ -179,7 +233,7 @@ class Encoder:
         attention = keras.layers.MultiHeadAttention(
             self.heads,
             self.units // self.heads,
-            # Of no use here, but without one Keras would take a seed from Python's global random state.
+            # Unused, but without a seed Keras would take one from Python's global random state.
             seed=derived_seed(self.seed, "dropout", f"block_{number}_attention"),
             dtype=policy,
             name=f"block_{number}_attention",
@@ -211,7 +265,7 @@ def _checked_encoder(
     dropout: Any,
     seed: Any,
 ) -> Encoder:
-    """The encoder of these arguments, each checked and noted."""
+    """Validate and record the arguments, and return the encoder."""
     vocabulary_size = asked.whole("vocabulary_size", vocabulary_size, minimum=2)
     sequence_length = asked.whole_or_none("sequence_length", sequence_length)
     units = asked.whole("units", units)
@@ -220,10 +274,10 @@ def _checked_encoder(
     feedforward_units = asked.whole_or_none("feedforward_units", feedforward_units)
     positions = asked.choice("positions", positions, POSITIONS)
     if units % heads:
-        because = f"the {units} units are shared among the heads alike; take a number that divides them"
+        because = f"{units} units are divided equally among the heads; use a number that divides {units}"
         raise asked.refused("heads", heads, because)
     if sequence_length is None and positions == "learned":
-        because = "places of any number cannot be learned; say positions='sines', or how long a sequence is"
+        because = "learned positions need a fixed length; pass sequence_length, or positions='sines'"
         raise asked.refused("sequence_length", None, because)
     dropout = asked.fraction("dropout", dropout)
     seed = asked.seed(seed)
@@ -232,7 +286,7 @@ def _checked_encoder(
 
 
 def _one_vector(tokens: Tensor, steps: Tensor, output: str, mask_padding: bool, policy: str) -> Tensor:
-    """What stands for the whole row (batch, units)."""
+    """Reduce the steps to one vector per row, of shape (batch, units)."""
     import keras
 
     from unidl.layers import TokenPooling

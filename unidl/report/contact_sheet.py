@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from unidl.data.source import Column
+
 TILE = 112
 """Pixels of a side; a smaller image is enlarged by whole pixels, so that each of them is seen."""
 LINE = 14
@@ -21,7 +23,8 @@ LONGEST_LINE = 18
 
 def is_images(x: Any) -> bool:
     """Whether rows are images that can be drawn: (rows, height, width, 1, 3 or 4)."""
-    return isinstance(x, np.ndarray) and x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.dtype.kind in "uif"
+    found = isinstance(x, np.ndarray | Column) and x.ndim == 4
+    return found and x.shape[-1] in (1, 3, 4) and x.dtype.kind in "uif"
 
 
 def contact_sheet(

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl.data.dataset import Split, as_split, take
+from unidl.data.dataset import Split, take
+from unidl.data.recognising import as_split
+from unidl.data.source import Column
 from unidl.errors import DataError
 from unidl.keras_internals import loss_options
 from unidl.models.records import record_of
@@ -65,13 +67,13 @@ def classification_report(trainer: Trainer, data: Any, *, title: str | None = No
     require_classes(split)
     names = split.class_names or record_of(trainer.model).class_names
     outputs = trainer.predict(Split(split.x))
-    found = Classification(split.y, _as_probabilities(trainer.model, outputs), names)
+    found = Classification(np.asarray(split.y), _as_probabilities(trainer.model, outputs), names)
     return _made(found, split, record_of(trainer.model).value_range, title or trainer.model.name)
 
 
 def require_classes(split: Split) -> None:
     """Raise `DataError` if a report can say nothing of these rows."""
-    y = split.y
+    y = np.asarray(split.y) if isinstance(split.y, Column) else split.y
     one_array = isinstance(y, np.ndarray)
     if not one_array or y.ndim > 2 or (y.dtype.kind == "f" and y.ndim == 1 and not np.array_equal(y, np.rint(y))):
         raise DataError(

@@ -1,4 +1,4 @@
-"""What `unidl train` does, for programs: one frozen value says what a run is, and `train` does it.
+"""The Python interface of `unidl train`: a frozen value that describes a run, and a function that trains it.
 
 from unidl.runs import RunConfiguration, train
 

@@ -1,4 +1,4 @@
-"""What a run is, as one frozen value: what somebody asked for, and the model's recipe where nobody said anything."""
+"""The configuration of a run as one frozen value: requested settings, completed by the model's recipe."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
     from unidl.training.stage import Stage
 
 ALWAYS_KEPT = 14
-"""So many of the fields are in every run.json, None or not; of the others those that mean something for the model."""
+"""Number of leading fields that every run.json contains, even if None; the others are stored if they apply."""
 
 
 @dataclass(frozen=True)
 class RunConfiguration:
-    """What is trained on what, and how. Make one with `of`, which knows the recipes.
+    """What is trained, on which data, and how. Create one with `of`, which applies the recipes.
 
     model: the name of a builder, "model.py:build" or a saved model. data: as in `load_data`. epochs, batch_size,
-    learning_rate, schedule ("constant" or "cosine"), clip_norm, accumulate (batches a step), early_stopping (epochs):
-    None leaves it as the model is compiled. dropout: the share of units that are dropped. image_size: height and width,
-    in pixels. seed: decides every random draw. plot: whether curves are drawn. save_every_steps: of checkpoints.
+    learning_rate, schedule ("constant" or "cosine"), clip_norm, accumulate (batches per step), early_stopping (epochs):
+    None keeps the model's compiled setting. dropout: the dropout rate. image_size: height and width,
+    in pixels. seed: determines every random draw. plot: whether to draw curves. save_every_steps: checkpoint interval.
 
     base, weights, precompute_frozen: of a model on a base; None for others. model_sha256, model_arguments: of the file
     that "model.py:build" names, and what the function was called with. data_origin: what the data says of itself.
     precision: as in `Trainer`; None until it is settled. stages: what `unidl.training.fit_stages` does, as in
     "head:3,all:5@1e-5*0.9"; the epochs are then those of the stages. report: whether the run gets a report on the
-    test rows.
+    test rows. workers, on_error, target: as in
+    `load_data`.
 
-    Raises `UsageError` for a value that a setting cannot have.
+    Raises `UsageError` for an invalid value.
     """
 
     model: str
@@ -58,6 +59,9 @@ class RunConfiguration:
     model_arguments: dict[str, Any] | None = None
     data_origin: dict[str, Any] | None = None
     precision: str | None = None
+    workers: int | None = None
+    on_error: str | None = None
+    target: str | None = None
     stages: str | None = None
     report: bool | None = None
 
@@ -71,23 +75,24 @@ class RunConfiguration:
 
     @classmethod
     def of(cls, **given: Any) -> RunConfiguration:
-        """Return what is asked for, with the recipe of the model where nothing is; None counts as nothing.
+        """Return a configuration of the given settings; missing ones and None are filled from the model's recipe.
 
-        given: any of the fields that say what a run is. Paths become absolute, since a run is used from other
-        directories as well. Raises `UsageError` for a setting that does not exist, has a value that it cannot have, or
-        means nothing for this model; and where the model or the data is missing.
+        given: any of the fields that describe a run. Paths become absolute, since a run is also used from other
+        directories. Raises `UsageError` for a setting that does not exist, has an invalid value, or
+        does not apply to this model, and if the model or the data is missing.
         """
         from unidl.models.builder import OWN
 
         asked = {name: value for name, value in given.items() if value is not None}
         unknown = [name for name in asked if name not in RUN]
         if unknown:
-            raise UsageError(f"There is no setting {unknown[0]!r}. Known: {', '.join(RUN)}.")
+            raise UsageError(f"Unknown setting {unknown[0]!r}. Known: {', '.join(RUN)}.")
         for name, value in asked.items():
             require(name, value, RUN[name])
         if "model" not in asked:
             raise UsageError(
-                f"Which model? One of {', '.join(builders.names())}; model.py:build of your own; or a saved model."
+                f"No model given. Pass one of {', '.join(builders.names())}; a function such as model.py:build; or a "
+                f"saved model."
             )
         model = asked["model"]
         require_meaning(asked)
@@ -106,30 +111,31 @@ class RunConfiguration:
         if "stages" in asked:
             settings["epochs"] = _epochs(asked)
         if settings["data"] is None:
-            raise UsageError(f"On what data? `unidl train {model}` needs --data: it has no recipe that says it.")
+            raise UsageError(f"No data given. `unidl train {model}` needs --data, since the model has no recipe.")
         settings["data"] = _data(settings["data"])
         return cls(**settings)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunConfiguration:
-        """Return what `to_json` gave, of this version or one before. Raises `SavedModelError` if it did not."""
+        """Parse the value of `to_json` of this or an earlier version. Raises `SavedModelError` if it is invalid."""
         known = {field.name for field in fields(cls)}
         unknown = [name for name in values if name not in known]
         if unknown:
             raise SavedModelError(
-                f"The configuration of the run says {unknown[0]!r}, which this version of unidl does not know. Go on "
-                "with the version that began it."
+                f"The configuration of the run contains {unknown[0]!r}, which this version of unidl does not know. "
+                f"Resume "
+                "with the version that started it."
             )
         missing = [field.name for field in fields(cls)[:4] if field.name not in values]
         if missing:
-            raise SavedModelError(f"The configuration of the run does not say its {missing[0]!r}.")
+            raise SavedModelError(f"The configuration of the run lacks {missing[0]!r}.")
         try:
             return cls(**values)
         except UsageError as error:
             raise SavedModelError(f"The configuration of the run is damaged. {error}") from error
 
     def to_json(self) -> dict[str, Any]:
-        """Return what run.json and checkpoints keep: every setting that means something for the model."""
+        """Return the value stored in run.json and checkpoints: every setting that applies to the model."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         kept = list(values)[:ALWAYS_KEPT]
         return {name: value for name, value in values.items() if name in kept or value is not None}
@@ -153,21 +159,29 @@ class RunConfiguration:
             stages.append(replace(stage, learning_rate=rate, schedule=schedule, early_stopping=self.early_stopping))
         return stages
 
+    def data_options(self) -> dict[str, Any]:
+        """Return the arguments of `load_data` that were given, but for the size of images."""
+        found = {name: getattr(self, name) for name in FOR_DATA}
+        return {name: value for name, value in found.items() if value is not None}
+
     @property
     def builder(self) -> Any:
-        """The `Builder` of the model; None for a model of somebody's own."""
+        """The `Builder` of the model; None for a user's own model."""
         return builders.find(self.model)
 
+
+FOR_DATA = ("workers", "on_error", "target")
+"""The settings that are passed on to `load_data`."""
 
 FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout")
 """The settings that mean something for some models only."""
 
 FOR_OWN = ("precompute_frozen", "image_size")
-"""Those of them that mean something for a model of somebody's own."""
+"""Those of them that apply to a user's own model."""
 
 
 def require_meaning(asked: Mapping[str, Any]) -> None:
-    """Raise `UsageError` for a setting that would do nothing. asked: the model, and what is asked for."""
+    """Raise `UsageError` for a setting that would have no effect. asked: the model and the requested settings."""
     model = asked["model"]
     builder = builders.find(model)
     for name in FOR_SOME:
@@ -176,7 +190,7 @@ def require_meaning(asked: Mapping[str, Any]) -> None:
         if asked.get(name) not in (None, False, 0.0) and not (builder is not None and builder.takes(name)):
             models = [one for one in builders.OURS if builders.builder(one).takes(name)]
             raise UsageError(
-                f"Cannot use --{name.replace('_', '-')} with `unidl train {model}`: it is for "
+                f"Cannot use --{name.replace('_', '-')} with `unidl train {model}`: it applies only to "
                 f"{' and '.join(f'`unidl train {one}`' for one in models)}. Leave it out."
             )
 
@@ -191,7 +205,7 @@ def _epochs(asked: Mapping[str, Any]) -> int:
 
 
 def _own(model: str) -> dict[str, Any]:
-    """What finds a model of somebody's own again, from any directory."""
+    """Return settings that locate a user's own model from any directory."""
     function = model_function(model)
     if function is None:
         return {"model": _resolved(model)}
@@ -206,6 +220,6 @@ def _data(word: str) -> str:
 
 
 def _resolved(word: str) -> str:
-    """A path that is found from any directory; a name as it is."""
+    """Return a path as an absolute path, and a name unchanged."""
     path = Path(word)
     return str(path.resolve()) if path.exists() else word

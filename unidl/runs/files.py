@@ -1,4 +1,4 @@
-"""Options of `unidl train` in a file: run.toml, or run.json of a run that is to be repeated."""
+"""Options of `unidl train` in a file: run.toml, or the run.json of a run to repeat."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from unidl.shortening import shortened, shown
 
 KNOWN = RUN | AROUND
 TABLES = ("train", "configuration")
-"""A table that may hold the options; they may also stand by themselves."""
+"""Table that may contain the options; they may also be at the top level."""
 
 
 def read_options(path: str | Path) -> dict[str, Any]:
-    """Return the options of `unidl train` that a file says, by their names with underscores; a JSON null says nothing.
+    """Return the options of `unidl train` in a file, by their names with underscores; JSON null values are ignored.
 
-    path: TOML, or JSON where it ends in .json, such as the run.json of a run. Paths in it are as on the command line,
-    relative to where the command is given. Raises `UsageError` if the file cannot be read, for a key that is not known,
-    naming the nearest one, and for a value that an option cannot have.
+    path: TOML, or JSON if the suffix is .json, such as the run.json of a run. Paths in it are, as on the command line,
+    relative to the working directory. Raises `UsageError` if the file cannot be read, for an unknown key,
+    naming the closest one, and for an invalid value.
     """
     path = Path(path)
     found: dict[str, Any] = {}
@@ -39,7 +39,7 @@ def read_options(path: str | Path) -> dict[str, Any]:
 
 
 def to_toml(configuration: RunConfiguration) -> str:
-    """Return a file for `unidl train --config` that asks for the same run."""
+    """Return a file for `unidl train --config` that describes the same run."""
     return "".join(f"{name} = {_toml(value)}\n" for name, value in configuration.options().items())
 
 
@@ -53,21 +53,21 @@ def _parsed(path: Path) -> dict[str, Any]:
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise UsageError(f"Cannot read {path} as {kind}: {shortened(error)}.") from error
     if not isinstance(values, dict):
-        raise UsageError(f"Cannot use {path}: it must hold options by name, and holds {shown(values)}.")
+        raise UsageError(f"Cannot use {path}: it must contain options by name, but contains {shown(values)}.")
     return values
 
 
 def _options(values: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    """The options, wherever in the file they are."""
+    """Return the options, wherever they are in the file."""
     if path.suffix == ".json" and isinstance(values.get("configuration"), dict):
-        return values["configuration"]  # beside it run.json says on what machine that was, and how it went
+        return values["configuration"]  # run.json also records the machine and the results
     tables = [name for name in TABLES if isinstance(values.get(name), dict)]
     if not tables:
         return values
     others = [name for name in values if name != tables[0]]
     if others:
         raise UsageError(
-            f"Cannot use {others[0]!r} in {path} beside the table [{tables[0]}]: write all options into the table, or "
+            f"Cannot use {others[0]!r} in {path} outside the table [{tables[0]}]: put all options into the table, or "
             "none."
         )
     return values[tables[0]]
@@ -76,11 +76,11 @@ def _options(values: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
 def _unknown(name: str, path: Path) -> str:
     close = difflib.get_close_matches(name.replace("-", "_"), KNOWN, n=1)
     guess = f" Did you mean {close[0]!r}?" if close else ""
-    return f"There is no option {shortened(name)!r}, which {path} says.{guess} Known: {', '.join(KNOWN)}."
+    return f"Unknown option {shortened(name)!r} in {path}.{guess} Known: {', '.join(KNOWN)}."
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    # JSON's escapes are TOML's; but TOML wants that of DEL, which JSON leaves as it is.
+    # JSON's escapes are valid in TOML, but TOML also requires DEL to be escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)

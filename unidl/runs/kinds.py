@@ -1,4 +1,4 @@
-"""What each setting of a run may be, and the errors for what it is not."""
+"""The allowed values of each setting of a run, and the errors for other values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unidl.shortening import shown
 
 @dataclass(frozen=True)
 class Kind:
-    """What a setting may be. allowed: in words, for the message."""
+    """The allowed values of a setting. allowed: description for the message."""
 
     allowed: str
     accepts: Callable[[Any], bool]
@@ -32,8 +32,9 @@ WHOLE_FROM_1 = Kind("a whole number of at least 1", lambda value: _whole(value) 
 POSITIVE = Kind("a number above 0", lambda value: _number(value) and value > 0)
 FRACTION = Kind("a number from 0 up to, but not including, 1", lambda value: _number(value) and 0 <= value < 1)
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
-WORD = Kind("a text that is not empty", lambda value: isinstance(value, str) and value != "")
+WORD = Kind("a non-empty string", lambda value: isinstance(value, str) and value != "")
 SCHEDULE = Kind('"constant" or "cosine"', lambda value: value in ("constant", "cosine"))
+ON_ERROR = Kind('"raise" or "skip"', lambda value: value in ("raise", "skip"))
 FACTS = Kind("a mapping", lambda value: isinstance(value, dict))
 
 RUN = {
@@ -54,20 +55,23 @@ RUN = {
     "base": WORD,
     "weights": WORD,
     "precompute_frozen": TRUTH,
+    "workers": WHOLE_FROM_0,
+    "on_error": ON_ERROR,
+    "target": WORD,
     "stages": WORD,
     "report": TRUTH,
     "precision": WORD,
 }
-"""The settings that say what a run is."""
+"""The settings that describe a run."""
 
 AROUND = {"backend": WORD, "device": WORD, "out": WORD, "trust": TRUTH, "quiet": TRUTH, "json": TRUTH}
-"""The options of `unidl train` that say where and how it is done."""
+"""The options of `unidl train` that control where and how it runs."""
 
 FOUND = {"model_sha256": WORD, "model_arguments": FACTS, "data_origin": FACTS}
-"""What a run finds out and keeps, so that it is repeated with the same."""
+"""Facts that a run determines and stores, so that repeating it uses the same."""
 
 
 def require(name: str, value: Any, kind: Kind, source: str = "") -> None:
-    """Raise `UsageError` for a value that a setting cannot have. source: where it comes from, as in " in run.toml"."""
+    """Raise `UsageError` for an invalid value of a setting. source: where it comes from, such as " in run.toml"."""
     if not kind.accepts(value):
         raise UsageError(f"Cannot use {name} = {shown(value)}{source}: it must be {kind.allowed}.")

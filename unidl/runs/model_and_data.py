@@ -1,4 +1,4 @@
-"""The model and the data of a run, each made to fit the other."""
+"""The model and the data of a run, fitted to each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unidl.runs.own_model import Given
 
 VALIDATION_FRACTION = 0.1
-"""Of the training rows, held out to decide when to stop early: the test rows must not decide anything."""
+"""Fraction of the training rows held out for early stopping: the test rows must not influence training."""
 
 APPLICATION_SIDE = 224
 """Height and width at which most networks of keras.applications were trained."""
@@ -28,9 +28,9 @@ APPLICATION_SIDE = 224
 def model_and_data(
     configuration: RunConfiguration, *, trust: bool = False
 ) -> tuple[keras.Model, Dataset, Given | None]:
-    """Load the data and build the model for it; return both, and what a function of somebody's own was called with.
+    """Load the data and build the model for it; return both, and the arguments of a user's function.
 
-    trust: load a model in Keras's own words as well. Raises `UsageError` or `DataError` if they do not go together.
+    trust: whether models in Keras's own format may be loaded. Raises `UsageError` or `DataError` if they do not match.
     """
     from unidl import load_data
 
@@ -41,15 +41,15 @@ def model_and_data(
     settings = {name: getattr(configuration, name) for name in ("dropout", "seed") if name in builder.arguments}
     if builder.base is not None:
         return *_on_a_base(builder, configuration, settings, trust=trust), None
-    data = load_data(configuration.data, image_size=size)
+    data = load_data(configuration.data, image_size=size, **configuration.data_options())
     _require_suitable(data, builder)
     return builder.build(**facts(data, builder.from_data), **settings), data, None
 
 
 def facts(data: Dataset, names: Collection[str]) -> dict[str, Any]:
-    """What data says of the arguments that a model needs. names: those that it has to say.
+    """Return the arguments of a builder that the data determines. names: the required ones.
 
-    Raises `DataError` if it cannot say one of them.
+    Raises `DataError` if one of them cannot be determined.
     """
     rows = data.train.x.shape[1:]
     found: dict[str, Any] = {"input_shape": rows}
@@ -63,12 +63,13 @@ def facts(data: Dataset, names: Collection[str]) -> dict[str, Any]:
         found["classes"] = class_count(data)
     missing = [name for name in names if name not in found]
     if missing:
-        raise DataError(f"'{data.name}' does not say the {missing[0]} that the model needs: it is {data.kind}.")
+        raise DataError(f"'{data.name}' does not determine the {missing[0]} that the model needs: it is {data.kind}.")
     return {name: found[name] for name in names}
 
 
 def training_and_validation(data: Dataset, *, early_stopping: bool, seed: int) -> tuple[Split, Split]:
-    """The rows to train on and the rows shown after each epoch: the test rows if nothing is decided by them."""
+    """Return the training rows, and the rows evaluated after each epoch: the test rows unless early stopping uses
+    them."""
     if not early_stopping:
         return data.train, data.test
     from unidl.data.dataset import take
@@ -102,7 +103,8 @@ def _on_a_base(
     else:
         height, width = size or (APPLICATION_SIDE, APPLICATION_SIDE)
         shape = (height, width, 3)
-    data = load_data(configuration.data, image_size=shape[:2], channels=shape[2])
+    options = configuration.data_options()
+    data = load_data(configuration.data, image_size=shape[:2], channels=shape[2], **options)
     _require_suitable(data, builder)
     if not isinstance(base, str):
         data = dataset_in_range(data, record_of(base).value_range, f"the base {name}")
@@ -122,10 +124,10 @@ def _square(side: int | None) -> tuple[int, int] | None:
 
 
 def _require_suitable(data: Dataset, builder: Builder) -> None:
-    """Raise `DataError` if the rows are not what a model with this task learns from."""
+    """Raise `DataError` if the data does not suit a model with this task."""
     kind = "labelled text" if data.kind == "text" and data.class_names else data.kind
     needed = {"image classifier": "images", "text classifier": "labelled text", "language model": "text"}
     wanted = needed.get(builder.task, kind)
     images = data.kind == "images" or (data.kind == "arrays" and data.train.x.ndim == 4)
     if kind != wanted and not (wanted == "images" and images):
-        raise DataError(f"`unidl train {builder.name}` needs {wanted}, and '{data.name}' is {kind}.")
+        raise DataError(f"`unidl train {builder.name}` needs {wanted}, but '{data.name}' is {kind}.")

@@ -1,4 +1,4 @@
-"""Models of somebody's own for a run: what a function of theirs gives, or a model that is saved."""
+"""Users' own models for a run: returned by a function, or saved."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from unidl.runs.configuration import RunConfiguration
 
 Given: TypeAlias = dict[str, Any]
-"""Arguments of a function that gives a model."""
+"""Arguments of a function that returns a model."""
 
 log = logging.getLogger("unidl")
 
 ARGUMENTS = ("input_shape", "classes", "vocabulary_size", "sequence_length", "seed")
-"""What a function is given, each if it has an argument of this name."""
+"""Arguments passed to a function, each if it has a parameter of that name."""
 
 
 def own_model_and_data(
     configuration: RunConfiguration, size: tuple[int, int] | None, *, trust: bool
 ) -> tuple[keras.Model, Dataset, Given | None]:
-    """Load the data and build the model for it; if it needs to know nothing of the data, load that in its form.
+    """Load the data and build the model for it. If the model does not depend on the data, load the data in its form.
 
-    Returns what the function was called with as well, as JSON keeps it. Its weights are drawn from Keras's own stream,
-    which the seed of the run starts."""
+    Also returns the arguments of the function as JSON values. Its weights are drawn by Keras's random generators,
+    seeded with the seed of the run."""
     import keras
 
     from unidl import load_data, load_model
@@ -40,16 +40,16 @@ def own_model_and_data(
     function = model_function(configuration.model)
     if function is None:
         model = load_model(configuration.model, trust=trust)
-        return model, _in_form_of(model, configuration.data, size), None
+        return model, _in_form_of(model, configuration, size), None
     wanted = function.parameters()
     _require_known(function, wanted)
     keras.utils.set_random_seed(configuration.seed % 2**32)
     if not set(wanted) & set(ARGUMENTS[:-1]):
         given = {"seed": configuration.seed} if "seed" in wanted else {}
         model = function.build(given)
-        data = _in_form_of(model, configuration.data, size)
+        data = _in_form_of(model, configuration, size)
     else:
-        data = load_data(configuration.data, image_size=size)
+        data = load_data(configuration.data, image_size=size, **configuration.data_options())
         given = _arguments(function, wanted, data, configuration.seed)
         model = function.build(given)
     _require_rebuildable(model, data)
@@ -59,8 +59,8 @@ def own_model_and_data(
 def compiled_by_options(
     model: keras.Model, data: Dataset, configuration: RunConfiguration, batches: int
 ) -> dict[str, Any]:
-    """Return the arguments of `Trainer` that are not as the model was compiled: the options, and all that an
-    uncompiled one lacks. batches: how many the whole training has."""
+    """Return the arguments of `Trainer` that differ from the compiled model: the options, and everything that an
+    uncompiled model lacks. batches: number in the whole training."""
     from unidl.models.records import record_of
 
     told: dict[str, Any] = {}
@@ -73,9 +73,9 @@ def compiled_by_options(
 
 
 def load_run(path: Path, *, trust: bool, compiled: bool = False) -> keras.Model:
-    """Load a saved model as `load_model` does; that of a function, if it is trusted, with the classes of its file.
+    """Load a saved model as `load_model` does; that of a function, if trusted, with the custom classes of its file.
 
-    compiled: with the loss and the metrics that the function compiles it with, if it does.
+    compiled: whether to compile it with the loss and metrics that the function uses, if any.
     """
     from unidl import load_model
 
@@ -84,7 +84,7 @@ def load_run(path: Path, *, trust: bool, compiled: bool = False) -> keras.Model:
     if function is None:
         return load_model(path, trust=trust)
     if not function.file.is_file():
-        log.warning("%s, which gave the model of %s, is no longer there", function.file, path)
+        log.warning("%s, which built the model of %s, no longer exists", function.file, path)
         return load_model(path, trust=trust)
     tell_if_changed(function, configuration, path)
     model = load_model(path, trust=trust, custom_objects=function.objects())
@@ -101,28 +101,29 @@ def load_run(path: Path, *, trust: bool, compiled: bool = False) -> keras.Model:
 
 
 def tell_if_changed(function: ModelFunction, configuration: Mapping[str, Any], run: Path) -> None:
-    """Say it if the file is another than when the run was begun."""
+    """Warn if the file has changed since the run was started."""
     if function.sha256() != configuration.get("model_sha256"):
-        log.warning("%s has changed since the run in %s was begun with it", function.file, run)
+        log.warning("%s has changed since the run in %s was started with it", function.file, run)
 
 
-def _in_form_of(model: keras.Model, data_name: str, size: tuple[int, int] | None) -> Dataset:
+def _in_form_of(model: keras.Model, configuration: RunConfiguration, size: tuple[int, int] | None) -> Dataset:
     """The data; images in the size and with the channels that a model takes, if it says so."""
     from unidl import load_data
 
+    name, options = configuration.data, configuration.data_options()
     shape = getattr(model, "input_shape", None)
     if size is None and isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
         with contextlib.suppress(UsageError):  # no images: what they are the model has to take
-            return load_data(data_name, image_size=shape[1:3], channels=shape[3])
-    return load_data(data_name, image_size=size)
+            return load_data(name, image_size=shape[1:3], channels=shape[3], **options)
+    return load_data(name, image_size=size, **options)
 
 
 def _require_known(function: ModelFunction, wanted: Mapping[str, bool]) -> None:
     unknown = [name for name, needed in wanted.items() if needed and name not in ARGUMENTS]
     if unknown:
         raise UsageError(
-            f"Cannot call {function}: it needs the argument {unknown[0]!r}, and is given only those of "
-            f"{', '.join(ARGUMENTS)} that it has. Give {unknown[0]!r} a default."
+            f"Cannot call {function}: it requires the argument {unknown[0]!r}, but only "
+            f"{', '.join(ARGUMENTS)} can be passed. Give {unknown[0]!r} a default."
         )
 
 
@@ -137,7 +138,7 @@ def _arguments(function: ModelFunction, wanted: Mapping[str, bool], data: Datase
         given["classes"] = class_count(data)
     for name in ("vocabulary_size", "sequence_length"):
         if wanted.get(name) and name not in given:
-            raise DataError(f"Cannot call {function}: it needs {name}, and '{data.name}' is {data.kind}, not text.")
+            raise DataError(f"Cannot call {function}: it needs {name}, but '{data.name}' is {data.kind}, not text.")
     return {name: value for name, value in given.items() if name in wanted}
 
 
@@ -147,7 +148,7 @@ def _has_classes(data: Dataset) -> bool:
 
 
 def _require_rebuildable(model: keras.Model, data: Dataset) -> None:
-    """Raise `SavedModelError` if the model could not be kept, which after the training would be too late."""
+    """Raise `SavedModelError` if the model could not be saved, to find out before training."""
     from unidl.saving.saved_architecture import describe
 
     if not model.built:
@@ -158,17 +159,17 @@ def _require_rebuildable(model: keras.Model, data: Dataset) -> None:
     try:
         describe(model)
     except SavedModelError as error:
-        raise SavedModelError(f"The run could not be kept, so it is not begun. {error}") from error
+        raise SavedModelError(f"The run was not started because its model cannot be saved. {error}") from error
 
 
 def as_classifier(model: keras.Model, data: Dataset) -> dict[str, Any]:
-    """Loss and metrics of a model that nobody has compiled: those of a classifier, if the data has classes."""
+    """Return loss and metrics for an uncompiled model: those of a classifier, if the data has classes."""
     import keras
 
     if not _has_classes(data):
         raise ModelError(
-            f"The model '{model.name}' is not compiled, and '{data.name}' has no classes, from which its loss could be "
-            "told: call model.compile in the function that gives it."
+            f"The model '{model.name}' is not compiled, and its loss cannot be chosen because '{data.name}' has no "
+            "classes: call model.compile in the function that returns it."
         )
     outputs = getattr(model, "output_shape", None)
     from unidl.data.classes import class_count
@@ -176,17 +177,21 @@ def as_classifier(model: keras.Model, data: Dataset) -> dict[str, Any]:
     classes = class_count(data)
     if isinstance(outputs, tuple) and outputs[-1] is not None and outputs[-1] < classes:
         raise ModelError(
-            f"The model '{model.name}' is not compiled, and has {outputs[-1]} outputs for the {classes} classes of "
-            f"'{data.name}'. Give it {classes}, or call model.compile in the function that gives it."
+            f"The model '{model.name}' is not compiled, and it has {outputs[-1]} outputs for the {classes} classes of "
+            f"'{data.name}'. Use {classes} outputs, or call model.compile in the function that returns it."
         )
     last = model.layers[-1] if model.layers else None
     logits = getattr(last, "activation", None) is keras.activations.linear
-    log.info("%s is not compiled: sparse crossentropy of %s", model.name, "logits" if logits else "probabilities")
+    log.info(
+        "%s is not compiled: using sparse categorical crossentropy on %s",
+        model.name,
+        "logits" if logits else "probabilities",
+    )
     return {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=logits), "metrics": ["accuracy"]}
 
 
 def _optimizer(model: keras.Model, options: Mapping[str, Any], batches: int) -> Any:
-    """The optimizer that the model was compiled with, else Adam, with what the options say."""
+    """Return the optimizer that the model was compiled with, else Adam, with the options applied."""
     import keras
 
     chosen: Any = (model.optimizer if model.compiled else None) or keras.optimizers.Adam()
@@ -197,8 +202,8 @@ def _optimizer(model: keras.Model, options: Mapping[str, Any], batches: int) -> 
     if rate is None and options["schedule"] is not None:
         if not isinstance(settings["learning_rate"], float):
             raise UsageError(
-                f"Cannot use --schedule {options['schedule']}: the optimizer of '{model.name}' has a schedule of its "
-                "own. Pass --learning-rate as well, or leave --schedule out."
+                f"Cannot use --schedule {options['schedule']}: the optimizer of '{model.name}' already has a "
+                "schedule. Also pass --learning-rate, or leave --schedule out."
             )
         rate = settings["learning_rate"]
     if rate is not None:
@@ -213,7 +218,7 @@ def _optimizer(model: keras.Model, options: Mapping[str, Any], batches: int) -> 
 
 
 def configuration_of_run(path: Path) -> dict[str, Any]:
-    """Return what `unidl train` was asked for; nothing if it did not write this."""
+    """Return the options of `unidl train`; empty if it did not write this."""
     from unidl.saving.directories import location
     from unidl.training.run_directory import RUN, read_run
 

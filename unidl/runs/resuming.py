@@ -1,4 +1,4 @@
-"""Going on with a run: where it has come to, and what it goes on with."""
+"""Resuming a run: its progress, and its configuration."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ log = logging.getLogger("unidl")
 
 
 def checkpoint_folder(run: Path) -> Path:
-    """Where the checkpoints of a run are: beside its directory, which appears only when the run is whole."""
+    """Return the folder of a run's checkpoints, beside the run directory, which is created only when the run is
+    complete."""
     if run.name in ("", ".."):  # such as "."
         run = run.resolve()
     if not run.name:
-        raise UsageError(f"Cannot keep a run in {run}: it is no place for one. Choose a directory of its own.")
+        raise UsageError(f"Cannot save a run to {run}. Choose a separate directory.")
     return run.with_name(f"{run.name}.checkpoints")
 
 
 def begun_configuration(run: Path, epochs: int | None = None) -> RunConfiguration:
-    """Return what the run in a directory was begun with. epochs: how many it is to have; None for as many as it has.
+    """Return the configuration of the run in a directory. epochs: new total number; None leaves it unchanged.
 
-    Raises `UsageError` for epochs that it cannot have, and `SavedModelError` if there is nothing to go on from.
+    Raises `UsageError` for an invalid number of epochs, and `SavedModelError` if there is nothing to resume from.
     """
     from unidl.training.checkpoint import KEEP, Checkpoints
     from unidl.training.stage_folders import StageFolders
@@ -38,12 +39,12 @@ def begun_configuration(run: Path, epochs: int | None = None) -> RunConfiguratio
     found = whole[0] if whole is not None else staged[1] if staged is not None else None
     if found is None:
         raise SavedModelError(
-            f"Cannot go on with {run}: there is no checkpoint in {folder}. A run that may have to go on is begun with "
+            f"Cannot resume {run}: there is no checkpoint in {folder}. To be able to resume a run, start it with "
             "--save-every-steps."
         )
     position = found.position
     if not {"model", "data"} <= position.configuration.keys():
-        raise SavedModelError(f"Cannot go on with {run}: `unidl train` has not begun it.")
+        raise SavedModelError(f"Cannot resume {run}: it was not started by `unidl train`.")
     configuration = RunConfiguration.from_json(position.configuration)
     if epochs is not None and configuration.stages is not None:
         raise UsageError(f"Cannot use --epochs with --resume {run}: its stages say how many epochs each has.")
@@ -55,24 +56,24 @@ def begun_configuration(run: Path, epochs: int | None = None) -> RunConfiguratio
 
 
 def _require_possible(epochs: int, configuration: RunConfiguration, position: Position, run: Path) -> None:
-    """Raise `UsageError` if the run cannot end after so many epochs, and say what that does to its learning rate."""
+    """Raise `UsageError` if the run cannot end after so many epochs, and report the effect on its learning rate."""
     begun = configuration.epochs
     done = position.epoch + (position.step > 0)
     if epochs < done:
         raise UsageError(
-            f"Cannot end the run in {run} after --epochs {epochs}: it is in epoch {done} already."
+            f"Cannot end the run in {run} after --epochs {epochs}: it is already in epoch {done}."
             if position.step
-            else f"Cannot end the run in {run} after --epochs {epochs}: {done} are done already."
+            else f"Cannot end the run in {run} after --epochs {epochs}: {done} epochs are already done."
         )
     if position.stopped and epochs > done:
         raise UsageError(
-            f"Cannot go on with {run} to --epochs {epochs}: it has stopped early after epoch {done}, since the loss no "
-            f"longer got better. Begin another with `unidl train {run} --data ... --out ...`, from its weights."
+            f"Cannot resume {run} with --epochs {epochs}: it stopped early after epoch {done}, because the loss no "
+            f"longer improved. Start a new run from its weights: `unidl train {run} --data ... --out ...`."
         )
     if epochs != begun and configuration.schedule == "cosine":
         log.info(
-            "the cosine of the learning rate now ends after %d epochs instead of %d: from here on the rate is that of "
-            "a run that was begun with %d, and so another than in the epochs before",
+            "the cosine schedule now ends after %d epochs instead of %d: from here on the learning rate is that of "
+            "a run started with %d epochs, which differs from the schedule of the epochs so far",
             epochs,
             begun,
             epochs,

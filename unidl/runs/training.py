@@ -1,4 +1,4 @@
-"""A run from its configuration to its directory: what `unidl train` does, for programs as well."""
+"""A run from its configuration to its directory, as `unidl train` does it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger("unidl")
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What has become of a run. kept: whether its directory holds the model as it is now."""
+    """The result of a run. kept: whether its directory contains the current model."""
 
     configuration: RunConfiguration
     trainer: Trainer
@@ -37,7 +37,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class ReadyRun:
-    """A run that can be trained: what `prepare` returns. configuration: with all that was found out on the way."""
+    """A run that is ready to train, as returned by `prepare`. configuration: includes all determined facts."""
 
     configuration: RunConfiguration
     trainer: Trainer
@@ -88,17 +88,17 @@ class ReadyRun:
                 **options,
             )
         if trainer.interrupted and every is not None:
-            log.warning("stopped; go on with: unidl train --resume %s", out)
+            log.warning("stopped; resume with: unidl train --resume %s", out)
             return self._finished(trainer, kept=False)
         if trainer.interrupted and replaced and not trainer.history:
-            log.warning("interrupted in the first epoch; %s is left as it was", out)
+            log.warning("interrupted in the first epoch; %s is unchanged", out)
             return self._finished(trainer, kept=False)
         report = None
         if asked.report and not trainer.interrupted:
             report = classification_report(trainer, self.data.test, title=f"{out.name} on {self.data.name}").files
         save_run(trainer, out, configuration=asked.to_json(), plot=asked.plot, extra=report)
         if trainer.interrupted:
-            log.warning("interrupted; the model as it was then is in %s", out)
+            log.warning("interrupted; the model at that point is saved in %s", out)
         return self._finished(trainer, kept=True)
 
     def _finished(self, trainer: Trainer, *, kept: bool) -> FinishedRun:
@@ -113,11 +113,11 @@ def train(
     resume: bool = False,
     progress: Style = "auto",
 ) -> FinishedRun:
-    """Train as `configuration` says and keep the run in the directory `out`, as `unidl train` does.
+    """Train according to `configuration` and save the run to the directory `out`, as `unidl train` does.
 
-    trust: load a model in Keras's own words as well, such as a .keras file. resume: go on from the newest checkpoint;
-    `unidl.runs.resuming.begun_configuration` says what the run was begun with. progress: as in `Trainer.fit`. Raises
-    any `UnidlError`.
+    trust: whether models in Keras's own format, such as a .keras file, may be loaded. resume: resume from the newest
+    checkpoint; `unidl.runs.resuming.begun_configuration` returns its configuration. progress: as in `Trainer.fit`.
+    Raises any `UnidlError`.
     """
     return prepare(configuration, out, trust=trust, resume=resume).fit(progress=progress)
 
@@ -143,7 +143,9 @@ def loaded(configuration: RunConfiguration, out: Path, *, trust: bool = False, r
         model, data, model_arguments = model_and_data(configuration, trust=trust)
         origin = json.loads(json.dumps(dict(data.origin)))
         if configuration.data_origin not in (None, origin):
-            raise DataError(f"Cannot go on with {out}: the data '{configuration.data}' is no longer what it was then.")
+            raise DataError(
+                f"Cannot resume {out}: the data '{configuration.data}' has changed since the run was started."
+            )
         if configuration.report:
             require_classes(data.test)
         rows, validation = training_and_validation(
@@ -163,7 +165,7 @@ def _trainer(model: keras.Model, data: Dataset, rows: int, configuration: RunCon
     from unidl.models.records import record_of
     from unidl.runs.own_model import compiled_by_options
 
-    # Counted in batches, as Keras does, also where several of them make one step.
+    # Counted in batches, as in Keras, even if several of them form one step.
     batches = configuration.epochs * math.ceil(rows / configuration.batch_size)
     if configuration.builder is None:
         told = compiled_by_options(model, data, configuration, batches)
@@ -175,9 +177,9 @@ def _trainer(model: keras.Model, data: Dataset, rows: int, configuration: RunCon
     optimizer = keras.optimizers.Adam(
         rate,
         clipnorm=configuration.clip_norm,
-        gradient_accumulation_steps=accumulate if accumulate != 1 else None,  # Keras takes no 1
+        gradient_accumulation_steps=accumulate if accumulate != 1 else None,  # Keras does not accept 1
     )
     told: dict[str, Any] = {}
-    if record_of(model).architecture is None:  # a classifier all the same, on a base that no builder made
+    if record_of(model).architecture is None:  # also a classifier, on a base that no builder made
         told = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
     return Trainer(model, optimizer=optimizer, seed=configuration.seed, **told)

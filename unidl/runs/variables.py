@@ -1,4 +1,4 @@
-"""Environment variables for a while."""
+"""Temporary values of environment variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def environment(**variables: str | None) -> Iterator[None]:
-    """Inside it the variables have these values, and afterwards those of before; None or "" leaves one as it is."""
+    """Set environment variables and restore them on exit; None or "" leaves a variable unchanged."""
     wanted = {name: value for name, value in variables.items() if value}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

@@ -1,4 +1,4 @@
-"""Models as files: whole or not at all, and read as if a stranger had written them."""
+"""Saving and loading of models. Files are written atomically, and every file is read as untrusted input."""
 
 from unidl.saving.keras_export import save_keras
 from unidl.saving.keras_weights import load_weights

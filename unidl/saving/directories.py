@@ -1,4 +1,4 @@
-"""Directories that appear whole or not at all, with a manifest that tells whether they are what was written."""
+"""Directories that are written atomically, with a manifest against which their files are checked."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from unidl.saving.manifest import (
 from unidl.whole_files import flush_directory, write_flushed
 
 LEFT = re.compile(r"\.(.+)\.unidl-(previous|[0-9a-f]{8})")
-"""The names beside a target that a save uses for a moment: see `_previous` and `_make_temporary`."""
+"""Temporary names that a save uses beside its target: see `_previous` and `_make_temporary`."""
 DESKTOP_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""What file managers leave in a directory that somebody has looked at."""
+"""Files that file managers create in a directory they display."""
 
 
 def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
     """Write `files` (name to content) and their manifest to the directory `path`.
 
-    They are written to a temporary directory beside it, flushed to the disk, and renamed: whenever this process is
-    killed, `read_directory` finds either the new files or those before. A directory that this process stands in, or
-    that is a mount point, stays, and its files are replaced. Raises `SavedModelError` if something is there
-    that this function did not write, or nothing can be written.
+    The files are written to a temporary directory beside it, flushed to disk, and renamed: whenever this process is
+    killed, `read_directory` finds either the new files or the old ones. If `path` is a working directory or a mount
+    point, the directory stays and its files are replaced. Raises `SavedModelError` if `path` holds anything
+    that this function did not write, or cannot be written.
     """
     _require_replaceable(path)
     target = path.resolve()
@@ -60,7 +60,7 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Raise `SavedModelError` if `write_directory` cannot begin to write to `path`: asked before training."""
+    """Raise `SavedModelError` if `write_directory` cannot write to `path`. Called before training."""
     _require_replaceable(path)
     target = path.resolve()
     try:
@@ -71,10 +71,10 @@ def require_writable(path: Path) -> None:
 
 
 def read_directory(path: Path, only: Collection[str] | None = None, *, most: int = LARGEST_FILE) -> dict[str, bytes]:
-    """Return the files that `write_directory` wrote, each compared with the manifest before anybody parses it.
+    """Return the files that `write_directory` wrote, each checked against the manifest before it is parsed.
 
-    only: the names of those that are wanted; one that the manifest lacks is left out. most: bytes of each. Raises
-    `SavedModelError` if the directory is missing, is not ours, or a file is missing, a link, too long, or has changed.
+    only: names of the files to read; those missing from the manifest are left out. most: maximum bytes per file. Raises
+    `SavedModelError` if the directory is missing or not unidl's, or a file is missing, a link, too long, or changed.
     """
     path = location(path)
     entries = read_manifest(path)
@@ -86,16 +86,16 @@ def read_directory(path: Path, only: Collection[str] | None = None, *, most: int
 
 
 def read_start(path: Path, name: str, length: int) -> tuple[bytes, int] | None:
-    """Return the first bytes of a file that `write_directory` wrote, at most `length`, and its size; None if there is
-    no such file. Only the size is compared with the manifest. Raises `SavedModelError` as `read_directory` does."""
+    """Return up to `length` first bytes of a file that `write_directory` wrote, and its size; None if there is no such
+    file. Only the size is compared with the manifest. Raises `SavedModelError` as `read_directory` does."""
     path = location(path)
     entry = read_manifest(path).get(name)
     return None if entry is None else (read_listed_start(path, name, entry, length), entry.bytes)
 
 
 def sweep(folder: Path, names: re.Pattern[str]) -> None:
-    """Remove what saves to directories of these names in `folder` left when they were killed; finish one that was all
-    but done. Only where nobody else saves to them now. What cannot be removed stays: it is in nobody's way.
+    """Remove what killed saves to directories of these names left in `folder`; complete a save that was almost done.
+    Call it only while no other process saves to them. Files that cannot be removed are harmless and stay.
     """
     with contextlib.suppress(OSError):
         for entry in folder.iterdir() if folder.is_dir() else ():
@@ -109,9 +109,9 @@ def sweep(folder: Path, names: re.Pattern[str]) -> None:
 
 
 def location(path: Path) -> Path:
-    """Return where the files of `path` are: there, or in its last version if a save was killed between two renames.
+    """Return the directory that holds the files of `path`: itself, or its previous version if a save was killed midway.
 
-    Raises `SavedModelError` if there is no such directory.
+    Raises `SavedModelError` if the directory does not exist.
     """
     previous = _previous(path.resolve())
     try:
@@ -123,10 +123,10 @@ def location(path: Path) -> Path:
         raise SavedModelError(f"Cannot load {path}: {error.strerror or error}.") from error
     if path.exists():
         raise SavedModelError(
-            f"Cannot load {path}: it is a file, and unidl saves a model as a directory. Of Keras's files load_model "
+            f"Cannot load {path}: it is a file, but unidl saves a model as a directory. For Keras's files, load_model "
             "takes a .keras file, and load_weights(model, path) a .weights.h5 file."
         )
-    raise SavedModelError(f"Cannot load {path}: there is no such directory.")
+    raise SavedModelError(f"Cannot load {path}: the directory does not exist.")
 
 
 def _require_replaceable(path: Path) -> None:
@@ -139,7 +139,7 @@ def _require_replaceable(path: Path) -> None:
 
 
 def _why_not_replaceable(path: Path) -> str | None:
-    """A reason to leave alone what is at `path`: anything that a save of ours would not have put there."""
+    """Return why `path` must not be overwritten: it holds something that unidl did not write. None if it may be."""
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
             return f"{part} is a file"
@@ -153,24 +153,24 @@ def _why_not_replaceable(path: Path) -> str | None:
     try:
         foreign = sorted(found - {MANIFEST} - read_manifest(path).keys())
     except SavedModelError:
-        return f"its {MANIFEST} is damaged or not unidl's"
-    return f"it holds {foreign[0]!r}, which unidl did not write" if foreign else None
+        return f"its {MANIFEST} is damaged or was not written by unidl"
+    return f"it contains {foreign[0]!r}, which unidl did not write" if foreign else None
 
 
 def _replace(target: Path, temporary: Path) -> None:
-    """Put `temporary` in the place of `target`. A directory cannot be renamed over a full one, so the old one steps
-    aside to a place that `location` knows; it goes when the new one is there, and comes back if that fails."""
+    """Replace `target` by `temporary`. A directory cannot be renamed over a non-empty one, so the old one is moved to
+    a name that `location` knows. It is removed once the new one is in place, and restored if that fails."""
     previous = _previous(target)
     try:
         if target.exists():
             if previous.exists():
-                shutil.rmtree(previous)  # left by a save that was killed when it was all but done
+                shutil.rmtree(previous)  # left by a save that was killed just before its end
             target.rename(previous)
         temporary.rename(target)
         flush_directory(target.parent)
     finally:
         if target.exists():
-            # What cannot be removed is in nobody's way: the next save tries again.
+            # Leftovers that cannot be removed are harmless; the next save tries again.
             shutil.rmtree(previous, ignore_errors=True)
         elif previous.exists():
             previous.rename(target)
@@ -181,7 +181,7 @@ def _previous(target: Path) -> Path:
 
 
 def _make_temporary(target: Path) -> Path:
-    """Make a directory beside `target`, with the permissions that a directory has by default, unlike `mkdtemp`'s."""
+    """Create a directory beside `target` with default permissions, which `mkdtemp` does not use."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.unidl-{secrets.token_hex(4)}"
     temporary.mkdir()
@@ -189,10 +189,10 @@ def _make_temporary(target: Path) -> Path:
 
 
 def cannot_save(path: Path, error: OSError) -> SavedModelError:
-    """Return the error for a place that cannot be written."""
+    """Return the error for a path that cannot be written."""
     reason = error.strerror or error
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SavedModelError(
-            f"Cannot save to {path}: {reason}. What was saved before is whole. Make room, or choose another disk."
+            f"Cannot save to {path}: {reason}. The previous save is intact. Free some space, or choose another disk."
         )
     return SavedModelError(f"Cannot save to {path}: {reason}.")

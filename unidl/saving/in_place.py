@@ -1,8 +1,8 @@
-"""A directory whose files are replaced while it stays the same directory: one that somebody stands in, a mount point.
+"""Replacement of a directory's files without replacing the directory, for mount points and working directories.
 
-Renaming another directory to its name would leave whoever stands in it nowhere, and a mount point cannot be renamed.
-What the manifest lists counts only while the manifest is there, so that goes first and comes back last; meanwhile a
-copy of the older files, in a folder inside, is what counts.
+A mount point cannot be renamed, and renaming another directory to its name would invalidate a process's working
+directory. The files listed by the manifest are valid only while the manifest exists, so it is removed first and
+written last; in between, a copy of the older files in a subfolder is valid.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from unidl.whole_files import flush_directory
 
 PREVIOUS = ".unidl-previous"
 INSIDE = re.compile(r"\.unidl-(previous|[0-9a-f]{8})")
-"""The names inside a target that a save in place uses for a moment."""
+"""Temporary names that a save in place uses inside its target."""
 
 
 def must_stay(target: Path) -> bool:
-    """Whether a directory, its path resolved, is to be written in place."""
+    """Return whether a directory, given by its resolved path, must be written in place."""
     if not target.is_dir():
         return False
     try:
         standing = Path.cwd()
-    except FileNotFoundError:  # somebody has removed it
+    except FileNotFoundError:  # it was removed meanwhile
         return os.path.ismount(target)
     return standing.is_relative_to(target) or os.path.ismount(target)
 
 
 def write_in_place(target: Path, write: Callable[[Path], None]) -> None:
-    """Replace the files of a directory. write: fills a folder with the new ones and their manifest."""
+    """Replace the files of a directory. write: writes the new files and their manifest to a folder."""
     before = known_names(target)
     _remove(target, keep=None if (target / MANIFEST).exists() else PREVIOUS)
     new = _folder_in(target)
@@ -52,31 +52,31 @@ def write_in_place(target: Path, write: Callable[[Path], None]) -> None:
         (new / MANIFEST).replace(target / MANIFEST)
         flush_directory(target)
     finally:
-        # Without a manifest it goes on counting what was set aside, and the next save finds here what to remove.
+        # Without a manifest the copy stays valid, and the next save finds the files to remove here.
         if (target / MANIFEST).exists():
             _remove(target, keep=None)
 
 
 def last_whole(path: Path) -> Path:
-    """Where the files of a directory are: there, or in a folder inside if a save in place was killed."""
+    """Return the directory that holds the valid files: itself, or a subfolder if a save in place was killed."""
     return path / PREVIOUS if not (path / MANIFEST).exists() and (path / PREVIOUS).is_dir() else path
 
 
 def known_names(target: Path) -> set[str]:
-    """The names of files that saves in place have put into a directory, or were about to."""
+    """Return the names of files that saves in place have written to a directory, or were about to."""
     names: set[str] = set()
     for folder in (target, *(entry for entry in target.iterdir() if INSIDE.fullmatch(entry.name))):
         try:
             names |= read_manifest(folder).keys()
         except SavedModelError:
-            continue  # one that was not finished has put nothing anywhere
+            continue  # an unfinished save has moved no files yet
     return names
 
 
 def _set_aside(target: Path) -> None:
-    """Have a copy of the older files, if there are any, count from now on."""
+    """Make a copy of the older files, if there are any, the valid one."""
     if not (target / MANIFEST).exists():
-        return  # an older copy counts already, or there never was anything
+        return  # an older copy is already valid, or the directory was empty
     copy = _folder_in(target)
     for name in (*read_manifest(target), MANIFEST):
         _link(target / name, copy / name)
@@ -88,7 +88,7 @@ def _set_aside(target: Path) -> None:
 
 
 def _link(source: Path, name: Path) -> None:
-    """Give a file a second name; where the file system has no such thing, copy it."""
+    """Hard-link a file; copy it where the file system does not support links."""
     try:
         os.link(source, name)
     except OSError:
@@ -102,7 +102,7 @@ def _folder_in(target: Path) -> Path:
 
 
 def _remove(target: Path, keep: str | None) -> None:
-    """Remove the folders inside that saves have left; what cannot be removed is in nobody's way."""
+    """Remove the subfolders that saves have left; any that cannot be removed are harmless."""
     for entry in target.iterdir():
         if INSIDE.fullmatch(entry.name) and entry.name != keep:
             shutil.rmtree(entry, ignore_errors=True)

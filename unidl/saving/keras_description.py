@@ -1,4 +1,4 @@
-"""A stranger's model in Keras's own words, if they are enough to build it again without running code from a file."""
+"""Models that no unidl builder made, saved as Keras's config if that can rebuild them without running stored code."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import keras
 
 LONGEST_REASON = 300
-"""Characters of an error of Keras's that are shown: some hold the whole description."""
+"""Maximum characters shown of a Keras error; some contain the whole config."""
 
 
 def keras_description(model: keras.Model) -> dict[str, Any]:
-    """Return Keras's description of a built model, without how it was compiled: a `Trainer` does that.
+    """Return the Keras config of a built model, without its compile config: a `Trainer` supplies that.
 
-    Raises `SavedModelError` if there is none, or the model could not be built again from it and its weights.
+    Raises `SavedModelError` if there is none, or if the config and the weights could not rebuild the model.
     """
     import keras
 
@@ -34,17 +34,17 @@ def keras_description(model: keras.Model) -> dict[str, Any]:
         with _uncompiled(model), describing():
             description: Any = keras.saving.serialize_keras_object(model)
         text = json.dumps(description)
-    except Exception as error:  # whatever the get_config of a class of a stranger raises
+    except Exception as error:  # a custom get_config may raise anything
         raise SavedModelError(
-            f"Cannot save the model '{model.name}': Keras cannot describe it: {first_line(error)}\n"
-            "Give its class a get_config method (https://keras.io/guides/serialization_and_saving)."
+            f"Cannot save the model '{model.name}': Keras cannot serialize it: {first_line(error)}\n"
+            "Add a get_config method to its class (https://keras.io/guides/serialization_and_saving)."
         ) from error
     try:
         refuse_names(json.loads(text))
     except ValueError as error:
         raise SavedModelError(
-            f"Cannot save the model '{model.name}': load_model would refuse it, since {error}.\n"
-            "Put it into a layer class of your own, with call and get_config, and pass custom_objects to load_model."
+            f"Cannot save the model '{model.name}': load_model would reject it: {error}.\n"
+            "Move it to a layer class of your own with call and get_config, and pass custom_objects to load_model."
         ) from error
     return description
 
@@ -52,13 +52,13 @@ def keras_description(model: keras.Model) -> dict[str, Any]:
 def from_keras_description(
     description: Mapping[str, Any], path: Path, custom_objects: Mapping[str, Any] | None
 ) -> keras.Model:
-    """Build the model again, in Keras's safe mode, if it names nothing but parts of models.
+    """Rebuild the model in Keras's safe mode, provided that the config names only parts of models.
 
-    path: of the file that says so, for errors. Raises `SavedModelError`.
+    path: the file of the config, for error messages. Raises `SavedModelError`.
     """
     import keras
 
-    import unidl.layers  # noqa: F401 - registers the layers of unidl, which a stranger's model may hold
+    import unidl.layers  # noqa: F401 - registers unidl's layers, which any model may contain
 
     try:
         model_only = without_compilation(dict(description))
@@ -67,41 +67,42 @@ def from_keras_description(
             model: Any = keras.saving.deserialize_keras_object(
                 model_only, custom_objects=dict(custom_objects or {}), safe_mode=True
             )
-    except Exception as error:  # whatever the constructors of Keras's and a stranger's classes raise
+    except Exception as error:  # constructors may raise anything
         raise SavedModelError(
             f"Cannot load {path}: Keras cannot rebuild this model: {first_line(error)}\n"
-            "If its classes are your own, pass load_model(path, trust=True, custom_objects={'Name': Name})."
+            "If it has custom classes, pass load_model(path, trust=True, custom_objects={'Name': Name})."
         ) from error
     if not isinstance(model, keras.Model):
-        raise SavedModelError(f"Cannot load {path}: it describes a {type(model).__name__}, which is no model.")
+        raise SavedModelError(f"Cannot load {path}: it describes a {type(model).__name__}, not a model.")
     return model
 
 
 def _why_not_from_weights(model: keras.Model) -> str | None:
-    """What a description and weights would lose, as a sentence; None if nothing."""
+    """Return what the config and weights cannot represent, as a sentence; None if they are complete."""
     import keras
 
     parents: dict[int, keras.layers.Layer] = {}
     for _, layer in walk(model):
         if _keeps_more_than_weights(layer):
             return (
-                f"the {type(layer).__name__} '{layer.name}' keeps more than weights, such as words, and that would be "
-                "lost.\nSave it with Keras itself, model.save(path), or leave this layer out of the model."
+                f"the {type(layer).__name__} '{layer.name}' has state besides weights, such as a vocabulary, which "
+                f"would be "
+                "lost.\nSave the model with Keras, model.save(path), or remove this layer from it."
             )
         if not isinstance(layer, keras.Model) or not _is_of_keras(layer):
-            continue  # what a class of its own shares, it will share again
+            continue  # a custom class restores its own sharing
         for child in all_layers(layer, include_self=False, recursive=False):
             other = parents.setdefault(id(child), layer)
             if other is not layer and not isinstance(child, keras.layers.InputLayer):
                 return (
-                    f"its parts '{other.name}' and '{layer.name}' share the layer '{child.name}', and Keras would "
-                    "build two of it.\nBuild both parts as one model, in which the layer is called twice."
+                    f"its parts '{other.name}' and '{layer.name}' share the layer '{child.name}', of which Keras would "
+                    "build two copies.\nBuild both parts as one model that calls the layer twice."
                 )
     return None
 
 
 def _keeps_more_than_weights(layer: keras.layers.Layer) -> bool:
-    """Whether a layer has state in files, or a stranger's layer its own way of saving weights."""
+    """Return whether a layer saves state in asset files, or is a custom layer with its own way of saving weights."""
     import keras
 
     own_way = type(layer).save_own_variables is not keras.layers.Layer.save_own_variables
@@ -114,7 +115,7 @@ def _is_of_keras(layer: keras.layers.Layer) -> bool:
 
 @contextmanager
 def _uncompiled(model: keras.Model) -> Iterator[None]:
-    """Inside it Keras describes no optimizer, loss or metric: those that are lambdas it could not."""
+    """While active, Keras serializes no optimizer, loss or metric; it cannot serialize lambdas."""
     import keras
 
     compiled = [layer for _, layer in walk(model) if isinstance(layer, keras.Model) and layer.compiled]
@@ -128,6 +129,6 @@ def _uncompiled(model: keras.Model) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what Keras says; of an error inside an error, that of the inner one."""
+    """Return the first line of a Keras error; of a nested error, that of the innermost one."""
     text = str(error).rpartition("Exception encountered: ")[2].strip().partition("\n")[0]
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} [...]"

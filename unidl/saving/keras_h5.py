@@ -1,7 +1,7 @@
-"""Files of weights as Keras writes them, in HDF5: looked through before anything of them is believed.
+"""Keras's HDF5 weight files, validated before any of their contents is used.
 
-HDF5 can name other files, leave parts of an array out, pack zeros to nothing, and go round in circles. Keras writes
-none of it, so none of it is read.
+HDF5 allows links to other files, arrays with missing parts, compression, and cycles. Keras uses none of these,
+so all of them are rejected.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 DEEPEST = 64
 MOST_OBJECTS = 100_000
 LARGEST_ATTRIBUTE = 4096
-"""Bytes. Keras notes the name of a layer and that a weight is in bfloat16."""
+"""Bytes of attributes. Keras stores the name of a layer, and that a weight is bfloat16."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What one weight is in a file. kind: NumPy's letter for its type, "V" for bfloat16."""
+    """Description of one weight in a file. kind: NumPy's kind letter of its dtype, "V" for bfloat16."""
 
     shape: tuple[int, ...]
     kind: str
 
     def __str__(self) -> str:
-        kinds = {"f": "floats", "V": "bfloat16", "i": "whole numbers", "u": "whole numbers from 0", "b": "truths"}
+        kinds = {"f": "floats", "V": "bfloat16", "i": "integers", "u": "unsigned integers", "b": "booleans"}
         return f"{kinds[self.kind]} of shape {self.shape}"
 
 
 def stored_weights(content: bytes) -> dict[str, Stored]:
-    """Return the arrays of a file by their paths in it. Raises `ValueError` if it is no file that Keras writes."""
+    """Return the arrays of a file by their paths in it. Raises `ValueError` if Keras does not write such a file."""
     import h5py
 
     if not content.startswith(SIGNATURE):
-        raise ValueError("it does not begin as a file of HDF5 does")
+        raise ValueError("it does not start like an HDF5 file")
     found: dict[str, Stored] = {}
     places: list[tuple[int, int]] = []
     try:
@@ -51,26 +51,26 @@ def stored_weights(content: bytes) -> dict[str, Stored]:
     end = len(SIGNATURE)
     for begin, size in sorted(places):
         if begin < end or begin + size > len(content):
-            raise ValueError("two of its arrays are at one place, or one is outside the file")
+            raise ValueError("two of its arrays overlap, or one is outside the file")
         end = begin + size
     return found
 
 
 def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
-    """Every array with its path. Each object has one name, which leads to no link."""
+    """Yield every array with its path. Each object has exactly one name, and links are rejected."""
     import h5py
 
-    objects: Any = vars(h5py)["h5o"]  # which its annotations forget
+    objects: Any = vars(h5py)["h5o"]  # missing from h5py's annotations
     seen: set[int] = set()
     waiting: list[tuple[str, Any]] = [("", file["/"])]
     while waiting:
         path, item = waiting.pop()
         place = objects.get_info(item.id).addr
         if place in seen:
-            raise ValueError(f"{path!r} is at the place of another object")
+            raise ValueError(f"{path!r} has the address of another object")
         seen.add(place)
         if len(seen) > MOST_OBJECTS or path.count("/") > DEEPEST:
-            raise ValueError(f"more than {MOST_OBJECTS:,} objects, or more than {DEEPEST} inside one another")
+            raise ValueError(f"it has more than {MOST_OBJECTS:,} objects, or nests them more than {DEEPEST} deep")
         _refuse_attributes(path, item)
         if isinstance(item, h5py.Dataset):
             yield path, item
@@ -85,9 +85,9 @@ def _child(group: Any, name: str) -> Any:
 
     kind = group.get(name, getclass=True, getlink=True)
     if kind is not h5py.HardLink:
-        raise ValueError(f"{name!r} is a link ({kind.__name__}), and could name any file of this computer")
+        raise ValueError(f"{name!r} is a link ({kind.__name__}), which could point to any file on this computer")
     if not name.isprintable() or name in (".", ".."):
-        raise ValueError(f"{name!r} is no name")
+        raise ValueError(f"{name!r} is not a valid name")
     return group[name]
 
 
@@ -101,19 +101,21 @@ def _refuse_attributes(path: str, item: Any) -> None:
 
 
 def _place(path: str, dataset: Any) -> list[tuple[int, int]]:
-    """Where the bytes of an array are, once it is known to be a plain one that has them all."""
+    """Return the byte range of an array, after checking that it is stored contiguously and completely."""
     if dataset.external or dataset.is_virtual:
         raise ValueError(f"{path!r} is in another file")
     if dataset.chunks is not None or dataset.id.get_create_plist().get_nfilters():
-        raise ValueError(f"{path!r} is packed, and Keras packs nothing")
+        raise ValueError(f"{path!r} is compressed, which Keras does not do")
     if dataset.dtype.kind not in "fiubV" or dataset.dtype.hasobject or dataset.dtype.itemsize > 16:
-        raise ValueError(f"{path!r} holds {dataset.dtype}, which are no numbers")
+        raise ValueError(f"{path!r} has dtype {dataset.dtype}, which is not numeric")
     if dataset.dtype.kind == "V" and dataset.dtype != np.dtype("V2"):
-        raise ValueError(f"{path!r} holds {dataset.dtype}, which are no numbers")
+        raise ValueError(f"{path!r} has dtype {dataset.dtype}, which is not numeric")
     if dataset.shape is None:
         raise ValueError(f"{path!r} is empty")
     size = math.prod(dataset.shape) * dataset.dtype.itemsize
     if dataset.id.get_storage_size() != size:
-        raise ValueError(f"{path!r} has a shape of {size:,} bytes, and {dataset.id.get_storage_size():,} are stored")
+        raise ValueError(
+            f"{path!r} needs {size:,} bytes for its shape, but {dataset.id.get_storage_size():,} are stored"
+        )
     offset = dataset.id.get_offset()
     return [(offset, size)] if offset is not None and size else []

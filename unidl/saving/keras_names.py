@@ -1,4 +1,4 @@
-"""Which names a description in Keras's words may hold: the parts of a model, and no other function of Keras."""
+"""The names that a Keras config may contain: parts of models, and no other function of Keras."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ FAMILIES = re.compile(
     r"keras(\.src)?\.(layers|models|initializers|regularizers|constraints|activations|dtype_policies|quantizers|ops"
     r"|losses|metrics|optimizers)(\.\w+)*"
 )
-"""The modules of Keras whose classes and functions make a model. Those of others read files, download, set what the
-whole process computes with: Keras's safe mode lets a file call most of them."""
+"""The modules of Keras whose classes and functions are parts of models. Other modules read files, download, or change
+global settings, and Keras's safe mode lets a file call most of them."""
 
 OF_KERAS = frozenset(
     {
@@ -20,32 +20,34 @@ OF_KERAS = frozenset(
         *("DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy", "QuantizedDTypePolicy"),
     }
 )
-"""What a model may name out of the modules `keras` and `keras.models`."""
+"""Names of the modules `keras` and `keras.models` that a model may contain."""
 
 OF_APPLICATIONS = frozenset({"LayerScale", "CustomScaleLayer"})
-"""The layers of its own that a network of keras.applications has: ConvNeXt, and InceptionResNetV2."""
+"""Layers that keras.applications defines itself, in ConvNeXt and InceptionResNetV2."""
 
 LIBRARIES = ("keras_hub", "keras_cv", "keras_nlp")
-"""The packages beside itself that Keras imports because a file names them."""
+"""Other packages that Keras imports if a file names them."""
 
 REFUSED = {
-    **dict.fromkeys(("Lambda", "__lambda__"), "A Python lambda is never loaded, since it could do anything"),
-    **dict.fromkeys(("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"), "It holds code of another framework"),
+    **dict.fromkeys(("Lambda", "__lambda__"), "Python lambdas are never loaded, since they could run any code"),
     **dict.fromkeys(
-        ("StringLookup", "IntegerLookup", "TextVectorization"), "It keeps words, and reads them from files"
+        ("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"), "It contains code of another framework"
     ),
-    "__typespec__": "It is no part of a model",
+    **dict.fromkeys(
+        ("StringLookup", "IntegerLookup", "TextVectorization"), "It has a vocabulary, which it may read from files"
+    ),
+    "__typespec__": "It is not a part of a model",
 }
-"""Classes, wherever they are from, and why not."""
+"""Classes that are refused from any module, with the reason."""
 
 VALUES = frozenset(
     {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__tuple__"}
 )
-"""How Keras writes down values that JSON lacks."""
+"""Class names with which Keras encodes values that JSON lacks."""
 
 
 def refuse_names(description: Mapping[str, Any]) -> None:
-    """Raise `ValueError` if a description of Keras's names what is no part of a model."""
+    """Raise `ValueError` if a Keras config names anything that is not a part of a model."""
     for entry in _entries(description):
         name, module = entry["class_name"], entry.get("module")
         if isinstance(name, str) and name in REFUSED:
@@ -56,20 +58,20 @@ def refuse_names(description: Mapping[str, Any]) -> None:
             raise ValueError(f"it names {_short(name)} without its module, as older versions of Keras did")
         name = entry.get("config") if name == "function" else name
         if not isinstance(name, str) or not name.isidentifier() or name in REFUSED:
-            raise ValueError(f"it names {_short(name)}, which is no name of a part of a model")
+            raise ValueError(f"it names {_short(name)}, which is not a valid name")
         if module is not None and not _is_allowed(module, name):
-            raise ValueError(f"it names {_short(name)} of {_short(module)}, which is no part of a model")
+            raise ValueError(f"it names {_short(name)} of {_short(module)}, which is not a part of a model")
 
 
 def without_compilation(value: Any) -> Any:
-    """The description without optimizers, losses and metrics: a `Trainer` brings those."""
+    """Return the config without optimizers, losses and metrics; a `Trainer` supplies those."""
     if isinstance(value, dict):
         return {key: without_compilation(member) for key, member in value.items() if key != "compile_config"}
     return [without_compilation(member) for member in value] if isinstance(value, list) else value
 
 
 def _entries(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a description that names a class or a function."""
+    """Yield every object in a config that names a class or a function."""
     waiting = [value]
     while waiting:
         found = waiting.pop()
@@ -82,7 +84,7 @@ def _entries(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _is_allowed(module: Any, name: str) -> bool:
-    """Whether a module may be one of a part of a model. Keras finds others only among the classes given to it."""
+    """Return whether a module may define parts of models. Keras looks up others only in `custom_objects`."""
     if not isinstance(module, str):
         return False
     package = module.partition(".")[0]

@@ -1,4 +1,4 @@
-"""A model as files: the call that builds it, its weights, and what its numbers mean; the same on every backend."""
+"""A model as files: the call that builds it, its weights, class names and vocabulary; equal on every backend."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ WEIGHTS = "weights.safetensors"
 
 
 def model_files(model: keras.Model) -> dict[str, bytes]:
-    """Return the files that hold `model`: name to content.
+    """Return the files that represent `model`, a mapping of name to content.
 
-    Raises `SavedModelError` if `load_model` could not rebuild it from them.
+    Raises `SavedModelError` if `load_model` could not rebuild the model from them.
     """
     from safetensors.numpy import save
 
@@ -50,23 +50,38 @@ def model_files(model: keras.Model) -> dict[str, bytes]:
 def load_model(
     path: str | Path, *, custom_objects: Mapping[str, Any] | None = None, trust: bool = False
 ) -> keras.Model:
-    """Load the model that `Trainer.save` wrote, on whichever backend runs now. It is not compiled: a `Trainer` does it.
+    """Load a model that `Trainer.save` or Keras wrote, on whichever backend runs now.
 
-    path: such a directory, or a `.keras` file of Keras's. trust: whether you know who made it, which a model in Keras's
-    own words needs: a `.keras` file, or a directory with a model that no builder of unidl made. Keras does what they
-    say; its safe mode stops Python lambdas, but not every call of a function, nor sizes that fill the memory. A model
-    of a builder needs no trust: its file holds a name out of three, numbers, and weights. custom_objects: the classes
-    of a stranger's model by name.
+    The model is not compiled: a `Trainer` does that. A model of a builder needs no trust: its file holds the name of a
+    builder, numbers, and weights.
 
-    Raises `SavedModelError` if a file is missing, has changed, is not to be trusted, or does not fit. It then has
-    changed nothing in this process, and taken no more memory than its weights need.
+    Args:
+        path: A directory that `Trainer.save` wrote, or a `.keras` file of Keras's.
+        custom_objects: Classes of your own by name, which a model in Keras's own words needs.
+        trust: Whether you know who made the model. This is needed for a model in Keras's own words: a `.keras` file, or
+            a directory with a model that no builder of unidl made. Keras does what they say; its safe mode stops Python
+            lambdas, but not every call of a function, nor sizes that fill the memory.
+
+    Returns:
+        The model, with its weights.
+
+    Raises:
+        SavedModelError: If a file is missing, has changed, is not to be trusted, or does not fit. Nothing in this
+            process has changed then, and no more memory was taken than the weights need.
+
+    Examples:
+        >>> import unidl
+        >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+        >>> folder = unidl.Trainer(model).save("runs/cnn")
+        >>> unidl.load_model("runs/cnn").output_shape
+        (None, 4)
     """
     path = as_path(path)
     with settings_kept():
         if path.suffix == ".keras" and not path.is_dir():
             from unidl.saving.keras_archive import load_archive
 
-            require_trust(trust, path, "a file of Keras's", "load_model(path, trust=True)")
+            require_trust(trust, path, "a file in Keras's format", "load_model(path, trust=True)")
             return load_archive(path, custom_objects)
         return _load_directory(path, custom_objects, trust)
 
@@ -74,10 +89,11 @@ def load_model(
 def _load_directory(path: Path, custom_objects: Mapping[str, Any] | None, trust: bool) -> keras.Model:
     description = read_description(_read(path, ARCHITECTURE, LONGEST), path)
     if description.keras is not None:
-        what = "a model in Keras's own words, which no builder of unidl made"
+        what = "a model in Keras's own format, not made by a unidl builder"
         require_trust(trust, path, what, "load_model(path, trust=True)")
     if needs_building_to_measure(description):
-        # Built first: the largest of such models needs 16 GB, and so much would be read of a file that fits none.
+        # Build first: otherwise up to 16 GB, the size of the largest such model, would be read of a file that fits
+        # none.
         model = rebuild(description, path, custom_objects, _numbers(path))
         most = longest_file(sum(math.prod(variable.shape) for variable in named_weights(model).values()))
         stored = read_arrays(_read(path, WEIGHTS, most), WEIGHTS, path)
@@ -89,7 +105,7 @@ def _load_directory(path: Path, custom_objects: Mapping[str, Any] | None, trust:
 
 
 def _numbers(path: Path) -> int:
-    """How many numbers the file of weights has for a model, by its header alone."""
+    """Return how many values the weight file holds, from its header alone."""
     found = read_start(path, WEIGHTS, LONGEST_START)
     if found is None:
         raise _no_model(path, WEIGHTS)
@@ -107,11 +123,11 @@ def _read(path: Path, name: str, most: int) -> bytes:
 
 
 def _no_model(path: Path, name: str) -> SavedModelError:
-    return SavedModelError(f"Cannot load {path}: it holds no model, since it has no {name}.")
+    return SavedModelError(f"Cannot load {path}: it is not a saved model: {name} is missing.")
 
 
 def read_arrays(content: bytes, name: str, path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file of safetensors, called `name` in the directory `path`."""
+    """Return the arrays of the safetensors file `name` in the directory `path`."""
     try:
         return read_tensors(content)
     except (ValueError, RecursionError) as error:
@@ -123,7 +139,7 @@ def _damaged(path: Path, name: str, error: Exception) -> SavedModelError:
 
 
 def assign_weights(model: keras.Model, stored: Mapping[str, np.ndarray], path: Path) -> None:
-    """Give every weight its value; the model is touched only once all of them are known to fit."""
+    """Assign all weights, after checking that every one of them fits."""
     wanted = named_weights(model)
     if stored.keys() != wanted.keys():
         alike = {uncounted(name): name for name in wanted}
@@ -132,8 +148,8 @@ def assign_weights(model: keras.Model, stored: Mapping[str, np.ndarray], path: P
     if stored.keys() != wanted.keys():
         different = sorted(stored.keys() ^ wanted.keys())
         raise SavedModelError(
-            f"Cannot load {path}: {WEIGHTS} and {ARCHITECTURE} do not belong together; {different[0]!r} is in only "
-            f"one of them ({len(different)} such names)."
+            f"Cannot load {path}: {WEIGHTS} and {ARCHITECTURE} do not match: {different[0]!r} is in only "
+            f"one of them ({len(different)} such names in total)."
         )
     for name, variable in wanted.items():
         found = stored[name]
@@ -145,25 +161,27 @@ def assign_weights(model: keras.Model, stored: Mapping[str, np.ndarray], path: P
     for name, variable in wanted.items():
         variable.assign(stored[name])
     for _, layer in walk(model):
-        # Keras's Normalization, also inside EfficientNet, computes with constants that it makes of its weights here.
+        # Keras's Normalization, also inside EfficientNet, computes with constants that finalize_state derives from
+        # weights.
         finalize_state = getattr(layer, "finalize_state", None)
         if finalize_state is not None:
             finalize_state()
 
 
 def fits(found: np.ndarray, variable: keras.Variable) -> bool:
-    """Whether an array can be the value of a variable: of its shape, and of a type that becomes its type."""
+    """Return whether an array fits a variable: equal shape, and a dtype that converts to the variable's."""
     return found.shape == tuple(variable.shape) and found.dtype.kind in _kinds(variable.dtype)
 
 
 def _kinds(dtype: str) -> str:
-    """NumPy's letters for the types that become `dtype`: of any width, since JAX may have only 32 bits."""
+    """Return NumPy's kind letters of the dtypes that convert to `dtype`: of any width, since JAX may use only 32
+    bits."""
     return "f" if "float" in dtype else "iu" if "int" in dtype else np.dtype(dtype).kind
 
 
 def as_array(variable: Any) -> np.ndarray:
-    """The value of a variable, or an array, as safetensors stores it: in float32 what NumPy has no type for, such as
-    bfloat16."""
+    """Return the value of a variable or array for safetensors: dtypes that NumPy lacks, such as bfloat16, become
+    float32."""
     from keras import ops
 
     given = getattr(variable, "value", variable)

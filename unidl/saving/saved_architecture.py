@@ -1,4 +1,4 @@
-"""What a saved model is made of: the call of our builder, or Keras's own description of a stranger's model."""
+"""The architecture of a saved model: the call of a unidl builder, or Keras's config of any other model."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "architecture.json"
 WIDEST_NUMBER = 8
-"""Bytes of a weight: float64, from a model of before, becomes float32."""
+"""Maximum bytes per weight: float64, written by earlier versions, is converted to float32."""
 LARGEST_VALUE = 3.4028235e38
-"""float32's."""
+"""Bytes per weight in float32."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """The content of `architecture.json`, its form checked. Exactly one of `architecture` and `keras` is there."""
+    """The validated content of `architecture.json`. Exactly one of `architecture` and `keras` is set."""
 
     class_names: tuple[str, ...]
     vocabulary: tuple[str, ...]
@@ -49,7 +49,7 @@ def describe(model: keras.Model) -> bytes:
     """Return the content of `architecture.json`. Raises `SavedModelError` if `load_model` could not read it back."""
     if not model.built:
         raise SavedModelError(
-            f"Cannot save the model '{model.name}': it has no weights yet. Train it, or call it on a batch, first."
+            f"Cannot save the model '{model.name}': it has no weights yet. Train it first, or call it on a batch."
         )
     record = record_of(model)
     description: dict[str, Any] = {
@@ -68,27 +68,27 @@ def describe(model: keras.Model) -> bytes:
 
 
 def read_description(content: bytes, path: Path) -> Description:
-    """Return what `describe` wrote. Raises `SavedModelError` if it has another form."""
+    """Parse what `describe` wrote. Raises `SavedModelError` if it has another form."""
     try:
         found = read_json(content)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     words = ("class_names", "vocabulary", "frozen")
     ours, strange = {*words, "builder", "arguments"}, {*words, "keras"}
-    # Only a model of images has a range, and none that was saved before there was one.
+    # Only image models have a value range, and models saved by earlier versions have none.
     if not isinstance(found, dict) or set(found) - {"value_range"} not in (ours, strange):
         keys = sorted(found) if isinstance(found, dict) else type(found).__name__
-        raise _damaged(path, f"it has {keys}, not {sorted(ours)} or {sorted(strange)}")
+        raise _damaged(path, f"its keys are {keys}, expected {sorted(ours)} or {sorted(strange)}")
     for name in words:
         if not isinstance(found[name], list) or not all(isinstance(word, str) for word in found[name]):
-            raise _damaged(path, f"{name!r} is no list of words")
+            raise _damaged(path, f"{name!r} is not a list of strings")
     value_range = found.get("value_range", ())
     if "value_range" in found and not _is_range(value_range):
         raise _damaged(path, "'value_range' must be two finite numbers, the smaller one first")
     architecture = None
     if "builder" in found:
         if not isinstance(found["builder"], str) or not isinstance(found["arguments"], dict):
-            raise _damaged(path, "'builder' must be a word and 'arguments' an object")
+            raise _damaged(path, "'builder' must be a string and 'arguments' an object")
         architecture = Architecture(found["builder"], found["arguments"])
     elif not isinstance(found["keras"], dict):
         raise _damaged(path, "'keras' must be an object")
@@ -103,31 +103,31 @@ def read_description(content: bytes, path: Path) -> Description:
 
 
 def _is_range(value: Any) -> bool:
-    """Whether a value of JSON is two finite numbers, the smaller one first."""
+    """Return whether a JSON value is two finite numbers, the smaller one first."""
     if not isinstance(value, list) or len(value) != 2 or not all(type(end) in (int, float) for end in value):
         return False
     return all(abs(end) <= LARGEST_VALUE for end in value) and value[0] < value[1]
 
 
 def needs_building_to_measure(description: Description) -> bool:
-    """Whether nothing but the model itself, once it is built, tells how long its file of weights may be: a plugin's
-    builder need not count before it builds."""
+    """Return whether the size of the weight file is unknown until the model is built: a plugin's builder need not
+    count its parameters in advance."""
     architecture = description.architecture
     return architecture is not None and (architecture.builder not in builders.OURS or _stands_on_a_base(architecture))
 
 
 def _stands_on_a_base(architecture: Architecture) -> bool:
-    builder = builders.find(architecture.builder)  # of an unknown one `build` says that it is unknown
+    builder = builders.find(architecture.builder)  # `build` reports an unknown builder
     return builder is not None and builder.base is not None
 
 
 def longest_file(numbers: int) -> int:
-    """Return how many bytes a file with so many numbers may have."""
+    """Return the maximum size in bytes of a file with so many values."""
     return WIDEST_NUMBER * numbers + LONGEST_HEADER
 
 
 def most_bytes(description: Description, path: Path) -> int:
-    """Return how long the file of weights may be. Raises `SavedModelError` if no builder makes such a model."""
+    """Return the maximum size of the weight file. Raises `SavedModelError` if no builder makes such a model."""
     if description.architecture is None:
         return LARGEST_FILE
     try:
@@ -137,9 +137,10 @@ def most_bytes(description: Description, path: Path) -> int:
 
 
 def rebuild(description: Description, path: Path, custom_objects: Mapping[str, Any] | None, stored: int) -> keras.Model:
-    """Build the model with any weights. stored: how many numbers its file has for them, more than it needs of none.
+    """Build the model with arbitrary weights. stored: number of values in its weight file, an upper limit for the
+    model.
 
-    Raises `SavedModelError` if it cannot be built, or would be larger than that, before memory is taken for it.
+    Raises `SavedModelError` if it cannot be built or would be larger, before its memory is allocated.
     """
     backend, device = registry.current(), devices.resolve().device
     try:
@@ -154,7 +155,7 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
         set_trainable_state(model, description.frozen)
     except (DeviceError, PrecisionError, BackendError, SavedModelError):
         raise
-    except Exception as error:  # of a file made by hand: whatever Keras and a framework say to such sizes
+    except Exception as error:  # an edited file can ask for any sizes, and Keras may raise anything
         why = str(error) if isinstance(error, ModelError) else first_line(error)
         raise SavedModelError(f"Cannot load {path}: {why}") from error
     note(model, class_names=description.class_names, vocabulary=description.vocabulary)
@@ -165,8 +166,8 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
 
 
 def _frozen(model: keras.Model) -> list[str]:
-    """The paths of the frozen layers, but not of inputs: those learn nothing, and the name of one that Keras makes for
-    a part of a model, such as EfficientNet without its own preprocessing, is another each time."""
+    """Return the paths of the frozen layers except input layers: these have no weights, and Keras gives one inside a
+    nested model, such as EfficientNet without its preprocessing, a new name each time."""
     import keras
 
     inputs = {path for path, layer in walk(model) if isinstance(layer, keras.layers.InputLayer)}
@@ -174,12 +175,12 @@ def _frozen(model: keras.Model) -> list[str]:
 
 
 def _for_this_device(architecture: Architecture, path: Path) -> Architecture:
-    """The same model, in float32 where this device cannot compute as the one it was built for: weights are float32."""
+    """Return the architecture, in float32 if this device does not support its precision. Weights are float32 anyway."""
     name = architecture.arguments.get("precision")
     if name is None or name == "auto":
         return architecture
     if name not in precision.names():
-        raise _damaged(path, f"there is no precision {name!r}, unless by a plugin that is not installed here")
+        raise _damaged(path, f"unknown precision {name!r}; a plugin that defines it may not be installed")
     device = devices.resolve().device
     why_not = precision.why_not_on(precision.named(name), device)
     if why_not is None:

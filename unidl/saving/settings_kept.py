@@ -1,4 +1,4 @@
-"""The settings of a process that loading a model may not change."""
+"""Process-wide settings that loading a model must not change."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 @contextmanager
 def settings_kept() -> Iterator[None]:
-    """Put back, at the end, what a file or Keras may have changed.
+    """Restore on exit the settings that a file or Keras may have changed.
 
-    That is Keras's float type, dtype policy, image format and epsilon, and the random states of Python and NumPy: Keras
-    takes the seeds of layers that have none from Python's.
+    These are Keras's floatx, dtype policy, image data format and epsilon, and the random states of Python and NumPy:
+    Keras draws missing seeds of layers from Python's random state.
     """
     from unidl import registry
 

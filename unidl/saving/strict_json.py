@@ -1,4 +1,4 @@
-"""JSON as it may come from anybody: no deeper, larger or stranger than what unidl writes."""
+"""Strict parsing of untrusted JSON: limited in size, depth and form to what unidl writes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import re
 from typing import Any
 
 LONGEST = 32 * 2**20
-"""Bytes. The description of a vocabulary of 500 000 words has 15 MiB."""
+"""Maximum bytes. The JSON of a vocabulary of 500 000 words has 15 MiB."""
 DEEPEST = 100
-"""Lists and objects inside one another. Keras's description of a model in a model in a model has about 30."""
+"""Maximum nesting of lists and objects. Keras's config of a model in a model in a model has about 30 levels."""
 MOST_VALUES = 2_000_000
 """A list of a million empty lists takes 3 MB in a file and 64 MB in memory."""
 
-# A string that does not end goes on to the end of the text, so that the time grows with the text and no faster.
+# An unterminated string matches to the end of the text, which keeps matching linear in the length of the text.
 _MARKS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]|,', re.DOTALL)
 
 
 def read_json(content: bytes, longest: int = LONGEST, *, infinite: bool = False) -> Any:
     """Return the value of a JSON text in UTF-8.
 
-    infinite: whether Python's words NaN and Infinity are numbers. Raises `ValueError` if it is longer than `longest`
-    bytes, too deep or too large, says a key twice, or holds a number that is infinite as a float.
+    infinite: whether NaN and Infinity, as Python writes them, are allowed. Raises `ValueError` if it is longer than
+    `longest` bytes, too deep or too large, repeats a key, or holds a number that overflows a float.
     """
     if len(content) > longest:
-        raise ValueError(f"{len(content):,} bytes of JSON, and {longest:,} are allowed")
+        raise ValueError(f"{len(content):,} bytes of JSON; at most {longest:,} are allowed")
     text = content.decode("utf-8")
     _refuse_deep_or_large(text)
     constant = float if infinite else _no_constant
@@ -44,18 +44,18 @@ def _refuse_deep_or_large(text: str) -> None:
         elif sign == ",":
             values += 1
         if depth > DEEPEST:
-            raise ValueError(f"lists or objects more than {DEEPEST} deep inside one another")
+            raise ValueError(f"lists or objects are nested more than {DEEPEST} deep")
         if values > MOST_VALUES:
             raise ValueError(f"more than {MOST_VALUES:,} values")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; one that says a key twice means one thing to us and perhaps another to somebody else."""
+    """Build an object; reject repeated keys, which parsers interpret differently."""
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"the key {twice!r} is there twice")
+        raise ValueError(f"the key {twice!r} is repeated")
     return found
 
 
@@ -67,4 +67,4 @@ def _finite(digits: str) -> float:
 
 
 def _no_constant(word: str) -> float:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a JSON number")

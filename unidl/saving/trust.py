@@ -1,4 +1,4 @@
-"""Why a file in Keras's own words needs somebody's word for it."""
+"""The check that the caller trusts a file in Keras's own format."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from unidl.errors import SavedModelError
 
 
 def require_trust(trust: bool, path: Path, what: str, call: str) -> None:
-    """Raise `SavedModelError` unless the caller trusts the file. what: it is; call: how to say so, in Python."""
+    """Raise `SavedModelError` unless the caller trusts the file. what: kind of file; call: how to trust it in
+    Python."""
     if trust is not True:
         raise SavedModelError(
-            f"Cannot load {path}: it is {what}, and nobody has said that it can be trusted. Keras does what such a "
-            "file says: its safe mode stops Python lambdas, but not every call of a function, nor sizes that fill the "
-            f"memory.\nIf you know who made it, call {call}, or pass --trust to the command. A model of a builder of "
-            "unidl needs no trust: save it with Trainer.save."
+            f"Cannot load {path}: it is {what}, and such files are loaded only if you trust them. Keras may call "
+            "functions that the file names: its safe mode blocks Python lambdas, but neither every function call nor "
+            f"sizes that exhaust memory.\nIf you trust its source, call {call}, or pass --trust to the command. Models "
+            "of unidl's builders do not need this: save them with Trainer.save."
         )

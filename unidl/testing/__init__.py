@@ -1,4 +1,4 @@
-"""The conformance suite: what every adapter must do. Subclass it in the tests of an adapter and run pytest.
+"""The conformance suite for adapters. Subclass it in the tests of an adapter and run pytest.
 
     from unidl.testing import BackendConformance
 
@@ -29,12 +29,18 @@ __all__ = ["FLOAT32_TOLERANCE", "BackendConformance", "LinearCase", "expect", "e
 
 
 class BackendConformance(RolesOfAdapter, ShapesOfData):
-    """Tests of one adapter; `backend_name` is its entry point's name. What a role's tests need is that role only."""
+    """Tests of one adapter: subclass it, and name the adapter by its entry point.
+
+    The tests of a role need no other role.
+
+    Attributes:
+        backend_name (str): The name of the adapter's entry point.
+    """
 
     backend_name: str
 
     def setup_method(self) -> None:
-        """Compute as the trainer does: on one device, in float32."""
+        """Set up the device and float32, as the trainer does."""
         backend = self._backend()
         self._device = devices.resolve().device
         self._inside = ExitStack()
@@ -42,20 +48,20 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
         self._inside.enter_context(backend.precision(precision.FLOAT32))
 
     def teardown_method(self) -> None:
-        """Leave the device and the precision."""
+        """Restore the device and the precision."""
         self._inside.close()
 
     def test_the_adapter_is_found_by_its_entry_point(self) -> None:
-        """Without this a person who sets UNIDL_BACKEND is told that the backend is unknown."""
+        """Otherwise UNIDL_BACKEND reports the backend as unknown."""
         adapter = self._adapter()
-        expect(adapter.name == self.backend_name, f"the adapter calls itself {adapter.name!r}")
+        expect(adapter.name == self.backend_name, f"the adapter is named {adapter.name!r}")
         expect(registry.version(adapter) is not None, f"{adapter.framework} is not installed here")
 
     def test_the_backend_says_who_it_is(self) -> None:
-        """A run directory without versions cannot be repeated."""
+        """A run without recorded versions cannot be reproduced."""
         backend = self._backend()
         expect(isinstance(backend, Backend), "it lacks members of unidl.backend.Backend")
-        expect(backend.name == self.backend_name, f"the backend calls itself {backend.name!r}")
+        expect(backend.name == self.backend_name, f"the backend is named {backend.name!r}")
         expect(all(backend.versions().values()), f"a version is missing in {backend.versions()}")
 
     def test_devices_start_with_a_cpu(self) -> None:
@@ -63,12 +69,12 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
         devices = self._backend().devices()
         expect(devices.found[0].id == "cpu:0", f"the first device is {devices.found[0].id}")
         ids = [device.id for device in devices.found]
-        expect(len(set(ids)) == len(ids), f"two devices have one name: {ids}")
+        expect(len(set(ids)) == len(ids), f"two devices have the same name: {ids}")
         if devices.cpu_only is not None:
             expect(all(device.kind == "cpu" for device in devices.found), "a CPU-only build lists a GPU")
 
     def test_every_float32_precision_can_be_entered_twice_and_left(self) -> None:
-        """A precision that leaks out of its block changes what the rest of the program computes."""
+        """A precision that leaks out of its context changes the results of the rest of the program."""
         backend = self._backend()
         factor = np.full((8, 8), 1 + 2.0**-20, dtype=np.float32)
         expected = factor @ factor
@@ -78,7 +84,7 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
         np.testing.assert_allclose(self._product(factor), expected, rtol=FLOAT32_TOLERANCE)
 
     def test_kernels_are_in_use_or_say_why_not(self) -> None:
-        """A kernel that is off without a word trains at another speed than the README says, or to other numbers."""
+        """If a kernel is disabled silently, training is slower than documented, or its results are wrong."""
         import pytest
 
         backend = self._backend()
@@ -86,8 +92,8 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
             pytest.skip(f"{backend.name} has no role Kernels")
         for device in backend.devices().found:
             for off in backend.kernels_off(device):
-                expect(isinstance(off, KernelOff), f"kernels_off of {device.id} gives a {type(off).__name__}")
-                expect(bool(off.name and off.why), f"it does not say which kernel is off, or why: {off!r}")
+                expect(isinstance(off, KernelOff), f"kernels_off of {device.id} returns a {type(off).__name__}")
+                expect(bool(off.name and off.why), f"it does not state which kernel is disabled, or why: {off!r}")
         values = np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3)
         expected = self._product(values.T @ values)
         with backend.kernels(self._device), backend.kernels(self._device):
@@ -103,7 +109,7 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
                 expect(value is None or value >= 0, f"{device.id} uses {value} bytes")
 
     def test_steps_are_those_of_gradient_descent(self) -> None:
-        """The weights after several steps are those that NumPy computes, whether in one chunk or in many."""
+        """The weights after several steps equal those computed by NumPy, in one chunk or in many."""
         for chunk_steps in (1, 3):
             case = LinearCase(steps=3, batch=4)
             loop = self._loop(case.model, chunk_steps)
@@ -115,7 +121,7 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
             np.testing.assert_allclose(case.weights()[1], bias, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
 
     def test_logs_are_means_since_the_reset(self) -> None:
-        """A loss that counts the epoch before would make early stopping stop late."""
+        """If the loss included the previous epoch, early stopping would stop late."""
         case = LinearCase(steps=3, batch=4)
         loop = self._loop(case.model, 3)
         _, _, losses = case.expected()
@@ -126,7 +132,7 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
         expect_loss(loop.test(Chunk(case.data, case.rows[:1])), case.loss(kernel, bias, case.rows[0]))
 
     def test_metrics_that_were_used_before_start_afresh(self) -> None:
-        """Metric objects may come with what another model has counted."""
+        """Metric objects may contain the state of another model."""
         import keras
 
         from unidl.model_state import build
@@ -145,7 +151,7 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
         np.testing.assert_allclose(logs.read()["error"], expected, rtol=FLOAT32_TOLERANCE)
 
     def test_logs_stay_what_they_were(self) -> None:
-        """The trainer reads the logs of one chunk while the next one computes."""
+        """The trainer reads the logs of one chunk while the next one is computed."""
         case = LinearCase(steps=3, batch=4)
         loop = self._loop(case.model, 1)
         first = loop.run(Chunk(case.data, case.rows[:1]))
@@ -153,7 +159,7 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
         expect_loss(first, case.expected()[2][0])
 
     def test_a_smaller_last_batch_trains(self) -> None:
-        """Rows left out of each epoch are rows nobody learns from."""
+        """Rows that are left out of every epoch are never learned."""
         case = LinearCase(steps=2, batch=4)
         loop = self._loop(case.model, 2)
         loop.run(Chunk(case.data, case.rows))
@@ -166,7 +172,7 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
         np.testing.assert_allclose(case.weights()[1], bias, rtol=FLOAT32_TOLERANCE, atol=FLOAT32_TOLERANCE)
 
     def test_testing_and_predicting_change_no_weight(self) -> None:
-        """Predictions come in the order of the rows, from weights that stay as they are."""
+        """Predictions are in the order of the rows, and do not change the weights."""
         case = LinearCase(steps=2, batch=4)
         loop = self._loop(case.model, 2)
         before = case.weights()
@@ -192,7 +198,7 @@ class BackendConformance(RolesOfAdapter, ShapesOfData):
             np.testing.assert_array_equal(value, 0.0)
 
     def test_sample_weights_count(self) -> None:
-        """A row of weight 0 teaches nothing."""
+        """A row of weight 0 has no effect."""
         case = LinearCase(steps=1, batch=4)
         weights = np.array([1, 1, 0, 0], dtype=np.float32)
         data = Batches(case.data.x, case.data.y, np.resize(weights, len(case.data.x)))

@@ -1,4 +1,4 @@
-"""Tests of the roles of an adapter: each is there as a whole, with the arguments that unidl passes, or not at all."""
+"""Tests of the roles of an adapter: each is implemented completely, with the arguments that unidl passes, or absent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unidl.testing.expecting import expect
 from unidl.testing.linear import LinearCase
 
 REFERENCE_TOLERANCE = 1e-4
-"""Sums of some thousand float32 products through four layers, in another order."""
+"""For sums of about a thousand float32 products through four layers, in a different order."""
 
 
 class RolesOfAdapter:
@@ -23,7 +23,7 @@ class RolesOfAdapter:
     _device: Device
 
     def test_methods_take_what_unidl_passes(self) -> None:
-        """A method with other arguments fails in the middle of a run, with a TypeError that names no plugin."""
+        """A method with other arguments would fail during a run with a TypeError that does not name the plugin."""
         backend = self._backend()
         expect(roles.why_not(backend) is None, str(roles.why_not(backend)))
         if isinstance(backend, Trains):
@@ -35,7 +35,7 @@ class RolesOfAdapter:
             expect(roles.why_not_as(logs, Logs) is None, str(roles.why_not_as(logs, Logs)))
 
     def test_a_loop_says_what_it_does(self) -> None:
-        """The trainer asks it how many steps fit into a dispatch, and tells a person what its steps do not follow."""
+        """The trainer reads the steps per dispatch, and warns about values that compiled steps do not follow."""
         backend = self._backend()
         if not isinstance(backend, Trains):
             self._skip(backend, "Trains")
@@ -48,7 +48,7 @@ class RolesOfAdapter:
                 expect(isinstance(getattr(loop, name), bool), f"{name} is {getattr(loop, name)!r}")
 
     def test_a_reference_begins_where_the_model_does(self) -> None:
-        """A comparison with a reference that computes something else says nothing about speed."""
+        """A comparison with a reference that computes something else is meaningless."""
         backend = self._backend()
         if not isinstance(backend, Native):
             self._skip(backend, "Native")
@@ -75,18 +75,18 @@ class RolesOfAdapter:
         expect(reference.train(rows) < loss, "a step on the same rows does not lower their loss")
 
     def test_a_model_without_a_reference_is_refused(self) -> None:
-        """Else a comparison would show the speed of another model under its name."""
+        """Otherwise a comparison would report the speed of a different model under this name."""
         backend = self._backend()
         if not isinstance(backend, Native):
             self._skip(backend, "Native")
             return
         case = LinearCase(steps=1, batch=4)
-        task = Task("a model of nobody's", {}, case.data, 1e-3, self._device, precision.FLOAT32)
+        task = Task("an unknown model", {}, case.data, 1e-3, self._device, precision.FLOAT32)
         try:
             backend.reference(task)
         except BackendError:
             return
-        raise AssertionError("a reference for a model that nobody knows is not refused with a BackendError")
+        raise AssertionError("a reference for an unknown model is not rejected with a BackendError")
 
     @staticmethod
     def _skip(backend: Any, role: str) -> None:
@@ -95,5 +95,5 @@ class RolesOfAdapter:
         pytest.skip(f"{backend.name} has no role {role}")
 
     def _backend(self) -> Backend:
-        """The backend under test; `BackendConformance` finds it."""
+        """Return the backend under test; `BackendConformance` provides it."""
         raise NotImplementedError

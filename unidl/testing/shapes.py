@@ -1,4 +1,4 @@
-"""Tests of the shapes in which data comes: nests, chunks with rows of their own, a smaller last batch."""
+"""Tests of the forms of data: nests, chunks with their own rows, a smaller last batch."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class ShapesOfData:
     """A part of `unidl.testing.BackendConformance`, for adapters with the role Trains."""
 
     def test_nests_are_told_apart_by_their_keys(self) -> None:
-        """A model with two inputs and two outputs would learn one's labels from the other's rows."""
+        """Otherwise a model with two inputs and two outputs would be trained on mismatched rows and labels."""
         case = NestedCase(steps=2, batch=4)
         loop = self._loop(case.model, 2)
         outputs = loop.predict(Chunk(Batches(case.data.x), case.rows))
         expected = case.outputs(case.rows.reshape(-1))
-        expect(set(outputs) == set(expected), f"a model with outputs {list(expected)} gives {list(outputs)}")
+        expect(set(outputs) == set(expected), f"a model with outputs {list(expected)} returns {list(outputs)}")
         for name, values in expected.items():
             expect_close(outputs[name], values)
         expect_loss(loop.test(Chunk(case.data, case.rows[:1])), case.loss(case.rows[0]))
@@ -35,14 +35,14 @@ class ShapesOfData:
                 expect_close(found, value)
 
     def test_each_chunk_may_bring_rows_of_its_own(self) -> None:
-        """Data larger than the memory comes as a few rows at a time: those of an earlier chunk are then gone."""
+        """Data larger than memory arrives in pieces: the rows of an earlier chunk are then gone."""
         case = LinearCase(steps=4, batch=4)
         loop = self._loop(case.model, 2)
         for first in (0, 2):
             rows = case.rows[first : first + 2].reshape(-1)
             data = Batches(case.data.x[rows], case.data.y[rows])
             loop.run(Chunk(data, np.arange(8, dtype=np.int64).reshape(2, 4)))
-            data.x[:], data.y[:] = np.nan, np.nan  # what held the rows may be used again
+            data.x[:], data.y[:] = np.nan, np.nan  # the buffer of the rows may be reused
         loop.commit()
         kernel, bias, _ = case.expected()
         expect_close(case.weights()[0], kernel)
@@ -69,5 +69,5 @@ class ShapesOfData:
         expect_close(case.weights()[1], bias)
 
     def _loop(self, model: keras.Model, steps: int) -> TrainLoop:
-        """The adapter's loop; `BackendConformance` makes it."""
+        """Return the adapter's loop; `BackendConformance` creates it."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Training: the loop, once, for every model and backend; and what a run keeps."""
+"""Training: one loop for every model and backend, and the records of a run."""
 
 from unidl.training.stage import Stage
 from unidl.training.stages import fit_stages

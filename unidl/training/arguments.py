@@ -1,4 +1,4 @@
-"""What `Trainer` is given, checked: an error names the argument and says what is allowed."""
+"""Validation of the arguments of `Trainer`: errors name the argument and the allowed values."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def saving_in(
 
 
 def callbacks_in(callbacks: Any) -> list[keras.callbacks.Callback]:
-    """The callbacks as a list; one alone is taken as well, as Keras does."""
+    """Return the callbacks as a list; a single one is also accepted, as in Keras."""
     import keras
 
     given: list[Any] = keras.tree.flatten(callbacks or ())
@@ -53,7 +53,7 @@ def callbacks_in(callbacks: Any) -> list[keras.callbacks.Callback]:
 
 
 def stoppers(patience: int | None, monitor: str) -> list[keras.callbacks.Callback]:
-    """What ends a run early."""
+    """Return the early stopping settings."""
     if patience is None:
         return []
     import keras
@@ -63,32 +63,36 @@ def stoppers(patience: int | None, monitor: str) -> list[keras.callbacks.Callbac
 
 
 def first_epoch(initial_epoch: int, epochs: int) -> int:
-    """The number of the first epoch, counted from 0."""
+    """Return the index of the first epoch, counted from 0."""
     first = whole("initial_epoch", initial_epoch, minimum=0)
     if first >= epochs:
         raise UsageError(
-            f"Cannot use initial_epoch={first} with epochs={epochs}: epochs is where training ends, not how many "
-            "more to train."
+            f"Cannot use initial_epoch={first} with epochs={epochs}: epochs is the index at which training ends, not "
+            f"the "
+            "number of epochs to train."
         )
     return first
 
 
 def optional_whole(argument: str, value: Any) -> int | None:
-    """A whole number of at least 1, or None."""
+    """Validate an integer of at least 1, or None."""
     return None if value is None else whole(argument, value)
 
 
 def shuffle_of(shuffle: Any) -> Shuffle:
     """Whether and how rows are mixed, as in Keras."""
-    if isinstance(shuffle, str) and shuffle == "batch":
-        return "batch"
+    if isinstance(shuffle, str) and shuffle in ("batch", "balanced"):
+        return "batch" if shuffle == "batch" else "balanced"
     if not isinstance(shuffle, bool | int | np.bool_):
-        raise UsageError(f"Cannot use shuffle={shuffle!r}. Allowed: True, False, 'batch' (mix the rows of each batch).")
+        raise UsageError(
+            f"Cannot use shuffle={shuffle!r}. Allowed: True, False, 'batch' (shuffle the rows of each batch), "
+            "'balanced' (draw the same number of rows of each class)."
+        )
     return bool(shuffle)
 
 
 def validation_frequency(validation_freq: Any) -> int | list[int] | None:
-    """After how many epochs, or after which, the model is validated; None for after each."""
+    """Validate `validation_freq`: an interval in epochs, or a list of epochs; None for every epoch."""
     if isinstance(validation_freq, list | tuple | set):
         return sorted(whole("validation_freq", epoch) for epoch in validation_freq)
     every = whole("validation_freq", validation_freq)
@@ -96,19 +100,21 @@ def validation_frequency(validation_freq: Any) -> int | list[int] | None:
 
 
 def style_of(progress: Style, verbose: Any) -> Style:
-    """The style of progress, by our name or by Keras's number."""
+    """Return the style of progress, given by unidl's name or Keras's number."""
     if verbose is None:
         return progress
     if progress != "auto":
-        raise UsageError(f"Cannot use verbose={verbose!r} beside progress={progress!r}: pass one of them.")
+        raise UsageError(f"Cannot use both verbose={verbose!r} and progress={progress!r}: pass only one of them.")
     styles: dict[Any, Style] = {"auto": "auto", 0: "quiet", 1: "bar", 2: "lines"}
     if not isinstance(verbose, str | int) or verbose not in styles:
-        raise UsageError(f"Cannot use verbose={verbose!r}. Allowed: 'auto', 0 (quiet), 1 (a bar), 2 (a line an epoch).")
+        raise UsageError(
+            f"Cannot use verbose={verbose!r}. Allowed: 'auto', 0 (quiet), 1 (a bar), 2 (one line per epoch)."
+        )
     return styles[verbose]
 
 
 def whole(argument: str, value: Any, minimum: int | None = 1) -> int:
-    """A whole number; NumPy's integers count, True and 3.0 do not."""
+    """Validate an integer. NumPy integers are allowed; True and 3.0 are not."""
     if isinstance(value, list | tuple) or getattr(value, "shape", ()):
         weights = " Pass weights by name, as sample_weight=." if argument == "batch_size" else ""
         raise UsageError(f"Cannot use an array or a list as {argument}: it must be a whole number.{weights}")

@@ -1,4 +1,4 @@
-"""Which models are in use, and by which thread: two at once would mix up the state of a model."""
+"""Registry of models in use by threads: concurrent use would corrupt the state of a model."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _in_use: WeakKeyDictionary[keras.Model, list[_InUse]] = WeakKeyDictionary()
 
 @contextmanager
 def using(model: keras.Model, what: Use) -> Generator[None]:
-    """Inside it the model is in use. Several threads may predict at once, and callbacks may use the model whose
-    training calls them. Raises `UsageError` at once, without waiting, where another thread stands in the way."""
+    """Mark the model as in use. Several threads may predict concurrently, and callbacks may use the model whose
+    training calls them. Raises `UsageError` without waiting if another thread prevents it."""
     use = _InUse(what, threading.get_ident())
     with _guard:
         others = _in_use.setdefault(model, [])
         for other in others:
             if other.thread != use.thread and (what, other.what) != ("predict", "predict"):
                 raise UsageError(
-                    f"Cannot {what} with the model '{model.name}' now: {other.what} runs on it in another thread, and "
-                    "changes it meanwhile. Wait until that is over, or give each thread a model of its own "
+                    f"Cannot {what} with the model '{model.name}' now: {other.what} is running in another thread and "
+                    "changes it. Wait until it has finished, or use a separate model in each thread "
                     "(load_model, keras.models.clone_model)."
                 )
         others.append(use)

@@ -1,4 +1,4 @@
-"""What callbacks remember, as values that a checkpoint can hold: Keras's have no way of their own to tell."""
+"""The state of callbacks as values for a checkpoint; Keras's callbacks have no interface for it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def callback_states(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray[Any, Any]]]:
-    """Return what each callback remembers, as JSON values, and the arrays among it by their names in a checkpoint.
+    """Return the state of each callback as JSON values, and its arrays by their names in a checkpoint.
 
-    A callback of somebody else's says it by `state_dict()`, and takes it by `load_state_dict(state)`, as elsewhere.
+    A custom callback provides its state with `state_dict()` and restores it with `load_state_dict(state)`.
     """
     states: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray[Any, Any]] = {}
@@ -36,8 +36,8 @@ def callback_states(
                 values[name] = {"value": value}
             else:
                 raise UsageError(
-                    f"Cannot save what the callback {type(callback).__name__} remembers: {name!r} is a "
-                    f"{type(value).__name__}. A state_dict holds numbers, words, lists and dicts of them, and "
+                    f"Cannot save the state of the callback {type(callback).__name__}: {name!r} is a "
+                    f"{type(value).__name__}. A state_dict may contain numbers, strings, lists and dicts of them, and "
                     "NumPy arrays."
                 )
         states.append({"class": type(callback).__name__, "values": values})
@@ -45,17 +45,17 @@ def callback_states(
 
 
 def require_states(states: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Raise `ValueError` unless `states` has the form that `callback_states` gives, and each of its arrays is there."""
+    """Raise `ValueError` unless `states` has the form returned by `callback_states` and all of its arrays exist."""
     if not isinstance(states, list):
-        raise ValueError("'callbacks' is no list")
+        raise ValueError("'callbacks' is not a list")
     expected: set[str] = set()
     for number, state in enumerate(states):
         if not isinstance(state, dict) or set(state) != {"class", "values"} or not isinstance(state["values"], dict):
-            raise ValueError(f"callback {number} has not exactly a class and values")
+            raise ValueError(f"the keys of callback {number} must be exactly a class and values")
         for name, entry in state["values"].items():
             expected |= {_name(number, name, place) for place in range(_array_count(number, name, entry, len(arrays)))}
     if expected != {name for name in arrays if name.startswith("callbacks/")}:
-        raise ValueError("the arrays of its callbacks are not those that they speak of")
+        raise ValueError("the arrays of its callbacks do not match their states")
 
 
 def _array_count(number: int, name: str, entry: Any, most: int) -> int:
@@ -66,7 +66,7 @@ def _array_count(number: int, name: str, entry: Any, most: int) -> int:
             return 1
         case {"arrays": int(count), **rest} if not rest and 0 <= count <= most:
             return count
-    raise ValueError(f"{name!r} of callback {number} is neither a value nor arrays")
+    raise ValueError(f"{name!r} of callback {number} is neither a value nor an array")
 
 
 def matched_states(
@@ -74,14 +74,14 @@ def matched_states(
     states: Sequence[Mapping[str, Any]],
     arrays: Mapping[str, np.ndarray[Any, Any]],
 ) -> list[tuple[Any, dict[str, Any]]]:
-    """Return each callback with what it remembered, for `restore_callbacks`; nothing is changed yet.
+    """Return each callback with its saved state, for `restore_callbacks`; nothing is changed yet.
 
-    Raises `UsageError` if they are others than those, or a callback of Keras's never remembers such a thing.
+    Raises `UsageError` if the callbacks differ, or a Keras callback cannot have such a state.
     """
     remembering = _with_memory(callbacks)
     found, expected = [type(callback).__name__ for callback, _ in remembering], [state["class"] for state in states]
     if found != expected:
-        raise UsageError(f"its callbacks that remember something were {expected}, and these are {found}.")
+        raise UsageError(f"its callbacks with state were {expected}, but these are {found}.")
     matched: list[tuple[Any, dict[str, Any]]] = []
     for number, ((callback, known), state) in enumerate(zip(remembering, states, strict=True)):
         values = {name: _value(number, name, entry, arrays) for name, entry in state["values"].items()}
@@ -92,7 +92,7 @@ def matched_states(
 
 
 def restore_callbacks(matched: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
-    """Give the callbacks what they remembered."""
+    """Restore the state of the callbacks."""
     for callback, values in matched:
         if hasattr(callback, "load_state_dict"):
             callback.load_state_dict(values)
@@ -102,15 +102,15 @@ def restore_callbacks(matched: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
 
 
 def _refuse_foreign(kind: str, values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Raise `UsageError` for an attribute that a file would set and the callback does not change itself."""
+    """Raise `UsageError` for an attribute that a file would set but the callback itself never changes."""
     for name, value in values.items():
         plain = value is None or isinstance(value, bool | int | float | np.ndarray) or _is_list_of_arrays(value)
         if name not in known or not plain:
-            raise UsageError(f"its {kind} never remembers {name!r} as a {type(value).__name__}.")
+            raise UsageError(f"its {kind} never stores {name!r} as a {type(value).__name__}.")
 
 
 def _with_memory(callbacks: Sequence[Any]) -> list[tuple[Any, dict[str, Any]]]:
-    """The callbacks that may remember anything, and what they do."""
+    """Return the callbacks that may have state, with their attributes."""
     found = [(callback, _remembered(callback)) for callback in callbacks]
     return [(callback, remembered) for callback, remembered in found if remembered is not None]
 
@@ -127,7 +127,7 @@ def _remembered(callback: Any) -> dict[str, Any] | None:
 
 
 def _value(number: int, name: str, entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:
-    """What `callback_states` wrote down."""
+    """The value stored by `callback_states`."""
     if "array" in entry:
         return arrays[_name(number, name, 0)]
     if "arrays" in entry:

@@ -6,11 +6,14 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from unidl.data.batch_stream import Stream
 from unidl.data.checks import NonFinite, ask_finite, ask_fits, check_numbers
-from unidl.data.dataset import Split, take
+from unidl.data.dataset import Split
 from unidl.data.numbers import computed
 from unidl.data.rows import Reading
-from unidl.data.trees import map_leaves
+from unidl.data.streaming import is_read_later
+from unidl.data.trees import leaves, map_leaves
+from unidl.data.watch import Watch
 from unidl.data.whole_numbers import ask_whole_numbers
 from unidl.errors import ModelError
 from unidl.keras_internals import all_layers
@@ -30,7 +33,9 @@ def checked(model: keras.Model, split: Split, name: str, *, step: Step, batch_si
 
     name: what messages call the data. step: the step that runs on it. A model that has one of its own is handed the
     data as it is, as by Keras; one with a `compute_loss` of its own may have any labels, or none. Each array is read
-    once at most. Raises `DataError` if the data does not fit, and `ModelError` if the model cannot be called on it.
+    once at most; the values of columns and of memory-mapped files are looked at as they are read for the steps, by the
+    `watch` of what is returned. Raises `DataError` if the data does not fit, and `ModelError` if the model cannot be
+    called on it.
     """
     return _examined(model, split, name, step, batch_size)[0]
 
@@ -50,6 +55,45 @@ def _examined(
     model: keras.Model, split: Split, name: str, step: Step, batch_size: int, *, finite: bool = False
 ) -> tuple[Split, NonFinite | None]:
     """Return what `checked` does; and, if `finite` asks for it, the first row that is not finite."""
+    if isinstance(split, Stream):
+        return _examined_stream(model, split, name, step, batch_size, finite=finite)
+    return _examined_rows(model, split, name, step, batch_size, finite=finite, learns=step == "train_step")
+
+
+def _examined_stream(
+    model: keras.Model, stream: Stream, name: str, step: Step, batch_size: int, *, finite: bool
+) -> tuple[Split, NonFinite | None]:
+    """The same for the first of the batches that others make; each of the others is examined when it is read."""
+    made, seen = stream.look, Watch({}, ())
+
+    def look(batch: Split, where: str) -> Split:
+        looked, not_finite = _examined_rows(
+            model, made(batch, where), where, step, len(batch), finite=True, learns=False, streamed=True
+        )
+        if not_finite is not None and seen.not_finite() is None:
+            seen.not_finite = lambda: not_finite
+        return looked
+
+    first = Split(stream.x, stream.y, stream.sample_weight)
+    learns = step == "train_step"
+    first, not_finite = _examined_rows(
+        model, first, name, step, batch_size, finite=finite, learns=learns, streamed=True
+    )
+    parts = {"x": first.x, "y": first.y, "sample_weight": first.sample_weight}
+    return replace(stream, **parts, watch=seen, look=look, name=name), not_finite
+
+
+def _examined_rows(
+    model: keras.Model,
+    split: Split,
+    name: str,
+    step: Step,
+    batch_size: int,
+    *,
+    finite: bool,
+    learns: bool,
+    streamed: bool = False,
+) -> tuple[Split, NonFinite | None]:
     # A new value for each call: an adapter keeps its rows on the device, and the arrays may change between calls.
     split, reading = copy(split), Reading()
     if has_own(model, step):
@@ -62,13 +106,18 @@ def _examined(
             ask_fits(Reading(), model, split, for_training=with_targets, name=name)  # only for types and shapes
             _make_weights(model, split, name, batch_size)
         ask_fits(reading, model, split, for_training=with_targets, name=name)
-        ask_range(reading, model, split.x, name, learns=step == "train_step")
+        ask_range(reading, model, split.x, name, learns=learns, streamed=streamed)
         if with_targets or step == "predict_step":
             split = _without_extra_inputs(model, split)
     held = ask_whole_numbers(reading, model, split, name)
-    not_finite = ask_finite(reading, split, name) if finite else None
+    streams = any(is_read_later(leaf) for part in split.parts() for leaf in leaves(part))
+    not_finite = ask_finite(reading, split, name, with_targets=step != "predict_step") if finite or streams else None
     reading.read()
-    return held(), None if not_finite is None else not_finite()
+    split, watch = held(), reading.watch()
+    if watch is not None:
+        watch.not_finite = not_finite or watch.not_finite
+        split = replace(split, watch=watch)
+    return split, not_finite() if finite and not_finite is not None else None
 
 
 def has_own(model: keras.Model, method: str) -> bool:
@@ -112,8 +161,8 @@ def _try_to_make_weights(model: keras.Model, split: Split, batch_size: int) -> N
 def _call(model: keras.Model, split: Split, batch_size: int) -> None:
     # Layers with a state from batch to batch are made for the size of a batch, and forget this call.
     stateful = [layer for layer in all_layers(model) if getattr(layer, "stateful", False)]
-    rows = take(split, slice(0, batch_size if stateful else 1)).x
-    model(map_leaves(computed, rows), training=False)
+    count = batch_size if stateful else 1
+    model(map_leaves(lambda leaf: computed(leaf[:count]), split.x), training=False)
     for layer in stateful:
         if hasattr(layer, "reset_state"):
             layer.reset_state()

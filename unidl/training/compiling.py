@@ -1,4 +1,4 @@
-"""How a model is compiled: loss, optimizer and metrics, given or as its builder recommends."""
+"""Compilation of models: loss, optimizer and metrics, given or recommended by the builder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import keras
 
 LEARNING_RATE = 1e-3
-"""Adam's default in Keras and in Kingma & Ba, 2015."""
+"""Adam's default learning rate in Keras and in Kingma & Ba, 2015."""
 
 KEPT = ("loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution", "jit_compile")
-"""What stays of an earlier `compile` where nothing else is given."""
+"""Arguments of an earlier `compile` that are kept unless given."""
 
 
 def ensure_compiled(
@@ -46,7 +46,7 @@ def ensure_compiled(
         return
     if type(model).compile is not keras.Model.compile:
         raise ModelError(
-            f"The class {type(model).__name__} has a compile method of its own, which takes arguments of its own: call "
+            f"The class {type(model).__name__} overrides compile, possibly with other arguments: call "
             "model.compile, then Trainer(model) without optimizer=, loss= and metrics=."
         )
     settings = _compiled_with(model, with_loss="loss" not in given) | given
@@ -58,12 +58,12 @@ def ensure_compiled(
 
 
 def compile_like(model: keras.Model, other: keras.Model) -> None:
-    """Compile `model`, a part of `other`, as `other` is, on the same optimizer."""
+    """Compile `model`, a part of `other`, like `other`, with the same optimizer."""
     model.compile(**_compiled_with(other, with_loss=True), auto_scale_loss=False)
 
 
 def require_trainable(model: keras.Model) -> None:
-    """Raise `ModelError` if no step of this model could learn anything, or Keras would fail at the first one."""
+    """Raise `ModelError` if the model has nothing to learn, or Keras would fail at the first step."""
     import keras
 
     if type(model).train_step is not keras.Model.train_step:
@@ -79,37 +79,37 @@ def require_trainable(model: keras.Model) -> None:
         )
     if not _fits(model.optimizer, model.trainable_variables):
         raise ModelError(
-            f"The optimizer of '{model.name}' was made for other weights than those that are trainable now. Call "
-            "model.compile again, or make a new Trainer, with a new optimizer."
+            f"The optimizer of '{model.name}' was created for other weights than those that are trainable now. Call "
+            "model.compile again, or create a new Trainer, with a new optimizer."
         )
 
 
 def tell_of_foreign_draws(model: keras.Model) -> None:
-    """Say once which layers of a model draw other numbers on another backend."""
+    """Log once which layers of a model draw different random numbers on each backend."""
     from unidl.layers import foreign_draws
 
     paths = foreign_draws(model)
     if paths:
         names = ", ".join(f"'{path}'" for path in paths)
         notice(
-            f"{model.name}: {names} draw from Keras's own stream, which is another one on each backend; those "
-            "of unidl.layers, as in unidl's builders, draw the same on all of them"
+            f"{model.name}: {names} use Keras's random generators, which differ between backends; the layers "
+            "in unidl.layers, used by unidl's builders, draw the same numbers on all backends"
         )
 
 
 def signature(model: keras.Model) -> tuple[Any, ...]:
-    """What a compiled loop depends on: compiling, freezing or unfreezing changes it. Compare with `same`."""
-    # The objects themselves, since an id can be used again.
+    """Return what a compiled loop depends on: it changes by compiling, freezing or unfreezing. Compare with `same`."""
+    # The objects themselves, since an id can be reused.
     return (*compiled_parts(model), model.run_eagerly, model.jit_compile, *model.trainable_variables)
 
 
 def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    """Whether two signatures hold the same objects."""
+    """Return whether two signatures hold the same objects."""
     return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
 def _compiled_with(model: keras.Model, *, with_loss: bool) -> dict[str, Any]:
-    """The arguments of the last `compile`, as the objects that were given; loss weights belong to their loss."""
+    """Return the arguments of the last `compile` as given; loss weights are kept only with their loss."""
     if not model.compiled:
         return {}
     before = compile_arguments(model)
@@ -121,7 +121,7 @@ def _recommended(model: keras.Model) -> dict[str, Any]:
     architecture = record_of(model).architecture
     if architecture is None:
         raise ModelError(
-            "The model is not compiled, and unidl did not build it, so its loss is unknown.\n"
+            "The model is not compiled and was not built by unidl, so its loss is unknown.\n"
             "Pass one, such as Trainer(model, loss='sparse_categorical_crossentropy', metrics=['accuracy']), or call "
             "model.compile first."
         )
@@ -135,7 +135,7 @@ def _optimizer(model: keras.Model, optimizer: Any, given: bool) -> Any:
 
     chosen: Any = keras.optimizers.Adam(LEARNING_RATE) if optimizer is None else keras.optimizers.get(optimizer)
     if not given and not _fits(chosen, model.trainable_variables):
-        notice(f"{model.name}: other weights learn than before, so its optimizer starts anew")
+        notice(f"{model.name}: the trainable weights have changed, so the state of its optimizer is reset")
         chosen = type(chosen).from_config(chosen.get_config())
     return keras.optimizers.LossScaleOptimizer(chosen) if _lacks_loss_scaling(model, chosen) else chosen
 
@@ -148,10 +148,10 @@ def _needs_new_optimizer(model: keras.Model) -> bool:
 
 
 def _lacks_loss_scaling(model: keras.Model, optimizer: Any) -> bool:
-    """Whether gradients in float16 would vanish.
+    """Return whether gradients in float16 would underflow.
 
-    Keras looks at the policy of the model alone, not at its layers'; where that asks for scaling, an optimizer without
-    it was asked for by `compile(auto_scale_loss=False)`.
+    Keras checks only the policy of the model, not those of its layers; if that requires scaling, an optimizer without
+    it was requested by `compile(auto_scale_loss=False)`.
     """
     import keras
 
@@ -161,6 +161,6 @@ def _lacks_loss_scaling(model: keras.Model, optimizer: Any) -> bool:
 
 
 def _fits(optimizer: Any, variables: Sequence[Any]) -> bool:
-    """Whether an optimizer has its state for exactly these variables, or none yet."""
+    """Return whether an optimizer has state for exactly these variables, or none yet."""
     made_for = variables_of(optimizer)
     return not getattr(optimizer, "built", False) or made_for is None or same(made_for, variables)

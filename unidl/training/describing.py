@@ -1,4 +1,4 @@
-"""What a training is, in words and as values that are kept with it."""
+"""Description of a training run, as text and as recorded values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OF_LAYERS = ("rate_factors", "layer_decay")
 
 
 def title(model: keras.Model, framework: str, placement: Placement, precision: str) -> str:
-    """Return the line that a run begins with. framework: its name and version."""
+    """Return the first line of a run. framework: its name and version."""
     device = placement.device
-    # Keras counts the parameters of built models only; one with a step of its own and no call is never built.
+    # Keras counts only parameters of built models; a model with a custom step and no call is never built.
     parameters = sum(math.prod(weight.shape) for weight in model.weights)
     return (
         f"{model.name}: {parameters:,} parameters, {framework} on "
@@ -31,7 +31,7 @@ def title(model: keras.Model, framework: str, placement: Placement, precision: s
 def description(
     backend: Backend, placement: Placement, *, precision: str, seed: int, settings: FitSettings | None
 ) -> dict[str, Any]:
-    """Return what somebody needs to know to repeat a training, as JSON values."""
+    """Return what is needed to reproduce a training run, as JSON values."""
     return {
         "backend": backend.name,
         "versions": backend.versions(),

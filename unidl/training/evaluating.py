@@ -8,8 +8,7 @@ import numpy as np
 
 from unidl.backend import Batches, Logs, TrainLoop, Tree
 from unidl.data.dataset import Split
-from unidl.data.trees import leaves
-from unidl.training.order import Rows, chunks
+from unidl.training.order import chunks, one_pass
 from unidl.training.progress import Metrics
 from unidl.training.telling import Callbacks
 
@@ -33,7 +32,7 @@ def evaluated(
         loop.reset_metrics()
         size = 1 if told is not None else min(UNTIMED_STEPS, loop.steps_per_dispatch)
         for step, chunk in enumerate(
-            chunks(data, _first(len(data), batch_size, steps), batch_size=batch_size, steps=size)
+            chunks(data, one_pass(data, batch_size, steps), batch_size=batch_size, steps=size)
         ):
             if told is not None:
                 told.tell("on_test_batch_begin", step)
@@ -73,7 +72,7 @@ def predicted_parts(
     """Yield the outputs of `predicted` as they are computed, those of a few batches at a time."""
     told = callbacks if callbacks is not None and callbacks.look_at_batches("predict") else None
     size = 1 if told is not None else min(UNTIMED_STEPS, loop.steps_per_dispatch)
-    order = _first(len(leaves(data.x)[0]), batch_size, steps)
+    order = one_pass(data, batch_size, steps)
     for step, chunk in enumerate(chunks(data, order, batch_size=batch_size, steps=size)):
         if told is not None:
             told.tell("on_predict_batch_begin", step)
@@ -86,8 +85,3 @@ def predicted_parts(
 def loss_first(metrics: Metrics) -> Metrics:
     """Order metrics as people read them."""
     return {name: metrics[name] for name in sorted(metrics, key=lambda name: name != "loss")}
-
-
-def _first(rows: int, batch_size: int, steps: int | None) -> Rows:
-    """The rows of so many batches, of all if nobody says."""
-    return np.arange(rows if steps is None else min(rows, steps * batch_size), dtype=np.int64)

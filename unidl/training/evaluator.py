@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unidl import devices, registry
 from unidl.backend import Device, TrainLoop, Trains, Tree
+from unidl.data.dataset import tell_of_sources
 from unidl.errors import BackendError
 from unidl.keras_internals import metrics_in_order
+from unidl.notices import notice
 from unidl.training.arguments import callbacks_in, optional_whole, style_of
 from unidl.training.busy import using
 from unidl.training.checking import checked
@@ -17,10 +19,11 @@ from unidl.training.compiling import ensure_compiled
 from unidl.training.evaluating import evaluated, predicted
 from unidl.training.given import inputs, one_split, size_of_batches
 from unidl.training.host_memory import keep_freed_memory
+from unidl.training.image_bytes import bytes_scaled
 from unidl.training.layer_rates import LayerRates
 from unidl.training.loops import Loops
 from unidl.training.non_finite import require_finite_loss, require_finite_outputs
-from unidl.training.order import batches_of
+from unidl.training.order import steps_of
 from unidl.training.progress import format_metrics
 from unidl.training.progress_styles import make_progress
 from unidl.training.running_precision import precision_of
@@ -86,27 +89,55 @@ class Evaluator:
         *,
         x: Any = None,
     ) -> Any:
-        """Return loss and metrics on the data by their names; with return_dict=False a list of them in Keras's order,
-        or the loss alone if that is all.
+        """Return the loss and the metrics on the given data.
 
-        The arguments are those of `keras.Model.evaluate`, `evaluate(x, y, ...)`; or data: a Split, (x, y) or
-        (x, y, sample_weight). Nothing is printed unless verbose says so. Batches of 256, if nobody says; steps: the
-        most batches.
+        The positional arguments are those of `keras.Model.evaluate`: `evaluate(x, y, ...)`. Nothing is printed unless
+        `verbose` says so.
+
+        Args:
+            data: The inputs x, an array (rows, ...) or a nest of such, beside `y`; or alone a `Split`, (x, y) or (x, y,
+                sample_weight).
+            y: The targets, an array (rows, ...) or a nest of such.
+            batch_size: Rows per batch. If None, 256; with `steps`, the size at which that many steps cover all rows.
+            verbose: How much is printed, as in Keras: "auto", 0, 1 or 2. If None, nothing.
+            sample_weight: Weight of each row, (rows,) or (rows, steps), or a nest of such.
+            steps: Maximum number of batches. If None, all.
+            callbacks: Keras's callbacks.
+            return_dict: False for a list of the values in Keras's order, or only the loss if there is nothing else.
+            x: The inputs, as another name for `data`; a tuple is then several inputs.
+
+        Returns:
+            Loss and metrics by their names, unless `return_dict` is False.
+
+        Raises:
+            DataError: If the data does not fit the model, or makes the loss NaN or infinite.
+            UsageError: If an argument cannot be used, or another thread uses the model.
+
+        Examples:
+            >>> import unidl
+            >>> import keras
+            >>> import numpy as np
+            >>> double = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+            >>> trainer = unidl.Trainer(double, optimizer="sgd", loss="mean_squared_error")
+            >>> trainer.evaluate(np.ones((4, 1)), np.full((4, 1), 3.0))
+            {'loss': 4.0}
         """
         steps = optional_whole("steps", steps)
         size = optional_whole("batch_size", batch_size)
         reporter = make_progress("quiet" if verbose is None else style_of("auto", verbose))
         with using(self.model, "evaluate"), self._context():
             split = one_split(data, y, sample_weight, x)
-            size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
+            size = size_of_batches(size, split, steps, EVALUATED_BATCH_SIZE)
             split = checked(self.model, split, "test data", step="test_step", batch_size=size)
             build_for(self.model, split, size)
-            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
+            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=steps_of(split, size, steps))
             told.tell("on_test_begin")
-            metrics = evaluated(self._ready_loop(), split, size, told, steps=steps)
+            with bytes_scaled(self.model, split):
+                metrics = evaluated(self._ready_loop(), split, size, told, steps=steps)
             require_finite_loss(metrics, split, "test data")
             told.tell("on_test_end", metrics)
         reporter.message(f"{self.model.name}: {format_metrics(metrics)}")
+        tell_of_sources(notice, split)
         return metrics if return_dict is not False else metrics_in_order(self.model, metrics)
 
     def predict(
@@ -117,23 +148,48 @@ class Evaluator:
         steps: int | None = None,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
     ) -> Tree:
-        """Return the model's outputs for `x`, an array or a nest of arrays, as NumPy arrays in the order of `x`.
+        """Return the model's outputs.
 
-        The arguments are those of `keras.Model.predict`. verbose changes nothing: there is nothing to tell. Batches of
-        256, if nobody says; steps: the most batches.
+        The arguments are those of `keras.Model.predict`.
+
+        Args:
+            x: The inputs, an array (rows, ...) or a nest of such.
+            batch_size: Rows per batch. If None, 256; with `steps`, the size at which that many steps cover all rows.
+            verbose: Has no effect: nothing is printed.
+            steps: Maximum number of batches. If None, all.
+            callbacks: Keras's callbacks.
+
+
+        Returns:
+            The outputs as NumPy arrays (rows, ...), nested as the model's are, in the order of `x`.
+
+        Raises:
+            DataError: If the data does not fit the model, or makes an output NaN or infinite.
+            UsageError: If an argument cannot be used, or another thread uses the model.
+
+        Examples:
+            >>> import unidl
+            >>> import keras
+            >>> import numpy as np
+            >>> total = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="ones")])
+            >>> trainer = unidl.Trainer(total, optimizer="sgd", loss="mean_squared_error")
+            >>> trainer.predict(np.ones((2, 3))).tolist()
+            [[3.0], [3.0]]
         """
         style_of("auto", verbose)
         steps = optional_whole("steps", steps)
         size = optional_whole("batch_size", batch_size)
         with using(self.model, "predict"), self._context():
             split = inputs(x)
-            size = size_of_batches(size, len(split), steps, EVALUATED_BATCH_SIZE)
+            size = size_of_batches(size, split, steps, EVALUATED_BATCH_SIZE)
             split = checked(self.model, split, "input", step="predict_step", batch_size=size)
-            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=batches_of(len(split), size, steps))
+            told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=steps_of(split, size, steps))
             told.tell("on_predict_begin")
-            outputs = predicted(self._ready_loop(), split, size, told, steps=steps)
+            with bytes_scaled(self.model, split):
+                outputs = predicted(self._ready_loop(), split, size, told, steps=steps)
             require_finite_outputs(outputs, split, "input")
             told.tell("on_predict_end")
+            tell_of_sources(notice, split)
             return outputs
 
     def _context(self) -> ExitStack:

@@ -17,6 +17,7 @@ from unidl.backend import Tree
 from unidl.cache import cache_folder
 from unidl.data.dataset import Split
 from unidl.data.numbers import computed
+from unidl.data.source import Column
 from unidl.data.trees import leaves, map_leaves, named_leaves
 from unidl.errors import DataError
 
@@ -166,10 +167,14 @@ def _forget_oldest(folder: Path) -> None:
 
 
 def _hash_of(tree: Tree) -> str:
-    """The hash of every number: one row that has changed makes other features."""
+    """The hash of every number: one row that has changed makes other features. Of a column it is what its source says
+    of itself."""
     found = hashlib.sha256()
 
-    def add(array: np.ndarray[Any, Any]) -> None:
+    def add(array: Any) -> None:
+        if isinstance(array, Column):
+            found.update(f"{array.source.fingerprint()} {array.number} {array.shape} {array.dtype}".encode())
+            return
         found.update(f"{array.shape} {array.dtype}".encode())
         rows = max(1, READ_BYTES * len(array) // max(array.nbytes, 1))
         for first in range(0, len(array), rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal as signals
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,18 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.backend import Chunk, Logs, TrainLoop
+from unidl.data.batch_stream import Stream
 from unidl.data.checks import NonFinite
-from unidl.data.dataset import Split
+from unidl.data.dataset import Split, tell_of_sources
+from unidl.data.streaming import Waiting
 from unidl.errors import DataError, TrainingError
 from unidl.keras_internals import first_epoch_of, forget_first_epoch
 from unidl.notices import notice
 from unidl.out_of_memory import is_out_of_memory
 from unidl.training.checkpoint import Saving, Tracked
 from unidl.training.evaluating import evaluated, loss_first
+from unidl.training.fit_sentences import of_short_epochs, of_their_order, out_of_memory
 from unidl.training.forgotten import Forgotten
 from unidl.training.given import TrainingData
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
-from unidl.training.order import Epochs, Rows, chunks
+from unidl.training.non_finite import found_streaming
+from unidl.training.order import Rows, chunks, epochs_of
 from unidl.training.pace import Pace
 from unidl.training.progress import Metrics, Progress
 from unidl.training.run_saving import RunSaving
@@ -59,8 +64,12 @@ class Fit:
         self._validation = data.validation
         self._settings = settings
         self._progress = progress
-        self._rows = Epochs(
-            len(data.training), settings.batch_size, settings.seed, settings.shuffle, settings.steps_per_epoch
+        self._rows = epochs_of(
+            data.training,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            shuffle=settings.shuffle,
+            steps=settings.steps_per_epoch,
         )
         self._callbacks = Callbacks(
             callbacks,
@@ -75,6 +84,8 @@ class Fit:
         self._forgotten = Forgotten(list(callbacks))
         self._unsure, self._look = unsure, look
         self._metrics: Metrics = {}
+        self._logs: Logs | None = None
+        self._waiting = Waiting()
         self._saver: RunSaving | None = None
         if saving is not None:
             self._saver = RunSaving(saving, model, Tracked(trained or model, list(callbacks)), self._must_be_same())
@@ -95,9 +106,12 @@ class Fit:
         Raises `TrainingError` when the loss becomes NaN or infinite. Ctrl-C ends the run after the step under way, or
         the validation, and sets `interrupted`; the History holds whole epochs.
         """
-        rows = min(self._rows.longest * self._settings.batch_size, len(self._train))
+        longest, rows = self._rows.longest, None
+        if longest is not None:
+            rows = longest * self._settings.batch_size
+            rows = rows if isinstance(self._train, Stream) else min(rows, len(self._train))
         self._progress.start(title, epochs=self._settings.epochs, rows=rows)
-        self._tell_of_short_epochs()
+        self._tell(of_short_epochs(self._settings.steps_per_epoch, self._rows.batches))
         why: str | None = None
         try:
             with self._interrupt:
@@ -107,7 +121,7 @@ class Fit:
                     self._loop.commit()
         except Exception as error:
             if is_out_of_memory(error):
-                told = self._out_of_memory()
+                told = out_of_memory(self._settings.batch_size, self._saver)
                 why = str(told).splitlines()[0]
                 raise told from error
             why = str(error).splitlines()[0] if isinstance(error, TrainingError) else None
@@ -129,6 +143,7 @@ class Fit:
             position = self._saver.go_on(self._progress)
             if position is not None:
                 first, stopped = position.epoch, position.stopped
+                self._tell(of_their_order(self._train))
             elif self._saver.saves_start:
                 self._save(first, 0)
         if stopped and first < self._settings.epochs:
@@ -156,6 +171,7 @@ class Fit:
         self._loop.reset_metrics()
         # What happens at the beginning of an epoch has happened before the run was saved in the middle of it.
         done = self._saver.go_on_within(epoch) if self._saver is not None else 0
+        self._waiting = Waiting(self._settle)
         started = time.perf_counter()
         metrics = self._train_epoch(epoch, done)
         seconds = time.perf_counter() - started
@@ -166,7 +182,8 @@ class Fit:
             metrics |= self._validated(self._validation)
         self._metrics = metrics
         self._callbacks.tell("on_epoch_end", epoch, metrics)
-        self._progress.epoch_ended(metrics, seconds)
+        self._progress.epoch_ended(metrics, seconds, self._waiting.seconds)
+        tell_of_sources(self._progress.message, self._train, self._validation)
         if _is_finite(metrics):  # else a callback such as TerminateOnNaN has stopped the run
             self._save(epoch + 1, 0)
         if self.interrupted:
@@ -180,6 +197,9 @@ class Fit:
         size = self._settings.validation_batch_size or self._settings.batch_size
         steps = self._settings.validation_steps
         validated = evaluated(self._loop, data, size, self._callbacks, steps=steps)
+        unsure = None if _is_finite(validated) else found_streaming(data)
+        if unsure is not None:
+            raise DataError(unsure.message)
         self._callbacks.tell("on_test_end", validated)
         return {f"val_{name}": value for name, value in validated.items()}
 
@@ -189,8 +209,9 @@ class Fit:
         The metrics of one chunk are read while the next one computes.
         """
         order = self._rows.order(epoch)
-        rows_done = min(step * self._settings.batch_size, len(order))
-        previous: Logs | None = None
+        steps = math.inf if order is None else math.ceil(len(order) / self._rows.batch_size)
+        rows_done = step * self._settings.batch_size
+        previous = self._logs = None
         for chunk in self._chunks(order, epoch, step):
             if self._every_batch:
                 self._callbacks.tell("on_train_batch_begin", step)
@@ -198,29 +219,36 @@ class Fit:
             looked = self._checked(previous, epoch, step)
             step += len(chunk.rows)
             rows_done += chunk.rows.size
-            previous = logs
+            previous = self._logs = logs
             if self._every_batch:
                 self._loop.commit()
                 self._callbacks.tell("on_train_batch_end", step - 1, loss_first(logs.read()))
                 looked = self._checked(logs, epoch, step)
             self._progress.advanced(rows_done, looked if self._progress.wants_metrics() else None)
-            due = self._saver is not None and self._saver.is_due(len(chunk.rows)) and rows_done < len(order)
+            due = self._saver is not None and self._saver.is_due(len(chunk.rows)) and step < steps
             if due and _is_finite(self._checked(logs, epoch, step)):
                 self._save(epoch, step)
-            if self._model.stop_training or (self.interrupted and rows_done < len(order)):
+            if self._model.stop_training or (self.interrupted and step < steps):
                 break
         metrics = self._checked(previous, epoch, step)
-        if self.interrupted and rows_done < len(order):
+        if isinstance(self._train, Stream):
+            self._train.stream.pass_over()
+        if self.interrupted and step < steps:
             self._save(epoch, step)
             return None
         return metrics
 
-    def _chunks(self, order: Rows, epoch: int, step: int) -> Iterator[Chunk]:
+    def _chunks(self, order: Rows | None, epoch: int, step: int) -> Iterator[Chunk]:
         size = self._settings.batch_size
         self._pace.rest()
         if self._saver is not None:
             self._saver.count_from(self._rows.steps_before(epoch) + step)
-        return chunks(self._train, order[step * size :], batch_size=size, steps=self._next_steps)
+        return chunks(self._train, order, batch_size=size, steps=self._next_steps, waiting=self._waiting, first=step)
+
+    def _settle(self) -> None:
+        """Wait for the steps that are under way."""
+        if self._logs is not None:
+            self._logs.read()
 
     def _next_steps(self) -> int:
         """How many steps come next: at most those until the next checkpoint."""
@@ -238,20 +266,9 @@ class Fit:
             notice(sentence)
             self._progress.message(sentence)
 
-    def _out_of_memory(self) -> TrainingError:
-        size = self._settings.batch_size
-        whole = self._saver.newest() if self._saver is not None else None
-        kept = f"\nThe last checkpoint is whole; load_model reads its weights: {whole}" if whole else ""
-        return TrainingError(
-            f"The memory is not enough for training with batches of {size}.\nTry batch_size={max(1, size // 2)}, with "
-            f"gradient_accumulation_steps=2 in the optimizer for the same result, or a mixed precision.{kept}"
-        )
-
-    def _tell_of_short_epochs(self) -> None:
-        steps, batches = self._settings.steps_per_epoch, self._rows.batches
-        if steps is not None and (batches % steps or steps > batches):
-            last = batches % steps if steps < batches else batches
-            self._progress.message(f"of {batches} batches, epochs of {steps} steps: the one at the end has {last}")
+    def _tell(self, sentence: str | None) -> None:
+        if sentence is not None:
+            self._progress.message(sentence)
 
     def _stopped_by(self) -> str:
         return "SIGTERM" if self.signal == signals.SIGTERM else "Ctrl-C"
@@ -266,8 +283,9 @@ class Fit:
         metrics = loss_first(logs.read() if logs is not None else {})
         # A callback that has stopped the run, such as Keras's TerminateOnNaN, has answered already.
         if not _is_finite(metrics) and not self._model.stop_training:
-            if self._unsure is not None:
-                raise DataError(f"The loss became {metrics['loss']} by step {step}. {self._unsure.message}")
+            unsure = self._unsure or found_streaming(self._train)
+            if unsure is not None:
+                raise DataError(f"The loss became {metrics['loss']} by step {step}. {unsure.message}")
             raise TrainingError(
                 f"The loss became {metrics['loss']} in epoch {epoch + 1}, by step {step}; training cannot go on.\n"
                 "Lower the learning rate, clip the gradients (clipnorm=1.0 in the optimizer), or train in 'float32' if "

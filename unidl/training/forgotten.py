@@ -1,4 +1,4 @@
-"""What callbacks remember that a checkpoint cannot hold: attributes that change while the model trains."""
+"""Detection of callback state that a checkpoint does not contain: attributes that change during training."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     import keras
 
 LOOKED_INTO = 256
-"""Members of a list, and bytes of an array in KiB, up to which a change inside is seen; beyond that, their number."""
+"""Size, in list members or KiB of an array, up to which changes of the content are detected; above it, only of the
+length."""
 
 
 class Forgotten:
-    """Sees which attributes callbacks change from now on, where a checkpoint will not hold them.
+    """Detects attributes that callbacks change from now on and that a checkpoint will not contain.
 
-    Keras's own callbacks are known, and one with `state_dict` and `load_state_dict` says itself what it remembers.
+    Keras's own callbacks are handled, and so are callbacks with `state_dict` and `load_state_dict`.
     """
 
     def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
@@ -28,7 +29,7 @@ class Forgotten:
         self._told: set[tuple[int, str]] = set()
 
     def newly_found(self) -> Iterator[str]:
-        """Yield a sentence for each callback that has changed others than before."""
+        """Yield a sentence for each callback that has changed further attributes."""
         for callback, then in self._then:
             now = _attributes(callback)
             changed = [name for name in now if now[name] != then.get(name) and (id(callback), name) not in self._told]
@@ -36,8 +37,10 @@ class Forgotten:
             if changed:
                 kind = type(callback).__name__
                 yield (
-                    f"a checkpoint does not hold what the callback {kind} keeps in {', '.join(map(repr, changed))}: a "
-                    f"run that goes on from one starts that anew. Give {kind} state_dict() and load_state_dict(state)."
+                    f"checkpoints do not contain the attributes {', '.join(map(repr, changed))} of the callback "
+                    f"{kind}: a "
+                    f"resumed run starts with their initial values. Add state_dict() and load_state_dict(state) to "
+                    f"{kind}."
                 )
 
 
@@ -56,7 +59,7 @@ def _attributes(callback: Any) -> dict[str, Any]:
 
 
 def _trace(value: Any) -> Any:
-    """What is another one when the value has changed."""
+    """Return a key that differs if the value has changed."""
     if value is None or isinstance(value, bool | int | float | str | np.generic):
         return repr(value)
     if isinstance(value, np.ndarray):

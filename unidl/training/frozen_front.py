@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ from unidl.data.dataset import Split
 from unidl.errors import ModelError
 from unidl.machine.memory import memory
 from unidl.models.cutting import cut
+from unidl.models.records import note, record_of
 from unidl.training.compiling import compile_like
 from unidl.training.evaluating import predicted, predicted_parts
 from unidl.training.feature_store import FeatureStore, Key, folder_of, key_of, mapped, written
+from unidl.training.image_bytes import bytes_scaled
 
 if TYPE_CHECKING:
     import keras
@@ -36,6 +39,7 @@ class FrozenFront:
     """
 
     def __init__(self, model: keras.Model, compile_loop: Callable[[keras.Model], TrainLoop]) -> None:
+        self._model = model
         self._front, self.rest = cut(model)
         settings: dict[str, Any] = {
             "optimizer": None,
@@ -80,13 +84,15 @@ class FrozenFront:
         """The features, and where their files are if they do not fit into the memory."""
         free_bytes = memory().available_bytes
         size_bytes = len(data) * sum(_bytes_a_row(tensor) for tensor in self._front.outputs)
-        if free_bytes is None or size_bytes <= MEMORY_SHARE * free_bytes:
-            return predicted(self._front_loop, Split(data.x), batch_size), None
-        folder = folder_of(key)
-        found = mapped(folder)
-        if found is None:
-            parts = predicted_parts(self._front_loop, Split(data.x), batch_size)
-            found = written(folder, parts, len(data), size_bytes)
+        inputs = replace(data, y=None, sample_weight=None)
+        note(self._front, value_range=record_of(self._model).value_range)
+        with bytes_scaled(self._front, data):
+            if free_bytes is None or size_bytes <= MEMORY_SHARE * free_bytes:
+                return predicted(self._front_loop, inputs, batch_size), None
+            folder = folder_of(key)
+            found = mapped(folder)
+            if found is None:
+                found = written(folder, predicted_parts(self._front_loop, inputs, batch_size), len(data), size_bytes)
         return found, folder
 
     def fingerprint(self) -> str:

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from unidl.backend import Batches
+from unidl.data.batch_stream import Stream
 from unidl.data.checks import NonFinite
-from unidl.data.dataset import Split, as_split, take
+from unidl.data.dataset import Split, take
+from unidl.data.recognising import as_split
+from unidl.data.source import Column
 from unidl.data.trees import is_nest
 from unidl.errors import DataError, UsageError
 
@@ -41,6 +44,11 @@ def training_data(
         held_out = tuple(validation_data) if isinstance(validation_data, list) else validation_data
     given = None if held_out is None else as_split(held_out)
     share = _share(validation_split)
+    if share and given is None and isinstance(training, Stream):
+        raise UsageError(
+            f"Cannot use validation_split={validation_split!r} with {training.stream.what}, whose rows have no "
+            "numbers. Pass validation_data=."
+        )
     if share and given is None:
         rows = math.floor(len(training) * (1.0 - share))
         if rows in (0, len(training)):
@@ -62,7 +70,8 @@ def one_split(data: Any, y: Any, sample_weight: Any, x: Any) -> Split:
     if x is not None:
         if data is not None:
             raise UsageError("Cannot use x= beside data in the first place: pass one of them.")
-        return Split(x, y, sample_weight)
+        alone = y is None and sample_weight is None and not isinstance(x, tuple)
+        return as_split(x) if alone else Split(x, y, sample_weight)
     if data is None:
         raise UsageError("There is no data. Pass arrays, as in (x, y), or a Split.")
     if y is None and sample_weight is None:
@@ -81,14 +90,25 @@ def one_split(data: Any, y: Any, sample_weight: Any, x: Any) -> Split:
 def inputs(x: Any) -> Split:
     """Return the rows to predict for: x alone, whatever labels and weights came with it."""
     split = as_split(x)
-    return split if split.y is None and split.sample_weight is None else Split(split.x)
+    if split.y is None and split.sample_weight is None:
+        return split
+    if isinstance(split, Stream):
+        return replace(split, y=None, sample_weight=None, look=lambda batch, _: Split(batch.x))
+    return Split(split.x)
 
 
-def size_of_batches(argument: int | None, rows: int, steps: int | None, otherwise: int) -> int:
+def size_of_batches(argument: int | None, split: Split, steps: int | None, otherwise: int) -> int:
     """Return how many rows a batch has; where only the number of steps is given, so many that they take all rows."""
+    if isinstance(split, Stream):
+        if argument:
+            raise UsageError(
+                f"Cannot use batch_size={argument} with {split.stream.what}, whose batches have a size of their own. "
+                "Leave batch_size out."
+            )
+        return len(split)
     if argument:
         return argument
-    return otherwise if steps is None else math.ceil(rows / steps)
+    return otherwise if steps is None else math.ceil(len(split) / steps)
 
 
 def _share(validation_split: float) -> float:
@@ -103,29 +123,67 @@ def _share(validation_split: float) -> float:
 
 def _weighted(split: Split, class_weight: Any) -> Split:
     """The rows, each with the weight of its class: labels are numbers, or one-hot."""
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        class_weight = _balanced(split)
+    if isinstance(split, Stream):
+        first = _weighted(Split(split.x, split.y, split.sample_weight), class_weight)
+        look = split.look
+        return replace(
+            split,
+            sample_weight=first.sample_weight,
+            look=lambda batch, name: _weighted(look(batch, name), class_weight),
+        )
     if not isinstance(class_weight, Mapping) or not all(_is_whole(label) for label in class_weight):
         raise UsageError(
             f"Cannot use class_weight={class_weight!r}: it must be a dict from the number of a class to its "
-            "weight, such as {0: 1.0, 1: 5.0}."
+            "weight, such as {0: 1.0, 1: 5.0}; or 'balanced'."
         )
     if split.y is None or is_nest(split.y) or is_nest(split.sample_weight):
         raise UsageError("Cannot use class_weight= with several outputs, or without labels. Pass sample_weight=.")
-    labels: np.ndarray[Any, Any] = split.y
+    form = split.y
+    if form.ndim > 1 and (form.ndim > 2 or form.dtype.kind not in "biuf"):
+        raise _no_labels(form)
+    if form.ndim == 1 and form.dtype.kind not in "biuf":
+        raise _no_labels(form)
+
+    def weights(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if labels.ndim > 1:
+            labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(axis=-1)
+        with np.errstate(invalid="ignore"):  # a label that is no number is refused by name later
+            numbers, places = np.unique(np.round(labels).astype(np.int64), return_inverse=True)
+        of_classes = np.array([float(class_weight.get(int(number), 1.0)) for number in numbers], np.float32)
+        return of_classes[places.reshape(-1)]
+
+    others = split.sample_weight
+    if isinstance(form, Column):
+        if others is not None:
+            raise UsageError("Cannot use class_weight= beside weights of samples that are read when they are needed.")
+        return replace(split, sample_weight=form.mapped(weights, np.empty(0, np.float32)))
+    found = weights(form)
+    if others is not None:
+        found = found.reshape(-1, *[1] * (others.ndim - 1)) * others
+    return replace(split, sample_weight=found)
+
+
+def _balanced(split: Split) -> dict[int, float]:
+    """Weights with which all classes count alike, and a row 1 in the mean: rows / (classes * rows of the class)."""
+    labels = split.y
+    if isinstance(split, Stream) or not isinstance(labels, np.ndarray) or labels.dtype.kind not in "biuf":
+        raise UsageError(
+            "Cannot use class_weight='balanced': the labels are not in memory, to be counted. Pass a dict from the "
+            "number of a class to its weight."
+        )
     if labels.ndim > 1:
         labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(axis=-1)
-    if labels.ndim > 1 or labels.dtype.kind not in "biuf":
-        raise UsageError(
-            f"Cannot use class_weight= with labels of shape {split.y.shape} and type {split.y.dtype}: it needs one "
-            "number, or one row of one-hot numbers, for each sample. Pass sample_weight=."
-        )
-    with np.errstate(invalid="ignore"):  # a label that is no number is refused by name later
-        numbers, places = np.unique(np.round(labels).astype(np.int64), return_inverse=True)
-    of_classes = np.array([float(class_weight.get(int(number), 1.0)) for number in numbers], np.float32)
-    weights = of_classes[places.reshape(-1)]
-    if split.sample_weight is not None:
-        others: np.ndarray[Any, Any] = split.sample_weight
-        weights = weights.reshape(-1, *[1] * (others.ndim - 1)) * others
-    return replace(split, sample_weight=weights)
+    numbers, counts = np.unique(np.round(labels[np.isfinite(labels)]).astype(np.int64), return_counts=True)
+    return {int(number): len(labels) / (len(numbers) * count) for number, count in zip(numbers, counts, strict=True)}
+
+
+def _no_labels(y: Any) -> UsageError:
+    return UsageError(
+        f"Cannot use class_weight= with labels of shape {y.shape} and type {y.dtype}: it needs one number, or one row "
+        "of one-hot numbers, for each sample. Pass sample_weight=."
+    )
 
 
 def _is_whole(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""How this process handles the memory that a training step on the CPU frees: it keeps it for the next step."""
+"""Reuse of memory freed by a training step on the CPU for the next step."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from unidl.errors import UsageError
 VARIABLE = "UNIDL_KEEP_MEMORY"
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h; what they do: `man 3 mallopt`."""
+"""Constants of glibc's malloc.h; see `man 3 mallopt`."""
 LARGEST = 2**31 - 1
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell glibc not to give freed memory back to the system; return whether it does so now.
+    """Configure glibc not to return freed memory to the system; return whether this is active.
 
-    Left alone it gives every large array back at once, and the next step pays for each page anew: a fifth of the time
-    of a small convolutional network. The process then stays as large as it has been once. UNIDL_KEEP_MEMORY=0 leaves
-    glibc alone; other C libraries always are. Raises `UsageError` for another value than 0 or 1.
+    By default it returns every large array immediately, and the next step pays for each page again: a fifth of the time
+    of a small convolutional network. The process then keeps its peak size. UNIDL_KEEP_MEMORY=0 leaves
+    glibc unchanged; other C libraries are never changed. Raises `UsageError` for values other than 0 and 1.
     """
     wanted = os.environ.get(VARIABLE) or "1"
     if wanted not in ("0", "1"):

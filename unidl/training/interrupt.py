@@ -1,4 +1,4 @@
-"""Ctrl-C, and the end that a scheduler asks for, that let the step under way finish."""
+"""Handling of Ctrl-C and SIGTERM that lets the current step finish."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from unidl.backend import Chunk, Logs, TrainLoop, Tree
 
 
 class Interrupt:
-    """Inside the block the first Ctrl-C sets `requested`; a second one raises KeyboardInterrupt as always.
+    """While active, the first Ctrl-C sets `requested`, and a second one raises KeyboardInterrupt as usual.
 
-    terminates: whether SIGTERM, by which schedulers end a job, does so as well; `signal` is the one that came first.
+    terminates: whether SIGTERM, which schedulers send to end a job, is handled likewise; `signal` is the first one
+    received.
 
-    Neither unwinds a step under way: on JAX the state of the model is owned by that step. Only a third one does, for a
-    step that never ends. Outside the main thread, where Python delivers no signals, this changes nothing.
+    Neither interrupts the current step, since on JAX that step owns the state of the model. Only a third one does, for
+    a step that never ends. Outside the main thread, where Python delivers no signals, this has no effect.
     """
 
     def __init__(self, *, terminates: bool = False) -> None:
@@ -26,16 +27,16 @@ class Interrupt:
         self._busy = False
         self._previous: dict[int, Any] = {}
         interrupts = signal.getsignal(signal.SIGINT)
-        if callable(interrupts):  # else it is ignored, as in a job in the background
+        if callable(interrupts):  # otherwise it is ignored, as in a background job
             self._previous[signal.SIGINT] = interrupts
         ends = signal.getsignal(signal.SIGTERM)
-        if terminates and ends is not None:  # else its handler is not Python's, and could not be put back
+        if terminates and ends is not None:  # otherwise its handler is not Python's and could not be restored
             self._previous[signal.SIGTERM] = ends
         self._installed: list[int] = []
 
     @property
     def requested(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has been received."""
         return self.signal is not None
 
     def __enter__(self) -> Self:
@@ -52,7 +53,7 @@ class Interrupt:
             signal.signal(number, self._previous[number])
 
     def finish(self, action: Callable[..., Any], *arguments: Any) -> Any:
-        """Call `action`; a second Ctrl-C meanwhile raises when it is done."""
+        """Call `action`; a second Ctrl-C during the call raises after it has finished."""
         self._busy = True
         try:
             result = action(*arguments)
@@ -67,7 +68,7 @@ class Interrupt:
         if self.signal is None:
             self.signal = number
         elif number == signal.SIGTERM:
-            pass  # a scheduler may say it to a process, and to its group
+            pass  # a scheduler may send it both to a process and to its group
         elif self._busy and not self._insisted:
             self._insisted = True
         else:
@@ -75,7 +76,7 @@ class Interrupt:
 
 
 class UninterruptedLoop:
-    """A `TrainLoop` whose every action is finished before Ctrl-C raises."""
+    """A `TrainLoop` that finishes each action before Ctrl-C raises."""
 
     def __init__(self, loop: TrainLoop, interrupt: Interrupt) -> None:
         self._loop = loop

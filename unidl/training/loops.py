@@ -1,4 +1,4 @@
-"""The compiled loops of a model: made when they are first needed, and anew when the model is compiled anew."""
+"""The compiled loops of a model: created on first use, and again whenever the model is compiled again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Loops:
-    """Those of one model on one device."""
+    """The loops of one model on one device."""
 
     def __init__(self, backend: Trains, model: keras.Model, device: Device, computed_by: str) -> None:
         """computed_by: backend, device and precision in words."""
@@ -29,7 +29,7 @@ class Loops:
         self.computed_by = computed_by
 
     def of_model(self) -> TrainLoop:
-        """The loop of the model as it is compiled now."""
+        """Return the loop of the model as currently compiled."""
         current = signature(self._model)
         if self._loop is None or not same(current, self._signature):
             self._loop = self._compiled(self._model)
@@ -39,7 +39,7 @@ class Loops:
         return self._loop
 
     def of_front(self) -> FrozenFront:
-        """The frozen front of the model as it is compiled now, with the loop of what is behind it."""
+        """Return the frozen front of the model as currently compiled, and the loop of the layers after it."""
         self.of_model()
         if self._front is None:
             self._front = FrozenFront(self._model, self._compiled)
@@ -50,12 +50,12 @@ class Loops:
         return self._backend.compile_loop(self._model, device=self._device, steps=1)
 
     def look(self) -> None:
-        """Tell what the steps of the model do not follow."""
+        """Warn about values that the steps of the model do not follow."""
         self._compiled_in.look()
 
     def _compiled(self, model: keras.Model) -> TrainLoop:
         loop = self._backend.compile_loop(model, device=self._device)
         why_not = roles.why_not_as(loop, TrainLoop)
         if why_not is not None:
-            raise BackendError(f"Cannot train on the loop that compile_loop of the adapter gives: {why_not}.")
+            raise BackendError(f"Cannot train with the loop returned by the adapter's compile_loop: {why_not}.")
         return loop

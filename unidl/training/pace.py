@@ -1,21 +1,21 @@
-"""How many steps go into one dispatch: enough to hide what a dispatch costs, few enough to answer soon."""
+"""Number of steps per dispatch: enough to hide its overhead, few enough to respond quickly."""
 
 from __future__ import annotations
 
 import time
 
 FIRST_STEPS = 4
-"""Of the first dispatch, when nobody knows how long a step takes."""
+"""Steps of the first dispatch, while the duration of a step is unknown."""
 SHORT_SECONDS = 0.05
-"""A dispatch below this is made four times as long: what the trainer does beside it costs a fraction of that."""
+"""Dispatches shorter than this are made four times as long: the overhead of the trainer is a fraction of it."""
 LONG_SECONDS = 0.5
-"""A dispatch above this is halved: so long Ctrl-C and progress may wait."""
+"""Longer dispatches are halved, to limit the delay of Ctrl-C and progress."""
 
 
 class Pace:
-    """Steps of the next dispatch, at most `limit`, by how long the ones before it took.
+    """Chooses the steps of the next dispatch, at most `limit`, from the durations of earlier ones.
 
-    It changes nothing in the results: a program takes any number of steps up to the limit.
+    This does not affect results: a program takes any number of steps up to the limit.
     """
 
     def __init__(self, limit: int) -> None:
@@ -24,7 +24,7 @@ class Pace:
         self._last: float | None = None
 
     def __call__(self) -> int:
-        """Return the steps of the dispatch that begins now."""
+        """Return the number of steps of the dispatch that starts now."""
         now = time.perf_counter()
         if self._last is not None:
             seconds = now - self._last
@@ -36,5 +36,5 @@ class Pace:
         return self._steps
 
     def rest(self) -> None:
-        """Something else takes time before the next dispatch."""
+        """Record that other work takes place before the next dispatch."""
         self._last = None

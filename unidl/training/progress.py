@@ -1,4 +1,4 @@
-"""What a person, or a program, sees of a training run while it runs."""
+"""Progress output of a training run, for people and for programs."""
 
 from __future__ import annotations
 
@@ -11,46 +11,49 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 REFRESH_SECONDS = 0.2
+WAITING_SHARE = 0.05
+"""Of the time of an epoch: steps that wait longer than this for data are told of."""
 
 Metrics = dict[str, Any]
-"""Name to value as in Keras's History: a float, or an array if the metric has several values."""
+"""Values by name as in Keras's History: a float, or an array if the metric has several values."""
 
 
 class Progress(Protocol):
-    """Told by the trainer what happens; how often the metrics are looked at is its own choice."""
+    """Receives events from the trainer; it decides how often metrics are read."""
 
     def message(self, text: str) -> None:
-        """Something takes a while, outside the epochs."""
+        """Called for slow work outside of epochs."""
         ...
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
-        """A run begins. rows: training rows an epoch."""
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
+        """A run begins. rows: training rows an epoch, None if they are not known."""
         ...
 
     def epoch_started(self, epoch: int) -> None:
-        """An epoch begins, counted from 0."""
+        """Called when an epoch, counted from 0, starts."""
         ...
 
     def wants_metrics(self) -> bool:
-        """Whether it is time to look at the metrics again."""
+        """Return whether the metrics should be read now."""
         ...
 
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
-        """So many rows of this epoch are done; metrics as far as somebody has looked."""
+        """Called with the number of finished rows of this epoch, and the metrics if they were read."""
         ...
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
-        """An epoch is over, validation included; seconds: of training alone."""
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
+        """An epoch is over, validation included; seconds: of training alone; waited: those of them in which the steps
+        waited for data."""
         ...
 
     def stop(self, why: str | None = None) -> None:
-        """The run is over; why, if it ended before its last epoch."""
+        """Called when the run ends; with the reason if it ended before its last epoch."""
         ...
 
 
 def format_metrics(metrics: Mapping[str, Any]) -> str:
-    """Write metrics as people read them: accuracies in percent, the rest to four digits, and of metrics with several
-    values their mean."""
+    """Format metrics: accuracies in percent, others with four digits, and for metrics with several
+    values the mean."""
     words: list[str] = []
     for name, value in metrics.items():
         mean = float(np.mean(value))
@@ -59,8 +62,14 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
     return "  ".join(words)
 
 
+def waiting(seconds: float, waited: float) -> str:
+    """Say what share of the time the steps waited for data, if that is worth to be known."""
+    share = waited / max(seconds, 1e-9)
+    return f"  waited for data {share:.0%} of the time" if share > WAITING_SHARE else ""
+
+
 def plain(value: Any) -> Any:
-    """Return a metric's value as JSON has it: nothing for NaN and infinity, which JSON lacks; lists for arrays."""
+    """Return a metric's value for JSON: None for NaN and infinity, which JSON lacks; lists for arrays."""
     if np.ndim(value):
         return [plain(member) for member in value]
     number = float(value)
@@ -68,11 +77,11 @@ def plain(value: Any) -> Any:
 
 
 class QuietProgress:
-    """Says nothing."""
+    """Prints nothing."""
 
     def message(self, text: str) -> None: ...
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None: ...
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None: ...
 
     def epoch_started(self, epoch: int) -> None: ...
 
@@ -81,13 +90,13 @@ class QuietProgress:
 
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None: ...
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None: ...
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None: ...
 
     def stop(self, why: str | None = None) -> None: ...
 
 
 class LineProgress(QuietProgress):
-    """One plain line an epoch, for files and pipes."""
+    """Prints one plain line per epoch, for files and pipes."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
@@ -96,7 +105,7 @@ class LineProgress(QuietProgress):
     def message(self, text: str) -> None:
         self._say(text)
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
         self._epochs = epochs
         self._say(title)
 
@@ -106,10 +115,12 @@ class LineProgress(QuietProgress):
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
         self._rows_done = rows_done
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
         speed = self._rows_done / max(seconds, 1e-9)
         epoch = f"epoch {self._epoch + 1:>{len(str(self._epochs))}}/{self._epochs}"
-        self._say(f"{epoch}  {format_metrics(metrics)}  {speed:,.0f} samples/s  {seconds:.1f} s")
+        self._say(
+            f"{epoch}  {format_metrics(metrics)}  {speed:,.0f} samples/s  {seconds:.1f} s{waiting(seconds, waited)}"
+        )
 
     def stop(self, why: str | None = None) -> None:
         if why:
@@ -120,7 +131,7 @@ class LineProgress(QuietProgress):
 
 
 class JsonProgress(QuietProgress):
-    """One JSON object a line: {"event": "message" | "start" | "epoch" | "stop", ...}."""
+    """Prints one JSON object per line: {"event": "message" | "start" | "epoch" | "stop", ...}."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
@@ -129,7 +140,7 @@ class JsonProgress(QuietProgress):
     def message(self, text: str) -> None:
         self._say(event="message", text=text)
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
         self._say(event="start", title=title, epochs=epochs, rows=rows)
 
     def epoch_started(self, epoch: int) -> None:
@@ -138,13 +149,14 @@ class JsonProgress(QuietProgress):
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
         self._rows_done = rows_done
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
         self._say(
             event="epoch",
             epoch=self._epoch + 1,
             metrics={name: plain(value) for name, value in metrics.items()},
             seconds=round(seconds, 3),
             samples_per_second=round(self._rows_done / max(seconds, 1e-9), 1),
+            waiting_share=round(waited / max(seconds, 1e-9), 4),
         )
 
     def stop(self, why: str | None = None) -> None:
@@ -155,7 +167,7 @@ class JsonProgress(QuietProgress):
 
 
 class Refresh:
-    """Says when a display is due again."""
+    """Determines when a display is due again."""
 
     def __init__(self, seconds: float = REFRESH_SECONDS) -> None:
         self._seconds = seconds

@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from unidl.training.progress import Metrics, QuietProgress, Refresh, format_metrics
+from unidl.training.progress import Metrics, QuietProgress, Refresh, format_metrics, waiting
 
 
 class SpeedColumn(ProgressColumn):
-    """Training rows a second, over the epoch so far."""
+    """Training rows per second, over the epoch so far."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -18,11 +18,11 @@ class SpeedColumn(ProgressColumn):
 
 
 class BarProgress(QuietProgress):
-    """A bar for the epoch under way with metrics, samples/s and time left; finished epochs stay as lines above."""
+    """A bar for the current epoch with metrics, samples/s and time left; finished epochs remain as lines above."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        # Names are the user's: a bracket in one is no markup.
+        # Names come from the user: brackets in them are not markup.
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
@@ -35,13 +35,14 @@ class BarProgress(QuietProgress):
         )
         self._refresh = Refresh()
         self._task = self._bar.add_task("", total=None, visible=False, metrics="")
-        self._epochs = self._rows = self._rows_done = 0
+        self._epochs = self._rows_done = 0
+        self._rows: int | None = None
         self._description = ""
 
     def message(self, text: str) -> None:
         self._console.print(text, markup=False)
 
-    def start(self, title: str, *, epochs: int, rows: int) -> None:
+    def start(self, title: str, *, epochs: int, rows: int | None) -> None:
         self._epochs, self._rows = epochs, rows
         self._console.print(title, style="bold", markup=False)
         self._bar.start()
@@ -61,12 +62,13 @@ class BarProgress(QuietProgress):
         else:
             self._bar.update(self._task, completed=rows_done, metrics=format_metrics(metrics))
 
-    def epoch_ended(self, metrics: Metrics, seconds: float) -> None:
+    def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
         self._bar.update(self._task, visible=False)
         speed = self._rows_done / max(seconds, 1e-9)
         line = Text(f"{self._description}  {format_metrics(metrics)}")
         line.append(f"  {speed:,.0f} samples/s", style="cyan")
         line.append(f"  {seconds:.1f} s")
+        line.append(waiting(seconds, waited), style="yellow")
         self._console.print(line)
 
     def stop(self, why: str | None = None) -> None:

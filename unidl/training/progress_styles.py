@@ -1,4 +1,4 @@
-"""Which progress a person asked for, by the name of its style."""
+"""Selection of progress output by the name of its style."""
 
 from __future__ import annotations
 

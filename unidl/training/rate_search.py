@@ -8,16 +8,16 @@ before; over when the smoothed loss is four times its best; a rate in the valley
 from __future__ import annotations
 
 import io
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl.backend import Chunk, TrainLoop
+from unidl.backend import TrainLoop
+from unidl.data.batch_stream import Stream
 from unidl.data.dataset import Split
 from unidl.errors import ModelError, UsageError
 from unidl.keras_internals import rate_of, set_schedule
@@ -25,7 +25,7 @@ from unidl.paths import as_path
 from unidl.reports import write_bytes
 from unidl.shortening import shown
 from unidl.training.layer_rates import inner_optimizer
-from unidl.training.order import Epochs
+from unidl.training.order import Epochs, Rows, chunks
 from unidl.training.run_directory import require_plotting
 from unidl.training.settings import FitSettings
 
@@ -95,6 +95,11 @@ def search_rate(
     the model alone, of one step a dispatch: what others have compiled goes on with the rate of before."""
     import keras
 
+    if isinstance(data, Stream):
+        raise UsageError(
+            f"Cannot search a learning rate on {data.stream.what}, whose batches have an order of their own. Pass "
+            "arrays, or a data set whose samples have numbers."
+        )
     optimizer = inner_optimizer(model.optimizer)
     if rate_of(optimizer) is None or hasattr(optimizer, "optimizers"):
         raise ModelError(f"Cannot search a learning rate: {type(optimizer).__name__} has none of its own.")
@@ -106,9 +111,10 @@ def search_rate(
     smoothed: list[float] = []
     try:
         set_schedule(optimizer, _rising(lowest, highest, steps, begun))
-        for rows in itertools.islice(_batches(len(data), settings), steps):
+        size = min(settings.batch_size, len(data))
+        for chunk in chunks(data, _order(len(data), size, steps, settings), batch_size=size, steps=1):
             loop.reset_metrics()
-            losses.append(float(loop.run(Chunk(data, rows)).read()["loss"]))
+            losses.append(float(loop.run(chunk).read()["loss"]))
             smoothed.append(_smoothed(losses))
             if not math.isfinite(losses[-1]) or smoothed[-1] > DIVERGED * min(smoothed) > 0:
                 break
@@ -174,13 +180,12 @@ def _rising(lowest: float, highest: float, steps: int, begun: int) -> Any:
     return Rising()
 
 
-def _batches(rows: int, settings: FitSettings) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
-    """Full batches in the order of training, epoch after epoch; of fewer rows all of them each time."""
-    size = min(settings.batch_size, rows)
-    epochs = Epochs(rows, size, settings.seed, settings.shuffle)
-    for epoch in itertools.count():
-        order = epochs.order(epoch)
-        yield from (order[first : first + size][np.newaxis] for first in range(0, rows - size + 1, size))
+def _order(rows: int, size: int, steps: int, settings: FitSettings) -> Rows:
+    """The rows of so many full batches, in the order of training, epoch after epoch."""
+    epochs = Epochs(rows, size, settings.seed)
+    full = rows - rows % size
+    needed = -(-steps * size // full)
+    return np.concatenate([epochs.order(epoch)[:full] for epoch in range(needed)])[: steps * size]
 
 
 def _smoothed(losses: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The checkpoints of one run: where it goes on from, when the next one is due, and what it holds."""
+"""The checkpoints of one run: where it resumes, when the next one is due, and its content."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class RunSaving:
-    """Saves one call of `Trainer.fit`, and finds where an earlier one stopped."""
+    """Saves one call of `Trainer.fit`, and locates where an earlier one stopped."""
 
     def __init__(self, saving: Saving, model: keras.Model, tracked: Tracked, must_be_same: dict[str, Any]) -> None:
-        """must_be_same: what another value of would make another run."""
+        """must_be_same: settings that must be equal when the run is resumed."""
         self._saving = saving
         self._model = model
         self._tracked = tracked
@@ -30,19 +30,19 @@ class RunSaving:
         self._until_saved: int | None = None
 
     def go_on(self, progress: Progress) -> Position | None:
-        """Go back to the newest checkpoint that is whole, if the run is to go on from there and has one."""
+        """Restore the newest complete checkpoint, if the run is to be resumed and has one."""
         found = self._saving.checkpoints.newest() if self._saving.resume else None
         if found is None:
             return None
         self._start, damaged = found
         position = self._start.position
         for reason in damaged:
-            progress.message(f"passed over: {reason}")
+            progress.message(f"skipped: {reason}")
         self._start.require_same_run(self._must_be_same, self._saving.data)
         self._start.restore(self._model, self._tracked)
         self._model.history.history = dict(position.history)
         self._model.history.epoch = list(range(self._must_be_same["initial_epoch"], position.epoch))
-        progress.message(f"goes on from epoch {position.epoch + 1}, step {position.step + 1}: {self._start.path}")
+        progress.message(f"resuming from epoch {position.epoch + 1}, step {position.step + 1}: {self._start.path}")
         return position
 
     @property
@@ -51,25 +51,25 @@ class RunSaving:
         return self._saving.stages is not None
 
     def go_on_within(self, epoch: int) -> int:
-        """Go back to the checkpoint once more, if it is one in the middle of this epoch; return how many steps of the
-        epoch are done."""
+        """Restore the checkpoint again if it is in the middle of this epoch; return the number of finished steps of the
+        epoch."""
         if self._start is None or self._start.position.epoch != epoch or self._start.position.step == 0:
             return 0
         self._start.restore(self._model, self._tracked)
         return self._start.position.step
 
     def count_from(self, steps: int) -> None:
-        """Say how many steps the run has taken."""
+        """Set the number of steps that the run has taken."""
         if self._saving.every_steps is not None:
             self._until_saved = self._saving.every_steps - steps % self._saving.every_steps
 
     @property
     def most_steps(self) -> int:
-        """How many steps there are until a checkpoint is due."""
+        """Return the number of steps until a checkpoint is due."""
         return self._until_saved or sys.maxsize
 
     def is_due(self, steps: int) -> bool:
-        """Whether a checkpoint is to be written after these steps, which are counted."""
+        """Count these steps, and return whether a checkpoint is due after them."""
         if self._until_saved is None:
             return False
         self._until_saved -= steps
@@ -79,8 +79,8 @@ class RunSaving:
         return due
 
     def write(self, epoch: int, step: int) -> None:
-        """Write a checkpoint: so many epochs are done, and steps of the one under way. Raises `TrainingError`, and
-        writes nothing, if a weight is no number."""
+        """Write a checkpoint after so many epochs and steps of the current one. Raises `TrainingError`, and
+        writes nothing, if a weight is not finite."""
         self._require_finite_weights(epoch)
         position = Position(
             epoch,
@@ -95,12 +95,12 @@ class RunSaving:
         self._saving.checkpoints.save(position, self._model, self._tracked)
 
     def newest(self) -> Path | None:
-        """The newest checkpoint that is whole, if there is one."""
+        """Return the newest complete checkpoint, if there is one."""
         found = self._saving.checkpoints.newest()
         return found[0].path if found is not None else None
 
     def _require_finite_weights(self, epoch: int) -> None:
-        """A gradient may be no number where the loss is one: such weights would take the place of sound ones."""
+        """Raise for non-finite weights, which a finite loss does not exclude, before they replace valid ones."""
         for weight in self._model.trainable_variables:
             if not np.isfinite(as_array(weight)).all():
                 raise TrainingError(

@@ -1,4 +1,4 @@
-"""The precision a built model runs in: fixed by its layers if it is a mixed one, else a matter of the device."""
+"""The precision in which a built model runs: fixed by its layers if mixed, otherwise chosen for the device."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def precision_of(model: keras.Model, request: str | None, device: Device) -> Precision:
-    """Return what `model` computes in on `device`.
+    """Return the precision of `model` on `device`.
 
-    request: as in `Trainer`. "auto" is what the layers were built in; None is that as well, and where they are float32,
-    the precision its builder was given, then UNIDL_PRECISION, say whether TF32 may be used.
+    request: as in `Trainer`. "auto" is the precision of the layers; None is the same, except that for float32 layers
+    the builder's argument, then UNIDL_PRECISION, decide whether TF32 may be used.
 
-    Raises `PrecisionError` if the device cannot, or the request contradicts the layers.
+    Raises `PrecisionError` if the device does not support it, or the request contradicts the layers.
     """
     architecture = record_of(model).architecture
     recorded = architecture.arguments.get("precision") if architecture is not None else None
-    asked = os.environ.get("UNIDL_PRECISION")  # what a builder was given that was given nothing
+    asked = os.environ.get("UNIDL_PRECISION")  # the default of builders
     built = _built_in(model, [request, recorded, asked if asked in precision.names() else None])
     if built is not None:
         if request not in (None, "auto", built.name):
@@ -46,19 +46,19 @@ def precision_of(model: keras.Model, request: str | None, device: Device) -> Pre
             f"Cannot use precision={request!r}: the layers of this model were built in float32.\n"
             f"Build the model with precision={chosen.name!r}."
         )
-    notice(f"precision float32: the layers of '{model.name}' were built in it, before {chosen.name} was asked for")
+    notice(f"precision float32: the layers of '{model.name}' were built in float32 before {chosen.name} was requested")
     return precision.FLOAT32
 
 
 def require_training(model: keras.Model, row: Precision) -> None:
-    """Raise `PrecisionError` if weights of a built model that are to learn cannot in this precision."""
+    """Raise `PrecisionError` if the trainable weights of a built model cannot be trained in this precision."""
     if any(str(variable.dtype) == row.variable_dtype for variable in model.trainable_variables):
         precision.require_training(row, model.optimizer)
 
 
 def _built_in(model: keras.Model, words: Sequence[str | None]) -> Precision | None:
-    """The precision that fixes the types of a model's layers, the one that somebody named first; None if it is a matter
-    of the device."""
+    """Return the precision that fixes the dtypes of a model's layers, preferably as named by the user; None if it
+    depends on the device."""
     policies = {layer.dtype_policy.name for layer in all_layers(model)} - {precision.FLOAT32.dtype_policy}
     if not policies:
         return None

@@ -1,16 +1,21 @@
-"""One run made ready: of a model, or of the part of it that learns."""
+"""Preparation of a run of a model, or of its trainable part."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unidl.backend import TrainLoop
+import numpy as np
+
+from unidl.backend import Batches, TrainLoop
+from unidl.data.batch_stream import Stream
 from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split, take
 from unidl.data.fingerprint import fingerprint
 from unidl.data.numbers import computed
+from unidl.data.source import Column
 from unidl.data.trees import map_leaves
+from unidl.errors import UsageError
 from unidl.models.records import note
 from unidl.training.checkpoint import Saving
 from unidl.training.compiling import require_trainable, tell_of_foreign_draws
@@ -37,7 +42,7 @@ def new_run(
     saving: Saving | None,
     loops: Loops,
 ) -> Fit:
-    """Return the run that is asked for: of the model, or of what is behind its frozen front, on what that gives."""
+    """Return the requested run: of the model, or of the layers after its frozen front on the outputs of that front."""
     if saving is not None:
         saving = replace(saving, data=fingerprint(training=data.training, validation=data.validation))
     settle_rates(model)
@@ -71,6 +76,12 @@ def _features(
     frozen: FrozenFront, data: TrainingData, settings: FitSettings, progress: Progress, loops: Loops, name: str
 ) -> TrainingData:
     """What the frozen layers of a model of this name give for the rows of both halves."""
+    streams = [one.stream.what for one in (data.training, data.validation) if isinstance(one, Stream)]
+    if streams:
+        raise UsageError(
+            f"Cannot use precompute_frozen=True with {streams[0]}, which may give other batches in each epoch. Pass "
+            "arrays, or a data set whose samples have numbers."
+        )
 
     def of(split: Split, role: str) -> Split:
         return frozen.features(
@@ -86,7 +97,7 @@ def _features(
 
 
 def _tried(model: keras.Model, data: TrainingData, settings: FitSettings, loops: Loops) -> NonFinite | None:
-    """A row of the training data that is not finite, if there is one that the model can learn from."""
+    """Return a non-finite row of the training data, if there is one that the model can learn from."""
 
     def ready() -> TrainLoop:
         build_for(model, data.training, settings.batch_size)
@@ -99,7 +110,13 @@ def _tried(model: keras.Model, data: TrainingData, settings: FitSettings, loops:
 
 
 def build_for(model: keras.Model, data: Split, batch_size: int) -> None:
-    """Make all variables, before metrics are reset, callbacks are told or a checkpoint is read."""
+    """Create all variables before metrics are reset, callbacks are called or a checkpoint is read."""
     from unidl.model_state import build
 
-    build(model, map_leaves(computed, take(data, slice(0, batch_size)).as_keras()))
+    rows = take(data, slice(0, batch_size))
+    build(model, Batches(*(map_leaves(_first, part) for part in rows.parts())).as_keras())
+
+
+def _first(leaf: Any) -> np.ndarray[Any, Any]:
+    """The rows of an array. Those of a column are not read: only shapes and types count here."""
+    return np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, Column) else computed(leaf)

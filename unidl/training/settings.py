@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from unidl.data.batch_stream import Stream
+from unidl.data.dataset import Split
+from unidl.errors import UsageError
 from unidl.training.arguments import first_epoch, optional_whole, shuffle_of, validation_frequency, whole
 from unidl.training.given import TrainingData, size_of_batches
 from unidl.training.layer_rates import rates_of
@@ -14,12 +17,12 @@ if TYPE_CHECKING:
     import keras
 
 BATCH_SIZE = 32
-"""Keras's, if nobody says."""
+"""Keras's default."""
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """The arguments of one `Trainer.fit`; they are kept with the run. None for those that were left as they are."""
+    """The arguments of one `Trainer.fit`, recorded with the run. None for those that were not given."""
 
     epochs: int
     batch_size: int
@@ -35,7 +38,7 @@ class FitSettings:
     layer_decay: float | None = None
 
     def validates(self, epoch: int) -> bool:
-        """Whether the model is validated after this epoch, counted from 0."""
+        """Return whether the model is validated after this epoch, counted from 0."""
         every = self.validation_freq
         if isinstance(every, list):
             return epoch + 1 in every
@@ -44,17 +47,22 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class FitArguments:
-    """The same before the data is known, on which the size of a batch may depend: 0 where nobody said it."""
+    """The same before the data is known, on which the batch size may depend: 0 if it was not given."""
 
     settings: FitSettings
 
     def with_data(self, given: TrainingData, model: keras.Model) -> FitSettings:
         """Return the settings for this data, with the learning rates of the layers of a compiled model."""
         settings, held_out = self.settings, given.validation
-        size = size_of_batches(settings.batch_size, len(given.training), settings.steps_per_epoch, BATCH_SIZE)
+        if settings.epochs - settings.initial_epoch > 1:
+            _require_again(given.training, "steps_per_epoch", settings.steps_per_epoch)
+            _require_again(held_out, "validation_steps", None)
+        size = size_of_batches(settings.batch_size, given.training, settings.steps_per_epoch, BATCH_SIZE)
         of_validation = settings.validation_batch_size
-        if of_validation is None and not settings.batch_size and held_out is not None:
-            of_validation = size_of_batches(0, len(held_out), settings.validation_steps, BATCH_SIZE)
+        if held_out is not None and (
+            isinstance(held_out, Stream) or (of_validation is None and not settings.batch_size)
+        ):
+            of_validation = size_of_batches(of_validation, held_out, settings.validation_steps, BATCH_SIZE)
         differs = of_validation != size
         settings = replace(settings, batch_size=size, validation_batch_size=of_validation if differs else None)
         optimizer = getattr(model, "optimizer", None)
@@ -62,6 +70,16 @@ class FitArguments:
         if rates is None:
             return settings
         return replace(settings, rate_factors=dict(rates.factors), layer_decay=rates.decay)
+
+
+def _require_again(data: Split | None, argument: str, steps: int | None) -> None:
+    """Raise `UsageError` for data that ends with the first epoch."""
+    if isinstance(data, Stream) and not data.stream.again and steps is None:
+        advice = f", or {argument}=, with which each epoch goes on behind the last" if argument[:5] == "steps" else ""
+        raise UsageError(
+            f"Cannot train several epochs on {data.stream.what}, which can be read once. Pass data that begins anew "
+            f"each time, such as an object with __iter__ that gives batches{advice}."
+        )
 
 
 def fit_arguments(
@@ -77,7 +95,7 @@ def fit_arguments(
     validation_batch_size: Any = None,
     validation_freq: Any = 1,
 ) -> FitArguments:
-    """Return the arguments, checked. Raises `UsageError`, naming the first that cannot be used."""
+    """Validate the arguments. Raises `UsageError` for the first invalid one."""
     settings = FitSettings(
         epochs=whole("epochs", epochs),
         batch_size=optional_whole("batch_size", batch_size) or 0,

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unidl.data.dataset import Split, as_split
-from unidl.errors import ModelError
+from unidl.data.batch_stream import Stream
+from unidl.data.dataset import Split
+from unidl.data.recognising import as_split
+from unidl.errors import ModelError, UsageError
 from unidl.models.cutting import cut
 from unidl.models.freezing import frozen_normalization, set_free
 from unidl.training.arguments import callbacks_in, saving_in
@@ -96,6 +98,11 @@ def fit_stages(
     saving = saving_in(checkpoint, save_every_steps, keep, resume, configuration)
     asked = require_stages(stages)
     split, told = as_split(data), callbacks_in(callbacks)
+    if isinstance(split, Stream):
+        raise UsageError(
+            f"Cannot train in stages on {split.stream.what}, which may give other batches each time. Pass arrays, or a "
+            "data set whose samples have numbers."
+        )
     trainer = Trainer(
         model, device=device, precision=precision, optimizer=optimizer, loss=loss, metrics=metrics, seed=seed
     )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unidl.backend import Backend, Chunk, Device, TrainLoop
+from unidl.backend import Backend, Device, TrainLoop
 from unidl.data.dataset import Split, take
 from unidl.training.checking import checked
+from unidl.training.order import chunks
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +39,8 @@ def timed_steps(
     loop: TrainLoop, backend: Backend, device: Device, rows: Split, batch_size: int, steps: int
 ) -> StepTrial:
     """Take steps on batches of this size, which repeat the rows if those are fewer."""
-    chunk = Chunk(rows, np.resize(np.arange(len(rows), dtype=np.int64), (1, batch_size)))
+    order = np.resize(np.arange(len(rows), dtype=np.int64), batch_size)
+    chunk = next(chunks(rows, order, batch_size=batch_size, steps=1))
     backend.memory(device, reset=True)
     loop.reset_metrics()
     seconds: list[float] = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from unidl.data.dataset import as_split
+from unidl.data.recognising import as_split
 from unidl.paths import as_path
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
 from unidl.training.busy import using
@@ -17,6 +17,7 @@ from unidl.training.compiling import require_trainable
 from unidl.training.describing import description, title
 from unidl.training.evaluator import Evaluator, Verbose
 from unidl.training.given import TrainingData, one_split, training_data
+from unidl.training.image_bytes import bytes_scaled
 from unidl.training.layer_rates import LayerRates, settle_rates
 from unidl.training.order import Shuffle
 from unidl.training.progress import Progress
@@ -34,23 +35,63 @@ if TYPE_CHECKING:
 class Trainer(Evaluator):
     """Trains, evaluates and saves a Keras model.
 
-    model: any keras.Model. optimizer, loss, metrics: as in `keras.Model.compile`; not needed for a model that is
-    compiled already or came from one of our builders (Adam, crossentropy and accuracy). Gradient clipping and
-    accumulation and learning-rate schedules are the optimizer's own arguments. device: "auto", "cpu", "gpu", "gpu:1";
-    "auto" is UNIDL_DEVICE, else the first GPU, else the CPU. precision: how float32 is computed; a mixed precision is
-    chosen when the model is built. seed: keys the order of the data.
+    It trains as `keras.Model.fit` does, with one exception: a model of which only the layers are in mixed_float16.
+    Keras reads the policy of the model, does not scale its loss, and gradients vanish; here its optimizer is wrapped in
+    a LossScaleOptimizer, and the weights differ.
 
-    rate_factors: what the learning rate is multiplied by for a layer, by its name, its path ("base/conv1") or the name
-    of a block ("block1" for block1_conv1 and its like): {"block1": 0.1}. The closest name counts; 0 leaves the weights
-    as they are. layer_decay: the learning rate is multiplied by it at each layer with a kernel on the way from the
-    outputs to the inputs, as 0.9: 1, 0.9, 0.81. Both scale the update, with every optimizer of Keras, weight decay
-    included, and stay with the optimizer when layers are frozen or unfrozen; `rate_factors={}` takes them away.
+    Args:
+        model: Any keras.Model.
+        device: "auto", "cpu", "gpu" or one by number such as "gpu:1". "auto" is UNIDL_DEVICE, else the first GPU, else
+            the CPU.
+        precision: How float32 is computed, "float32" or "tf32"; a mixed precision is chosen when the model is built.
+            "auto" is what its layers were built in; None is that as well, and where they are float32, the precision its
+            builder was given, then UNIDL_PRECISION, says whether TF32 may be used.
+        optimizer: As in `keras.Model.compile`. Gradient clipping and accumulation and learning-rate schedules are the
+            optimizer's own arguments. Not needed for a model that is compiled already or came from one of our builders
+            (Adam).
+        loss: As in `keras.Model.compile`; not needed for the same models (crossentropy).
+        metrics: As in `keras.Model.compile`; not needed for the same models (accuracy).
+        seed: Determines the order of the data.
+        rate_factors: Factor of the learning rate of a layer, by its name, its path such as "base/conv1", or the name of
+            a block, such as "block1" for block1_conv1: {"block1": 0.1}. The closest name counts; 0 leaves the weights
+            unchanged. It scales the update, with every optimizer of Keras, weight decay included, and stays with the
+            optimizer when layers are frozen or unfrozen; {} removes it.
+        layer_decay: Factor of the learning rate at each layer with a kernel, from the outputs to the inputs: with 0.9,
+            1, 0.9, 0.81 and so on.
 
-    It trains as `keras.Model.fit` does, but for a model whose layers alone are in mixed_float16: Keras looks at the
-    policy of the model and leaves its loss as it is, and gradients vanish; here its optimizer becomes a
-    LossScaleOptimizer, and the weights differ.
+    Attributes:
+        model (keras.Model): The model.
+        backend (Backend): The backend in use.
+        placement (Placement): The device that computes, and why it was selected.
+        precision (Precision): The precision of the computation.
+        seed (int): The seed of the order of the data.
+        history (dict): Values of each metric of the last `fit`, one per epoch, by the name of the metric.
+        settings (FitSettings): The arguments of the last `fit`; None before the first.
+        interrupted (bool): Whether the last `fit` was ended by Ctrl-C, or by SIGTERM where that is taken.
+        signal (int): Which of the two signals it was; None if neither.
 
-    Raises `DeviceError`, `PrecisionError` or `ModelError` if model, device and precision do not go together.
+    Raises:
+        DeviceError: If the device does not exist.
+        PrecisionError: If the device cannot compute in this precision, or the model was built in another one.
+        ModelError: If the model cannot be trained with these arguments.
+        BackendError: If the backend in use cannot train.
+
+    Examples:
+        >>> import numpy as np
+        >>> import unidl
+        >>> x = np.random.default_rng(0).random((32, 8, 8, 1))
+        >>> y = np.arange(32) % 4
+        >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+        >>> trainer = unidl.Trainer(model)
+        >>> history = trainer.fit(x, y, epochs=2, progress="quiet")
+        >>> len(history.history["loss"])
+        2
+        >>> sorted(trainer.evaluate(x, y))
+        ['accuracy', 'loss']
+        >>> trainer.predict(x).shape
+        (32, 4)
+        >>> trainer.save("runs/cnn").name
+        'cnn'
     """
 
     def __init__(
@@ -86,7 +127,7 @@ class Trainer(Evaluator):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: Shuffle = True,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -105,32 +146,84 @@ class Trainer(Evaluator):
         configuration: Mapping[str, Any] | None = None,
         progress: Style = "auto",
     ) -> keras.callbacks.History:
-        """Train and return Keras's History.
+        """Train the model, and return Keras's History.
 
-        The first row of arguments is that of `keras.Model.fit`, with its meaning: `fit(x, y, ...)`. data: arrays x
-        beside y; or alone a Split, (x, y) or (x, y, sample_weight). validation: the same as validation_data, or a
-        Split. verbose: 0, 1 and 2 are progress "quiet", "bar" and "lines". class_weight multiplies the weights of
-        rows. steps_per_epoch: batches of an epoch; the next one goes on behind them, and mixes the rows anew at the end
-        of the data.
+        The positional arguments are those of `keras.Model.fit`, with their meaning: `fit(x, y, ...)`. Ctrl-C ends the
+        run after the step under way, with the history so far; then `interrupted` is True. So does SIGTERM, if there is
+        a folder for checkpoints and this is the main thread: one is written, and `signal` tells which of them it was.
 
-        early_stopping: end after so many epochs without a better validation loss (training loss, without validation
-        data) and go back to the best weights. precompute_frozen: compute what the frozen layers at the front of the
-        model give once, before the first epoch, and train the rest on that: the same result for a fraction of the
-        work. The features stay in memory, or if they take half of it in files of the cache (UNIDL_CACHE_DIR), for the
-        next `fit`, until the weights, the layers, the data or the precision under them change. callbacks: Keras's; one
-        that looks at single batches gets every batch, at the price of one dispatch a batch. progress: "auto", "bar",
-        "lines", "json" or "quiet".
+        Data of other libraries is accepted as it is: what has `len` and `[number]` and gives samples (x, y) or dicts,
+        such as a PyTorch `Dataset`; and what gives batches, such as a `keras.utils.PyDataset`, a `tf.data.Dataset`, a
+        `DataLoader` or a generator. The order of the batches is then their own, except for a `PyDataset`.
 
-        checkpoint: a folder for checkpoints, one after each epoch, and every so many steps; the newest `keep` stay.
-        resume: go on from the newest whole one there, if there is one, as if training had never stopped; with more
-        epochs than then, a longer run. configuration: JSON values that are kept with each, for the caller.
+        Args:
+            data: The inputs x, an array (rows, ...) or a nest of such, beside `y`; or alone a `Split`, (x, y) or (x, y,
+                sample_weight).
+            y: The targets, an array (rows, ...) or a nest of such.
+            batch_size: Rows per batch. If None, 32; with `steps_per_epoch`, the size at which that many steps cover all
+                rows.
+            epochs: The number of the epoch at whose end training is over, counted from 1.
+            verbose: 0, 1 and 2 are progress "quiet", "bar" and "lines"; "auto" is progress "auto".
+            callbacks: Keras's callbacks. One that uses single batches is called for every batch, at the price of one
+                dispatch per batch.
+            validation_split: Fraction of the rows to validate on, taken from the end; at least 0 and below 1.
+            validation_data: Rows to validate on after each epoch: (x, y) or (x, y, sample_weight), or a `Split`. It is
+                used in place of `validation_split`.
+            shuffle: Whether to shuffle all rows in each epoch; "batch" shuffles only the rows of each batch. With
+                "balanced" each epoch has as many rows as the data, equally many of each class: rows of small classes
+                are drawn several times.
+            class_weight: Weight of each class, by class index; multiplies the weights of rows. With "balanced" all
+                classes have the same total weight.
+            sample_weight: Weight of each row, (rows,) or (rows, steps), or a nest of such.
+            initial_epoch: The first epoch, counted from 0.
+            steps_per_epoch: Batches per epoch; the next epoch continues after them, and the rows are shuffled again at
+                the end of the data. If None, all batches of the data.
+            validation_steps: Maximum number of batches of each validation. If None, all.
+            validation_batch_size: Rows per batch of the validation. If None, `batch_size`; where that is None, 32, or
+                with `validation_steps` the size at which that many steps cover all rows.
+            validation_freq: Validate every this many epochs, or after the epochs of a list, counted from 1.
+            x: The inputs, as another name for `data`; a tuple is then several inputs.
+            validation: Another name for `validation_data`.
+            early_stopping: Stop after this many epochs without a better validation loss (training loss, without
+                validation data), and restore the best weights. If None, train all epochs.
+            precompute_frozen: Whether to compute the outputs of the frozen layers at the front of the model once,
+                before the first epoch, and to train the rest on them: the same result for a fraction of the work. The
+                features stay in memory, or if they take half of it in files of the cache (UNIDL_CACHE_DIR), for the
+                next `fit`, until the weights, the layers, the data or the precision under them change.
+            checkpoint: A folder for checkpoints, one after each epoch and every `save_every_steps` steps.
+            save_every_steps: Steps between the checkpoints within an epoch. If None, only after each epoch.
+            keep: Number of checkpoints to keep, the newest ones; at least 2.
+            resume: Whether to continue from the newest intact checkpoint in the folder, if there is one, as if training
+                had never stopped; with more epochs than before, the run is extended.
+            configuration: JSON values that are stored with each checkpoint, for the caller.
+            progress: "auto" (bars on a terminal, lines elsewhere), "bar", "lines", "json" or "quiet".
 
-        Raises `DataError` before the first step if the data does not fit the model, or is not what the run to go on
-        with was begun with (of arrays above 16 MiB a sample of rows is compared), `ModelError` if precompute_frozen is
-        asked of a model whose front learns or draws at random, `UsageError` if another thread uses the model, and
-        `TrainingError` if the loss becomes NaN or infinite, or a callback compiles the model. Ctrl-C ends the run after
-        the step under way, with the history so far; then `interrupted` is True. So does SIGTERM, if there is a folder
-        for checkpoints and this is the main thread: one is written, and `signal` tells which of them it was.
+        Returns:
+            Keras's History: `history.history` holds the values of each metric by its name, one per epoch.
+
+        Raises:
+            DataError: Before the first step, if the data does not fit the model, or differs from the data with which
+                the run to continue was started (of arrays above 16 MiB a sample of rows is compared).
+            ModelError: If `precompute_frozen` is requested for a model whose front learns or draws random numbers.
+            UsageError: If an argument cannot be used, or another thread uses the model.
+            SavedModelError: If a checkpoint cannot be written, or all those to continue from are damaged.
+            TrainingError: If the loss becomes NaN or infinite, or a callback compiles the model.
+
+        Examples:
+            >>> import unidl
+            >>> import keras
+            >>> import numpy as np
+            >>> x = np.random.default_rng(0).random((32, 3))
+            >>> y = x.sum(axis=1)
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+            >>> trainer = unidl.Trainer(model, optimizer="sgd", loss="mean_squared_error")
+            >>> kept = {"checkpoint": "runs/sum", "progress": "quiet"}
+            >>> history = trainer.fit(x, y, epochs=2, validation_split=0.25, **kept)
+            >>> sorted(history.history)
+            ['loss', 'val_loss']
+            >>> longer = trainer.fit(x, y, epochs=3, validation_split=0.25, resume=True, **kept)
+            >>> len(longer.history["loss"])
+            3
         """
         saving = saving_in(checkpoint, save_every_steps, keep, resume, configuration)
         reporter = make_progress(style_of(progress, verbose))
@@ -159,7 +252,8 @@ class Trainer(Evaluator):
             settings = arguments.with_data(given, self.model)
             given = checked_for_training(self.model, given, settings)
             told += stoppers(patience, monitor="loss" if given.validation is None else "val_loss")
-            return self._run(given, settings, told, reporter, saving)
+            with bytes_scaled(self.model, given.training, given.validation):
+                return self._run(given, settings, told, reporter, saving)
 
     def find_learning_rate(
         self,
@@ -198,7 +292,10 @@ class Trainer(Evaluator):
             require_trainable(self.model)
             build_for(self.model, given.training, settings.batch_size)
             loop = self._loops.of_single_steps()
-            return search_rate(loop, self.model, given.training, settings, lowest=lowest, highest=highest, steps=steps)
+            with bytes_scaled(self.model, given.training):
+                return search_rate(
+                    loop, self.model, given.training, settings, lowest=lowest, highest=highest, steps=steps
+                )
 
     def try_steps(self, data: Any, batch_size: int, steps: int) -> StepTrial:
         """Take a few steps with batches of this size, and return their time and their memory; the model is changed.
@@ -208,12 +305,27 @@ class Trainer(Evaluator):
         with using(self.model, "try_steps"), self._context():
             rows = few_rows(self.model, as_split(data), batch_size)
             build_for(self.model, rows, batch_size)
-            return timed_steps(self._loops.of_single_steps(), self.backend, self.device, rows, batch_size, steps)
+            with bytes_scaled(self.model, rows):
+                return timed_steps(self._loops.of_single_steps(), self.backend, self.device, rows, batch_size, steps)
 
     def save(self, path: str | Path) -> Path:
-        """Write the model, its history and how it was trained to the directory `path`, whole or not at all.
+        """Write the model, its history and how it was trained to a directory, whole or not at all.
 
-        Raises `SavedModelError` if something else is there, or it cannot be written.
+        Args:
+            path: The directory, which is new or was written by this method before.
+
+        Returns:
+            The path of the directory.
+
+        Raises:
+            SavedModelError: If something else is there, or it cannot be written.
+
+        Examples:
+            >>> import unidl
+            >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+            >>> folder = unidl.Trainer(model).save("runs/untrained")
+            >>> sorted(file.name for file in folder.iterdir() if file.suffix == ".safetensors")
+            ['weights.safetensors']
         """
         from unidl.training.run_directory import save_run
 
@@ -224,7 +336,19 @@ class Trainer(Evaluator):
         self._loops.features.drop()
 
     def describe(self) -> dict[str, Any]:
-        """Return what somebody needs to know to repeat this training, as JSON values."""
+        """Return everything needed to repeat this training, as JSON values.
+
+        Returns:
+            The backend, versions, device, precision, seed, disabled kernels, and the arguments of the last `fit`, by
+                name.
+
+        Examples:
+            >>> import unidl
+            >>> model = unidl.build_cnn((8, 8, 1), classes=4, filters=(2,), dense_units=4)
+            >>> described = unidl.Trainer(model, device="cpu", seed=3).describe()
+            >>> described["device"]["kind"], described["precision"], described["seed"], described["fit"]
+            ('cpu', 'float32', 3, None)
+        """
         described = description(
             self.backend, self.placement, precision=self.precision.name, seed=self.seed, settings=self.settings
         )

@@ -8,23 +8,28 @@ import numpy as np
 
 from unidl.data import value_range
 from unidl.data.rows import Reading
+from unidl.data.trees import leaves
 from unidl.data.value_range import BYTES, UNIT, USUAL, WORDS, ValueRange, written
 from unidl.errors import DataError
 from unidl.models.records import note, record_of
+from unidl.training.image_bytes import are_bytes, takes_floats
 
 if TYPE_CHECKING:
     import keras
 
 
-def ask_range(reading: Reading, model: keras.Model, x: Any, name: str, *, learns: bool) -> None:
+def ask_range(reading: Reading, model: keras.Model, x: Any, name: str, *, learns: bool, streamed: bool = False) -> None:
     """Have the model learn the range of the values of images, or be held to the one that it has learned.
 
-    learns: whether it is going to learn on x: then the range is noted, if x is images whose values tell. `DataError` is
-    raised if x is images whose values have plainly another range than those the model takes, which it does if it has
-    learned on some, or is on a base that has.
+    streamed: whether x is one of the batches that others make. learns: whether it is going to learn on x: then the
+    range is noted, if x is images whose values tell. `DataError` is raised if x is images whose values have plainly
+    another range than those the model takes, which it does if it has learned on some, or is on a base that has.
     """
     record = record_of(model)
     notes = learns and not record.value_range_fixed
+    if any(are_bytes(leaf, streamed=streamed) for leaf in leaves(x)):
+        _meet_bytes(model, notes, name)
+        return
     if not notes and record.value_range is None:
         return
     answer = value_range.ask_range(reading, x)
@@ -37,6 +42,20 @@ def ask_range(reading: Reading, model: keras.Model, x: Any, name: str, *, learns
             note(model, value_range=found)
 
     reading.then(hear)
+
+
+def _meet_bytes(model: keras.Model, notes: bool, name: str) -> None:
+    """Let a model that learns on images that are read as bytes take 0 to 1, which the step makes of them: see
+    `image_bytes`; one that wants whole numbers takes them as they are."""
+    if notes:
+        note(model, value_range=UNIT if takes_floats(model) else BYTES)
+    wanted = record_of(model).value_range
+    if wanted is not None and wanted not in USUAL:
+        raise DataError(
+            f"x of the {name} is images of bytes, and the model '{model.name}' takes images with values "
+            f"{written(wanted)}, into which unidl cannot convert them. Prepare the images as those were, and pass "
+            "arrays."
+        )
 
 
 def _hold_range(model: keras.Model, x: Any, found: ValueRange | None, name: str) -> None:

@@ -1,1 +1,1 @@
-"""Work in processes of its own: Keras runs on one framework a process."""
+"""Work in separate processes, since Keras runs on one framework per process."""

@@ -1,4 +1,4 @@
-"""A worker as its parent sees it: commands go in, answers or a reason come out."""
+"""The parent's side of a worker: send commands, receive answers or the reason of a failure."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from unidl.errors import UnidlError
 from unidl.out_of_memory import says_out_of_memory
 
 CHOICES = ("UNIDL_BACKEND", "UNIDL_DEVICE", "UNIDL_PRECISION", "KERAS_BACKEND")
-"""Variables of the parent that must not choose for a worker."""
+"""Environment variables that a worker must not inherit from its parent."""
 REASON_LENGTH = 300
 STOP_SECONDS = 5.0
 
 
 class WorkerError(UnidlError):
-    """A worker died, answered with an error, or gave no answer in time; the message says which.
+    """Raised if a worker dies, answers with an error, or does not answer in time; the message states which.
 
-    exit_code: that of the error it answered with, if that is one of unidl's. goes_on: whether the worker answers
-    further commands: it refused this one with an error of unidl's.
+    exit_code: of the error it answered with, if that is a unidl error. goes_on: whether the worker still accepts
+    commands: it rejected this one with a unidl error.
     """
 
     def __init__(self, message: str, exit_code: int = UnidlError.exit_code, *, goes_on: bool = False) -> None:
@@ -37,13 +37,13 @@ class WorkerError(UnidlError):
 
 
 def python_module(name: str) -> tuple[str, ...]:
-    """Return the command that runs a module. -P: a file torch.py in the current folder is not the framework."""
+    """Return the command that runs a module. -P keeps a file torch.py in the current folder from being imported."""
     return (sys.executable, "-P", "-m", name)
 
 
 class WorkerProcess:
-    """One worker. command: what starts it; its module calls `unidl.workers.serving.serve`. environment: variables
-    that it gets beside those of this process."""
+    """One worker process. command: starts a module that calls `unidl.workers.serving.serve`. environment: additional
+    environment variables."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`, with the process
@@ -55,15 +55,15 @@ class WorkerProcess:
             text=True,
             encoding="utf-8",
             env={name: value for name, value in os.environ.items() if name not in CHOICES} | dict(environment or {}),
-            start_new_session=True,  # Ctrl-C goes to the parent alone, which decides
+            start_new_session=True,  # Ctrl-C goes only to the parent, which decides
         )
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reader = threading.Thread(target=_read, args=(self._process.stdout, self._answers), daemon=True)
         self._reader.start()
 
     def ask(self, command: Mapping[str, Any], limit_seconds: float) -> dict[str, Any]:
-        """Send one command and return its answer. Raises `WorkerError`; unless that says that the worker goes on, the
-        process is gone or must go."""
+        """Send one command and return its answer. Raises `WorkerError`; unless its `goes_on` is set, the process has
+        ended or must be closed."""
         try:
             _pipe(self._process.stdin).write(json.dumps(command) + "\n")
             _pipe(self._process.stdin).flush()
@@ -93,7 +93,7 @@ class WorkerProcess:
         self._process.kill()
 
     def close(self) -> None:
-        """End the process at once."""
+        """Kill the process immediately."""
         process = self._process
         if process.poll() is None:
             process.kill()
@@ -104,17 +104,17 @@ class WorkerProcess:
             _close(stream)
 
     def _death(self) -> str:
-        """How it ended, with its last words."""
+        """Return how the process ended, with its last line of output."""
         try:
             exit_code = self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            return "it has closed its output and does not end"
+            return "it closed its output but does not exit"
         if exit_code < 0:
             how = f"killed by signal {-exit_code} ({signal.strsignal(-exit_code)})"
             if -exit_code == getattr(signal, "SIGKILL", None):
-                how += ", as systems do when memory runs out"
+                how += ", possibly because the system ran out of memory"
         else:
-            how = f"ended with exit code {exit_code}"
+            how = f"exited with code {exit_code}"
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return in_words(f"{how}; its last line: {lines[-1].strip()}" if lines else how)
@@ -129,7 +129,7 @@ def in_words(error: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return the text in one line of at most `REASON_LENGTH` characters."""
+    """Return the text as one line of at most `REASON_LENGTH` characters."""
     line = " ".join(text.split())
     return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 3]}..."
 
@@ -150,5 +150,5 @@ def _close(stream: IO[Any] | None) -> None:
     try:
         if stream is not None:
             stream.close()
-    except OSError:  # what was left to write has no reader any more
+    except OSError:  # the reader of the remaining output has exited
         pass

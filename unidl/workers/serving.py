@@ -1,6 +1,6 @@
-"""The worker's side: commands come in on stdin, answers go out on what stdout was when it started.
+"""The worker's side: commands arrive on stdin, answers are written to the original stdout.
 
-A command is a line of JSON, `{"command": "round", ...}`, and so is its answer; frameworks that print do so on stderr.
+A command is a line of JSON, `{"command": "round", ...}`, and so is its answer; output of frameworks goes to stderr.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Answer: TypeAlias = dict[str, Any]
 
 
 def serve(answer: Callable[[Command], Answer]) -> None:
-    """Answer commands until "stop", or until the parent is gone. What `answer` raises is an answer with an "error"."""
+    """Answer commands until "stop", or until the parent exits. An exception of `answer` becomes an answer with
+    "error"."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     with _private_stdout() as out:
@@ -31,28 +32,28 @@ def serve(answer: Callable[[Command], Answer]) -> None:
                 return
             try:
                 line = json.dumps(answer(command))
-            except Exception as error:  # noqa: BLE001 - whatever a framework raises is told to the parent
+            except Exception as error:  # noqa: BLE001 - any exception is reported to the parent
                 line = json.dumps(_told(error))
             out.write(line + "\n")
             out.flush()
 
 
 def _told(error: Exception) -> Answer:
-    """An error as the parent reads it."""
+    """Return an error in the form the parent expects."""
     refused = isinstance(error, UnidlError)
     exit_code = error.exit_code if isinstance(error, UnidlError) else UnidlError.exit_code
     return {"error": uncoloured(f"{type(error).__name__}: {error}"), "exit_code": exit_code, "refused": refused}
 
 
 def _listen(lines: queue.SimpleQueue[str]) -> None:
-    """Pass commands on. A parent that was killed leaves a closed stdin: then what is under way is for nobody."""
+    """Forward commands. If the parent was killed, stdin is closed and current work is abandoned."""
     for line in sys.stdin:
         lines.put(line)
     os._exit(1)
 
 
 def _private_stdout() -> IO[str]:
-    """Keep the way to the parent, and send whatever anybody prints to stderr."""
+    """Keep the channel to the parent, and redirect everything printed to stderr."""
     private = os.dup(1)
     os.dup2(2, 1)
     return os.fdopen(private, "w", encoding="utf-8")

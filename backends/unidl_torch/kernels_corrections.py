@@ -1,4 +1,4 @@
-"""What Keras 3.15 computes on PyTorch otherwise than on JAX and TensorFlow, as it is computed there."""
+"""Corrections of functions that Keras 3.15 computes differently on PyTorch than on JAX and TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _AVERAGES = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.a
 def average_pool(
     inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
 ) -> Any:
-    """Average pooling whose averages leave out the padding. Keras counts it where padding="same" adds more on one side
-    than on the other (keras pull request 23233, not in 3.15.1)."""
+    """Average pooling that excludes padding from the averages. Keras includes it where padding="same" adds more on one
+    side than on the other (keras pull request 23233, not in 3.15.1)."""
     inputs = keras.ops.convert_to_tensor(inputs)
     rank = inputs.ndim - 2
     last = (data_format or keras.config.image_data_format()) == "channels_last"
@@ -39,14 +39,14 @@ def average_pool(
 
 
 class Functional:
-    """`torch.nn.functional` as Keras's image operations see it, with another bicubic interpolation."""
+    """`torch.nn.functional` for Keras's image operations, with a different bicubic interpolation."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(functional, name)
 
     @staticmethod
     def interpolate(images: torch.Tensor, size: Any, mode: str, align_corners: Any, antialias: bool) -> torch.Tensor:
-        """Resize images (batch, channels, height, width). Without antialiasing PyTorch's cubic has a = -0.75, that of
+        """Resize images (batch, channels, height, width). Without antialiasing PyTorch's cubic uses a = -0.75, that of
         JAX and TensorFlow -0.5 (Keys 1981, "Cubic convolution interpolation for digital image processing")."""
         if mode != "bicubic" or antialias:
             return functional.interpolate(
@@ -57,7 +57,7 @@ class Functional:
 
 
 def _cubic(wanted: int, given: int, like: torch.Tensor) -> torch.Tensor:
-    """The share (wanted, given) that each given pixel has in each wanted one; pixels are where their middle is."""
+    """Return the weight (outputs, inputs) of each input pixel in each output pixel; positions are pixel centers."""
     places = (np.arange(wanted) + 0.5) * (given / wanted) - 0.5
     distances = np.abs(places[:, None] - np.arange(given))
     near = (1.5 * distances - 2.5) * distances**2 + 1

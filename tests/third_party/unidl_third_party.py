@@ -15,7 +15,7 @@ def batch(tree, rows):
     return keras.tree.map_structure(lambda array: array[rows], tree)
 
 
-class StrangerLogs:
+class ThirdPartyLogs:
     def __init__(self, values):
         self.values = values
 
@@ -23,9 +23,9 @@ class StrangerLogs:
         return dict(self.values)
 
 
-class StrangerLoop:
+class ThirdPartyLoop:
     steps_per_dispatch = 1
-    why_not_compiled = "it is only here to be a stranger"
+    why_not_compiled = "it is a test adapter"
     follows_values = follows_variables = True
 
     def __init__(self, model):
@@ -57,17 +57,17 @@ class StrangerLoop:
             self.rows_seen += len(rows)
             for name, value in values.items():
                 self.totals[name] = self.totals.get(name, 0.0) + float(value) * len(rows)
-        return StrangerLogs({name: total / self.rows_seen for name, total in self.totals.items()})
+        return ThirdPartyLogs({name: total / self.rows_seen for name, total in self.totals.items()})
 
 
-class StrangerBackend:
-    name = "stranger"
+class ThirdPartyBackend:
+    name = "third_party"
 
     def versions(self):
-        return {"stranger": "1.0"}
+        return {"third_party": "1.0"}
 
     def devices(self):
-        return Devices((Device("cpu"),), "a stranger knows only the CPU")
+        return Devices((Device("cpu"),), "the test adapter supports only the CPU")
 
     def on(self, device):
         return nullcontext()
@@ -82,15 +82,15 @@ class StrangerBackend:
         return MemoryUse(None, None)
 
     def compile_loop(self, model, *, device, steps=None):
-        return StrangerLoop(model)
+        return ThirdPartyLoop(model)
 
 
 ADAPTER = Adapter(
-    name="stranger",
-    framework="Stranger",
-    keras_backend=os.environ["STRANGER_RUNS_ON"],
-    module="unidl_stranger",
-    distributions=("unidl-stranger",),
-    install="pip install unidl-stranger",
-    load=StrangerBackend,
+    name="third_party",
+    framework="ThirdParty",
+    keras_backend=os.environ["THIRD_PARTY_RUNS_ON"],
+    module="unidl_third_party",
+    distributions=("unidl-third-party",),
+    install="pip install unidl-third-party",
+    load=ThirdPartyBackend,
 )

@@ -111,7 +111,7 @@ def test_a_normalization_computes_with_the_weights_it_was_saved_with(tmp_path):
 
 
 def test_a_model_trained_with_a_lambda_as_its_loss_comes_back(tmp_path):
-    """A loss is no part of a model, so one that Keras cannot write down is no obstacle; and no warning, either."""
+    """A loss is not part of a model, so one that Keras cannot serialize is neither an error nor a warning."""
     model = of_rows(keras.layers.Dense(1))
     trainer = Trainer(model, optimizer="sgd", loss=lambda y, guess: keras.ops.mean((y - guess) ** 2))
     trainer.fit((ROWS, ROWS[:, :1]), progress="quiet")
@@ -133,7 +133,7 @@ def test_a_class_that_nobody_names_is_asked_for(tmp_path):
 def test_a_python_lambda_is_refused_before_a_days_training_is_lost(tmp_path):
     """It could be saved and never loaded again."""
     model = of_rows(keras.layers.Lambda(lambda x: x * 2))
-    with pytest.raises(SavedModelError, match="A Python lambda is never loaded"):
+    with pytest.raises(SavedModelError, match="Python lambdas are never loaded"):
         save(model, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -153,7 +153,7 @@ def test_a_python_lambda_in_a_file_never_runs(tmp_path, safe_elsewhere: bool):
     layer["config"] = {"function": code}
     layer["class_name"] = "Lambda"
     rewrite(path, architecture=json.dumps(description).encode())
-    with SafeModeScope(safe_elsewhere), pytest.raises(SavedModelError, match="A Python lambda is never loaded"):
+    with SafeModeScope(safe_elsewhere), pytest.raises(SavedModelError, match="Python lambdas are never loaded"):
         load_model(path, trust=True)
 
 
@@ -170,7 +170,7 @@ def test_what_keras_would_not_rebuild_is_refused_when_saving(tmp_path):
         def save_own_variables(self, store):
             store["words"] = np.arange(3)
 
-    with pytest.raises(SavedModelError, match="the Dictionary 'dictionary' keeps more than weights"):
+    with pytest.raises(SavedModelError, match="the Dictionary 'dictionary' has state besides weights"):
         save(of_rows(Dictionary(2)), tmp_path / "run")
 
     class Silent(keras.Model):
@@ -181,7 +181,7 @@ def test_what_keras_would_not_rebuild_is_refused_when_saving(tmp_path):
         def call(self, x):
             return self.function(x)
 
-    with pytest.raises(SavedModelError, match="Give its class a get_config method"):
+    with pytest.raises(SavedModelError, match="Add a get_config method to its class"):
         save(called(Silent(keras.ops.relu)), tmp_path / "run")
 
     with pytest.raises(SavedModelError, match="it has no weights yet"):
@@ -191,7 +191,7 @@ def test_what_keras_would_not_rebuild_is_refused_when_saving(tmp_path):
 @pytest.mark.parametrize(
     ("description", "reason"),
     [
-        ({}, "describes a dict, which is no model"),
+        ({}, "describes a dict, not a model"),
         ({"class_name": "Dense", "module": "keras.layers", "config": {"units": 2}}, "describes a Dense"),
         ({"class_name": "Sequential", "module": "os", "config": {}}, "cannot rebuild"),
         ({"class_name": "function", "module": "os", "config": "system", "registered_name": "system"}, "cannot rebuild"),
