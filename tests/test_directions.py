@@ -28,6 +28,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {"models": ("models",)},
     {"saving": ("saving",), "testing": ("testing",)},
     {"training": ("training",)},
+    {"report": ("report",)},
     {"generation": ("generation", "generation_windows")},
     {"package": ("__init__",)},
     {"runs": ("runs",)},

@@ -44,14 +44,16 @@ if TYPE_CHECKING:
     )
     from unidl.registry import backends, use
     from unidl.saving import load_model, load_weights, save_keras
-    from unidl.training import Trainer
+    from unidl.training import Stage, Trainer, fit_stages
 
 _HOME = {
     "Dataset": "unidl.data",
     "Split": "unidl.data",
+    "Stage": "unidl.training",
     "Trainer": "unidl.training",
     "UnidlError": "unidl.errors",
     "backends": "unidl.registry",
+    "fit_stages": "unidl.training",
     "generate_text": "unidl.generation",
     "load_data": "unidl.data",
     "load_model": "unidl.saving",
@@ -73,9 +75,11 @@ _MODULES = frozenset(
 __all__ = [
     "Dataset",
     "Split",
+    "Stage",
     "Trainer",
     "UnidlError",
     "backends",
+    "fit_stages",
     "generate_text",
     "load_data",
     "load_model",

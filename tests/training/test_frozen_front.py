@@ -10,7 +10,7 @@ from training import assert_same_weights, differ, draws, pictures, points, weigh
 
 from unidl import Trainer, build_transfer
 from unidl.data import Split
-from unidl.errors import DataError, ModelError
+from unidl.errors import ModelError
 from unidl.training import frozen_front
 
 
@@ -65,13 +65,13 @@ def test_it_trains_what_training_all_of_the_model_trains(backend, shortcut):
 def test_the_front_computes_each_row_once(backend, monkeypatch):
     """The whole gain: three epochs and a validation, and no row of the data goes through the front again."""
     seen = []
-    features = frozen_front.FrozenFront.features
+    features = frozen_front.FrozenFront._computed
 
-    def counted(self, data, batch_size):
+    def counted(self, data, batch_size, *rest):
         seen.append(len(data))
-        return features(self, data, batch_size)
+        return features(self, data, batch_size, *rest)
 
-    monkeypatch.setattr(frozen_front.FrozenFront, "features", counted)
+    monkeypatch.setattr(frozen_front.FrozenFront, "_computed", counted)
     trainer = trained(frozen(), validation=points(7), precompute_frozen=True)
     assert seen == [22, 7]
     assert trainer.describe()["fit"]["precompute_frozen"] is True
@@ -179,16 +179,9 @@ def test_a_callback_that_changes_nothing_there_is_welcome(backend):
     assert len(trainer.history["val_loss"]) == 3
 
 
-def test_features_that_do_not_fit_into_memory_are_refused_before_they_are_computed(backend, monkeypatch):
-    from unidl.machine.memory import Memory
-
-    monkeypatch.setattr(frozen_front, "memory", lambda: Memory(1000, 500))
-    with pytest.raises(DataError, match="The features of 22 rows take"):
-        trained(frozen(), precompute_frozen=True)
-
-
 def test_it_says_what_takes_so_long(backend, capsys):
     Trainer(frozen()).fit(points(22), validation=points(7), precompute_frozen=True, progress="json")
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [event["event"] for event in events] == ["message", "start", "epoch", "stop"]
-    assert "29 rows, once" in events[0]["text"]
+    assert [event["event"] for event in events] == ["message", "message", "start", "epoch", "stop"]
+    assert "22 rows, once" in events[0]["text"]
+    assert "7 rows, once" in events[1]["text"]

@@ -26,6 +26,7 @@ def register(subparsers: options.Subparsers) -> None:
         "evaluate",
         summary="Evaluate a saved model on the test set of its training data, or on other data.",
         example="""unidl evaluate runs/cnn
+            unidl evaluate runs/cnn --report runs/cnn-report
             unidl evaluate runs/cnn --backend torch --data path/to/folder""",
         run=run,
     )
@@ -35,6 +36,12 @@ def register(subparsers: options.Subparsers) -> None:
     options.add_trust(parser)
     parser.add_argument(
         "--data", type=options.name_or_path, metavar="NAME", help="other data, of whose rows the test part is used"
+    )
+    parser.add_argument(
+        "--report",
+        type=options.path,
+        metavar="FOLDER",
+        help="write report.html there: which classes are taken for which, how sure the model is, its worst mistakes",
     )
     options.add_backend(parser)
     options.add_device(parser)
@@ -47,13 +54,23 @@ def run(arguments: argparse.Namespace) -> int:
     """Load, evaluate, print."""
     from unidl import Trainer
     from unidl.models.records import record_of
+    from unidl.report import classification_report
+    from unidl.report.making import require_classes
+    from unidl.reports import require_report_folder
     from unidl.runs.own_model import as_classifier, load_run
 
     model = load_run(arguments.run_directory, trust=arguments.trust, compiled=True)
     data = _data(model, arguments)
     if record_of(model).architecture is None and not model.compiled:
         model.compile(**as_classifier(model, data))
-    results = test_results(Trainer(model), data.test)
+    trainer = Trainer(model)
+    if arguments.report is not None:
+        require_report_folder(arguments.report)
+        require_classes(data.test)
+    results = test_results(trainer, data.test)
+    if arguments.report is not None:
+        title = f"{arguments.run_directory} on {data.name}"
+        classification_report(trainer, data.test, title=title).write(arguments.report)
     if arguments.json:
         print(json.dumps({"data": data.name, "rows": len(data.test), **results}))
     else:

@@ -16,8 +16,11 @@ from unidl import __version__
 from unidl.cli import options
 from unidl.errors import UnidlError
 
-COMMANDS = ("train", "preview", "generate", "evaluate", "predict", "compare", "verify", "doctor")
-"""The modules of `unidl.cli` that are commands, in the order in which --help lists them."""
+COMMANDS = (
+    *("train", "preview", "find-learning-rate", "find-batch-size", "generate", "evaluate", "predict", "compare"),
+    *("verify", "doctor"),
+)
+"""The commands, in the order in which --help lists them; each is a module of `unidl.cli`."""
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -60,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     options.add_debug(parser, default=False)
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for name in COMMANDS:
-        importlib.import_module(f"unidl.cli.{name}").register(subparsers)
+        importlib.import_module(f"unidl.cli.{name.replace('-', '_')}").register(subparsers)
     return parser
 
 

@@ -32,6 +32,14 @@ models of your own:
   data has classes.
   A saved model is the directory of a run, or a .keras file with --trust."""
 
+STAGES = """\
+stages of fine-tuning:
+  --stages head:3,block5:5@1e-4,all:5@1e-5*0.9 trains the head of a transfer model,
+  then block5 of the base and all behind it, then all of it. Each stage is
+  PART:EPOCHS[@RATE][*DECAY][~WARMUP]: PART is head, all, or a layer or block; RATE
+  the learning rate, times DECAY from layer to layer on the way to the inputs; WARMUP
+  the epochs in which it rises from 0. With --config: stages = "head:3,..."."""
+
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 TERMINATED = 143
@@ -47,17 +55,18 @@ def register(subparsers: options.Subparsers) -> None:
         example="""unidl train cnn
             unidl train lstm --backend tensorflow --data my.txt --epochs 5 --out runs/text
             unidl train transfer --base runs/cnn --data path/to/folder_of_class_folders
+            unidl train transfer --base runs/cnn --data folder --stages head:3,all:5@1e-5*0.9
             unidl train model.py:build --data my.npz --epochs 20 --learning-rate 0.001
             unidl train --resume runs/text --backend jax
             unidl train --config run.toml --epochs 3
             unidl train --config runs/text/run.json --out runs/again""",
         run=run,
     )
-    parser.epilog = f"{OWN_MODELS}\n\n{parser.epilog}"
+    parser.epilog = f"{OWN_MODELS}\n\n{STAGES}\n\n{parser.epilog}"
     parser.add_argument(
         "model",
         nargs="?",
-        type=_model,
+        type=model_word,
         metavar="MODEL",
         help=f"{', '.join(builders.names())}; a function that returns a model, as model.py:build; or a saved model",
     )
@@ -144,6 +153,11 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="transfer: compute the features of the frozen base once instead of in every epoch; needs more memory",
     )
+    parser.add_argument(
+        "--stages",
+        metavar="STAGES",
+        help="train in stages, each of which sets more of the model free, such as head:3,all:5@1e-5*0.9; see below",
+    )
     parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
 
 
@@ -166,6 +180,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--plot", action=argparse.BooleanOptionalAction, help="draw the curves as curves.png, with matplotlib"
+    )
+    parser.add_argument(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        help="write report.html into the run, on the test rows: which classes are taken for which, how sure it is, "
+        "and its most confident mistakes",
     )
     parser.add_argument(
         "--config",
@@ -199,7 +219,7 @@ def from_file(arguments: argparse.Namespace) -> None:
     from unidl.runs.files import read_options
 
     words = {
-        "model": _model,
+        "model": model_word,
         **dict.fromkeys(("data", "base", "weights"), options.name_or_path),
         "out": options.path,
     }
@@ -212,7 +232,7 @@ def from_file(arguments: argparse.Namespace) -> None:
             raise UsageError(f"Cannot use {name} = {value!r} in {arguments.config}: {error}.") from error
 
 
-def _model(word: str) -> str:
+def model_word(word: str) -> str:
     """A model on the command line."""
     word = options.name_or_path(word)
     path = Path(word)

@@ -115,6 +115,7 @@ class ByUnidl(ByFit):
         return self._trainer.predict(x, batch_size=batch_size)
 
     def _fit(self, x: Any, y: Any, *, epochs: int, shuffle: bool) -> float:
+        self._trainer.forget_features()  # each training pays for its own
         self._trainer.fit(
             (x, y),
             epochs=epochs,

@@ -23,8 +23,8 @@ def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
 
     Args:
         model: A model of `build_transfer`.
-        from_layer: The name of a layer of the base: this layer and all later ones in `base.layers` become trainable. If
-            None, the whole base.
+        from_layer: The name of a layer of the base: this layer and all later ones in `base.layers` become trainable. Or
+            that of a block, such as "block5" for block5_conv1 and what follows. If None, the whole base.
 
     Returns:
         The number of trainable parameters of the model.
@@ -42,22 +42,64 @@ def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
     import keras
 
     base = base_of(model)
-    layers = _layers(base)
+    layers = layers_in_order(base)
     names = [layer.name for layer in layers]
-    if from_layer is not None and from_layer not in names:
+    first = 0 if from_layer is None else _place(names, from_layer)
+    if first is None:
         raise ModelError(
             f"Cannot unfreeze from_layer={from_layer!r}: the base '{base.name}' of the model '{model.name}' "
-            f"has no layer of that name. {close_names(from_layer, names)}."
+            f"has no layer of that name. {close_names(str(from_layer), names)}."
         )
     base.trainable = False  # on TensorFlow, assigning an unchanged value does not reach the inner layers
     base.trainable = True
-    for layer in layers[: names.index(from_layer) if from_layer is not None else 0]:
+    for layer in layers[:first]:
         layer.trainable = False
     for _, layer in walk(base):
         # Only freezing runs it in inference mode: `fit` overrides training=False (keras issue #20285).
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+HEAD, ALL = "head", "all"
+"""Words for parts of a model, beside the names of its layers."""
+
+
+def set_free(model: keras.Model, part: str) -> None:
+    """Let a part of a model learn, and nothing before it.
+
+    part: "head", what is behind the base of a transfer model; "all"; or the name of a layer or of a block of layers,
+    from which on all learn. With a base it is as `unfreeze`, so that batch normalization stays frozen inside of it;
+    without one, that of the layers before the part is frozen. Raises `ModelError` if there is no such part.
+    """
+    import keras
+
+    if part == HEAD:
+        base = base_of(model)
+        base.trainable = True  # on TensorFlow, setting what is already set does not reach the layers inside
+        base.trainable = False
+        return
+    if any(isinstance(layer, keras.Model) for layer in model.layers):
+        unfreeze(model, None if part == ALL else part)
+        return
+    names = [layer.name for layer in model.layers]
+    first = 0 if part == ALL else _place(names, part)
+    if first is None:
+        raise ModelError(
+            f"Cannot unfreeze {part!r}: the model '{model.name}' has no layer of that name. {close_names(part, names)}."
+        )
+    for layer in model.layers:
+        layer.trainable = True
+    for layer in model.layers[:first]:
+        layer.trainable = False
+
+
+def frozen_normalization(model: keras.Model) -> list[str]:
+    """Return the paths of the layers of batch normalization that are frozen, and so run in inference mode."""
+    import keras
+
+    kinds = keras.layers.BatchNormalization
+    return [path for path, layer in walk(model) if isinstance(layer, kinds) and not layer.trainable]
 
 
 def base_of(model: keras.Model) -> keras.Model:
@@ -140,11 +182,18 @@ def set_trainable_state(model: keras.Model, state: Sequence[str]) -> None:
         layer.trainable = path not in frozen
 
 
-def _layers(base: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of the base in order; in place of a model among them, its layers."""
+def _place(names: Sequence[str], wanted: str) -> int | None:
+    """Where the layer of a name is, or the first one of a block of layers; None if there is none."""
+    if wanted in names:
+        return names.index(wanted)
+    return next((place for place, name in enumerate(names) if name.startswith(f"{wanted}_")), None)
+
+
+def layers_in_order(base: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers of a model in order; in place of a model among them, its layers."""
     import keras
 
     layers: list[keras.layers.Layer] = []
     for layer in base.layers:
-        layers += _layers(layer) if isinstance(layer, keras.Model) else [layer]
+        layers += layers_in_order(layer) if isinstance(layer, keras.Model) else [layer]
     return layers

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unidl.errors import SavedModelError, UsageError
 from unidl.model_function import model_function
 from unidl.models import builders
 from unidl.runs.kinds import FOUND, RUN, require
+
+if TYPE_CHECKING:
+    from unidl.training.stage import Stage
 
 ALWAYS_KEPT = 14
 """Number of leading fields that every run.json contains, even if None; the others are stored if they apply."""
@@ -28,7 +31,9 @@ class RunConfiguration:
     augment: augmentation of the images in training, in words. base, weights, precompute_frozen: of a model on a base;
     None for others. model_sha256, model_arguments: of the file that "model.py:build" names, and what the function was
     called with. data_origin: what the data says of itself. precision: as in `Trainer`; None until it is settled.
-    workers, on_error, target: as in `load_data`.
+    workers, on_error, target: as in `load_data`. stages: what `unidl.training.fit_stages` does, as in
+    "head:3,all:5@1e-5*0.9"; the epochs are then those of the stages. report: whether the run gets a report on the test
+    rows.
 
     Raises `UsageError` for an invalid value.
     """
@@ -58,6 +63,8 @@ class RunConfiguration:
     on_error: str | None = None
     target: str | None = None
     augment: str | None = None
+    stages: str | None = None
+    report: bool | None = None
 
     def __post_init__(self) -> None:
         needed = {field.name for field in fields(self) if field.default is not None}
@@ -65,6 +72,7 @@ class RunConfiguration:
             value = getattr(self, name)
             if value is not None or name in needed:
                 require(name, value, kind)
+        self.read_stages()
 
     @classmethod
     def of(cls, **given: Any) -> RunConfiguration:
@@ -101,9 +109,12 @@ class RunConfiguration:
         if builder is None:
             settings |= _own(model)
         if builder is None or builder.base is not None:
-            settings["precompute_frozen"] = settings.get("precompute_frozen", False)
+            # In stages it is done wherever it can be, unless somebody says otherwise.
+            settings["precompute_frozen"] = settings.get("precompute_frozen", None if "stages" in asked else False)
         else:
             settings["precompute_frozen"] = None
+        if "stages" in asked:
+            settings["epochs"] = _epochs(asked)
         if settings["data"] is None:
             raise UsageError(f"No data given. `unidl train {model}` needs --data, since the model has no recipe.")
         settings["data"] = _data(settings["data"])
@@ -135,7 +146,22 @@ class RunConfiguration:
 
     def options(self) -> dict[str, Any]:
         """Return what has to be asked for to get this run again."""
-        return {name: value for name, value in self.to_json().items() if name in RUN and value is not None}
+        said = {name: value for name, value in self.to_json().items() if name in RUN and value is not None}
+        return {name: value for name, value in said.items() if name != "epochs" or self.stages is None}
+
+    def read_stages(self) -> list[Stage]:
+        """Return the stages, each with the learning rate, the schedule and the early stopping of the run where it says
+        nothing of its own; none for a run without. Raises `UsageError` for a text that says none."""
+        if self.stages is None:
+            return []
+        from unidl.training.stage import stages_in
+
+        stages: list[Stage] = []
+        for stage in stages_in(self.stages):
+            rate = stage.learning_rate or self.learning_rate
+            schedule: Any = (self.schedule or "constant") if rate is not None else "constant"
+            stages.append(replace(stage, learning_rate=rate, schedule=schedule, early_stopping=self.early_stopping))
+        return stages
 
     def data_options(self) -> dict[str, Any]:
         """Return the arguments of `load_data` that were given, but for the size of images."""
@@ -171,6 +197,15 @@ def require_meaning(asked: Mapping[str, Any]) -> None:
                 f"Cannot use --{name.replace('_', '-')} with `unidl train {model}`: it applies only to "
                 f"{' and '.join(f'`unidl train {one}`' for one in models)}. Leave it out."
             )
+
+
+def _epochs(asked: Mapping[str, Any]) -> int:
+    """How many epochs the stages have that are asked for."""
+    from unidl.training.stage import stages_in
+
+    if "epochs" in asked:
+        raise UsageError("Cannot use --epochs with --stages, which say how many epochs each has. Leave it out.")
+    return sum(stage.epochs for stage in stages_in(asked["stages"]))
 
 
 def _own(model: str) -> dict[str, Any]:

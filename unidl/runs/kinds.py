@@ -59,6 +59,8 @@ RUN = {
     "on_error": ON_ERROR,
     "target": WORD,
     "augment": WORD,
+    "stages": WORD,
+    "report": TRUTH,
     "precision": WORD,
 }
 """The settings that describe a run."""

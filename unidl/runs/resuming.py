@@ -31,19 +31,23 @@ def begun_configuration(run: Path, epochs: int | None = None) -> RunConfiguratio
 
     Raises `UsageError` for an invalid number of epochs, and `SavedModelError` if there is nothing to resume from.
     """
-    from unidl.training.checkpoint import Checkpoints
+    from unidl.training.checkpoint import KEEP, Checkpoints
+    from unidl.training.stage_folders import StageFolders
 
     folder = checkpoint_folder(run)
-    found = Checkpoints(folder).newest()
+    whole, staged = Checkpoints(folder).newest(), StageFolders(folder, keep=KEEP).newest()
+    found = whole[0] if whole is not None else staged[1] if staged is not None else None
     if found is None:
         raise SavedModelError(
             f"Cannot resume {run}: there is no checkpoint in {folder}. To be able to resume a run, start it with "
             "--save-every-steps."
         )
-    position = found[0].position
+    position = found.position
     if not {"model", "data"} <= position.configuration.keys():
         raise SavedModelError(f"Cannot resume {run}: it was not started by `unidl train`.")
     configuration = RunConfiguration.from_json(position.configuration)
+    if epochs is not None and configuration.stages is not None:
+        raise UsageError(f"Cannot use --epochs with --resume {run}: its stages say how many epochs each has.")
     if epochs is not None:
         _require_possible(epochs, configuration, position, run)
         configuration = replace(configuration, epochs=epochs)

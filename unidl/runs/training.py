@@ -49,43 +49,60 @@ class ReadyRun:
 
     def fit(self, *, progress: Style = "auto") -> FinishedRun:
         """Train, and keep the run in its directory. Of one that is interrupted, its checkpoints or else its model."""
+        from unidl.report import classification_report
         from unidl.runs.resuming import checkpoint_folder
-        from unidl.training.checkpoint import Checkpoints
+        from unidl.training import fit_stages
+        from unidl.training.checkpoint import KEEP, Checkpoints
         from unidl.training.run_directory import save_run
+        from unidl.training.stage_folders import StageFolders
 
-        asked, trainer, out = self.configuration, self.trainer, self.out
+        asked, out = self.configuration, self.out
         replaced = out.is_dir() and any(out.iterdir())
         if replaced:
             log.info("the run in %s will be replaced", out)
         every = asked.save_every_steps
         if every is not None and not self.resume:
             Checkpoints(checkpoint_folder(out)).clear()
-        trainer.fit(
-            self.train,
-            validation=self.validation,
-            epochs=asked.epochs,
-            batch_size=asked.batch_size,
-            early_stopping=asked.early_stopping,
-            precompute_frozen=bool(asked.precompute_frozen),
-            checkpoint=None if every is None else checkpoint_folder(out),
-            save_every_steps=every,
-            resume=self.resume,
-            configuration=asked.to_json(),
-            progress=progress,
-        )
+            StageFolders(checkpoint_folder(out), keep=KEEP).clear()
+        options: dict[str, Any] = {
+            "validation": self.validation,
+            "batch_size": asked.batch_size,
+            "checkpoint": None if every is None else checkpoint_folder(out),
+            "save_every_steps": every,
+            "resume": self.resume,
+            "configuration": asked.to_json(),
+            "progress": progress,
+        }
+        stages, trainer = asked.read_stages(), self.trainer
+        if stages:
+            once = asked.precompute_frozen
+            trainer = fit_stages(
+                trainer.model, self.train, stages=stages, seed=asked.seed, precompute_frozen=once, **options
+            )
+        else:
+            trainer.fit(
+                self.train,
+                epochs=asked.epochs,
+                early_stopping=asked.early_stopping,
+                precompute_frozen=bool(asked.precompute_frozen),
+                **options,
+            )
         if trainer.interrupted and every is not None:
             log.warning("stopped; resume with: unidl train --resume %s", out)
-            return self._finished(kept=False)
+            return self._finished(trainer, kept=False)
         if trainer.interrupted and replaced and not trainer.history:
             log.warning("interrupted in the first epoch; %s is unchanged", out)
-            return self._finished(kept=False)
-        save_run(trainer, out, configuration=asked.to_json(), plot=asked.plot)
+            return self._finished(trainer, kept=False)
+        report = None
+        if asked.report and not trainer.interrupted:
+            report = classification_report(trainer, self.data.test, title=f"{out.name} on {self.data.name}").files
+        save_run(trainer, out, configuration=asked.to_json(), plot=asked.plot, extra=report)
         if trainer.interrupted:
             log.warning("interrupted; the model at that point is saved in %s", out)
-        return self._finished(kept=True)
+        return self._finished(trainer, kept=True)
 
-    def _finished(self, *, kept: bool) -> FinishedRun:
-        return FinishedRun(self.configuration, self.trainer, self.data, self.out, kept)
+    def _finished(self, trainer: Trainer, *, kept: bool) -> FinishedRun:
+        return FinishedRun(self.configuration, trainer, self.data, self.out, kept)
 
 
 def train(
@@ -107,7 +124,6 @@ def train(
 
 def prepare(configuration: RunConfiguration, out: str | Path, *, trust: bool = False, resume: bool = False) -> ReadyRun:
     """Load the data and build and compile the model, after a look at whether the run can be kept. As in `train`."""
-    from unidl.runs.model_and_data import model_and_data, training_and_validation
     from unidl.saving.directories import require_writable
     from unidl.training.run_directory import require_plotting
 
@@ -115,6 +131,14 @@ def prepare(configuration: RunConfiguration, out: str | Path, *, trust: bool = F
     if configuration.plot:
         require_plotting()
     require_writable(out)
+    return loaded(configuration, out, trust=trust, resume=resume)
+
+
+def loaded(configuration: RunConfiguration, out: Path, *, trust: bool = False, resume: bool = False) -> ReadyRun:
+    """Load the data and build and compile the model; whether `out` can be written is left open."""
+    from unidl.report.making import require_classes
+    from unidl.runs.model_and_data import model_and_data, training_and_validation
+
     with environment(UNIDL_PRECISION=configuration.precision):
         model, data, model_arguments = model_and_data(configuration, trust=trust)
         origin = json.loads(json.dumps(dict(data.origin)))
@@ -122,6 +146,8 @@ def prepare(configuration: RunConfiguration, out: str | Path, *, trust: bool = F
             raise DataError(
                 f"Cannot resume {out}: the data '{configuration.data}' has changed since the run was started."
             )
+        if configuration.report:
+            require_classes(data.test)
         rows, validation = training_and_validation(
             data, early_stopping=configuration.early_stopping is not None, seed=configuration.seed
         )

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 
 def saving_in(
-    checkpoint: str | Path | None,
+    checkpoint: str | Path | Saving | None,
     every_steps: int | None,
     keep: int,
     resume: bool,
     configuration: Mapping[str, Any] | None,
 ) -> Saving | None:
-    """Where and when to save a run; None if nobody asked for it."""
+    """Where and when to save a run; None if nobody asked for it. checkpoint: a folder, or all of it already."""
+    if isinstance(checkpoint, Saving):
+        return checkpoint
     if checkpoint is None:
         if every_steps is not None or resume:
             raise UsageError("Cannot save or resume without a folder: pass checkpoint='runs/x.checkpoints'.")

@@ -14,7 +14,7 @@ from unidl.errors import UsageError
 if TYPE_CHECKING:
     import keras
 
-Use = Literal["fit", "evaluate", "predict"]
+Use = Literal["fit", "evaluate", "predict", "find_learning_rate", "try_steps"]
 
 
 @dataclass(frozen=True)

@@ -45,18 +45,21 @@ class Position:
     """What the caller wants to know when it goes on, such as the command line's arguments."""
     data: dict[str, Any] | None = None
     """The fingerprint of the data; None in checkpoints that were written before there was one."""
+    stages: dict[str, Any] | None = None
+    """Of a training in stages: which one this is, what they are, and what has been done before."""
 
 
 @dataclass(frozen=True)
 class Saving:
     """When a run is saved, and whether it goes on from where another was. every_steps: beside the ends of epochs. data:
-    the fingerprint of what it learns from."""
+    the fingerprint of what it learns from. stages: as in `Position`; such a run is saved before its first step, too."""
 
     checkpoints: Checkpoints
     every_steps: int | None = None
     resume: bool = False
     configuration: Mapping[str, Any] = field(default_factory=dict[str, Any])
     data: Fingerprint = field(default_factory=Fingerprint)
+    stages: Mapping[str, Any] | None = None
 
 
 class Checkpoints:
@@ -69,7 +72,7 @@ class Checkpoints:
         if keep < KEEP:
             raise UsageError(f"Cannot use keep={keep}: at least {KEEP} checkpoints stay, since one may be damaged.")
         self.folder = folder
-        self._keep = keep
+        self.keep = keep
 
     def save(self, position: Position, model: keras.Model, tracked: Tracked) -> Path:
         """Write a checkpoint, then remove the oldest ones. Raises `SavedModelError` if it cannot be written."""
@@ -80,7 +83,7 @@ class Checkpoints:
         files[PROGRESS] = json.dumps({**asdict(position), "callbacks": states}, default=_plain).encode()
         sweep(self.folder, NAME)
         write_directory(path, files)
-        for old in self._paths()[self._keep :]:
+        for old in self._paths()[self.keep :]:
             shutil.rmtree(old, ignore_errors=True)  # what cannot be removed is in nobody's way
         return path
 
@@ -181,6 +184,10 @@ class Checkpoint:
                 f"or begin a new run, in another folder, with the model that load_model({str(self.path)!r}) gives."
             )
 
+    def assign_weights(self, model: keras.Model) -> None:
+        """Give the model its weights, and nothing else."""
+        assign_weights(model, self._weights, self.path)
+
     def restore(self, model: keras.Model, tracked: Tracked) -> None:
         """Give weights, optimizer, metrics and callbacks the state that they had.
 
@@ -244,6 +251,8 @@ def _require_form(position: Position) -> None:
         raise ValueError("'history' holds something that is no list")
     if not isinstance(position.stopped, bool):
         raise ValueError("'stopped' is neither true nor false")
+    if not isinstance(position.stages, dict | None):
+        raise ValueError("'stages' is no object")
     data = {} if position.data is None else position.data
     if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):
         raise ValueError("'data' is no object of objects")

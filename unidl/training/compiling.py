@@ -10,6 +10,7 @@ from unidl.keras_internals import all_layers, compile_arguments, compiled_parts,
 from unidl.models.records import record_of
 from unidl.notices import notice
 from unidl.precision import scales_loss
+from unidl.training.layer_rates import LayerRates, rates_of, settle_rates, with_rates
 
 if TYPE_CHECKING:
     import keras
@@ -21,19 +22,27 @@ KEPT = ("loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per
 """Arguments of an earlier `compile` that are kept unless given."""
 
 
-def ensure_compiled(model: keras.Model, optimizer: Any = None, loss: Any = None, metrics: Any = None) -> None:
+def ensure_compiled(
+    model: keras.Model,
+    optimizer: Any = None,
+    loss: Any = None,
+    metrics: Any = None,
+    rates: LayerRates | None = None,
+) -> None:
     """Compile `model` with what is given, and what it was compiled with before for the rest.
 
     A compiled model is left alone if nothing is given, unless other layers learn than its optimizer was made for. A
     model that one of our builders made needs nothing: Adam, and the loss that its outputs call for. In mixed_float16
-    the optimizer is wrapped in Keras's LossScaleOptimizer. Raises `ModelError` if the loss of a stranger's model is
+    the optimizer is wrapped in Keras's LossScaleOptimizer. rates: of the layers; those that the optimizer has stay with
+    it where nothing else is given. Raises `ModelError` if the loss of a stranger's model is
     unknown, or its class has a `compile` of its own.
     """
     import keras
 
     given = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
     given = {name: value for name, value in given.items() if value is not None}
-    if model.compiled and not given and not _needs_new_optimizer(model):
+    if model.compiled and not given and rates is None and not _needs_new_optimizer(model):
+        settle_rates(model)
         return
     if type(model).compile is not keras.Model.compile:
         raise ModelError(
@@ -43,7 +52,9 @@ def ensure_compiled(model: keras.Model, optimizer: Any = None, loss: Any = None,
     settings = _compiled_with(model, with_loss="loss" not in given) | given
     if settings.get("loss") is None and not model.compiled:
         settings = _recommended(model) | settings
-    model.compile(**settings | {"optimizer": _optimizer(model, settings.get("optimizer"), "optimizer" in given)})
+    chosen = _optimizer(model, settings.get("optimizer"), "optimizer" in given)
+    rates = rates or rates_of(chosen)
+    model.compile(**settings | {"optimizer": chosen if rates is None else with_rates(model, chosen, rates)})
 
 
 def compile_like(model: keras.Model, other: keras.Model) -> None:

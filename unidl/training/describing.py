@@ -13,6 +13,9 @@ from unidl.training.settings import FitSettings
 if TYPE_CHECKING:
     import keras
 
+OF_LAYERS = ("rate_factors", "layer_decay")
+"""The settings that are about learning rates of layers."""
+
 
 def title(model: keras.Model, framework: str, placement: Placement, precision: str) -> str:
     """Return the first line of a run. framework: its name and version."""
@@ -37,5 +40,11 @@ def description(
         "precision": precision,
         "seed": seed,
         "kernels_off": [asdict(one) for one in kernels_off(backend, placement.device)],
-        "fit": asdict(settings) if settings is not None else None,
+        "fit": None if settings is None else _said(settings),
     }
+
+
+def _said(settings: FitSettings) -> dict[str, Any]:
+    """The settings; learning rates of layers only where there are some."""
+    values = asdict(settings)
+    return {name: value for name, value in values.items() if value is not None or name not in OF_LAYERS}

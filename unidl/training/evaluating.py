@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from unidl.backend import Batches, Logs, TrainLoop, Tree
@@ -55,17 +57,29 @@ def predicted(
     `evaluated`."""
     import keras
 
+    parts = predicted_parts(loop, data, batch_size, callbacks, steps=steps)
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def predicted_parts(
+    loop: TrainLoop,
+    data: Batches,
+    batch_size: int,
+    callbacks: Callbacks | None = None,
+    *,
+    steps: int | None = None,
+) -> Iterator[Tree]:
+    """Yield the outputs of `predicted` as they are computed, those of a few batches at a time."""
     told = callbacks if callbacks is not None and callbacks.look_at_batches("predict") else None
     size = 1 if told is not None else min(UNTIMED_STEPS, loop.steps_per_dispatch)
     order = one_pass(data, batch_size, steps)
-    parts: list[Tree] = []
     for step, chunk in enumerate(chunks(data, order, batch_size=batch_size, steps=size)):
         if told is not None:
             told.tell("on_predict_batch_begin", step)
-        parts.append(loop.predict(chunk))
+        outputs = loop.predict(chunk)
         if told is not None:
-            told.tell("on_predict_batch_end", step, {"outputs": parts[-1]})
-    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+            told.tell("on_predict_batch_end", step, {"outputs": outputs})
+        yield outputs
 
 
 def loss_first(metrics: Metrics) -> Metrics:

@@ -21,6 +21,7 @@ from unidl.training.evaluating import evaluated, predicted
 from unidl.training.given import inputs, one_split, size_of_batches
 from unidl.training.host_memory import keep_freed_memory
 from unidl.training.image_bytes import bytes_scaled
+from unidl.training.layer_rates import LayerRates
 from unidl.training.loops import Loops
 from unidl.training.non_finite import require_finite_loss, require_finite_outputs
 from unidl.training.order import steps_of
@@ -44,7 +45,14 @@ class Evaluator:
     """What a `Trainer` does without training: see there for the arguments."""
 
     def __init__(
-        self, model: keras.Model, device: str | None, precision: str | None, optimizer: Any, loss: Any, metrics: Any
+        self,
+        model: keras.Model,
+        device: str | None,
+        precision: str | None,
+        optimizer: Any,
+        loss: Any,
+        metrics: Any,
+        rates: LayerRates | None = None,
     ) -> None:
         self.backend = registry.current()
         if not isinstance(self.backend, Trains):
@@ -55,8 +63,9 @@ class Evaluator:
         if self.device.kind == "cpu":
             keep_freed_memory()
         with self._context():
-            ensure_compiled(model, optimizer, loss, metrics)
-        self._loops = Loops(self.backend, model, self.device)
+            ensure_compiled(model, optimizer, loss, metrics, rates)
+        computed_by = f"{self.backend.name} on {self.device.id} in {self.precision.name}"
+        self._loops = Loops(self.backend, model, self.device, computed_by)
 
     @property
     def device(self) -> Device:

@@ -144,6 +144,8 @@ class Fit:
             if position is not None:
                 first, stopped = position.epoch, position.stopped
                 self._tell(of_their_order(self._train))
+            elif self._saver.saves_start:
+                self._save(first, 0)
         if stopped and first < self._settings.epochs:
             self._progress.message(
                 f"a callback has stopped this run after epoch {first}, and it stays so; to train on, begin a new run "

@@ -9,25 +9,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl.backend import TrainLoop
+from unidl.backend import TrainLoop, Tree
 from unidl.data.dataset import Split
-from unidl.errors import DataError, ModelError
+from unidl.errors import ModelError
 from unidl.machine.memory import memory
 from unidl.models.cutting import cut
 from unidl.models.records import note, record_of
 from unidl.training.compiling import compile_like
-from unidl.training.evaluating import predicted
+from unidl.training.evaluating import predicted, predicted_parts
+from unidl.training.feature_store import FeatureStore, Key, folder_of, key_of, mapped, written
 from unidl.training.image_bytes import bytes_scaled
 
 if TYPE_CHECKING:
     import keras
 
 MEMORY_SHARE = 0.5
-"""Of the main memory that is free: what the features may take."""
+"""Of the main memory that is free: what the features may take; larger ones go to files."""
 
 
 class FrozenFront:
@@ -50,23 +52,48 @@ class FrozenFront:
         self.loop = compile_loop(self.rest)
         """Trains what is behind the front."""
 
-    def features(self, data: Split, batch_size: int) -> Split:
+    def features(
+        self,
+        data: Split,
+        batch_size: int,
+        store: FeatureStore,
+        *,
+        role: str,
+        computed_by: str,
+        tell: Callable[[str], None],
+    ) -> Split:
         """What the front makes of `data`, beside the same labels and weights.
 
-        Raises `DataError` if that takes more memory than there is.
+        They are taken from `store` if nothing that they depend on has changed. What takes more than half of the memory
+        that is free goes to mapped files. Raises `DataError` if those find no room. role: what the rows are for.
+        computed_by: backend, device and precision.
         """
-        size_bytes = len(data) * sum(_bytes_a_row(tensor) for tensor in self._front.outputs)
+        key = key_of(self._front, self.fingerprint(), data, batch_size, computed_by)
+        x, dropped = store.take(role, key)
+        if x is not None:
+            tell(f"what its frozen layers gave for {len(data):,} rows is still there")
+        else:
+            why = "" if dropped is None else f", anew, since {dropped}"
+            tell(f"computes what its frozen layers give for {len(data):,} rows, once{why}")
+            x, folder = self._computed(data, batch_size, key)
+            if key is not None:
+                store.put(role, key, x, self._front, folder)
+        return Split(x, data.y, data.sample_weight)
+
+    def _computed(self, data: Split, batch_size: int, key: Key | None) -> tuple[Tree, Path | None]:
+        """The features, and where their files are if they do not fit into the memory."""
         free_bytes = memory().available_bytes
-        if free_bytes is not None and size_bytes > MEMORY_SHARE * free_bytes:
-            raise DataError(
-                f"The features of {len(data):,} rows take {size_bytes / 2**30:.1f} GiB, more than half of the "
-                f"{free_bytes / 2**30:.1f} GiB of memory that are free. Train without precompute_frozen=True, or with "
-                "a model that pools its features."
-            )
+        size_bytes = len(data) * sum(_bytes_a_row(tensor) for tensor in self._front.outputs)
+        inputs = replace(data, y=None, sample_weight=None)
         note(self._front, value_range=record_of(self._model).value_range)
         with bytes_scaled(self._front, data):
-            outputs = predicted(self._front_loop, replace(data, y=None, sample_weight=None), batch_size)
-        return Split(outputs, data.y, data.sample_weight)
+            if free_bytes is None or size_bytes <= MEMORY_SHARE * free_bytes:
+                return predicted(self._front_loop, inputs, batch_size), None
+            folder = folder_of(key)
+            found = mapped(folder)
+            if found is None:
+                found = written(folder, predicted_parts(self._front_loop, inputs, batch_size), len(data), size_bytes)
+        return found, folder
 
     def fingerprint(self) -> str:
         """The SHA-256 of the weights of the front."""

@@ -9,6 +9,7 @@ from unidl.backend import Device, TrainLoop, Trains
 from unidl.errors import BackendError
 from unidl.training.compiled_in import CompiledIn
 from unidl.training.compiling import same, signature
+from unidl.training.feature_store import FeatureStore
 from unidl.training.frozen_front import FrozenFront
 
 if TYPE_CHECKING:
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 class Loops:
     """The loops of one model on one device."""
 
-    def __init__(self, backend: Trains, model: keras.Model, device: Device) -> None:
+    def __init__(self, backend: Trains, model: keras.Model, device: Device, computed_by: str) -> None:
+        """computed_by: backend, device and precision in words."""
         self._backend, self._model, self._device = backend, model, device
         self._loop: TrainLoop | None = None
         self._front: FrozenFront | None = None
         self._signature: tuple[Any, ...] = ()
+        self.features = FeatureStore()
+        self.computed_by = computed_by
 
     def of_model(self) -> TrainLoop:
         """Return the loop of the model as currently compiled."""
@@ -40,6 +44,10 @@ class Loops:
         if self._front is None:
             self._front = FrozenFront(self._model, self._compiled)
         return self._front
+
+    def of_single_steps(self) -> TrainLoop:
+        """A new loop of the model, whose metrics can be read after each step, and which nobody else uses."""
+        return self._backend.compile_loop(self._model, device=self._device, steps=1)
 
     def look(self) -> None:
         """Warn about values that the steps of the model do not follow."""

@@ -35,6 +35,7 @@ class Trained(Protocol):
     model: keras.Model
     history: dict[str, list[Any]]
     settings: FitSettings | None
+    stages: list[dict[str, Any]]
 
     def describe(self) -> dict[str, Any]:
         """What somebody needs to know to repeat the training, as JSON values."""
@@ -42,12 +43,18 @@ class Trained(Protocol):
 
 
 def save_run(
-    trainer: Trained, path: Path, *, configuration: Mapping[str, Any] | None = None, plot: bool = False
+    trainer: Trained,
+    path: Path,
+    *,
+    configuration: Mapping[str, Any] | None = None,
+    plot: bool = False,
+    extra: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a run to the directory `path`, whole or not at all, and return it.
 
     configuration: what the caller was asked for, such as the command line's arguments. plot: draw the curves as well,
-    if there are any, which needs matplotlib. Raises `SavedModelError` if it cannot be written.
+    if there are any, which needs matplotlib. extra: further files, by their names. Raises `SavedModelError` if it
+    cannot be written.
     """
     described = trainer.describe()
     own = {"unidl": __version__, "python": platform.python_version(), "numpy": np.__version__}
@@ -58,13 +65,15 @@ def save_run(
         "versions": own | described["versions"],
         "configuration": dict(configuration or {}),
     }
-    first_epoch = 1 + (trainer.settings.initial_epoch if trainer.settings is not None else 0)
+    # A history of stages holds all of them, and begins with the first epoch of the first one.
+    settings = None if trainer.stages else trainer.settings
+    first_epoch = 1 if settings is None else 1 + settings.initial_epoch
     files = model_files(trainer.model)
     files[RUN] = json.dumps(run, indent=2).encode()
     files[HISTORY] = history_csv(trainer.history, first_epoch).encode()
     if plot and trainer.history:
         files[CURVES] = draw_curves(trainer.history, trainer.model.name, first_epoch)
-    write_directory(path, files)
+    write_directory(path, files | dict(extra or {}))
     return path
 
 

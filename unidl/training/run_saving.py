@@ -45,6 +45,11 @@ class RunSaving:
         progress.message(f"resuming from epoch {position.epoch + 1}, step {position.step + 1}: {self._start.path}")
         return position
 
+    @property
+    def saves_start(self) -> bool:
+        """Whether a checkpoint is to be written before the first step: of a stage, which begins where others ended."""
+        return self._saving.stages is not None
+
     def go_on_within(self, epoch: int) -> int:
         """Restore the checkpoint again if it is in the middle of this epoch; return the number of finished steps of the
         epoch."""
@@ -85,6 +90,7 @@ class RunSaving:
             stopped=bool(self._model.stop_training),
             configuration=dict(self._saving.configuration),
             data=self._saving.data,
+            stages=None if self._saving.stages is None else dict(self._saving.stages),
         )
         self._saving.checkpoints.save(position, self._model, self._tracked)
 

@@ -22,6 +22,7 @@ from unidl.training.compiling import require_trainable, tell_of_foreign_draws
 from unidl.training.fitting import Fit
 from unidl.training.frozen_front import FrozenFront
 from unidl.training.given import TrainingData
+from unidl.training.layer_rates import settle_rates
 from unidl.training.loops import Loops
 from unidl.training.non_finite import tried
 from unidl.training.progress import Progress
@@ -44,6 +45,7 @@ def new_run(
     """Return the requested run: of the model, or of the layers after its frozen front on the outputs of that front."""
     if saving is not None:
         saving = replace(saving, data=fingerprint(training=data.training, validation=data.validation))
+    settle_rates(model)
     require_trainable(model)
     if data.training.class_names or data.training.vocabulary:
         note(model, class_names=data.training.class_names, vocabulary=data.training.vocabulary)
@@ -51,7 +53,7 @@ def new_run(
     unsure, trained = _tried(model, data, settings, loops), model
     if settings.precompute_frozen:
         frozen = loops.of_front()
-        data, trained = _features(frozen, data, settings, progress, model.name), frozen.rest
+        data, trained = _features(frozen, data, settings, progress, loops, model.name), frozen.rest
         resumes = saving is not None and saving.resume
         callbacks = callbacks + ([frozen.guard()] if callbacks or resumes else [])
     build_for(trained, data.training, settings.batch_size)
@@ -71,7 +73,7 @@ def new_run(
 
 
 def _features(
-    frozen: FrozenFront, data: TrainingData, settings: FitSettings, progress: Progress, name: str
+    frozen: FrozenFront, data: TrainingData, settings: FitSettings, progress: Progress, loops: Loops, name: str
 ) -> TrainingData:
     """What the frozen layers of a model of this name give for the rows of both halves."""
     streams = [one.stream.what for one in (data.training, data.validation) if isinstance(one, Stream)]
@@ -80,10 +82,18 @@ def _features(
             f"Cannot use precompute_frozen=True with {streams[0]}, which may give other batches in each epoch. Pass "
             "arrays, or a data set whose samples have numbers."
         )
-    rows = len(data.training) + len(data.validation or ())
-    progress.message(f"{name}: computing the outputs of its frozen layers for {rows:,} rows, once")
-    training = frozen.features(data.training, settings.batch_size)
-    return TrainingData(training, data.validation and frozen.features(data.validation, settings.batch_size))
+
+    def of(split: Split, role: str) -> Split:
+        return frozen.features(
+            split,
+            settings.batch_size,
+            loops.features,
+            role=role,
+            computed_by=loops.computed_by,
+            tell=lambda said: progress.message(f"{name}: {said}"),
+        )
+
+    return TrainingData(of(data.training, "training"), data.validation and of(data.validation, "validation"))
 
 
 def _tried(model: keras.Model, data: TrainingData, settings: FitSettings, loops: Loops) -> NonFinite | None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unidl.data.batch_stream import Stream
 from unidl.data.dataset import Split
 from unidl.errors import UsageError
 from unidl.training.arguments import first_epoch, optional_whole, shuffle_of, validation_frequency, whole
 from unidl.training.given import TrainingData, size_of_batches
+from unidl.training.layer_rates import rates_of
 from unidl.training.order import Shuffle
+
+if TYPE_CHECKING:
+    import keras
 
 BATCH_SIZE = 32
 """Keras's default."""
@@ -30,6 +34,8 @@ class FitSettings:
     validation_steps: int | None = None
     validation_batch_size: int | None = None
     validation_freq: int | list[int] | None = None
+    rate_factors: dict[str, float] | None = None
+    layer_decay: float | None = None
 
     def validates(self, epoch: int) -> bool:
         """Return whether the model is validated after this epoch, counted from 0."""
@@ -45,8 +51,8 @@ class FitArguments:
 
     settings: FitSettings
 
-    def with_data(self, given: TrainingData) -> FitSettings:
-        """Return the settings for this data."""
+    def with_data(self, given: TrainingData, model: keras.Model) -> FitSettings:
+        """Return the settings for this data, with the learning rates of the layers of a compiled model."""
         settings, held_out = self.settings, given.validation
         if settings.epochs - settings.initial_epoch > 1:
             _require_again(given.training, "steps_per_epoch", settings.steps_per_epoch)
@@ -58,7 +64,12 @@ class FitArguments:
         ):
             of_validation = size_of_batches(of_validation, held_out, settings.validation_steps, BATCH_SIZE)
         differs = of_validation != size
-        return replace(settings, batch_size=size, validation_batch_size=of_validation if differs else None)
+        settings = replace(settings, batch_size=size, validation_batch_size=of_validation if differs else None)
+        optimizer = getattr(model, "optimizer", None)
+        rates = None if optimizer is None else rates_of(optimizer)
+        if rates is None:
+            return settings
+        return replace(settings, rate_factors=dict(rates.factors), layer_decay=rates.decay)
 
 
 def _require_again(data: Split | None, argument: str, steps: int | None) -> None:
@@ -73,16 +84,16 @@ def _require_again(data: Split | None, argument: str, steps: int | None) -> None
 
 def fit_arguments(
     *,
-    epochs: Any,
-    batch_size: Any,
     seed: int,
-    shuffle: Any,
-    initial_epoch: Any,
-    precompute_frozen: Any,
-    steps_per_epoch: Any,
-    validation_steps: Any,
-    validation_batch_size: Any,
-    validation_freq: Any,
+    batch_size: Any,
+    epochs: Any = 1,
+    shuffle: Any = True,
+    initial_epoch: Any = 0,
+    precompute_frozen: Any = False,
+    steps_per_epoch: Any = None,
+    validation_steps: Any = None,
+    validation_batch_size: Any = None,
+    validation_freq: Any = 1,
 ) -> FitArguments:
     """Validate the arguments. Raises `UsageError` for the first invalid one."""
     settings = FitSettings(

@@ -7,21 +7,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from unidl.data.recognising import as_split
 from unidl.paths import as_path
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
 from unidl.training.busy import using
 from unidl.training.checking import checked_for_training
 from unidl.training.checkpoint import KEEP, Saving
+from unidl.training.compiling import require_trainable
 from unidl.training.describing import description, title
 from unidl.training.evaluator import Evaluator, Verbose
 from unidl.training.given import TrainingData, one_split, training_data
 from unidl.training.image_bytes import bytes_scaled
+from unidl.training.layer_rates import LayerRates, settle_rates
 from unidl.training.order import Shuffle
 from unidl.training.progress import Progress
 from unidl.training.progress_styles import Style, make_progress
+from unidl.training.rate_search import HIGHEST, LOWEST, STEPS, RateSearch, require_range, search_rate
 from unidl.training.running_precision import require_training
-from unidl.training.runs import new_run
+from unidl.training.runs import build_for, new_run
 from unidl.training.settings import FitSettings, fit_arguments
+from unidl.training.step_trial import StepTrial, few_rows, timed_steps
 
 if TYPE_CHECKING:
     import keras
@@ -47,6 +52,12 @@ class Trainer(Evaluator):
         loss: As in `keras.Model.compile`; not needed for the same models (crossentropy).
         metrics: As in `keras.Model.compile`; not needed for the same models (accuracy).
         seed: Determines the order of the data.
+        rate_factors: Factor of the learning rate of a layer, by its name, its path such as "base/conv1", or the name of
+            a block, such as "block1" for block1_conv1: {"block1": 0.1}. The closest name counts; 0 leaves the weights
+            unchanged. It scales the update, with every optimizer of Keras, weight decay included, and stays with the
+            optimizer when layers are frozen or unfrozen; {} removes it.
+        layer_decay: Factor of the learning rate at each layer with a kernel, from the outputs to the inputs: with 0.9,
+            1, 0.9, 0.81 and so on.
 
     Attributes:
         model (keras.Model): The model.
@@ -93,13 +104,17 @@ class Trainer(Evaluator):
         loss: Any = None,
         metrics: Any = None,
         seed: int = 0,
+        rate_factors: Mapping[str, float] | None = None,
+        layer_decay: float | None = None,
     ) -> None:
         self.seed = whole("seed", seed, minimum=None)
         self.history: dict[str, list[Any]] = {}
         self.interrupted = False
         self.signal: int | None = None
         self.settings: FitSettings | None = None
-        super().__init__(model, device, precision, optimizer, loss, metrics)
+        self.stages: list[dict[str, Any]] = []
+        rates = LayerRates.of(rate_factors, layer_decay)
+        super().__init__(model, device, precision, optimizer, loss, metrics, rates)
 
     def fit(
         self,
@@ -124,7 +139,7 @@ class Trainer(Evaluator):
         validation: Any = None,
         early_stopping: int | None = None,
         precompute_frozen: bool = False,
-        checkpoint: str | Path | None = None,
+        checkpoint: str | Path | Saving | None = None,
         save_every_steps: int | None = None,
         keep: int = KEEP,
         resume: bool = False,
@@ -172,8 +187,9 @@ class Trainer(Evaluator):
             early_stopping: Stop after this many epochs without a better validation loss (training loss, without
                 validation data), and restore the best weights. If None, train all epochs.
             precompute_frozen: Whether to compute the outputs of the frozen layers at the front of the model once,
-                before the first epoch, and to train the rest on them: the same result for a fraction of the work, at
-                the cost of memory for the features.
+                before the first epoch, and to train the rest on them: the same result for a fraction of the work. The
+                features stay in memory, or if they take half of it in files of the cache (UNIDL_CACHE_DIR), for the
+                next `fit`, until the weights, the layers, the data or the precision under them change.
             checkpoint: A folder for checkpoints, one after each epoch and every `save_every_steps` steps.
             save_every_steps: Steps between the checkpoints within an epoch. If None, only after each epoch.
             keep: Number of checkpoints to keep, the newest ones; at least 2.
@@ -233,11 +249,64 @@ class Trainer(Evaluator):
                 validation_split=validation_split,
                 class_weight=class_weight,
             )
-            settings = arguments.with_data(given)
+            settings = arguments.with_data(given, self.model)
             given = checked_for_training(self.model, given, settings)
             told += stoppers(patience, monitor="loss" if given.validation is None else "val_loss")
             with bytes_scaled(self.model, given.training, given.validation):
                 return self._run(given, settings, told, reporter, saving)
+
+    def find_learning_rate(
+        self,
+        data: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        *,
+        lowest: float = LOWEST,
+        highest: float = HIGHEST,
+        steps: int = STEPS,
+    ) -> RateSearch:
+        """Return how the loss goes as the learning rate rises step by step, and a rate to train with.
+
+        The model, its optimizer and its metrics are afterwards what they were, to the bit. A schedule of the optimizer
+        is left out of account; learning rates of layers stay in proportion.
+
+        Args:
+            data, y, batch_size: As in `fit`.
+            lowest, highest: The first and the last learning rate.
+            steps: Steps to take, at most: the search is over when the smoothed loss is four times its best.
+
+        Returns:
+            A `RateSearch` with `suggestion`, the rates and losses, `to_json()` and `plot(path)`.
+
+        Raises:
+            UsageError: If an argument cannot be used.
+            DataError, ModelError: As `fit` does.
+        """
+        require_range(lowest, highest, steps)
+        arguments = fit_arguments(seed=self.seed, batch_size=batch_size)
+        with using(self.model, "find_learning_rate"), self._context():
+            given = TrainingData(one_split(data, y, None, None))
+            settings = arguments.with_data(given, self.model)
+            given = checked_for_training(self.model, given, settings)
+            settle_rates(self.model)
+            require_trainable(self.model)
+            build_for(self.model, given.training, settings.batch_size)
+            loop = self._loops.of_single_steps()
+            with bytes_scaled(self.model, given.training):
+                return search_rate(
+                    loop, self.model, given.training, settings, lowest=lowest, highest=highest, steps=steps
+                )
+
+    def try_steps(self, data: Any, batch_size: int, steps: int) -> StepTrial:
+        """Take a few steps with batches of this size, and return their time and their memory; the model is changed.
+
+        The rows are repeated where there are fewer. Raises whatever the framework does if the memory is not enough.
+        """
+        with using(self.model, "try_steps"), self._context():
+            rows = few_rows(self.model, as_split(data), batch_size)
+            build_for(self.model, rows, batch_size)
+            with bytes_scaled(self.model, rows):
+                return timed_steps(self._loops.of_single_steps(), self.backend, self.device, rows, batch_size, steps)
 
     def save(self, path: str | Path) -> Path:
         """Write the model, its history and how it was trained to a directory, whole or not at all.
@@ -262,6 +331,10 @@ class Trainer(Evaluator):
 
         return save_run(self, as_path(path))
 
+    def forget_features(self) -> None:
+        """Free the memory, and remove the files, of the features that `fit(precompute_frozen=True)` has kept."""
+        self._loops.features.drop()
+
     def describe(self) -> dict[str, Any]:
         """Return everything needed to repeat this training, as JSON values.
 
@@ -276,9 +349,10 @@ class Trainer(Evaluator):
             >>> described["device"]["kind"], described["precision"], described["seed"], described["fit"]
             ('cpu', 'float32', 3, None)
         """
-        return description(
+        described = description(
             self.backend, self.placement, precision=self.precision.name, seed=self.seed, settings=self.settings
         )
+        return described | ({"stages": self.stages} if self.stages else {})
 
     def _run(
         self,

@@ -83,6 +83,15 @@ class WorkerProcess:
             raise WorkerError(in_words(answer["error"]), exit_code, goes_on=answer.get("refused", False))
         return answer
 
+    @property
+    def process_id(self) -> int:
+        """The number by which the system knows it."""
+        return self._process.pid
+
+    def end(self) -> None:
+        """Kill the process; a command that waits for its answer then fails."""
+        self._process.kill()
+
     def close(self) -> None:
         """Kill the process immediately."""
         process = self._process
