@@ -46,7 +46,7 @@ def test_one_is_loaded_by_its_name():
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("wrong", r"added:WRONG \(distribution added\) must be a unidl\.backend\.Device, but is a dict"),
+        ("wrong", r"added:WRONG \(distribution added\) must be a unidl\.backend_values\.Device, but is a dict"),
         ("absent", r"added:ABSENT cannot be loaded \(distribution added\): AttributeError: .*ABSENT'"),
         ("missing", r"no_such_module:VALUE cannot be loaded \(distribution added\): ModuleNotFoundError: .*"),
     ],

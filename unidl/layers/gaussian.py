@@ -66,8 +66,8 @@ class GaussianDropout(OwnStream, keras.layers.GaussianDropout):
         [[-1.306   1.0068  2.1879]]
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(rate, seed=seed, **kwargs)
         if self.rate >= 1:
             raise ModelError(f"Cannot multiply with noise of an infinite variance: rate={self.rate}. Take one below 1.")
 

@@ -38,12 +38,19 @@ class Stage:
             the schedule that it was given.
         schedule: "constant", or "cosine" down to 0 at the end of the stage.
         warmup_epochs: How many epochs, such as 0.5, the learning rate takes to rise from 0.
-        layer_decay, rate_factors: As in `Trainer`: a learning rate for each layer.
-        early_stopping: End the stage after so many epochs without a better validation loss, with its best weights.
-        batch_size: Rows a step, where the stage needs another number than the others.
+        layer_decay: Factor of the learning rate from layer to layer, from the outputs to the inputs, as in `Trainer`.
+        rate_factors: Factor of the learning rate by the name of a layer, as in `Trainer`.
+        early_stopping: End the stage after this many epochs without a better validation loss, with its best weights.
+        batch_size: Rows per step. If None, the same number as for the other stages.
 
     Raises:
         UsageError: If a value cannot be used.
+
+    Examples:
+        >>> import unidl
+        >>> stage = unidl.Stage(5, "block5", learning_rate=1e-4, layer_decay=0.9)
+        >>> str(stage), stage.to_json()["epochs"], stage.rates().decay
+        ('block5:5@0.0001*0.9', 5, 0.9)
     """
 
     epochs: int
@@ -78,11 +85,19 @@ class Stage:
         self.rates()
 
     def rates(self) -> LayerRates | None:
-        """Return the learning rates of the layers; None if nothing is said of them."""
+        """Return the learning rates of the layers.
+
+        Returns:
+            The factors by layer and the decay; None if all layers have the same rate.
+        """
         return LayerRates.of(self.rate_factors, self.layer_decay)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the arguments as JSON values."""
+        """Return the arguments as JSON values.
+
+        Returns:
+            The arguments by their names.
+        """
         values = asdict(self)
         return values | {"rate_factors": None if self.rate_factors is None else dict(self.rate_factors)}
 

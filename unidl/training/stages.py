@@ -66,16 +66,25 @@ def fit_stages(
         optimizer: Any of Keras's, by name or as an object, from which each stage takes a new one with its own learning
             rate. None for the one that the model is compiled with, or Adam. With use_ema=True the model has the
             averaged weights at the end of each stage.
-        loss, metrics, device, precision, seed: As in `Trainer`.
-        class_weight, callbacks, progress: As in `Trainer.fit`; the callbacks are told of each stage.
+        loss: As in `Trainer`.
+        metrics: As in `Trainer`.
+        device: As in `Trainer`.
+        precision: As in `Trainer`.
+        seed: As in `Trainer`.
+        class_weight: As in `Trainer.fit`.
+        callbacks: As in `Trainer.fit`; they are called in each stage.
         restore_best: Whether the model goes back, at the end of each stage, to the weights with the least validation
             loss (training loss, without validation data) of all epochs so far.
         precompute_frozen: Whether to compute what the frozen front of the model gives once a stage, as in
             `Trainer.fit`: the same weights to some last digits. None for each stage of several epochs in which that is
             possible: with a front that draws nothing at random.
-        checkpoint, save_every_steps, keep, configuration: As in `Trainer.fit`; each stage has a folder of its own.
+        checkpoint: A folder for checkpoints, in which each stage has a folder of its own.
+        save_every_steps: As in `Trainer.fit`.
+        keep: As in `Trainer.fit`.
         resume: Go on from the newest whole checkpoint, in the stage that it is of, with the same bits as if training
             had never stopped. Stages to come may be changed, those that have begun may not.
+        configuration: As in `Trainer.fit`.
+        progress: As in `Trainer.fit`.
 
     Returns:
         The Trainer of the last stage that ran. Its `interrupted` is True if Ctrl-C or SIGTERM has ended the training.
@@ -83,17 +92,20 @@ def fit_stages(
     Raises:
         UsageError: If an argument or a stage cannot be used, or is another one than in the training to go on with.
         ModelError: If the model has no such part.
-        DataError, TrainingError, SavedModelError: As `Trainer.fit` does.
+        DataError: As `Trainer.fit` does.
+        TrainingError: As `Trainer.fit` does.
+        SavedModelError: As `Trainer.fit` does.
 
-    Example:
-        ```python
-        model = unidl.build_transfer("VGG16", (64, 64, 3), classes=5)
-        trainer = unidl.fit_stages(model, data.train, validation=data.test, stages=[
-            Stage(epochs=3, unfreeze="head"),
-            Stage(epochs=5, unfreeze="block5", learning_rate=1e-4),
-            Stage(epochs=5, unfreeze="all", learning_rate=1e-5, layer_decay=0.9),
-        ])
-        ```
+    Examples:
+        >>> import unidl
+        >>> import numpy as np
+        >>> base = unidl.build_cnn((8, 8, 1), classes=4, filters=(2, 3), kernel_size=2, dense_units=4)
+        >>> model = unidl.build_transfer(base, classes=2)
+        >>> rows = np.random.default_rng(0).random((16, 8, 8, 1)), np.arange(16) % 2
+        >>> stages = [unidl.Stage(1, "head"), unidl.Stage(1, "all", learning_rate=1e-5, layer_decay=0.9)]
+        >>> trainer = unidl.fit_stages(model, rows, stages=stages, progress="quiet")
+        >>> len(trainer.history["loss"])
+        2
     """
     saving = saving_in(checkpoint, save_every_steps, keep, resume, configuration)
     asked = require_stages(stages)

@@ -271,16 +271,31 @@ class Trainer(Evaluator):
         is left out of account; learning rates of layers stay in proportion.
 
         Args:
-            data, y, batch_size: As in `fit`.
-            lowest, highest: The first and the last learning rate.
-            steps: Steps to take, at most: the search is over when the smoothed loss is four times its best.
+            data: The inputs, as in `fit`.
+            y: The targets, as in `fit`.
+            batch_size: Rows per batch, as in `fit`.
+            lowest: The first learning rate.
+            highest: The last learning rate.
+            steps: Maximum number of steps: the search ends when the smoothed loss is four times its best.
 
         Returns:
             A `RateSearch` with `suggestion`, the rates and losses, `to_json()` and `plot(path)`.
 
         Raises:
             UsageError: If an argument cannot be used.
-            DataError, ModelError: As `fit` does.
+            DataError: As `fit` does.
+            ModelError: As `fit` does.
+
+        Examples:
+            >>> import unidl
+            >>> import keras
+            >>> import numpy as np
+            >>> x = np.random.default_rng(0).random((32, 3))
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+            >>> trainer = unidl.Trainer(model, optimizer="sgd", loss="mean_squared_error")
+            >>> search = trainer.find_learning_rate(x, x.sum(axis=1), steps=10, highest=0.1)
+            >>> len(search.rates) == len(search.losses)
+            True
         """
         require_range(lowest, highest, steps)
         arguments = fit_arguments(seed=self.seed, batch_size=batch_size)
@@ -298,9 +313,25 @@ class Trainer(Evaluator):
                 )
 
     def try_steps(self, data: Any, batch_size: int, steps: int) -> StepTrial:
-        """Take a few steps with batches of this size, and return their time and their memory; the model is changed.
+        """Take a few steps with batches of one size, and return their time and their memory.
 
-        The rows are repeated where there are fewer. Raises whatever the framework does if the memory is not enough.
+        The model is changed. Raises what the framework raises if it runs out of memory.
+
+        Args:
+            data: Rows to train on, as in `fit`; they are repeated if they are fewer than a batch has.
+            batch_size: Rows per batch.
+            steps: Number of steps.
+
+        Returns:
+            The batch size, the seconds of the fastest step and the peak of the device's memory.
+
+        Examples:
+            >>> import unidl
+            >>> import numpy as np
+            >>> model = unidl.build_cnn((8, 8, 1), classes=2, filters=(2,), dense_units=2)
+            >>> trial = unidl.Trainer(model).try_steps((np.zeros((8, 8, 8, 1)), np.arange(8) % 2), 4, 2)
+            >>> trial.batch_size, trial.step_seconds > 0
+            (4, True)
         """
         with using(self.model, "try_steps"), self._context():
             rows = few_rows(self.model, as_split(data), batch_size)
@@ -332,7 +363,13 @@ class Trainer(Evaluator):
         return save_run(self, as_path(path))
 
     def forget_features(self) -> None:
-        """Free the memory, and remove the files, of the features that `fit(precompute_frozen=True)` has kept."""
+        """Free the memory, and remove the files, of the features that `fit(precompute_frozen=True)` has kept.
+
+        Examples:
+            >>> import unidl
+            >>> trainer = unidl.Trainer(unidl.build_cnn((8, 8, 1), classes=2, filters=(2,), dense_units=2))
+            >>> trainer.forget_features()
+        """
         self._loops.features.drop()
 
     def describe(self) -> dict[str, Any]:
