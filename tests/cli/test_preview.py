@@ -77,7 +77,7 @@ def test_a_run_trains_on_augmented_images_and_keeps_how(tmp_path):
         (
             "lstm",
             "flip",
-            "Cannot use --augment with `unidl train lstm`: it is for `unidl train cnn` and `unidl train transfer`",
+            "Cannot use --augment with `unidl train lstm`: it applies only to `unidl train cnn`",
         ),
     ],
 )
