@@ -77,12 +77,7 @@ def test_a_run_trains_on_augmented_images_and_keeps_how(tmp_path):
         (
             "lstm",
             "flip",
-<<<<<<< HEAD
-            "Cannot use --augment with `unidl train lstm`: it applies only to `unidl train cnn` and `unidl train "
-            "transfer`",
-=======
             "Cannot use --augment with `unidl train lstm`: it applies only to `unidl train cnn`",
->>>>>>> augment
         ),
     ],
 )

@@ -104,7 +104,7 @@ def test_a_cell_that_fails_is_a_row_with_its_reason(tmp_path, monkeypatch, code:
 def test_a_worker_that_the_system_kills_says_what_it_means(tmp_path, monkeypatch):
     misbehave(monkeypatch, "os.kill(os.getpid(), signal.SIGKILL)", command="prepare")
     failure = measured(tmp_path / "log").measurements[2].failure
-    assert failure == "killed by signal 9 (Killed), possibly because the system ran out of memory"
+    assert failure == "killed by signal 9 (Killed), possibly for lack of memory"
 
 
 def test_a_worker_that_fails_is_asked_nothing_more(tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ class WorkerProcess:
         if exit_code < 0:
             how = f"killed by signal {-exit_code} ({signal.strsignal(-exit_code)})"
             if -exit_code == getattr(signal, "SIGKILL", None):
-                how += ", possibly because the system ran out of memory"
+                how += ", possibly for lack of memory"
         else:
             how = f"exited with code {exit_code}"
         self._errors.seek(0)
