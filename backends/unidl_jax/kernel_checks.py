@@ -59,7 +59,7 @@ def attention(in_use: InUse) -> str | None:
             return f"JAX refuses it: {error}"
     for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
         if not np.abs(one - other).max() <= HALF_TOLERANCE * np.abs(one).max():
-            return "it gives other values than Keras in float32"
+            return "its values differ from Keras's in float32"
     return None
 
 

@@ -106,7 +106,7 @@ def test_a_base_stands_on_few_bases_when_it_is_built_as_when_it_is_loaded():
         model = build_transfer(model, classes=2, dense_units=None)
     again = build(record_of(model).architecture)
     assert again.count_params() == model.count_params()
-    with pytest.raises(ModelError, match=f"more than {DEEPEST} times"):
+    with pytest.raises(ModelError, match=f"nested more than {DEEPEST} deep"):
         build_transfer(model, classes=2, dense_units=None)
 
 
