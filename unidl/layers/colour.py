@@ -65,7 +65,7 @@ def tint(steps: Iterable[tuple[Colour, Any]], channels: int, mean: Any) -> Tint:
 
 
 class Colour(Step):
-    """A step that changes colours."""
+    """A step that changes colours: an augmentation calls `step.after(before, drawn, channels, mean)`."""
 
     needs_mean: ClassVar[bool] = False
 

@@ -16,7 +16,7 @@ from unidl.layers.steps import Factor, Size, Step, between, limits, number, refu
 
 
 class Geometry(Step):
-    """A step that moves pixels."""
+    """A step that moves pixels: an augmentation calls `step.affine(drawn, size)`."""
 
     def affine(self, drawn: Any, size: Size) -> Affine:
         """Return where the pixels of each image are read.

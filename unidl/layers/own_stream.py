@@ -21,10 +21,10 @@ class OwnStream:
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Show the arguments of Keras's layer to `help`."""
+        """Show the arguments of Keras's layer to `help`, where it is one that Keras has, too."""
         super().__init_subclass__(**kwargs)
         stock = [base for base in cls.__mro__ if base.__module__.startswith("keras.")]
-        if stock and "__init__" not in vars(cls):
+        if stock and stock[0] is not keras.layers.Layer:
             cls.__signature__ = inspect.signature(stock[0])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

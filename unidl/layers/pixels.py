@@ -17,7 +17,8 @@ SMALLEST = 1e-3
 
 
 class Pixels(Step):
-    """A step that is given clips (batch, frames, height, width, channels), floats, and returns such."""
+    """A step that is given clips (batch, frames, height, width, channels), floats, and returns such: an augmentation
+    calls `step.applied(clips, drawn, scale)`."""
 
     def applied(self, clips: Any, drawn: Any, scale: float) -> Any:
         """Return the clips changed.

@@ -19,7 +19,13 @@ MOST = 32
 
 @dataclass(frozen=True)
 class Step:
-    """One change of an image, drawn anew for each. `word`: how it is written, as in "rotation=0.1"."""
+    """One change of an image, drawn anew for each. `word`: how it is written, as in "rotation=0.1".
+
+    Examples:
+        >>> from unidl import layers
+        >>> layers.Rotation(0.1).to_config()
+        {'step': 'rotation', 'factor': 0.1}
+    """
 
     word: ClassVar[str]
     draws: ClassVar[int] = 1
