@@ -28,13 +28,6 @@ WITHOUT_EXAMPLE = {
     "unidl.backend_values.Task": "the comparison makes it for a reference",
     "unidl.backend_values.KernelOff": "an adapter's replacements make it",
     "unidl.backend.Adapter": "backends/README.md has a whole one",
-    **{
-        f"unidl.layers.{name}.": "`Augmentation` calls its methods, and shows how such a step is written"
-        for name in (
-            *("Blur", "Brightness", "Contrast", "Crop", "Erasing", "Flip", "Grayscale", "Hue", "RandAugment"),
-            *("Rotation", "Saturation", "Shear", "Translation", "Zoom"),
-        )
-    },
     "unidl.registry.BackendStatus": "`unidl.backends` gives it, whose example shows it",
 }
 """Public names without an example, by how they begin, and why."""
