@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,3 +126,8 @@ def whole(argument: str, value: Any, minimum: int | None = 1) -> int:
     if number is None or (minimum is not None and number < minimum):
         raise UsageError(f"Cannot use {argument}={shown(value)}: it must be {needed}.")
     return number
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number; True and False are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

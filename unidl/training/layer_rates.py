@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from unidl.layer_paths import walk
 from unidl.models.arguments import close_names
 from unidl.models.freezing import layers_in_order
 from unidl.shortening import shown
+from unidl.training.arguments import is_number
 from unidl.training.keras_internals import ScaledUpdates, why_not_scaled
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ class LayerRates:
                 "factor of its learning rate, such as {'block1': 0.1}."
             )
         for name, factor in (rate_factors or {}).items():
-            if not isinstance(name, str) or not _is_number(factor) or factor < 0:
+            if not isinstance(name, str) or not is_number(factor) or factor < 0:
                 raise UsageError(
                     f"Cannot use rate_factors={{{name!r}: {shown(factor)}}}: it must give the name of a layer a number "
                     "of at least 0, which the learning rate is multiplied by."
                 )
-        if layer_decay is not None and not (_is_number(layer_decay) and 0 < layer_decay <= 1):
+        if layer_decay is not None and not (is_number(layer_decay) and 0 < layer_decay <= 1):
             raise UsageError(
                 f"Cannot use layer_decay={shown(layer_decay)}: it must be a number above 0, and at most 1, by which "
                 "the learning rate is multiplied at each layer on the way from the outputs to the inputs."
@@ -171,7 +171,3 @@ def _depths(model: keras.Model) -> dict[int, int]:
         number += any(len(weight.shape) > 1 for weight in layer.weights)
         depths |= {id(weight): number for weight in layer.weights if id(weight) not in depths}
     return {key: number - max(depth, 1) for key, depth in depths.items()}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

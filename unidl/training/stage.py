@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from unidl.errors import UsageError
 from unidl.shortening import shown
-from unidl.training.arguments import optional_whole, whole
+from unidl.training.arguments import is_number, optional_whole, whole
 from unidl.training.layer_rates import LayerRates
 
 SYNTAX = "PART:EPOCHS[@RATE][*DECAY][~WARMUP]"
@@ -71,11 +70,11 @@ class Stage:
             raise UsageError(
                 f"Cannot use unfreeze={shown(self.unfreeze)}: it must be 'head', 'all' or the name of a layer."
             )
-        if self.learning_rate is not None and not (_is_number(self.learning_rate) and self.learning_rate > 0):
+        if self.learning_rate is not None and not (is_number(self.learning_rate) and self.learning_rate > 0):
             raise UsageError(f"Cannot use learning_rate={shown(self.learning_rate)}: it must be a number above 0.")
         if self.schedule not in ("constant", "cosine"):
             raise UsageError(f"Cannot use schedule={shown(self.schedule)}. Allowed: 'constant', 'cosine'.")
-        if not _is_number(self.warmup_epochs) or not 0 <= self.warmup_epochs < self.epochs:
+        if not is_number(self.warmup_epochs) or not 0 <= self.warmup_epochs < self.epochs:
             raise UsageError(
                 f"Cannot use warmup_epochs={shown(self.warmup_epochs)}: it must be a number from 0 up to the "
                 f"{self.epochs} epochs of the stage."
@@ -144,7 +143,3 @@ def require_stages(stages: Any) -> list[Stage]:
             f"unfreeze='head'), Stage(epochs=5, unfreeze='all', learning_rate=1e-5)], or a text such as {EXAMPLE!r}."
         )
     return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
