@@ -184,9 +184,9 @@ class Replacements:
     def _versions(self) -> str:
         """Return what an outcome depends on. File times distinguish different builds
         of one version."""
-        sources = [*Path(str(_file_of(self._package))).parent.glob("*.py")]
+        sources = sorted(Path(str(_file_of(self._package))).parent.glob("*.py"))
         sources += [Path(__file__).with_name(f"{name}.py") for name in SHARED]
-        digest = sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
+        digest = sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
         parts = [f"unidl {__version__} {digest[:16]}", f"Python {platform.python_version()}"]
         for name in self._modules:
             version, file = getattr(sys.modules.get(name), "__version__", None), _file_of(name)
