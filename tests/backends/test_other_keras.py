@@ -6,6 +6,7 @@ Without this a person who updates Keras trains at a third of the speed, or canno
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import json
 
@@ -150,9 +151,9 @@ print(json.dumps(loaded("unidl_{NAME}.kernels").checked()))
 PACKAGE = f"unidl_{NAME}"
 
 
-def newly_begun():
-    """The kernels of the adapter as a new process has them, but two only: a check of all takes seconds. And the names
-    of those that it checks."""
+def newly_begun(*names):
+    """The kernels of the adapter as a new process has them, but two only, or those with these names: a check of all
+    takes seconds. And the names of those that it checks."""
     kernels, checked = copy.copy(loaded(f"{PACKAGE}.kernels")), []
     disagreement = kernels._disagreement
 
@@ -160,7 +161,7 @@ def newly_begun():
         checked.append(one.name)
         return disagreement(one, others)
 
-    few = [one for one in kernels.entries if one.name in (KERNEL, kernels.entries[-1].name)]
+    few = [one for one in kernels.entries if one.name in (names or (KERNEL, kernels.entries[-1].name))]
     vars(kernels).update(entries=few, _outcomes={}, _disagreement=counted)
     return kernels, checked
 
@@ -191,6 +192,50 @@ def test_a_second_process_does_not_check(backend, tmp_path, monkeypatch):
     assert outcome() == (1, dict.fromkeys(found))
     file.write_text("{" + json.dumps(content))
     assert outcome() == (len(found), dict.fromkeys(found))
+
+
+def test_where_only_corrections_are_used_only_they_are_checked(backend, tmp_path, monkeypatch):
+    """The others take seconds, for which a person would wait before the first prediction."""
+    monkeypatch.setenv("UNIDL_CACHE_DIR", str(tmp_path))
+    corrections = [one.name for one in loaded(f"{PACKAGE}.kernels").entries if one.corrects]
+    some = [*corrections, KERNEL]
+    kernels, checked = newly_begun(*some)
+    with kernels.where_sound(faster=False):
+        assert checked == corrections
+    assert kernels.off(faster=False) == ()
+    assert checked == corrections
+    [file] = tmp_path.iterdir()
+    [kept] = json.loads(file.read_text())["kept"].values()
+    assert kept == dict.fromkeys(corrections)
+    again, checked_again = newly_begun(*some)
+    assert again.off(faster=False) == ()
+    assert checked_again == []
+    with again.where_sound():
+        assert checked_again == [KERNEL]
+    [kept] = json.loads(file.read_text())["kept"].values()
+    assert kept == dict.fromkeys(some)
+    assert kernels.off() == ()
+    assert checked == corrections, "the other process has kept what is missing"
+    with kernels.where_sound(faster=False):
+        pass
+    [kept] = json.loads(file.read_text())["kept"].values()
+    assert kept == dict.fromkeys(some)
+
+
+def test_what_is_off_is_said_once_as_soon_as_it_is_known(backend, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("UNIDL_CACHE_DIR", str(tmp_path))
+    caplog.set_level("INFO", "unidl")
+    correction = next(one.name for one in loaded(f"{PACKAGE}.kernels").entries if one.corrects)
+    kernels, _ = newly_begun(correction, KERNEL)
+    entries = [dataclasses.replace(one, check=lambda in_use: "it differs") for one in kernels.entries]
+    vars(kernels).update(entries=entries)
+    kernels.why_not(faster=False)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"the correction of {correction} cannot be applied" in caplog.text
+    assert [one.name for one in kernels.off()] == [correction, KERNEL]
+    assert kernels.off() == kernels.off(faster=True)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert KERNEL in caplog.records[-1].getMessage()
 
 
 def test_another_process_finds_the_same_key(backend, tmp_path, monkeypatch):
