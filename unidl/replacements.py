@@ -151,8 +151,8 @@ class Replacements:
         known: Mapping[str, str | None] = kept if _is_outcome(kept) else {}
         outcome = self.checked({**known, **found}, faster=faster)
         # Outcomes that may be specific to this process are not cached: patched functions
-        # of Keras, and errors raised by a check.
-        lasting = {name: why for name, why in known.items() if name not in outcome} | {
+        # of Keras, and errors raised by a check. What others have found about those kernels stays.
+        lasting = {**known} | {
             one.name: why
             for one in self._chosen(faster)
             if one.why_other is None and not str(why := outcome[one.name]).startswith(UNCHECKED)
