@@ -22,15 +22,20 @@ REPLACEMENTS = kernels.REPLACEMENTS
 NAMES = [one.name for one in REPLACEMENTS.entries]
 
 
-def test_each_of_them_gives_what_keras_gives():
-    assert REPLACEMENTS.checked() == dict.fromkeys(NAMES)
-
-
-def test_a_check_leaves_the_names_of_later_layers_alone():
-    """Weights begin with values that follow from those names: a process that checks would train another model."""
+@pytest.fixture(scope="module")
+def checked():
+    """What the checks of all kernels find, and the names of two layers that are made behind them."""
     keras.utils.clear_session()
-    REPLACEMENTS.checked()
-    assert [keras.layers.Conv2D(1, 1).name for _ in range(2)] == ["conv2d", "conv2d_1"]
+    return REPLACEMENTS.checked(), [keras.layers.Conv2D(1, 1).name for _ in range(2)]
+
+
+def test_each_of_them_gives_what_keras_gives(checked):
+    assert checked[0] == dict.fromkeys(NAMES)
+
+
+def test_a_check_leaves_the_names_of_later_layers_alone(checked):
+    """Weights begin with values that follow from those names: a process that checks would train another model."""
+    assert checked[1] == ["conv2d", "conv2d_1"]
 
 
 def slightly(values):
