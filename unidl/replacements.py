@@ -118,13 +118,8 @@ class Replacements:
 
     def off(self, *, faster: bool = True) -> tuple[KernelOff, ...]:
         """Return the disabled kernels with reasons; only the correcting ones if `faster` is false."""
-        if self._why_none is not None:
-            return (
-                KernelOff(
-                    "all kernels", self._why_none, "everything that Keras computes incorrectly on this framework"
-                ),
-            )
-        return _disabled(self._chosen(faster), self.why_not(faster=faster))
+        why_not = self.why_not(faster=faster) if self._why_none is None else {}
+        return self._disabled(self._chosen(faster), why_not)
 
     def why_not(self, *, faster: bool = True) -> Mapping[str, str | None]:
         """Return by name why each kernel is disabled, None for an enabled one; at least of the correcting ones if
@@ -132,14 +127,22 @@ class Replacements:
         are logged once."""
         mode = _mode()
         with self._lock:
-            known = self._outcomes.get(mode, {})
+            first = mode not in self._outcomes
+            known = self._outcomes.setdefault(mode, {})
             new = [one for one in self._chosen(faster) if one.name not in known]
             if new:
                 known = {**known, **self._kept_or_checked(mode, known, faster=faster)}
                 self._outcomes[mode] = known
-        if new:
-            _tell(_disabled(new, known))
+        if new or first:
+            _tell(self._disabled(new, known))
         return known
+
+    def _disabled(self, entries: Sequence[Replacement], why_not: Mapping[str, str | None]) -> tuple[KernelOff, ...]:
+        if self._why_none is not None:
+            wrong = "everything that Keras computes incorrectly on this framework"
+            return (KernelOff("all kernels", self._why_none, wrong),)
+        reasons = [(one, why_not[one.name]) for one in entries]
+        return tuple(KernelOff(one.name, why, one.corrects) for one, why in reasons if why not in (None, NOT_NEEDED))
 
     def _chosen(self, faster: bool) -> list[Replacement]:
         return [one for one in self.entries if faster or one.corrects]
@@ -233,11 +236,6 @@ def loaded(module: str) -> Replacements:
         said = f"{type(error).__name__}: {shortened(error)}"
         why = f"{module} cannot be imported with Keras {keras.__version__}: {said}"
     return Replacements((), package=module.partition(".")[0], why_none=why)
-
-
-def _disabled(entries: Sequence[Replacement], why_not: Mapping[str, str | None]) -> tuple[KernelOff, ...]:
-    reasons = [(one, why_not[one.name]) for one in entries]
-    return tuple(KernelOff(one.name, why, one.corrects) for one, why in reasons if why not in (None, NOT_NEEDED))
 
 
 def _tell(off: Sequence[KernelOff]) -> None:

@@ -19,7 +19,7 @@ registry.current()
 
 import keras  # noqa: E402  (only now is it decided on which framework it runs)
 
-from unidl.replacements import loaded  # noqa: E402
+from unidl.replacements import Replacements, loaded  # noqa: E402
 
 NAME = registry.choice()[0].name
 NN = {"jax": "keras.src.backend.jax.nn", "torch": "keras.src.backend.torch.nn"}.get(
@@ -257,6 +257,17 @@ def test_what_is_off_is_said_once_as_soon_as_it_is_known(backend, tmp_path, monk
 def test_another_process_finds_the_same_key(backend, as_installed):
     """Nothing in the key differs from process to process."""
     assert as_installed["versions"] == loaded(f"{PACKAGE}.kernels")._versions()
+
+
+def test_kernels_that_cannot_be_imported_are_a_warning_once(backend, caplog):
+    kernels = Replacements((), package=PACKAGE, why_none="it cannot be imported")
+    for faster in (False, True, True):
+        with kernels.where_sound(faster=faster):
+            pass
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "it cannot be imported" in record.getMessage()
+    assert [one.name for one in kernels.off()] == ["all kernels"]
 
 
 def test_a_changed_keras_leaves_what_others_have_found(backend, tmp_path, monkeypatch):
