@@ -61,6 +61,7 @@ def test_every_public_module_is_an_attribute():
     assert processes.python(code).split() == [f"unidl.{name}" for name in MODULES]
 
 
+@pytest.mark.once
 def test_layers_are_reached_through_unidl():
     assert processes.python("import unidl; print(unidl.layers.Dropout(0.5, seed=1).rate)") == "0.5"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import processes
@@ -110,9 +111,21 @@ def test_keras_on_another_backend_says_so_and_what_to_do():
     assert f"UNIDL_BACKEND={other}" in said
 
 
+VARIABLES = dict(registry.adapters()[UNDER_TEST].environment) | registry.adapters()[UNDER_TEST].memory_on_demand
+
+
+@cache
+def after_importing(imports: str) -> list[str]:
+    """What a process whose Keras was chosen by KERAS_BACKEND says: the variables of the framework once both are
+    imported, which backends it chose, and on which Keras runs."""
+    code = "import os, sys; from unidl import build_cnn; assert 'keras' not in sys.modules" if imports[0] == "u" else ""
+    code += f"\nimport os, {imports}; print({{name: os.environ.get(name) for name in {list(VARIABLES)}}})\n{CHOSEN}"
+    variables = NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST} | dict.fromkeys(VARIABLES)
+    return processes.python(code, **variables).splitlines()
+
+
 def test_keras_imported_first_is_respected():
-    code = "import keras, unidl.registry; print(unidl.registry.current().name)"
-    assert processes.python(code, **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST}) == UNDER_TEST
+    assert after_importing("keras, unidl")[1:] == [f"{UNDER_TEST} {UNDER_TEST}"]
 
 
 KERAS_RUNS_ON = "import keras; print(keras.backend.backend())"
@@ -125,10 +138,10 @@ SEEMS_INSTALLED = (
 """The framework that is not under test need not be there for its messages."""
 
 
-@pytest.mark.parametrize("variables", [{"UNIDL_BACKEND": UNDER_TEST}, {"KERAS_BACKEND": UNDER_TEST}], ids=str)
-def test_keras_imported_after_unidl_runs_on_what_was_chosen(variables):
+def test_keras_imported_after_unidl_runs_on_what_was_chosen():
     code = f"import sys; from unidl import build_cnn; assert 'keras' not in sys.modules; import keras; {CHOSEN}"
-    assert processes.python(code, **NOTHING_CHOSEN | variables) == f"{UNDER_TEST} {UNDER_TEST}"
+    assert processes.python(code, **NOTHING_CHOSEN | {"UNIDL_BACKEND": UNDER_TEST}) == f"{UNDER_TEST} {UNDER_TEST}"
+    assert after_importing("unidl, keras")[1:] == [f"{UNDER_TEST} {UNDER_TEST}"], "chosen by KERAS_BACKEND"
 
 
 @pytest.mark.once
@@ -189,12 +202,25 @@ def test_keras_imported_before_unidl_on_another_backend_names_the_order_and_the_
 
 @pytest.mark.parametrize("imports", ["unidl, keras", "keras, unidl"])
 def test_whichever_comes_first_the_framework_finds_its_variables_set(imports):
-    variables = dict(unidl.registry.adapters()[UNDER_TEST].environment)
-    variables |= unidl.registry.adapters()[UNDER_TEST].memory_on_demand
-    code = f"import os, {imports}; print({{name: os.environ.get(name) for name in {list(variables)}}})"
-    unset = dict.fromkeys(variables)
-    heard = processes.python(code, **NOTHING_CHOSEN | {"KERAS_BACKEND": UNDER_TEST} | unset)
-    assert heard == str(variables)
+    assert after_importing(imports)[0] == str(VARIABLES)
+
+
+WHEN_IMPORTED = """
+import importlib.machinery, os, sys, unidl.registry
+class Told:
+    def create_module(self, spec):
+        print(os.environ.get({variable!r}), flush=True)
+        os._exit(0)
+    def exec_module(self, module):
+        pass
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            return importlib.machinery.ModuleSpec(name, Told(), is_package=True)
+sys.meta_path.insert(0, Finder)
+unidl.registry.current()
+"""
+"""Says what a variable is when the framework begins to be imported, and ends there: the import takes seconds."""
 
 
 def test_memory_is_taken_on_demand_unless_one_setting_says_otherwise():
@@ -202,7 +228,7 @@ def test_memory_is_taken_on_demand_unless_one_setting_says_otherwise():
     if UNDER_TEST not in variables:
         pytest.skip("PyTorch takes memory on demand by itself")
     variable = variables[UNDER_TEST]
-    code = f"import os, unidl.registry; unidl.registry.current(); print(os.environ.get({variable!r}))"
+    code = WHEN_IMPORTED.format(variable=variable, module=registry.adapters()[UNDER_TEST].module)
     expected = {"jax": "false", "tensorflow": "true"}[UNDER_TEST]
     assert processes.python(code, **{variable: None}) == expected
     assert processes.python(code, UNIDL_PREALLOCATE="1", **{variable: None}) == "None"

@@ -86,7 +86,8 @@ class Replacement:
 
 
 class Replacements:
-    """The kernels of an adapter. Each is checked separately, in this order, together with the earlier ones in use.
+    """The kernels of an adapter. Each is checked separately, in the order of `entries`, together with the earlier ones
+    in use: the correcting ones come first, so that they can be checked alone and the others later.
 
     package: the adapter's; an outcome is valid for its sources, and for the versions of Keras, NumPy and `modules`,
     those of the framework. why_none: why there are no kernels.
@@ -100,7 +101,7 @@ class Replacements:
         modules: Sequence[str] = (),
         why_none: str | None = None,
     ) -> None:
-        self.entries = tuple(entries)
+        self.entries = tuple(sorted(entries, key=lambda one: one.corrects is None))
         self._package = package
         self._modules = ("keras", "numpy", *modules)
         self._why_none = why_none
@@ -110,59 +111,69 @@ class Replacements:
         self._outcomes: dict[str, Mapping[str, str | None]] = {}
 
     def where_sound(self, *, faster: bool = True) -> AbstractContextManager[None]:
-        """Use the kernels that compute the same as Keras; only those that correct wrong results
-        if `faster` is false."""
-        why_not = self.why_not()
-        sound = [one for one in self.entries if why_not[one.name] is None]
-        return self.in_use([one for one in sound if faster or one.corrects])
+        """Use the kernels that compute the same as Keras; only those that correct wrong results, and only those are
+        checked, if `faster` is false."""
+        why_not = self.why_not(faster=faster)
+        return self.in_use([one for one in self._chosen(faster) if why_not[one.name] is None])
 
-    def off(self) -> tuple[KernelOff, ...]:
-        """Return the disabled kernels with reasons."""
-        if self._why_none is not None:
-            return (
-                KernelOff(
-                    "all kernels", self._why_none, "everything that Keras computes incorrectly on this framework"
-                ),
-            )
-        why_not = self.why_not()
-        reasons = [(one, why_not[one.name]) for one in self.entries]
-        return tuple(KernelOff(one.name, why, one.corrects) for one, why in reasons if why not in (None, NOT_NEEDED))
+    def off(self, *, faster: bool = True) -> tuple[KernelOff, ...]:
+        """Return the disabled kernels with reasons; only the correcting ones if `faster` is false."""
+        why_not = self.why_not(faster=faster) if self._why_none is None else {}
+        return self._disabled(self._chosen(faster), why_not)
 
-    def why_not(self) -> Mapping[str, str | None]:
-        """Return by name why each kernel is disabled, None for an enabled one. The first call in a process
-        reads the cache, and checks what is not in it; disabled kernels are logged once."""
+    def why_not(self, *, faster: bool = True) -> Mapping[str, str | None]:
+        """Return by name why each kernel is disabled, None for an enabled one; at least of the correcting ones if
+        `faster` is false. The first call in a process reads the cache, and checks what is not in it; disabled kernels
+        are logged once."""
         mode = _mode()
         with self._lock:
-            known = mode in self._outcomes
-            if not known:
-                self._outcomes[mode] = self._kept_or_checked(mode)
-        if not known:
-            _tell(self.off())
-        return self._outcomes[mode]
+            first = mode not in self._outcomes
+            known = self._outcomes.setdefault(mode, {})
+            new = [one for one in self._chosen(faster) if one.name not in known]
+            if new:
+                known = {**known, **self._kept_or_checked(mode, known, faster=faster)}
+                self._outcomes[mode] = known
+        if new or first:
+            _tell(self._disabled(new, known))
+        return known
 
-    def _kept_or_checked(self, mode: str) -> Mapping[str, str | None]:
+    def _disabled(self, entries: Sequence[Replacement], why_not: Mapping[str, str | None]) -> tuple[KernelOff, ...]:
+        if self._why_none is not None:
+            wrong = "everything that Keras computes incorrectly on this framework"
+            return (KernelOff("all kernels", self._why_none, wrong),)
+        reasons = [(one, why_not[one.name]) for one in entries]
+        return tuple(KernelOff(one.name, why, one.corrects) for one, why in reasons if why not in (None, NOT_NEEDED))
+
+    def _chosen(self, faster: bool) -> list[Replacement]:
+        return [one for one in self.entries if faster or one.corrects]
+
+    def _kept_or_checked(self, mode: str, found: Mapping[str, str | None], *, faster: bool) -> dict[str, str | None]:
+        """found: what this process has found so far."""
         path, key = cache_folder() / f"{self._package}.json", f"{self._versions()}; {mode}"
         kept: Any = read_kept(path).get(key)
         known: Mapping[str, str | None] = kept if _is_outcome(kept) else {}
-        outcome = self.checked(known)
+        outcome = self.checked({**known, **found}, faster=faster)
         # Outcomes that may be specific to this process are not cached: patched functions
-        # of Keras, and errors raised by a check.
-        lasting = {
+        # of Keras, and errors raised by a check. What others have found about those kernels stays.
+        lasting = {**known} | {
             one.name: why
-            for one in self.entries
+            for one in self._chosen(faster)
             if one.why_other is None and not str(why := outcome[one.name]).startswith(UNCHECKED)
         }
         if lasting != known:
             keep(path, key, lasting, most=MOST_KEPT)
         return outcome
 
-    def checked(self, known: Mapping[str, str | None] = MappingProxyType({})) -> dict[str, str | None]:
-        """Check each kernel whose outcome is unknown, and return the reasons of the disabled ones."""
+    def checked(
+        self, known: Mapping[str, str | None] = MappingProxyType({}), *, faster: bool = True
+    ) -> dict[str, str | None]:
+        """Check each kernel whose outcome is unknown, and return the reasons of the disabled ones; only of the
+        correcting ones if `faster` is false."""
         outcome: dict[str, str | None] = {}
         sound: list[Replacement] = []
         with uncounted_names(), noticing(True), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras's warnings about the small models of the checks
-            for one in self.entries:
+            for one in self._chosen(faster):
                 why = one.why_other
                 if why is None:
                     why = known[one.name] if one.name in known else self._disagreement(one, sound)

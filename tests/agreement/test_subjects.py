@@ -5,6 +5,7 @@ Without this the certificate is for the models of this library alone, or says th
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ def verifier():
         yield found
 
 
+@cache
 def certificate(verifier, name: str, precision: str = "float32", **options):
+    """The certificate of a model, computed once: each of them takes seconds."""
     settings = [Setting(BACKEND, "cpu", precision, "unidl")]
     return verifier.certificate(Subject(f"{MODELS}:{name}", **options), settings, steps=2, confirm=False)
 

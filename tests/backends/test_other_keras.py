@@ -6,11 +6,12 @@ Without this a person who updates Keras trains at a third of the speed, or canno
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import json
 
 import pytest
-from processes import python
+from nursery import Nursery
 
 from unidl import registry
 
@@ -18,7 +19,7 @@ registry.current()
 
 import keras  # noqa: E402  (only now is it decided on which framework it runs)
 
-from unidl.replacements import loaded  # noqa: E402
+from unidl.replacements import Replacements, loaded  # noqa: E402
 
 NAME = registry.choice()[0].name
 NN = {"jax": "keras.src.backend.jax.nn", "torch": "keras.src.backend.torch.nn"}.get(
@@ -27,37 +28,51 @@ NN = {"jax": "keras.src.backend.jax.nn", "torch": "keras.src.backend.torch.nn"}.
 FUNCTION = {"jax": "max_pool", "torch": "softmax", "tensorflow": "max_pool"}[NAME]
 KERNEL = {"max_pool": "max-pooling", "softmax": "softmax"}[FUNCTION]
 
-TRAIN = """
-import json, logging, sys
+BEGIN = """
+import json, logging, os, sys
+os.environ["UNIDL_DEVICE"] = "cpu"
 import numpy as np
 said = []
 logging.getLogger("unidl").addHandler(type("Kept", (logging.Handler,), {"emit": lambda _, r: said.append(
     [r.levelname, r.getMessage()])})())
 logging.getLogger("unidl").setLevel("INFO")
 from unidl import Trainer, build_cnn, registry
+import keras
 """
-ANSWER = """
+ANSWER = f"""
 registry.current()  # only now: the adapter looks up what it needs of Keras
 trainer = Trainer(build_cnn((18, 18, 1), 3))
 x = np.linspace(0, 1, 8 * 324, dtype=np.float32).reshape(8, 18, 18, 1)
 trainer.fit(x, np.arange(8) % 3, batch_size=4, progress="quiet")
 off = trainer.describe()["kernels_off"]
 loop = trainer._ready_loop()
-print(json.dumps({"off": {one["name"]: one["why"] for one in off}, "corrects": [one["corrects"] for one in off],
+from unidl.replacements import loaded
+answer = {{"off": {{one["name"]: one["why"] for one in off}}, "corrects": [one["corrects"] for one in off],
     "said": [words for words in said if "Keras " in words[1]], "loss": trainer.history["loss"],
-    "why": trainer.why_not_compiled, "steps": loop.steps_per_dispatch}))
+    "why": trainer.why_not_compiled, "steps": loop.steps_per_dispatch,
+    "versions": loaded("unidl_{NAME}.kernels")._versions()}}
 """
 
 
-@functools.cache
-def trained(change: str, **environment: str | None):
-    """What a process says of a training after a change to Keras."""
-    code = f"{TRAIN}\nimport keras\n{change}\n{ANSWER}"
-    return json.loads(python(code, UNIDL_BACKEND=NAME, UNIDL_DEVICE="cpu", **environment).splitlines()[-1])
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What a process says of a training after a change to Keras, or what else it is asked for."""
+    folder = tmp_path_factory.mktemp("changed")
+
+    @functools.cache
+    def said(change: str, asked: str = ANSWER):
+        (folder / "code").write_text(f"{BEGIN}\n{change}\n{asked}")
+        nursery.begin()
+        assert nursery.wait() == 0
+        return json.loads((folder / "answer").read_text())
+
+    code = f"folder = {str(folder)!r}\nexec(open(folder + '/code').read())\n"
+    with Nursery(NAME, f"{code}with open(folder + '/answer', 'w') as file: json.dump(answer, file)") as nursery:
+        yield said
 
 
 @pytest.fixture(scope="module")
-def as_installed():
+def as_installed(trained):
     return trained("")
 
 
@@ -66,10 +81,11 @@ def test_with_the_keras_that_is_installed_all_are_on(as_installed):
     assert as_installed["said"] == []
 
 
-def test_a_version_alone_turns_none_off(as_installed):
+def test_a_version_alone_turns_none_off(trained, as_installed):
     """The same steps a dispatch, and the same numbers."""
     found = trained("keras.__version__ = '3.16.0'")
-    assert found == as_installed
+    assert "keras 3.16.0" in found["versions"]
+    assert found | {"versions": as_installed["versions"]} == as_installed
 
 
 MOVED = f"""
@@ -83,7 +99,7 @@ kept = sys.modules.pop({NN!r})
 """
 
 
-def test_with_a_private_module_moved_away_it_trains_and_says_what_is_off(as_installed):
+def test_with_a_private_module_moved_away_it_trains_and_says_what_is_off(trained, as_installed):
     found = trained(MOVED)
     assert KERNEL in found["off"]
     assert all(f"this Keras has no {NN}." in why for name, why in found["off"].items() if name != "convolution")
@@ -93,7 +109,7 @@ def test_with_a_private_module_moved_away_it_trains_and_says_what_is_off(as_inst
     assert any(KERNEL in text and "which is slower" in text for text in told)
 
 
-def test_a_correction_that_cannot_be_applied_is_a_warning():
+def test_a_correction_that_cannot_be_applied_is_a_warning(trained):
     """Its numbers stay wrong; a kernel that is merely faster is not worth one."""
     moved = {
         "jax": "",  # none is needed there
@@ -111,7 +127,7 @@ def test_a_correction_that_cannot_be_applied_is_a_warning():
     assert bool(warned) == (name is not None)
 
 
-def test_a_function_with_other_arguments_is_left_to_keras(as_installed):
+def test_a_function_with_other_arguments_is_left_to_keras(trained, as_installed):
     change = f"""
 module = sys.modules[{NN!r}]
 right = module.{FUNCTION}
@@ -125,7 +141,7 @@ module.{FUNCTION} = changed
     assert found["loss"] == pytest.approx(as_installed["loss"], rel=1e-4)
 
 
-def test_a_function_that_computes_something_else_is_left_to_keras():
+def test_a_function_that_computes_something_else_is_left_to_keras(trained):
     """The others stay on."""
     owner, attribute, kernel = {
         "jax": (f"sys.modules[{NN!r}]", "max_pool", "max-pooling"),
@@ -137,12 +153,13 @@ right = {owner}.{attribute}
 def changed(*arguments, **options):
     return 1.5 * right(*arguments, **options)
 {owner}.{attribute} = changed
+"""
+    asked = f"""
 registry.current()
 from unidl.replacements import loaded
-print(json.dumps(loaded("unidl_{NAME}.kernels").checked()))
+answer = loaded("unidl_{NAME}.kernels").checked()
 """
-    said = python(f"{TRAIN}\nimport keras\n{change}", UNIDL_BACKEND=NAME, UNIDL_DEVICE="cpu")
-    found = json.loads(said.splitlines()[-1])
+    found = dict(trained(change, asked))
     assert "its values differ from Keras" in found.pop(kernel)
     assert set(found.values()) == {None}
 
@@ -150,9 +167,9 @@ print(json.dumps(loaded("unidl_{NAME}.kernels").checked()))
 PACKAGE = f"unidl_{NAME}"
 
 
-def newly_begun():
-    """The kernels of the adapter as a new process has them, but two only: a check of all takes seconds. And the names
-    of those that it checks."""
+def newly_begun(*names):
+    """The kernels of the adapter as a new process has them, but two only, or those with these names: a check of all
+    takes seconds. And the names of those that it checks."""
     kernels, checked = copy.copy(loaded(f"{PACKAGE}.kernels")), []
     disagreement = kernels._disagreement
 
@@ -160,7 +177,7 @@ def newly_begun():
         checked.append(one.name)
         return disagreement(one, others)
 
-    few = [one for one in kernels.entries if one.name in (KERNEL, kernels.entries[-1].name)]
+    few = [one for one in kernels.entries if one.name in (names or (KERNEL, kernels.entries[-1].name))]
     vars(kernels).update(entries=few, _outcomes={}, _disagreement=counted)
     return kernels, checked
 
@@ -193,15 +210,77 @@ def test_a_second_process_does_not_check(backend, tmp_path, monkeypatch):
     assert outcome() == (len(found), dict.fromkeys(found))
 
 
-def test_another_process_finds_the_same_key(backend, tmp_path, monkeypatch):
-    """Nothing in the key differs from process to process."""
+def test_where_only_corrections_are_used_only_they_are_checked(backend, tmp_path, monkeypatch):
+    """The others take seconds, for which a person would wait before the first prediction."""
     monkeypatch.setenv("UNIDL_CACHE_DIR", str(tmp_path))
-    kernels, _ = newly_begun()
-    code = (
-        "from unidl import registry; registry.current()\nfrom unidl.replacements import loaded\n"
-        f"print(loaded('{PACKAGE}.kernels')._versions())"
-    )
-    assert python(code, UNIDL_BACKEND=NAME, UNIDL_DEVICE="cpu") == kernels._versions()
+    corrections = [one.name for one in loaded(f"{PACKAGE}.kernels").entries if one.corrects]
+    some = [*corrections, KERNEL]
+    kernels, checked = newly_begun(*some)
+    with kernels.where_sound(faster=False):
+        assert checked == corrections
+    assert kernels.off(faster=False) == ()
+    assert checked == corrections
+    [file] = tmp_path.iterdir()
+    [kept] = json.loads(file.read_text())["kept"].values()
+    assert kept == dict.fromkeys(corrections)
+    again, checked_again = newly_begun(*some)
+    assert again.off(faster=False) == ()
+    assert checked_again == []
+    with again.where_sound():
+        assert checked_again == [KERNEL]
+    [kept] = json.loads(file.read_text())["kept"].values()
+    assert kept == dict.fromkeys(some)
+    assert kernels.off() == ()
+    assert checked == corrections, "the other process has kept what is missing"
+    with kernels.where_sound(faster=False):
+        pass
+    [kept] = json.loads(file.read_text())["kept"].values()
+    assert kept == dict.fromkeys(some)
+
+
+def test_what_is_off_is_said_once_as_soon_as_it_is_known(backend, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("UNIDL_CACHE_DIR", str(tmp_path))
+    caplog.set_level("INFO", "unidl")
+    correction = next(one.name for one in loaded(f"{PACKAGE}.kernels").entries if one.corrects)
+    kernels, _ = newly_begun(correction, KERNEL)
+    entries = [dataclasses.replace(one, check=lambda in_use: "it differs") for one in kernels.entries]
+    vars(kernels).update(entries=entries)
+    kernels.why_not(faster=False)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"the correction of {correction} cannot be applied" in caplog.text
+    assert [one.name for one in kernels.off()] == [correction, KERNEL]
+    assert kernels.off() == kernels.off(faster=True)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert KERNEL in caplog.records[-1].getMessage()
+
+
+def test_another_process_finds_the_same_key(backend, as_installed):
+    """Nothing in the key differs from process to process."""
+    assert as_installed["versions"] == loaded(f"{PACKAGE}.kernels")._versions()
+
+
+def test_kernels_that_cannot_be_imported_are_a_warning_once(backend, caplog):
+    kernels = Replacements((), package=PACKAGE, why_none="it cannot be imported")
+    for faster in (False, True, True):
+        with kernels.where_sound(faster=faster):
+            pass
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "it cannot be imported" in record.getMessage()
+    assert [one.name for one in kernels.off()] == ["all kernels"]
+
+
+def test_a_changed_keras_leaves_what_others_have_found(backend, tmp_path, monkeypatch):
+    """Else they would check again, for seconds, after a single process with another library that changes Keras."""
+    monkeypatch.setenv("UNIDL_CACHE_DIR", str(tmp_path))
+    _, found = outcome()
+    kernels, checked = newly_begun()
+    first, *others = kernels.entries
+    moved = dataclasses.replace(first, place=dataclasses.replace(first.place, owner=None))
+    vars(kernels).update(entries=[moved, *others])
+    assert "this Keras has no" in str(kernels.why_not()[first.name])
+    assert checked == []
+    assert outcome() == (0, found)
 
 
 def test_another_version_and_another_floating_type_are_checked_anew(backend, tmp_path, monkeypatch):

@@ -38,6 +38,21 @@ def test_a_sheet_has_a_row_for_each_image_and_a_column_for_each_change(tmp_path)
     assert again.read_bytes() == out.read_bytes(), "the seed decides"
 
 
+def test_the_changes_are_those_of_the_first_steps_of_training():
+    import keras
+
+    from unidl.cli.preview import _drawn
+    from unidl.layers import Augmentation
+
+    images = np.random.default_rng(0).random((2, 4, 3, 1), np.float32)
+    found = _drawn(Augmentation("brightness=0.2", seed=3), images, 3)
+    layer = Augmentation("brightness=0.2", seed=3)
+    for one in found:
+        expected = keras.ops.convert_to_numpy(layer(images, training=True))
+        np.testing.assert_allclose(one, expected, atol=1e-6)
+    assert np.abs(found[0] - found[1]).max() > 0.01
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -18,6 +18,8 @@ from unidl.compare.progress import Quiet
 from unidl.compare.results import Run
 from unidl.workers.process import WorkerError, WorkerProcess
 
+pytestmark = pytest.mark.once  # no framework takes part
+
 STUB = """
     import json, os, signal, sys, time
     ANSWERS = {

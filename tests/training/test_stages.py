@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -46,6 +47,12 @@ def assert_same_state(found, expected):
     for one, other in zip(found[1], expected[1], strict=True):
         np.testing.assert_array_equal(one, other)
     assert found[2] == expected[2]
+
+
+@cache
+def never_killed():
+    """The state after all stages in one call, which those that died and go on must reach."""
+    return state_of(staged())
 
 
 def named(model):
@@ -95,7 +102,7 @@ def test_stages_in_one_call_are_those_calls_one_after_the_other(backend, capsys)
 @pytest.mark.parametrize("step", [7, 12, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 13, 16))])
 def test_a_training_that_died_goes_on_in_its_stage(backend, monkeypatch, tmp_path, step):
     """To the bit: in the first stage, in the middle of one, at its first step and in the last one."""
-    expected = state_of(staged())
+    expected = never_killed()
     killed_after(monkeypatch, step, tmp_path / "c", save_every_steps=2)
     found = staged(checkpoint=tmp_path / "c", save_every_steps=2, resume=True)
     assert_same_state(state_of(found), expected)
@@ -130,7 +137,7 @@ def test_a_training_that_is_over_stays_as_it_is_and_can_get_another_stage(backen
 
 
 def test_a_damaged_stage_is_passed_over(backend, monkeypatch, tmp_path, capsys):
-    expected = state_of(staged())
+    expected = never_killed()
     killed_after(monkeypatch, 6, tmp_path / "c")
     (found,) = (tmp_path / "c" / "stage-02").iterdir()
     (found / "weights.safetensors").write_bytes(b"nothing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,25 @@ def state_of(trainer):
     return weights_of(model), [np.array(variable) for variable in model.optimizer.variables], trainer.history
 
 
+@cache
+def never_stopped():
+    """The state after three epochs without a break, which a run that goes on must reach."""
+    return state_of(trained(made()))
+
+
 def assert_same_state(found, expected):
     assert_same_weights(found[0], expected[0])
     for one, other in zip(found[1], expected[1], strict=True):
         np.testing.assert_array_equal(one, other)
     assert found[2] == expected[2]
+
+
+@pytest.fixture(scope="module")
+def one_epoch(backend, tmp_path_factory):
+    """A folder with the checkpoint of one epoch, to copy."""
+    folder = tmp_path_factory.mktemp("one_epoch") / "c"
+    trained(made(), epochs=1, checkpoint=folder)
+    return folder
 
 
 def killed_after(monkeypatch, model, step, folder, **options):
@@ -83,7 +98,7 @@ def killed_after(monkeypatch, model, step, folder, **options):
 @pytest.mark.parametrize("steps", [(5,), (14,), (17, 30), (3, 20, 38)])
 def test_a_run_that_died_goes_on_where_it_was_saved(backend, monkeypatch, tmp_path, steps):
     """Once, twice and three times, in an epoch and between two."""
-    expected = state_of(trained(made()))
+    expected = never_stopped()
     done = 0
     for step in steps:
         killed_after(monkeypatch, made(), step - done, tmp_path / "c", save_every_steps=2, resume=True)
@@ -94,13 +109,13 @@ def test_a_run_that_died_goes_on_where_it_was_saved(backend, monkeypatch, tmp_pa
 
 def test_saving_changes_nothing(backend, tmp_path):
     found = trained(made(), checkpoint=tmp_path / "c", save_every_steps=3)
-    assert_same_state(state_of(found), state_of(trained(made())))
+    assert_same_state(state_of(found), never_stopped())
 
 
 def test_a_finished_run_that_goes_on_is_a_longer_run(backend, tmp_path):
     trained(made(), epochs=2, checkpoint=tmp_path / "c")
     found = trained(made(), epochs=3, checkpoint=tmp_path / "c", resume=True)
-    assert_same_state(state_of(found), state_of(trained(made())))
+    assert_same_state(state_of(found), never_stopped())
 
 
 def test_callbacks_go_on_as_well(backend, monkeypatch, tmp_path):
@@ -148,7 +163,7 @@ def test_the_newest_ones_stay(backend, tmp_path):
 
 
 def test_a_damaged_one_is_passed_over_with_its_reason(backend, monkeypatch, tmp_path, capsys):
-    expected = state_of(trained(made()))
+    expected = never_stopped()
     killed_after(monkeypatch, made(), 20, tmp_path / "c", save_every_steps=2)
     newest = max((tmp_path / "c").iterdir())
     content = bytearray((newest / "state.safetensors").read_bytes())
@@ -169,8 +184,8 @@ def test_a_damaged_one_is_passed_over_with_its_reason(backend, monkeypatch, tmp_
         trained(made(), checkpoint=tmp_path / "c", resume=True)
 
 
-def test_another_run_is_not_gone_on_with(backend, tmp_path):
-    trained(made(), epochs=1, checkpoint=tmp_path / "c")
+def test_another_run_is_not_gone_on_with(backend, one_epoch, tmp_path):
+    shutil.copytree(one_epoch, tmp_path / "c")
     with pytest.raises(UsageError, match="batch_size was 4 there, and is 8 now"):
         Trainer(made()).fit(points(ROWS), batch_size=8, checkpoint=tmp_path / "c", resume=True, progress="quiet")
     with pytest.raises(UsageError, match="rows was 50 there, and is 22 now"):
@@ -179,9 +194,9 @@ def test_another_run_is_not_gone_on_with(backend, tmp_path):
         trained(made(optimizer="sgd"), checkpoint=tmp_path / "c", resume=True)
 
 
-def test_other_data_is_not_gone_on_with(backend, tmp_path):
+def test_other_data_is_not_gone_on_with(backend, one_epoch, tmp_path):
     """The same number of rows with the same shape, but with one label changed in the meantime."""
-    trained(made(), epochs=1, checkpoint=tmp_path / "c")
+    shutil.copytree(one_epoch, tmp_path / "c")
     changed_rows, options = points(ROWS), {"batch_size": BATCH, "checkpoint": tmp_path / "c", "progress": "quiet"}
     changed_rows.y[7] += 1
     with pytest.raises(DataError, match=r"other data: y of the training data holds other values.*Pass the same data"):
@@ -192,9 +207,9 @@ def test_other_data_is_not_gone_on_with(backend, tmp_path):
         Trainer(made()).fit(points(ROWS), validation=points(8, seed=1), resume=True, **options)
 
 
-def test_a_checkpoint_without_a_fingerprint_is_gone_on_with(backend, tmp_path):
+def test_a_checkpoint_without_a_fingerprint_is_gone_on_with(backend, one_epoch, tmp_path):
     """Those that were written before there was one."""
-    trained(made(), epochs=1, checkpoint=tmp_path / "c")
+    shutil.copytree(one_epoch, tmp_path / "c")
     [path] = (tmp_path / "c").iterdir()
     progress = json.loads(read_directory(path)["progress.json"])
     assert progress.pop("data").keys() == {
@@ -202,12 +217,12 @@ def test_a_checkpoint_without_a_fingerprint_is_gone_on_with(backend, tmp_path):
     }
     rewrite(path, progress=json.dumps(progress).encode())
     found = trained(made(), checkpoint=tmp_path / "c", resume=True)
-    assert_same_state(state_of(found), state_of(trained(made())))
+    assert_same_state(state_of(found), never_stopped())
 
 
-def test_checkpoints_of_another_run_are_not_mixed_with_its_own(backend, tmp_path):
+def test_checkpoints_of_another_run_are_not_mixed_with_its_own(backend, one_epoch, tmp_path):
     """The newest one would be the other run's, and the new ones would be removed as the oldest."""
-    trained(made(), epochs=1, checkpoint=tmp_path / "c")
+    shutil.copytree(one_epoch, tmp_path / "c")
     with pytest.raises(UsageError, match=r"There are checkpoints in .* already"):
         trained(made(), epochs=1, checkpoint=tmp_path / "c")
 
@@ -307,8 +322,8 @@ def test_a_run_goes_on_on_another_backend(backend, tmp_path):
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory"),
     ],
 )
-def test_out_of_memory_is_one_error_that_says_what_to_do(backend, monkeypatch, tmp_path, error):
-    trained(made(), epochs=1, checkpoint=tmp_path / "c")
+def test_out_of_memory_is_one_error_that_says_what_to_do(backend, one_epoch, monkeypatch, tmp_path, error):
+    shutil.copytree(one_epoch, tmp_path / "c")
     trainer = Trainer(made())
 
     def fails(chunk):

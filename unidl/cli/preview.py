@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
 from unidl.cli.numbers import positive_whole
 from unidl.errors import DataError
 
 if TYPE_CHECKING:
+    import keras
     import numpy as np
 
     from unidl.data import Split
@@ -79,8 +80,6 @@ def run(arguments: argparse.Namespace) -> int:
     from unidl.whole_files import replacing
 
     backend = registry.current()
-    import keras
-
     from unidl.layers import Augmentation
     from unidl.layers.steps import steps_of
 
@@ -91,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     images = _images(split, places, arguments.data)
     with backend.on(devices.resolve().device):
         layer = Augmentation(arguments.augment, seed=arguments.seed % 2**31)
-        drawn = [keras.ops.convert_to_numpy(layer(images, training=True)) for _ in range(arguments.columns)]
+        drawn = _drawn(layer, images, arguments.columns)
     rows = [np.stack(row) for row in zip(images, *drawn, strict=True)]
     titles = ["original", *(str(number) for number in range(1, arguments.columns + 1))]
     sheet = contact_sheet(rows, _names(split, places), titles)
@@ -99,6 +98,28 @@ def run(arguments: argparse.Namespace) -> int:
         sheet.save(file, format="PNG")
     print(f"kept in {arguments.out}: {len(rows)} images, each in {arguments.columns} changes")
     return 0
+
+
+def _drawn(layer: keras.layers.Layer, images: np.ndarray, times: int) -> np.ndarray:
+    """The images as the layer's first calls change them: (times, *images.shape).
+
+    Each call is a batch of a prediction, since Keras compiles those as one program: JAX compiles each operation of a
+    layer that is called by itself, which takes ten seconds and more.
+    """
+    import keras
+    import numpy as np
+
+    class Changing(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer  # so that its count of calls is a state of the model
+
+        def call(self, images: Any) -> Any:
+            return self.layer(images, training=True)
+
+    model: Any = Changing()
+    batches = np.concatenate([images] * times)
+    return model.predict(batches, batch_size=len(images), verbose=0).reshape(times, *images.shape)
 
 
 def _images(split: Split, places: np.ndarray, name: str) -> np.ndarray:
