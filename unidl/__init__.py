@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from unidl.models import (  # noqa: F401 - for editors
         build_cnn,
         build_lstm,
+        build_tabular,
         build_text_classifier,
         build_transfer,
         build_transformer,

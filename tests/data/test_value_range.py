@@ -129,16 +129,30 @@ def test_other_images_than_those_it_learned_on_are_refused(trained):
         assert trained.predict(right).shape == (len(right), 2)
 
 
-def test_bytes_for_a_model_of_0_to_1_are_refused(backend):
+def test_a_model_of_0_to_1_refuses_floats_of_0_to_255(backend):
     x, y = shades()
-    scaled = x / np.float32(255)
+    scaled, floats = x / np.float32(255), x.astype(np.float32)
     trainer = Trainer(build_cnn((8, 8, 3), 2, filters=(4,), dense_units=4))
     with pytest.raises(DataError, match=r"validation data is images with values from 0 to 255.* Pass x / 255\."):
-        trainer.fit((scaled, y), validation=(x, y), progress="quiet")
+        trainer.fit((scaled, y), validation=(floats, y), progress="quiet")
     with pytest.raises(DataError, match=r"Pass x / 255\."):
-        trainer.predict(x)
-    trainer.fit((x, y), progress="quiet")
+        trainer.predict(floats)
+    trainer.fit((floats, y), progress="quiet")
     assert record_of(trainer.model).value_range == BYTES, "whoever trains anew may change the range"
+
+
+def test_bytes_in_memory_become_what_the_model_takes(backend):
+    """Bytes are 0 to 255 wherever they come from: taken for -1 to 1, all of them but the darkest are white."""
+    x, y = shades()
+    scaled = x * np.float32(2 / 255) - np.float32(1)
+    trainer = Trainer(build_cnn((8, 8, 3), 2, filters=(4,), dense_units=4))
+    history = trainer.fit((scaled, y), validation=(x, y), progress="quiet").history
+    loss = trainer.evaluate(scaled, y)["loss"]
+    assert history["val_loss"][-1] == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(trainer.predict(x), trainer.predict(scaled), atol=1e-6)
+    step = trainer.fit((x, y), batch_size=len(x), progress="quiet").history
+    assert step["loss"][-1] == pytest.approx(loss, rel=1e-5)
+    assert record_of(trainer.model).value_range == (-1, 1)
 
 
 def test_the_range_is_saved_with_the_model(trained, tmp_path):
@@ -188,12 +202,14 @@ def test_a_base_that_has_learned_takes_its_own_range(trained):
 
 
 def test_a_named_base_takes_0_to_1(backend):
-    """Its preprocessing is inside the model: of bytes it makes 255 times too much, and the loss starts at 10."""
+    """Its preprocessing is inside the model: of values up to 255 it makes 255 times too much, and the loss is 10."""
     x, y = np.repeat(np.repeat(shades(4)[0], 4, 1), 4, 2), np.arange(4) % 2
     model = build_transfer("MobileNetV2", (32, 32, 3), 2, weights=None, dense_units=None, pooling="average")
     with pytest.raises(DataError, match=r"takes images with values from 0 to 1\. Pass x / 255\."):
-        Trainer(model).fit((x, y), progress="quiet")
+        Trainer(model).fit((x.astype(np.float32), y), progress="quiet")
     assert record_of(model).value_range == UNIT
+    found = Trainer(model).predict(x)
+    np.testing.assert_allclose(found, Trainer(model).predict(x / np.float32(255)), atol=1e-6)
 
 
 def test_a_damaged_range_is_refused(trained, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidl.cli import options
@@ -30,6 +31,7 @@ def register(subparsers: options.Subparsers) -> None:
         summary="Measure how fast each backend trains on this machine, against stock Keras and hand-written code.",
         example="""unidl compare
             unidl compare --models cnn,lstm --backends jax,torch --batch-size 128,1024 --rounds 7 --out results
+            unidl compare --data path/to/folder_of_class_folders --models cnn --batch-size 32
             unidl compare --from results/results.json
             unidl compare --choose""",
         run=run,
@@ -71,6 +73,15 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help=f"comma-separated: {', '.join(builders.names())}, gru, resnet (default: cnn,lstm,transfer)",
     )
+    parser.add_argument(
+        "--data",
+        type=options.name_or_path,
+        metavar="PATH",
+        help="time unidl's loop alone, on this data instead of made-up arrays, with the share of time that its steps "
+        "wait for data: a folder whose images are read when they are needed, or another name for load_data; with it, "
+        "--models is cnn by default",
+    )
+    parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that its images get")
     parser.add_argument("--backends", type=names, metavar="NAMES", help="comma-separated (default: all installed)")
     options.add_device(parser)
     # Not named `precision`: `options.applied` would make it the precision of this process.
@@ -103,6 +114,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.choose and (arguments.files or arguments.out):
         raise UsageError("Cannot use --choose with --from or --out: its result is stored for UNIDL_BACKEND=auto.")
+    if arguments.data and (arguments.choose or arguments.files):
+        raise UsageError("Cannot use --data with --choose or --from: it is for a new measurement. Leave it out.")
+    if arguments.image_size and not arguments.data:
+        raise UsageError("Cannot use --image-size without --data, whose images get that size. Leave it out.")
     if arguments.files:
         return _draw_again(arguments)
     return _choose(arguments) if arguments.choose else _compare(arguments)
@@ -172,7 +187,14 @@ def _groups(arguments: argparse.Namespace, against: Sequence[str], *, features: 
         batch_sizes=arguments.batch_sizes,
         against=against,
         features=features,
+        data=_place_of(arguments.data),
+        image_size=arguments.image_size,
     )
+
+
+def _place_of(data: str | None) -> str | None:
+    """A path as it is from any directory, a name as it is."""
+    return str(Path(data).resolve()) if data is not None and Path(data).exists() else data
 
 
 def _measured(

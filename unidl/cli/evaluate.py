@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import keras
 
     from unidl.data import Dataset, Split
+    from unidl.models import Record
     from unidl.training import Trainer
 
 
@@ -109,9 +110,11 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
             data = load_data(
-                name, **(_form(model, record.vocabulary) if takes_options(name) else {}), **_read_as(arguments)
+                name, **(_form(model, record) if takes_options(name) else {}), **_read_as(arguments, record)
             )
     except UsageError as error:
+        if record.table is not None:
+            raise
         what = "text" if record.vocabulary else f"images of {_size(model)}"
         raise DataError(f"Cannot evaluate {arguments.run_directory} on '{name}': the model expects {what}.") from error
     known = record.class_names
@@ -125,25 +128,29 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     return data
 
 
-def _read_as(arguments: argparse.Namespace) -> dict[str, Any]:
+def _read_as(arguments: argparse.Namespace, record: Record) -> dict[str, Any]:
     """How the run has read its data, if that is what it is evaluated on."""
-    from unidl.runs.configuration import FOR_DATA
+    from unidl.runs.configuration import data_options
     from unidl.runs.own_model import configuration_of_run
 
-    if arguments.data is not None:
+    if arguments.data is not None or record.table is not None:  # which says all that there is to say of a table
         return {}
-    configuration = configuration_of_run(arguments.run_directory)
-    return {name: configuration[name] for name in FOR_DATA if configuration.get(name) is not None}
+    return data_options(configuration_of_run(arguments.run_directory))
 
 
-def _form(model: keras.Model, vocabulary: tuple[str, ...]) -> dict[str, Any]:
+def _form(model: keras.Model, record: Record) -> dict[str, Any]:
     """Return the arguments of `load_data` that convert data to the form `model` expects."""
+    if record.table is not None:
+        return {"table": record.table}
+    vocabulary = record.vocabulary
     shape = getattr(model, "input_shape", None)
     if vocabulary:
         # A vocabulary built from another text would number the words differently.
         return {"vocabulary": vocabulary, "sequence_length": shape[1] if isinstance(shape, tuple) else None}
     if isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
         return {"image_size": shape[1:3], "channels": shape[3]}
+    if isinstance(shape, tuple) and len(shape) == 5 and None not in shape[1:]:
+        return {"frames": shape[1], "image_size": shape[2:4], "channels": shape[4]}
     return {}
 
 

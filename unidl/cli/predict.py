@@ -1,4 +1,4 @@
-"""`unidl predict`: classify images or texts with a saved model."""
+"""`unidl predict`: what a saved model predicts for images, texts or the rows of a table."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def register(subparsers: options.Subparsers) -> None:
     parser = options.add_command(
         subparsers,
         "predict",
-        summary="Print the most likely classes of images or texts.",
+        summary="Print the most likely classes of images or texts, or what is predicted for the rows of a table.",
         example="""unidl predict runs/cnn a.png b.png
             unidl predict runs/cnn *.png --top 3 --json
-            unidl predict runs/text-classifier 'how to split a string'""",
+            unidl predict runs/text-classifier 'how to split a string'
+            unidl predict runs/tabular --data new_rows.csv""",
         run=run,
     )
     parser.add_argument(
@@ -37,9 +38,16 @@ def register(subparsers: options.Subparsers) -> None:
     options.add_trust(parser)
     parser.add_argument(
         "inputs",
-        nargs="+",
+        nargs="*",
         metavar="INPUT",
-        help="image files, which are resized; for a text classifier, one text per argument, of any length",
+        help="image files, which are resized, or video files, of which frames are taken; for a text classifier, one "
+        "text per argument, of any length",
+    )
+    parser.add_argument(
+        "--data",
+        type=options.path,
+        metavar="FILE",
+        help="for a model that was trained on a table: a .csv, .tsv or .parquet file with the same columns",
     )
     parser.add_argument(
         "--top", type=positive_whole, default=1, metavar="K", help="number of classes to print (default: 1)"
@@ -67,36 +75,86 @@ def run(arguments: argparse.Namespace) -> int:
     if record_of(model).architecture is None:
         model.compile()  # prediction needs no loss, and a custom loss is not saved
     trainer = Trainer(model)
+    _require_kind(trainer.model, arguments)
+    if arguments.data is not None:
+        return _print_table(trainer, arguments)
     reads_text = bool(record_of(model).vocabulary) and bool(record_of(model).class_names)
     kind, what = ("text", _of_texts) if reads_text else ("image", _of_images)
     if reads_text and arguments.augmentations is not None:
         raise UsageError(f"Cannot use --augmentations: {arguments.run_directory} reads texts. Leave it out.")
     outputs = what(trainer, arguments)
-    names = record_of(model).class_names
-    names += tuple(str(label) for label in range(len(names), outputs.shape[-1]))
-    rows: list[dict[str, Any]] = []
-    for given, probabilities in zip(arguments.inputs, outputs, strict=True):
-        best = probabilities.argsort()[::-1][: arguments.top]
-        classes = [{"name": names[label], "probability": float(probabilities[label])} for label in best]
-        rows.append({kind: given, "classes": classes})
+    rows = [
+        {kind: given, "classes": classes}
+        for given, classes in zip(arguments.inputs, _best(trainer, outputs, arguments.top), strict=True)
+    ]
     if arguments.json:
         print(json.dumps(rows))
         return 0
     for row in rows:
-        found = "  ".join(f"{entry['name']} {entry['probability']:.1%}" for entry in row["classes"])
-        print(f"{row[kind]}  {found}")
+        print(f"{row[kind]}  {_written(row['classes'])}")
     return 0
 
 
+def _require_kind(model: keras.Model, arguments: argparse.Namespace) -> None:
+    """Raise `UsageError` unless there is what the model predicts from: a table, or images or texts."""
+    from unidl.models.records import record_of
+
+    reads_table = record_of(model).table is not None
+    if reads_table and (arguments.data is None or arguments.inputs):
+        raise UsageError(f"{arguments.run_directory} predicts from a table. Pass --data FILE, and no INPUT.")
+    if not reads_table and (arguments.data is not None or not arguments.inputs):
+        raise UsageError(f"{arguments.run_directory} predicts from images or texts. Pass INPUT, and no --data.")
+
+
+def _print_table(trainer: Trainer, arguments: argparse.Namespace) -> int:
+    """Print one line for each row of a table: its number, from 0, and what is predicted."""
+    from unidl.data.table_files import read_table
+    from unidl.models.records import record_of
+
+    table: Any = record_of(trainer.model).table
+    outputs = trainer.predict(table.encoded(read_table(arguments.data), f"'{arguments.data}'"))
+    if table.class_names:
+        classes = _best(trainer, outputs, arguments.top)
+        rows: list[dict[str, Any]] = [{"row": row, "classes": best} for row, best in enumerate(classes)]
+    else:
+        rows = [{"row": row, table.target: float(value)} for row, value in enumerate(outputs[:, 0])]
+    if arguments.json:
+        print(json.dumps(rows))
+        return 0
+    for row in rows:
+        print(f"{row['row']}  {_written(row['classes']) if table.class_names else f'{row[table.target]:.6g}'}")
+    return 0
+
+
+def _best(trainer: Trainer, outputs: Any, count: int) -> list[list[dict[str, Any]]]:
+    """Return the most likely classes of each row, with their probabilities. outputs: (rows, classes)."""
+    from unidl.models.records import record_of
+
+    names = record_of(trainer.model).class_names
+    names += tuple(str(label) for label in range(len(names), outputs.shape[-1]))
+    return [
+        [{"name": names[label], "probability": float(row[label])} for label in row.argsort()[::-1][:count]]
+        for row in outputs
+    ]
+
+
+def _written(classes: list[dict[str, Any]]) -> str:
+    return "  ".join(f"{entry['name']} {entry['probability']:.1%}" for entry in classes)
+
+
 def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:
-    """Return probabilities of shape (images, classes)."""
+    """Return probabilities of shape (images, classes), or of clips."""
+    from unidl.data.clips import load_clips
     from unidl.data.images import load_images
     from unidl.data.value_range import UNIT, in_range
     from unidl.models.records import record_of
     from unidl.paths import as_path
 
-    height, width, channels = _image_shape(trainer.model, arguments.run_directory)
+    *frames, height, width, channels = _image_shape(trainer.model, arguments.run_directory)
     paths = [as_path(word) for word in arguments.inputs]
+    if frames:
+        clips = load_clips(paths, frames[0], (height, width), channels)
+        return trainer.predict(clips, augmentations=arguments.augmentations)
     images = load_images(paths, image_size=(height, width), channels=channels)
     value_range = record_of(trainer.model).value_range
     images = in_range(images, UNIT, value_range, f"the model in {arguments.run_directory}")
@@ -133,13 +191,16 @@ def _rows(words: Sequence[str], model: keras.Model, length: int) -> np.ndarray[A
     return rows
 
 
-def _image_shape(model: keras.Model, run_directory: Path) -> tuple[int, int, int]:
-    """Return the image shape (height, width, channels). Raises `ModelError` if this is not an image classifier."""
+def _image_shape(model: keras.Model, run_directory: Path) -> tuple[int, ...]:
+    """Return the shape of images (height, width, channels), or of clips (time, height, width, channels). Raises
+    `ModelError` if this is no classifier of such."""
     from unidl.errors import ModelError
 
     shape, classes = model.input_shape, model.output_shape
-    is_classifier = isinstance(shape, tuple) and len(shape) == 4 and isinstance(classes, tuple) and len(classes) == 2
-    if not is_classifier or shape[3] not in (1, 3) or None in shape[1:]:
+    is_classifier = (
+        isinstance(shape, tuple) and len(shape) in (4, 5) and isinstance(classes, tuple) and len(classes) == 2
+    )
+    if not is_classifier or shape[-1] not in (1, 3) or None in shape[1:]:
         raise ModelError(
             f"{run_directory} is not an image classifier: its inputs have shape {shape} and its outputs {classes}."
         )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from unidl import registry
 from unidl.cli import options
-from unidl.cli.numbers import fraction, positive_number, positive_whole, whole
+from unidl.cli.numbers import fraction, positive_number, positive_whole
+from unidl.cli.reading import add_reading
 from unidl.errors import UsageError
 from unidl.model_function import model_function
 from unidl.models import builders
@@ -56,6 +57,7 @@ def register(subparsers: options.Subparsers) -> None:
             unidl train lstm --backend tensorflow --data my.txt --epochs 5 --out runs/text
             unidl train transfer --base runs/cnn --data path/to/folder_of_class_folders
             unidl train transfer --base runs/cnn --data folder --stages head:3,all:5@1e-5*0.9
+            unidl train tabular --data houses.csv --target price
             unidl train model.py:build --data my.npz --epochs 20 --learning-rate 0.001
             unidl train --resume runs/text --backend jax
             unidl train --config run.toml --epochs 3
@@ -74,10 +76,10 @@ def register(subparsers: options.Subparsers) -> None:
         "--data",
         type=options.name_or_path,
         metavar="NAME",
-        help="digits, python-docs, mnist, ...; a text file, an .npz file, or a folder with one subfolder per class "
+        help="digits, mnist, ...; a text file, a table, an .npz file, or a folder with one subfolder per class "
         "(default: set by the model's recipe; none for a model of your own)",
     )
-    _add_data(parser)
+    add_reading(parser)
     _add_training(parser)
     _add_transfer(parser)
     _add_run(parser)
@@ -93,17 +95,6 @@ def register(subparsers: options.Subparsers) -> None:
     )
     # None unless given on the command line, so that the file of --config can set it.
     parser.set_defaults(trust=None, quiet=None, json=None, prepare=from_file)
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    """How to read the data."""
-    parser.add_argument("--workers", type=whole, metavar="N", help="threads that decode images (default: one a core)")
-    parser.add_argument(
-        "--on-error",
-        choices=("raise", "skip"),
-        help="what becomes of an image that cannot be read; for one that is skipped, another of its class stands in",
-    )
-    parser.add_argument("--target", metavar="COLUMN", help="of a table of images, the column to predict")
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
@@ -299,6 +290,8 @@ def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Name
         follow = f'predict {out} "how to split a string into words"'
     elif data.kind == "text":
         follow = f'generate {out} --prompt "the value of"'
+    elif data.kind == "table":
+        follow = f"predict {out} --data new_rows.csv"
     elif data.kind == "images":
         follow = f"predict {out} image.png"
     if record_of(trainer.model).architecture is None:

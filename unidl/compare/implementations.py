@@ -13,6 +13,8 @@ import numpy as np
 
 from unidl.backend import Backend, Batches, Device, Native, Precision, Task
 from unidl.compare.workloads import LEARNING_RATE
+from unidl.data.dataset import Split, take
+from unidl.data.recognising import as_split
 from unidl.errors import BackendError
 from unidl.layer_paths import named_weights
 from unidl.training import Trainer
@@ -57,6 +59,11 @@ class Conditions:
 class Implementation(Protocol):
     """A training under measurement. Every method returns once the device has finished."""
 
+    @property
+    def waiting_share(self) -> float | None:
+        """Share of the time of the last training in which its steps waited for data; None if it is all in memory."""
+        ...
+
     def first_steps(self, batches: Sequence[slice]) -> list[float]:
         """Take one step for each slice of the rows, and return the loss before each step."""
         ...
@@ -72,13 +79,14 @@ class Implementation(Protocol):
 
 def make(name: str, conditions: Conditions) -> Implementation:
     """Return the implementation of that name. Raises `BackendError` if the adapter does not provide it."""
-    return MAKERS[name](conditions)
+    return ByStreaming(conditions) if isinstance(conditions.data, Split) else MAKERS[name](conditions)
 
 
 class ByFit(ABC):
     """Trains a Keras model with a `fit` method and returns its last loss."""
 
     _conditions: Conditions
+    waiting_share: float | None = None
 
     def first_steps(self, batches: Sequence[slice]) -> list[float]:
         data = self._conditions.data
@@ -106,7 +114,7 @@ class ByUnidl(ByFit):
             conditions.model,
             device=conditions.device.id,
             optimizer=keras.optimizers.Adam(LEARNING_RATE),
-            loss=LOSS,
+            loss=LOSS if _has_classes(conditions) else "mean_squared_error",
             metrics=[],
             precision=conditions.precision.name,
         )
@@ -123,6 +131,28 @@ class ByUnidl(ByFit):
             shuffle=shuffle,
             precompute_frozen=self._precompute_frozen,
             progress="quiet",
+        )
+        return float(self._trainer.history["loss"][-1])
+
+
+class ByStreaming(ByUnidl):
+    """unidl's loop on data that is read from a disk when it is needed."""
+
+    def first_steps(self, batches: Sequence[slice]) -> list[float]:
+        return [self._fit_on(take(self._split, batch), epochs=1, shuffle=False) for batch in batches]
+
+    def train(self, epochs: int) -> None:
+        self._fit_on(self._split, epochs=epochs, shuffle=True)
+        _wait(self._conditions)
+        self.waiting_share = self._trainer.waiting_share
+
+    @property
+    def _split(self) -> Split:
+        return as_split(self._conditions.data)
+
+    def _fit_on(self, split: Split, *, epochs: int, shuffle: bool) -> float:
+        self._trainer.fit(
+            split, epochs=epochs, batch_size=self._conditions.batch_size, shuffle=shuffle, progress="quiet"
         )
         return float(self._trainer.history["loss"][-1])
 
@@ -159,6 +189,8 @@ class ByKeras(ByFit):
 class ByHand:
     """The adapter's reference, without Keras."""
 
+    waiting_share: float | None = None
+
     def __init__(self, conditions: Conditions) -> None:
         backend = conditions.backend
         if not isinstance(backend, Native):
@@ -185,6 +217,10 @@ class ByHand:
     def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
         parts = [self._reference.predict(x[first : first + batch_size]) for first in range(0, len(x), batch_size)]
         return np.concatenate(parts)
+
+
+def _has_classes(conditions: Conditions) -> bool:
+    return conditions.data.y.dtype.kind in "iu"
 
 
 def _wait(conditions: Conditions) -> None:

@@ -102,7 +102,9 @@ def _extras(cell: Cell, plan: Plan) -> list[str]:
     framework."""
     if cell.twin or not plan.extras:
         return []
-    return [command for command in EXTRAS if command != "peak" or cell.implementation == "unidl"]
+    left_out = [] if cell.implementation == "unidl" else ["peak"]
+    left_out += [] if cell.data is None else ["inference"]  # its rows are in no memory, from which they could be fed
+    return [command for command in EXTRAS if command not in left_out]
 
 
 def _measure_group(runners: list[_Runner], plan: Plan) -> tuple[list[Measurement], bool]:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from unidl import devices, precision, registry
-from unidl.backend import kernels_off
+from unidl.backend import Batches, kernels_off
 from unidl.compare.energy import EnergyMeter, energy_meter
 from unidl.compare.flops import training_flops
 from unidl.compare.implementations import Conditions, Implementation, make
+from unidl.compare.on_disk import model_on_disk
 from unidl.compare.workloads import workload
 from unidl.errors import TrainingError
 
@@ -40,8 +41,11 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
     work = workload(command["model"])
     batch_size = command["batch_size"]
     with backend.on(device):
-        model = work.build(chosen.name)
-    data = work.data(work.epoch_rows(batch_size, command["rows"]))
+        if command.get("data") is None:
+            model = work.build(chosen.name)
+            data: Batches = work.data(work.epoch_rows(batch_size, command["rows"]))
+        else:
+            model, data = model_on_disk(command, work, chosen.name)
     conditions = Conditions(backend, work.name, model, data, device, chosen, batch_size)
     # With precomputed features, the cost of a sample depends on the number of epochs.
     flops = training_flops(model) if command["implementation"] != "unidl-features" else None
@@ -97,7 +101,13 @@ class Measurements:
         joules_before = self._meter.joules() if self._meter else None
         seconds = _timed(lambda: self._implementation.train(epochs))
         joules = self._meter.joules() - joules_before if self._meter and joules_before is not None else None
-        return {"rows": epochs * self._conditions.rows, "seconds": seconds, "joules": joules}
+        share = self._implementation.waiting_share
+        return {
+            "rows": epochs * self._conditions.rows,
+            "seconds": seconds,
+            "joules": joules,
+            "waiting_share": share,
+        }
 
     def memory(self) -> dict[str, Any]:
         """Return the peak memory of the framework on the device, and of the process in main memory."""

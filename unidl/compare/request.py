@@ -23,6 +23,8 @@ def requested_groups(
     batch_sizes: Sequence[int] | None,
     against: Sequence[str],
     features: bool = True,
+    data: str | None = None,
+    image_size: int | None = None,
 ) -> dict[Group, tuple[Cell, ...]]:
     """Return the groups; None means the default.
 
@@ -31,13 +33,17 @@ def requested_groups(
     """
     chosen_backends = registry.requested_backends(backends)
     return cells(
-        models=registry.known_names("model", models or workloads.DEFAULT, workloads.names()),
+        models=registry.known_names(
+            "model", models or (workloads.DEFAULT if data is None else ("cnn",)), workloads.names()
+        ),
         backends=chosen_backends,
         device=resolve_device(device, chosen_backends),
         precisions=_trainable(precisions or (_default_precision(),)),
         batch_sizes=batch_sizes or (),
         against=against,
         features=features,
+        data=data,
+        image_size=image_size,
     )
 
 

@@ -18,11 +18,13 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Round:
-    """One timed training of a few epochs. joules: energy used by the GPU; None where it is not measured."""
+    """One timed training of a few epochs. joules: energy used by the GPU; None where it is not measured. waiting_share:
+    share of the time of the training steps in which they waited for data that is read from a disk."""
 
     rows: int
     seconds: float
     joules: float | None = None
+    waiting_share: float | None = None
 
     @property
     def samples_per_second(self) -> float:

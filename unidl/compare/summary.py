@@ -36,6 +36,8 @@ class Row:
     flops_per_second: float | None
     share_of_peak: float | None
     joules_per_sample: float | None
+    waiting_share: float | None
+    """Median share of the time of the training steps in which they waited for data from a disk."""
     best: bool = False
     """Whether the cell is significantly faster than every other cell of the group."""
 
@@ -115,6 +117,7 @@ def _flops_per_second(one: Measurement) -> float | None:
 def _row(one: Measurement, reason: str | None, ratios: dict[str, Ratio], peak: float, *, best: bool) -> Row:
     rate = statistics.median_interval(one.rates) if one.rounds and not one.failure else None
     flops = _flops_per_second(one)
+    shares = [each.waiting_share for each in one.rounds if each.waiting_share is not None]
     joules = [each.joules / each.rows for each in one.rounds if each.joules is not None]
     return Row(
         one,
@@ -124,6 +127,7 @@ def _row(one: Measurement, reason: str | None, ratios: dict[str, Ratio], peak: f
         flops,
         flops / peak if flops and peak else None,
         median(joules) if joules else None,
+        median(shares) if shares else None,
         best,
     )
 

@@ -14,7 +14,8 @@ LEGEND = (
     "Training samples per second: median of the rounds with its 95% interval. Bold: significantly faster than all "
     "others. ~ marks ratios not significantly different from 1. 'of peak': share of the best rate measured here, of a "
     "large matrix product or of whole steps. 'ready s': time until training runs at full speed, including "
-    "compilation. Latency is for one row; memory is the peak."
+    "compilation. Latency is for one row; memory is the peak. 'waits for data': share of the time of the training "
+    "steps of unidl's loop in which they waited for rows that other threads read and decode; median of the rounds."
 )
 
 
@@ -25,13 +26,15 @@ def title(summary: Summary) -> str:
     """Return a title with the group and its device."""
     group = summary.group
     where = group.device if summary.device.lower().startswith(group.device) else f"{group.device} ({summary.device})"
-    return f"{group.model}, batch {group.batch_size}, {group.precision}, {where}"
+    return f"{group.subject}, batch {group.batch_size}, {group.precision}, {where}"
 
 
 def tables(summary: Summary) -> tuple[Table, Table]:
     """Return the columns of training speed, and the other columns."""
     speed: list[Column] = [("samples/s", _rate)]
     speed += [(f"x {name}", _ratio(name)) for name in ("native", "keras", FASTEST_NATIVE) if _has(summary, name)]
+    if any(row.waiting_share is not None for row in summary.rows):
+        speed.append(("waits for data", _waiting))
     speed += [("GFLOP/s", _flops), ("of peak", _share)]
     rest: list[Column] = [
         ("first step s", lambda row: _seconds(row.measurement.first_step_seconds)),
@@ -122,6 +125,10 @@ def _flops(row: Row) -> str:
 
 def _share(row: Row) -> str:
     return "-" if row.share_of_peak is None else f"{row.share_of_peak:.0%}"
+
+
+def _waiting(row: Row) -> str:
+    return "-" if row.waiting_share is None else f"{row.waiting_share:.0%}"
 
 
 def _number(value: float | None) -> str:

@@ -14,6 +14,7 @@ from unidl.data.numbers import computed, is_computed
 from unidl.data.refused import refuse_batches
 from unidl.data.source import Column, Source, subset
 from unidl.data.streaming import is_mapped, is_streamed, is_too_large
+from unidl.data.table_form import TableForm
 from unidl.data.trees import leaves, map_leaves, named_leaves, stacking
 from unidl.data.watch import Watch
 from unidl.errors import DataError
@@ -24,7 +25,7 @@ __all__ = ["Dataset", "Split", "leaves", "map_leaves", "named_leaves", "take"]
 MANY_PARTS = 20
 """A list of so many arrays is more likely one of samples than of inputs."""
 
-Kind = Literal["images", "text", "arrays"]
+Kind = Literal["images", "text", "arrays", "table", "clips"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,7 @@ class Split(Batches):
         sample_weight: Weight of each row, (rows,) or (rows, steps); None for equal weights.
         class_names: The name of each label, for images and texts with classes.
         vocabulary: The word of each token, for text; token 0 is padding and token 1 stands for every unknown word.
+        table: What was learned of the columns, for a table of numbers and categories.
         watch: What checks the rows of a source as they are read; `Trainer` sets it.
 
     Raises:
@@ -58,6 +60,7 @@ class Split(Batches):
 
     class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    table: TableForm | None = field(default=None, repr=False)
     watch: Watch | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +91,8 @@ class Dataset:
 
     Args:
         name: What the data set is called.
-        kind: What the rows are, so that a model of the right form can be built: "images", "text" or "arrays".
+        kind: What the rows are, so that a model of the right form can be built: "images", "text", "arrays",
+            "table" or "clips".
         train: The rows to train on.
         test: The rows to test on.
         origin: Where the data came from, with the hash of everything that can change. It is stored with every run, so
@@ -119,6 +123,11 @@ class Dataset:
     def vocabulary(self) -> tuple[str, ...]:
         """The word of each token, for text; empty otherwise."""
         return self.train.vocabulary
+
+    @property
+    def table(self) -> TableForm | None:
+        """What was learned of the columns, for a table of numbers and categories; None otherwise."""
+        return self.train.table
 
 
 def take(split: Split, rows: Any) -> Split:

@@ -1,13 +1,14 @@
-"""Data sets of images in folders: one folder a class."""
+"""Data sets of images or clips in folders: one folder a class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from unidl.data.clips import CLIP_SUFFIXES, clip_split
 from unidl.data.dataset import Dataset, take
 from unidl.data.image_sets import ImageOptions, image_split
 from unidl.data.images import IMAGE_SUFFIXES
@@ -27,11 +28,13 @@ def load_folder(
     seed: int,
     *,
     test_fraction: float | None = None,
+    frames: int | None = None,
     **options: Any,
 ) -> Dataset:
-    """Return the images of a folder of class folders; labels count the folders' sorted names.
+    """Return the images, or the clips, of a folder of class folders; labels count the folders' sorted names.
 
     x: (n, height, width, channels) float32 in [0, 1], or uint8 where they are read when they are needed; y: (n,) int32.
+    Of clips x is (n, time, height, width, channels) uint8, read when it is needed; frames: how many of each file.
     `test_fraction` (0.2) of each class is held out, unless the folder brings the parts 'train' and 'test'. options: the
     fields of `ImageOptions`. How images are read: `unidl.data.images.load_images`.
     """
@@ -48,17 +51,30 @@ def load_folder(
         _require_same_classes(path, class_names)
         more_files, more_labels = _files(path / "test", class_names)
         files, labels = files + more_files, labels + more_labels
+    kind = _kind(path, files)
     y = np.array(labels, dtype=np.int32)
     test_fraction = 0.2 if test_fraction is None else test_fraction
     if given:
         train_rows, test_rows = np.arange(first_test), np.arange(first_test, len(files))
     else:
         train_rows, test_rows = divide_by_class(y, test_fraction, seed, class_names)
-    whole, digest = image_split(files, y, class_names, wanted)
-    origin = {"source": str(path), "sha256": digest, "images": len(files)}
+    if kind == "clips":
+        whole, digest = clip_split(files, y, class_names, wanted, frames)
+    elif frames is not None:
+        raise UsageError(f"frames does not apply to '{path}', which holds images and not clips. Leave it out.")
+    else:
+        whole, digest = image_split(files, y, class_names, wanted)
+    origin = {"source": str(path), "sha256": digest, kind: len(files)}
     if not given:
         origin |= {"split_seed": seed, "test_fraction": test_fraction}
-    return Dataset(path.resolve().name, "images", take(whole, train_rows), take(whole, test_rows), origin)
+    return Dataset(path.resolve().name, kind, take(whole, train_rows), take(whole, test_rows), origin)
+
+
+def _kind(path: Path, files: Sequence[Path]) -> Literal["images", "clips"]:
+    clips = [file for file in files if file.suffix.lower() in CLIP_SUFFIXES]
+    if clips and len(clips) < len(files):
+        raise DataError(f"'{path}' holds clips, such as '{clips[0]}', and images. Keep them in two folders.")
+    return "clips" if clips else "images"
 
 
 def _subfolders(path: Path) -> list[Path]:
@@ -106,8 +122,8 @@ def _files(path: Path, class_names: Sequence[str]) -> tuple[list[Path], list[int
         found = [_image(entry) for entry in sorted((path / name).iterdir()) if not _is_ignored(entry)]
         if not found:
             raise DataError(
-                f"The class folder '{path / name}' has no image ({', '.join(IMAGE_SUFFIXES)}). Add images or "
-                "remove the folder."
+                f"The class folder '{path / name}' has no image ({', '.join(IMAGE_SUFFIXES)}) and no clip "
+                f"({', '.join(CLIP_SUFFIXES)}). Add some or remove the folder."
             )
         files += found
         labels += [label] * len(found)
@@ -122,8 +138,9 @@ def _image(entry: Path) -> Path:
     """The entry itself; anything else than an image is an error, since leaving it out would go unnoticed."""
     if entry.is_dir():
         raise DataError(f"'{entry}' is a folder inside a class folder, which holds images only. {_LAYOUT}")
-    if entry.suffix.lower() not in IMAGE_SUFFIXES:
+    if entry.suffix.lower() not in (*IMAGE_SUFFIXES, *CLIP_SUFFIXES):
         raise DataError(
-            f"'{entry}' is no image that unidl reads ({', '.join(IMAGE_SUFFIXES)}). Convert it or move it away."
+            f"'{entry}' is no image that unidl reads ({', '.join(IMAGE_SUFFIXES)}), and no clip "
+            f"({', '.join(CLIP_SUFFIXES)}). Convert it or move it away."
         )
     return entry

@@ -72,14 +72,27 @@ class ImageFiles:
     @property
     def form(self) -> Batches:
         """Arrays without rows, in the form of those with rows."""
-        return Batches(np.empty((0, *self.shape.size, self.shape.channels), np.uint8))
+        return Batches(np.empty((0, *self.row_shape), np.uint8))
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Of an image."""
+        return (*self.shape.size, self.shape.channels)
+
+    def decoded(self, path: str) -> np.ndarray:
+        """Return the image of a file. Raises `DataError`, naming it."""
+        return read_image(path, self.shape)
+
+    def content(self, path: str) -> bytes:
+        """Return what of a file tells it from others."""
+        return file_content(path)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, rows: Rows) -> Batches:
         """Return the images of these rows: the same, whatever the number of workers."""
-        images = np.empty((len(rows), *self.shape.size, self.shape.channels), np.uint8)
+        images = np.empty((len(rows), *self.row_shape), np.uint8)
 
         def decode(place: int) -> None:
             images[place] = self._image(int(rows[place]))
@@ -100,7 +113,7 @@ class ImageFiles:
         for path in self.paths:
             found.update(f"{os.path.relpath(path, root)} {_size(path)}\n".encode("utf-8", "surrogateescape"))
         for row in np.unique(np.linspace(0, len(self) - 1, HASHED_FILES).astype(int)):
-            found.update(file_content(self.paths[int(row)]))
+            found.update(self.content(self.paths[int(row)]))
         return found.hexdigest()
 
     def where(self, row: int) -> str:
@@ -120,7 +133,7 @@ class ImageFiles:
     def _image(self, row: int) -> np.ndarray:
         """The image of a row, or of the next good one of its class."""
         if self.on_error == "raise":
-            return read_image(self.paths[row], self.shape)
+            return self.decoded(self.paths[row])
         image = self._good(row)
         if image is not None:
             return image
@@ -129,9 +142,7 @@ class ImageFiles:
             image = self._good(int(other))
             if image is not None:
                 return image
-        raise DataError(
-            f"No image of the class of '{self.paths[row]}' can be read: {self.skipped.why[self.paths[row]]}"
-        )
+        raise DataError(f"No file of the class of '{self.paths[row]}' can be read: {self.skipped.why[self.paths[row]]}")
 
     def _good(self, row: int) -> np.ndarray | None:
         """The image of a row; None if it cannot be read, which is noted."""
@@ -139,7 +150,7 @@ class ImageFiles:
         if path in self.skipped.why:
             return None
         try:
-            return read_image(path, self.shape)
+            return self.decoded(path)
         except DataError as error:
             self.skipped.why[path] = str(error)
             return None
@@ -155,4 +166,4 @@ def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError as error:
-        raise DataError(f"Cannot read the image '{path}': {error.strerror or error}.") from error
+        raise DataError(f"Cannot read the file '{path}': {error.strerror or error}.") from error

@@ -13,6 +13,8 @@ import numpy as np
 
 from unidl import plugins
 from unidl.data.arrays import load_arrays
+from unidl.data.bundled_tables import TABLES, load_bundled_table
+from unidl.data.clips import CLIP_SUFFIXES
 from unidl.data.corpus import TEXT_SUFFIXES, load_python_docs, load_text
 from unidl.data.dataset import Dataset
 from unidl.data.digits import load_digits
@@ -20,7 +22,8 @@ from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
 from unidl.data.mapped import load_mapped
-from unidl.data.table import TABLE_SUFFIXES, load_table
+from unidl.data.table import FOR_NUMBERS, TABLE_SUFFIXES, load_table
+from unidl.data.table_form import Missing, TableForm
 from unidl.data.topics import load_python_topics
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
@@ -32,10 +35,10 @@ _IMAGES = ("test_fraction", "image_size", "channels")
 _FILES = (*_IMAGES, "stream", "workers", "on_error")
 
 _PATHS = (
-    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a table ({', '.join(TABLE_SUFFIXES)}) with "
-    "the paths of images and a column label, a .npz file with the arrays x and "
-    f"y or x_train, y_train, x_test and y_test, x.npy with y.npy beside it, and a UTF-8 text "
-    f"({', '.join(TEXT_SUFFIXES)})"
+    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}) or clips ({', '.join(CLIP_SUFFIXES)}), a "
+    f"table ({', '.join(TABLE_SUFFIXES)}) with the paths of images, or numbers and categories, and a column label, a "
+    ".npz file with the arrays x and y or x_train, y_train, x_test and y_test, x.npy with y.npy beside it, and a UTF-8 "
+    f"text ({', '.join(TEXT_SUFFIXES)})"
 )
 
 
@@ -75,6 +78,10 @@ LOADERS = {
     "python-docs": Loader("text", load_python_docs, _TEXT),
     "python-topics": Loader("text with classes", load_python_topics, _TEXT),
     **{
+        name: Loader("a table", partial(load_bundled_table, name), ("test_fraction", *FOR_NUMBERS), seeded=True)
+        for name in TABLES
+    },
+    **{
         name: Loader("images with a split of their own", partial(load_keras_images, name), _IMAGES[1:])
         for name in SOURCES
     },
@@ -100,21 +107,28 @@ def load_data(
     stream: bool | None = None,
     workers: int | None = None,
     on_error: Literal["raise", "skip"] | None = None,
+    frames: int | None = None,
     target: str | None = None,
+    label: str | None = None,
+    categories: Sequence[str] | None = None,
+    missing: Missing | None = None,
+    table: TableForm | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a file or folder.
 
     The name of a data set takes precedence over a file or folder of the same name.
 
     Args:
-        name: "digits", "python-docs", "python-topics", "mnist", "fashion_mnist", "cifar10", "cifar100" or a data set of
-            a plugin; or the path of a folder of class folders with images, of a `.npz` file with arrays, or of a text
-            in UTF-8.
+        name: "digits", "python-docs", "python-topics", "wine", "diabetes", "mnist", "fashion_mnist", "cifar10",
+            "cifar100" or a data set of a plugin; or the path of a folder of class folders with images or clips, of a
+            `.npz` file with arrays, of a table (`.csv`, `.tsv` or `.parquet`), or of a text in UTF-8. Tables of numbers
+            and categories are for `unidl.build_tabular`.
         seed: Determines which rows are held out, where rows are drawn. The default gives the same split everywhere.
         test_fraction: Fraction of the rows to hold out, between 0 and 1. If None, 0.2; of a text, the last 0.1 (of
             "python-topics" 0.2).
-        image_size: (height, width) in pixels. If None, (28, 28) for "digits"; other images stay as they are.
-        channels: 1 (grey) or 3 (red, green, blue). If None, 1 for "digits"; other images stay as they are.
+        image_size: (height, width) in pixels. If None, (28, 28) for "digits" and (112, 112) for clips; other images
+            stay as they are.
+        channels: 1 (grey) or 3 (red, green, blue). If None, 1 for "digits", 3 for clips; other images stay as they are.
         vocabulary_size: Maximum size of the vocabulary, including padding and the unknown word. If None, 1000.
         vocabulary: The words of a model that is already trained, so that its tokens keep their meaning. If None, the
             words are counted again.
@@ -127,8 +141,16 @@ def load_data(
         on_error: What to do with a streamed file that cannot be read: "raise" a `DataError` that names it when it is
             needed, or "skip" it. The next good file of the same class then takes its place, and the skipped files are
             named and counted after each epoch. If None, "raise".
-        target: The column to predict, of a CSV or Parquet file with paths of images. If None, the column that is called
-            label, class, target or y.
+        frames: Frames to take of each clip of a folder of clips, at equal distances. If None, 16.
+        target: The column to predict, of a CSV or Parquet file. If None, the column that is called label, class, target
+            or y. In a table of numbers and categories, words are classes, and so are up to 20 different whole numbers
+            that are written without a point; other numbers are predicted as numbers.
+        label: Another name for `target`.
+        categories: Columns of a table to read as words though they hold numbers, such as postal codes.
+        missing: What takes the place of a missing number in a table: "mean", that of the training rows, or "raise" for
+            a `DataError`. If None, "raise".
+        table: What a trained model knows of the columns of a table, `record_of(model).table`, so that numbers and words
+            keep their meaning. If None, scales and words are learned on the training rows.
 
     Returns:
         The data set, split for training and test.
@@ -144,6 +166,8 @@ def load_data(
         ((1438, 8, 8, 1), (359,))
     """
     _check_counts(seed=seed)
+    if None not in (label, target):
+        raise UsageError("Cannot use label= beside target=: they are two names of one argument. Pass one.")
     loader = _find(name)
     given = {
         "test_fraction": test_fraction,
@@ -155,7 +179,11 @@ def load_data(
         "stream": stream,
         "workers": workers,
         "on_error": on_error,
-        "target": target,
+        "frames": frames,
+        "target": label if target is None else target,
+        "categories": categories,
+        "missing": missing,
+        "table": table,
     }
     given = {option: value for option, value in given.items() if value is not None}
     for option in given:
@@ -186,12 +214,12 @@ def _find(name: str | Path) -> Loader:
             return plugins.load(GROUP, name, Loader, error=DataError)
     path = as_path(name)
     if path.is_dir():
-        return Loader("a folder of images", partial(load_folder, path), _FILES, seeded=True)
+        return Loader("a folder of images or clips", partial(load_folder, path), (*_FILES, "frames"), seeded=True)
     if not path.is_file():
         raise _unknown(str(name))
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
-        return Loader("a table of images", partial(load_table, path), (*_FILES, "target"), seeded=True)
+        return Loader("a table", partial(load_table, path), (*_FILES, "target", *FOR_NUMBERS), seeded=True)
     if suffix == ".npy":
         return Loader("an array in a file", partial(load_mapped, path), ("test_fraction",), seeded=True)
     if suffix == ".npz":

@@ -1,175 +1,177 @@
-"""Data sets in a table, CSV or Parquet, of paths of images and what they show."""
+"""Data sets in a table, CSV or Parquet: of paths of images and what they show, or of numbers and categories."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unidl.data.dataset import Dataset, take
+from unidl.data.dataset import Dataset, Split, take
 from unidl.data.image_sets import ImageOptions, image_split
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.splitting import divide, divide_by_class
+from unidl.data.table_files import TABLE_SUFFIXES, Table, read_table
+from unidl.data.table_form import TableForm
+from unidl.data.table_targets import labels_of_images, target_values
 from unidl.errors import DataError, UsageError
-from unidl.shortening import listed, shortened, shown
+from unidl.shortening import listed, shown
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+__all__ = ["TABLE_SUFFIXES", "load_table"]
+
 TARGETS = ("label", "labels", "class", "target", "y")
 """What people call the column that is to be predicted."""
 PARTS = ("split", "part", "subset")
 """What people call the column that says which rows are for training and which for the test."""
 TRAIN, TEST = ("train", "training"), ("test",)
-
-Table = dict[str, list[str]]
+FOR_IMAGES = tuple(field.name for field in fields(ImageOptions))
+FOR_NUMBERS = ("categories", "missing", "table")
 
 
 def load_table(
-    path: Path, seed: int, *, test_fraction: float | None = None, target: str | None = None, **options: Any
+    path: Path,
+    seed: int,
+    *,
+    test_fraction: float | None = None,
+    target: str | None = None,
+    table: TableForm | None = None,
+    **options: Any,
 ) -> Dataset:
-    """Return the images whose paths are in a column of a table, relative to the folder of the table.
+    """Return the images whose paths are in a column of a table, relative to the folder of the table; or, where no
+    column has paths of images, the numbers and categories of the table.
 
-    target: the column to predict; None for the one called as one of `TARGETS`. Words, and whole numbers from 0,
-    are classes; other numbers are predicted, as y of shape (n, 1). A column called as one of `PARTS` with the values
-    train and test fixes the split; rows of other parts are left out. options: the fields of `ImageOptions`.
+    target: the column to predict; None for the one called as one of `TARGETS`. A column called as one of `PARTS` with
+    the values train and test fixes the split; rows of other parts are left out. table: what a trained model knows of
+    the columns. options: the fields of `ImageOptions`; or `categories` and `missing`, as in `TableForm.learned`.
     """
-    wanted = ImageOptions(**options)
-    table = _read(path)
-    target = _target(path, table, target)
-    rows, fixed = _parts(path, table, test_fraction)
-    files = _files(path, table, target)
-    y, class_names = _labels(path, target, table[target], rows)
-    chosen = [files[row] for row in rows]
-    whole, digest = image_split(chosen, y, class_names, wanted)
-    test_fraction = 0.2 if test_fraction is None else test_fraction
-    if fixed is not None:
-        train_rows, test_rows = np.flatnonzero(~fixed), np.flatnonzero(fixed)
-    elif class_names:
-        train_rows, test_rows = divide_by_class(y, test_fraction, seed, class_names)
-    else:
-        train_rows, test_rows = divide(len(y), test_fraction, seed)
-    origin = {"source": str(path), "sha256": digest, "images": len(chosen), "target": target}
-    if fixed is None:
-        origin |= {"split_seed": seed, "test_fraction": test_fraction}
+    columns = read_table(path)
+    target = _target(path, columns, target, table)
+    paths = [name for name, values in columns.items() if name != target and _are_paths(values)]
+    others = [value for name in paths for value in columns[name] if not _is_path(value)]
+    if len(paths) > 1 or others:
+        found = f"{shown(others[0])} is no such path" if others else f"the columns {listed(paths)} do"
+        raise DataError(
+            f"One column of '{path}' must hold the paths of images ({', '.join(IMAGE_SUFFIXES)}), one in each row, and "
+            f"{found}."
+        )
+    _require_meaning(path, options | ({} if table is None else {"table": table}), bool(paths))
+    rows, fixed, part = _parts(path, columns, test_fraction)
+    if not paths:
+        chosen = {name: [values[row] for row in rows] for name, values in columns.items() if name != part}
+        split = {"fixed": fixed, "test_fraction": test_fraction, "seed": seed}
+        return table_of_numbers(path.name, chosen, target, table=table, source=str(path), **split, **options)
+    files = [path.parent / columns[paths[0]][row] for row in rows]
+    y, class_names = labels_of_images(path, target, columns[target], rows)
+    whole, digest = image_split(files, y, class_names, ImageOptions(**options))
+    train_rows, test_rows, drawn = _divided(y, class_names, fixed, test_fraction, seed)
+    origin = {"source": str(path), "sha256": digest, "images": len(files), "target": target, **drawn}
     return Dataset(path.name, "images", take(whole, train_rows), take(whole, test_rows), origin)
 
 
-def _read(path: Path) -> Table:
-    """The columns by name, all as words."""
-    table = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    if not table or not next(iter(table.values())):
-        raise DataError(f"'{path}' has no rows. A table begins with the names of its columns, and has a row a sample.")
-    return table
+def table_of_numbers(
+    name: str,
+    columns: Mapping[str, Sequence[str]],
+    target: str,
+    *,
+    seed: int,
+    source: str,
+    test_fraction: float | None = None,
+    fixed: np.ndarray[Any, Any] | None = None,
+    table: TableForm | None = None,
+    **options: Any,
+) -> Dataset:
+    """Return the numbers and categories of a table as the inputs of a model, and one column as what is predicted.
+
+    fixed: which rows are for the test; None if they are drawn. table, options: as in `load_table`.
+    """
+    where = f"'{source}'"
+    y, class_names = target_values(where, target, columns[target], None if table is None else table.class_names)
+    train_rows, test_rows, drawn = _divided(y, class_names, fixed, test_fraction, seed)
+    if table is None:
+        table = TableForm.learned(columns, train_rows, target=target, class_names=class_names, where=where, **options)
+    whole = Split(table.encoded(columns, where), y, class_names=class_names, table=table)
+    origin = {"source": source, "sha256": _digest(columns), "rows": len(y), "target": target, **drawn}
+    return Dataset(name, "table", take(whole, train_rows), take(whole, test_rows), origin)
 
 
-def _csv(path: Path) -> Table:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            separator = "\t" if path.suffix.lower() == ".tsv" else _separator(file.readline())
-            file.seek(0)
-            reader = csv.reader(file, delimiter=separator, strict=True)
-            names = next(reader, [])
-            table: Table = {name.strip(): [] for name in names}
-            if len(table) != len(names):
-                raise DataError(f"Two columns of '{path}' have one name: {listed(names)}. Name each column once.")
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(names):
-                    raise DataError(
-                        f"Line {reader.line_num} of '{path}' has {len(row)} values, and there are {len(names)} "
-                        f"columns: {listed(names)}. Put a value with a comma between double quotes."
-                    )
-                for column, value in zip(table.values(), row, strict=True):
-                    column.append(value.strip())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Cannot read '{path}': {shortened(error)}. Write it as CSV in UTF-8.") from error
-    return table
-
-
-def _separator(header: str) -> str:
-    return max((",", ";", "\t"), key=header.count)
-
-
-def _parquet(path: Path) -> Table:
-    try:
-        import pyarrow.parquet as parquet  # pyright: ignore[reportMissingImports] - an extra
-    except ImportError as error:
-        raise DataError(
-            f"Cannot read '{path}': it needs pyarrow. Install it with: pip install 'unidl[tables]'"
-        ) from error
-    try:
-        columns = parquet.read_table(path).to_pydict()
-    except Exception as error:
-        # pyarrow raises its own errors, OSError and ValueError for damaged files.
-        raise DataError(f"Cannot read '{path}': {shortened(error)}. Write it anew.") from error
-    return {name: ["" if value is None else str(value) for value in values] for name, values in columns.items()}
-
-
-def _target(path: Path, table: Table, target: str | None) -> str:
+def _target(path: Path, columns: Table, target: str | None, table: TableForm | None) -> str:
+    if table is not None:
+        if target not in (None, table.target):
+            raise UsageError(f"Cannot predict {shown(target)}: the model was trained to predict {shown(table.target)}.")
+        target = table.target
     if target is None:
-        target = next((name for name in table if name.lower() in TARGETS), None)
-    if target not in table:
+        target = next((name for name in columns if name.lower() in TARGETS), None)
+    if target not in columns:
         asked = f"there is no column {shown(target)}" if target else "no column is called label, class, target or y"
-        raise UsageError(f"Which column of '{path}' is to be predicted? Pass target=; {asked}, of {listed(table)}.")
+        raise UsageError(f"Which column of '{path}' is to be predicted? Pass target=; {asked}, of {listed(columns)}.")
     return target
 
 
-def _files(path: Path, table: Table, target: str) -> list[Path]:
-    """The image of each row."""
-    named = [
-        name
-        for name, values in table.items()
-        if name != target and all(value.lower().endswith(IMAGE_SUFFIXES) for value in values)
-    ]
-    if len(named) != 1:
-        found = f"the columns {listed(named)} do" if named else f"none of {listed(table)} does"
-        raise DataError(
-            f"One column of '{path}' must hold the paths of images ({', '.join(IMAGE_SUFFIXES)}), one in each row, and "
-            f"{found}. Tables of numbers go to Trainer.fit as arrays."
-        )
-    return [path.parent / value for value in table[named[0]]]
+def _is_path(value: str) -> bool:
+    return value.lower().endswith(IMAGE_SUFFIXES)
 
 
-def _parts(path: Path, table: Table, test_fraction: float | None) -> tuple[list[int], np.ndarray | None]:
-    """The rows that are used, and which of them are for the test, if the table says it."""
-    every = len(next(iter(table.values())))
-    for name in (name for name in table if name.lower() in PARTS):
-        values = [value.lower() for value in table[name]]
+def _are_paths(values: Sequence[str]) -> bool:
+    """Whether most values of a column are paths of images."""
+    return 2 * sum(map(_is_path, values)) > len(values)
+
+
+def _require_meaning(path: Path, options: dict[str, Any], images: bool) -> None:
+    """Raise `UsageError` for an option that is for the other kind of tables."""
+    others = FOR_NUMBERS if images else FOR_IMAGES
+    given = [name for name in others if name in options]
+    if given:
+        what = "holds paths of images" if images else "has no column of paths of images"
+        raise UsageError(f"{given[0]} does not apply to '{path}', which {what}. Leave it out.")
+    missing = options.get("missing", "raise")
+    if missing not in ("raise", "mean"):
+        raise UsageError(f"missing must be 'raise' or 'mean', not {shown(missing)}.")
+    categories = options.get("categories", ())
+    if isinstance(categories, str) or not all(isinstance(name, str) for name in categories):
+        raise UsageError(f"categories must be a list of names of columns, not {shown(categories)}.")
+
+
+def _parts(
+    path: Path, columns: Table, test_fraction: float | None
+) -> tuple[list[int], np.ndarray[Any, Any] | None, str | None]:
+    """The rows that are used; which of them are for the test, and the column that says it, if there is one."""
+    every = len(next(iter(columns.values())))
+    for name in (name for name in columns if name.lower() in PARTS):
+        values = [value.lower() for value in columns[name]]
         if not set(values) & set(TEST) or not set(values) & set(TRAIN):
             continue
         if test_fraction is not None:
             raise UsageError(f"test_fraction does not apply to '{path}': its column '{name}' fixes the split.")
         rows = [row for row in range(every) if values[row] in (*TRAIN, *TEST)]
-        return rows, np.array([values[row] in TEST for row in rows])
-    return list(range(every)), None
+        return rows, np.array([values[row] in TEST for row in rows]), name
+    return list(range(every)), None, None
 
 
-def _labels(path: Path, target: str, values: Sequence[str], rows: Sequence[int]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """What is to be predicted, and the names of its classes, if it is classes."""
-    chosen = [values[row] for row in rows]
-    if "" in chosen:
-        raise DataError(
-            f"Row {rows[chosen.index('')]} of '{path}' has no value for '{target}'. Fill it in or remove it."
-        )
-    numbers = _numbers(chosen)
-    if numbers is None:
-        names: tuple[str, ...] = tuple(sorted(set(chosen)))
-        if len(names) < 2:
-            raise DataError(f"All rows of '{path}' have the class {shown(chosen[0])}. At least 2 classes are needed.")
-        place = {name: label for label, name in enumerate(names)}
-        return np.array([place[value] for value in chosen], np.int32), names
-    is_class = (numbers >= 0) & (numbers == np.floor(numbers)) & (numbers < len(chosen))
-    if is_class.all():
-        labels = numbers.astype(np.int32)
-        return labels, tuple(str(label) for label in range(int(labels.max()) + 1))
-    return numbers.astype(np.float32)[:, np.newaxis], ()
+def _divided(
+    y: np.ndarray[Any, Any],
+    class_names: tuple[str, ...],
+    fixed: np.ndarray[Any, Any] | None,
+    test_fraction: float | None,
+    seed: int,
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], dict[str, Any]]:
+    """The training rows, the test rows, and how they were drawn, if they were."""
+    if fixed is not None:
+        return np.flatnonzero(~fixed), np.flatnonzero(fixed), {}
+    test_fraction = 0.2 if test_fraction is None else test_fraction
+    by_class = bool(class_names)
+    train, test = (
+        divide_by_class(y, test_fraction, seed, class_names) if by_class else divide(len(y), test_fraction, seed)
+    )
+    return train, test, {"split_seed": seed, "test_fraction": test_fraction}
 
 
-def _numbers(values: Sequence[str]) -> np.ndarray | None:
-    try:
-        return np.array([float(value) for value in values])
-    except ValueError:
-        return None
+def _digest(columns: Mapping[str, Sequence[str]]) -> str:
+    """A hash of all values."""
+    found = hashlib.sha256()
+    for name, values in columns.items():
+        for word in (name, *values):
+            found.update(f"{len(word)} {word}\n".encode())
+    return found.hexdigest()

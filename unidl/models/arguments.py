@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
+from unidl.data.table_form import LARGEST_SCALE, LEAST_SCALE
 from unidl.errors import ModelError
 from unidl.models.budget import refuse_too_large
 
 LARGEST_NUMBER = 2**53
 """Largest integer argument except seeds: every JSON parser reads it exactly."""
+MOST_COLUMNS = 10_000
+"""Maximum columns of one kind of a table."""
 MOST_LAYERS = 32
 """Maximum layers of one kind in a model; more is a typing error, or a malicious file."""
 
@@ -45,19 +49,48 @@ class Arguments:
         self.values[argument] = None
         return None
 
-    def wholes(self, argument: str, value: Any, members: Sequence[str] = ()) -> tuple[int, ...]:
-        """Validate a tuple or list of positive integers. members: the name of each, if their number is fixed."""
+    def wholes(
+        self, argument: str, value: Any, members: Sequence[str] = (), most: int = MOST_LAYERS
+    ) -> tuple[int, ...]:
+        """Validate a tuple or list of positive integers. members: the name of each, if their number is fixed; most: how
+        many there may be."""
         needed = f"it must be a tuple ({', '.join(members)})" if members else "it must be a tuple"
         needed += " of whole numbers of at least 1"
         if not isinstance(value, Sequence) or not value or (members and len(value) != len(members)):
             raise self.refused(argument, value, needed)
-        if len(value) > MOST_LAYERS:
-            raise self.refused(argument, f"{len(value)} numbers", f"at most {MOST_LAYERS} are allowed")
+        if len(value) > most:
+            raise self.refused(argument, f"{len(value)} numbers", f"at most {most} are allowed")
         numbers = [number for number in map(_whole, value) if number is not None and 1 <= number <= LARGEST_NUMBER]
         if len(numbers) != len(value):
             raise self.refused(argument, value, needed)
         self.values[argument] = numbers
         return tuple(numbers)
+
+    def counts(self, argument: str, value: Any) -> tuple[int, ...]:
+        """Validate a list of integers of at least 1, which may be empty."""
+        return self.wholes(argument, value, most=MOST_COLUMNS) if _length(value) != 0 else self._none(argument)
+
+    def numbers(self, argument: str, value: Any) -> tuple[float, ...]:
+        """Validate a list of finite numbers, which may be empty."""
+        return self._numbers(argument, value, "it must be a list of finite numbers", lambda number: True)
+
+    def scales(self, argument: str, value: Any) -> tuple[float, ...]:
+        """Validate a list of standard deviations, which may be empty."""
+        because = f"it must be a list of numbers from {LEAST_SCALE} to {LARGEST_SCALE}; change the unit of the column"
+        return self._numbers(argument, value, because, lambda number: LEAST_SCALE <= number <= LARGEST_SCALE)
+
+    def _numbers(self, argument: str, value: Any, because: str, allowed: Callable[[float], bool]) -> tuple[float, ...]:
+        if _length(value) not in range(MOST_COLUMNS + 1):
+            raise self.refused(argument, value, f"{because}, at most {MOST_COLUMNS:,}")
+        numbers = [float(one) for one in value if isinstance(one, Real) and not isinstance(one, bool)]
+        if len(numbers) != len(value) or not all(math.isfinite(one) and allowed(one) for one in numbers):
+            raise self.refused(argument, list(value)[:10], because)
+        self.values[argument] = numbers
+        return tuple(numbers)
+
+    def _none(self, argument: str) -> tuple[int, ...]:
+        self.values[argument] = []
+        return ()
 
     def fraction(self, argument: str, value: Any) -> float:
         """Validate a number in [0, 1)."""
@@ -129,6 +162,11 @@ def close_names(wanted: str, known: Sequence[str]) -> str:
 def _short(value: Any) -> Any:
     """Shorten a very large integer for an error message."""
     return value if abs(value) < 10**30 else f"a number of {value.bit_length()} bits"
+
+
+def _length(value: Any) -> int | None:
+    """Return the length of a tuple or list; None for anything else."""
+    return len(value) if isinstance(value, Sequence) and not isinstance(value, str) else None
 
 
 def _whole(value: Any) -> int | None:

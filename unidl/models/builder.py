@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 Given: TypeAlias = Mapping[str, Any]
 """Arguments of a builder by name, as stored in a record."""
 
-Task = Literal["image classifier", "text classifier", "language model", "classifier", "regression"]
+Task = Literal["image classifier", "text classifier", "language model", "classifier", "regression", "table"]
 """What a model learns, and so the data it takes: images with classes; text with classes; text, predicting the next
-token; numeric rows with classes; numeric rows with numeric targets."""
+token; numeric rows with classes; numeric rows with numeric targets; a table of numbers and categories with either."""
 
-FACTS = ("input_shape", "classes", "targets", "features", "vocabulary_size", "sequence_length")
-"""Arguments that can be derived from data. features: size of the last axis of x; targets: of the last axis of y."""
+FACTS_OF_TABLES = ("means", "deviations", "categories", "target_mean", "target_deviation")
+FACTS = ("input_shape", "classes", "targets", "features", "vocabulary_size", "sequence_length", *FACTS_OF_TABLES)
+"""Arguments that can be derived from data. features: size of the last axis of x; targets: of the last axis of y; those
+of tables: as in `unidl.build_tabular`."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,11 @@ class Builder:
         name: The name in `unidl train NAME` and in the record of a model.
         build: The public function; it validates its arguments and records them with `unidl.models.note` as an
             `Architecture` of this name.
-        task: What is learned: "image classifier", "text classifier", "language model", "classifier" or "regression".
+        task: What is learned: "image classifier", "text classifier", "language model", "classifier", "regression" or
+            "table".
         from_data: The arguments derived from the data, a subset of "input_shape", "classes", "targets", "features",
-            "vocabulary_size" and "sequence_length".
+            "vocabulary_size" and "sequence_length"; of tables also "means", "deviations", "categories", "target_mean"
+            and "target_deviation".
         recipe: The defaults of `unidl train`.
         head: Returns, for given arguments, the name of the first layer after the features: a transfer model removes it
             and all later layers. `head` and `smallest_head` are None for a model that cannot be a base.

@@ -21,6 +21,7 @@ OURS = {
     "transfer": "unidl.models.transfer:TRANSFER",
     "transformer": "unidl.models.transformer:TRANSFORMER",
     "text-classifier": "unidl.models.transformer:TEXT_CLASSIFIER",
+    "tabular": "unidl.models.tabular:TABULAR",
 }
 """Locations of the values, which are imported on first use."""
 

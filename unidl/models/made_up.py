@@ -31,3 +31,14 @@ def words(length: int, classes: int | None = None) -> Callable[[int], Batches]:
         return Batches(tokens[:, :-1], tokens[:, -1] if classes is None else tokens[:, -1] % classes)
 
     return make
+
+
+def numbers(columns: int) -> Callable[[int], Batches]:
+    """Return a function that makes n rows of numbers around 0, of ten classes."""
+
+    def make(rows: int) -> Batches:
+        generator = stream(0, "compare", "numbers", rows)
+        x = generator.standard_normal((rows, columns), dtype=np.float32)
+        return Batches(x, generator.integers(10, size=rows, dtype=np.int32))
+
+    return make

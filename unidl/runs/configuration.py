@@ -31,9 +31,9 @@ class RunConfiguration:
     augment: augmentation of the images in training, in words. base, weights, precompute_frozen: of a model on a base;
     None for others. model_sha256, model_arguments: of the file that "model.py:build" names, and what the function was
     called with. data_origin: what the data says of itself. precision: as in `Trainer`; None until it is settled.
-    workers, on_error, target: as in `load_data`. stages: what `unidl.training.fit_stages` does, as in
-    "head:3,all:5@1e-5*0.9"; the epochs are then those of the stages. report: whether the run gets a report on the test
-    rows.
+    workers, on_error, frames, target, missing: as in `load_data`; categories: likewise, with commas between the names.
+    stages: what `unidl.training.fit_stages` does, as in "head:3,all:5@1e-5*0.9"; the epochs are then those of the
+    stages. report: whether the run gets a report on the test rows.
 
     Raises `UsageError` for an invalid value.
     """
@@ -61,7 +61,10 @@ class RunConfiguration:
     precision: str | None = None
     workers: int | None = None
     on_error: str | None = None
+    frames: int | None = None
     target: str | None = None
+    categories: str | None = None
+    missing: str | None = None
     augment: str | None = None
     stages: str | None = None
     report: bool | None = None
@@ -165,8 +168,7 @@ class RunConfiguration:
 
     def data_options(self) -> dict[str, Any]:
         """Return the arguments of `load_data` that were given, but for the size of images."""
-        found = {name: getattr(self, name) for name in FOR_DATA}
-        return {name: value for name, value in found.items() if value is not None}
+        return data_options({name: getattr(self, name) for name in FOR_DATA})
 
     @property
     def builder(self) -> Any:
@@ -174,8 +176,17 @@ class RunConfiguration:
         return builders.find(self.model)
 
 
-FOR_DATA = ("workers", "on_error", "target")
+FOR_DATA = ("workers", "on_error", "frames", "target", "categories", "missing")
 """The settings that are passed on to `load_data`."""
+
+
+def data_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `load_data` that settings of a run ask for, but for the size of images."""
+    found = {name: settings[name] for name in FOR_DATA if settings.get(name) is not None}
+    if "categories" in found:
+        found["categories"] = [name.strip() for name in found["categories"].split(",") if name.strip()]
+    return found
+
 
 FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout", "augment")
 """The settings that mean something for some models only."""

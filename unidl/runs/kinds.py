@@ -34,6 +34,7 @@ FRACTION = Kind("a number from 0 up to, but not including, 1", lambda value: _nu
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 WORD = Kind("a non-empty string", lambda value: isinstance(value, str) and value != "")
 SCHEDULE = Kind('"constant" or "cosine"', lambda value: value in ("constant", "cosine"))
+MISSING = Kind('"raise" or "mean"', lambda value: value in ("raise", "mean"))
 ON_ERROR = Kind('"raise" or "skip"', lambda value: value in ("raise", "skip"))
 FACTS = Kind("a mapping", lambda value: isinstance(value, dict))
 
@@ -57,7 +58,10 @@ RUN = {
     "precompute_frozen": TRUTH,
     "workers": WHOLE_FROM_0,
     "on_error": ON_ERROR,
+    "frames": WHOLE_FROM_1,
     "target": WORD,
+    "categories": WORD,
+    "missing": MISSING,
     "augment": WORD,
     "stages": WORD,
     "report": TRUTH,

@@ -44,7 +44,7 @@ def model_and_data(
     if builder.base is not None:
         return *_on_a_base(builder, configuration, settings, trust=trust), None
     data = load_data(configuration.data, image_size=size, **configuration.data_options())
-    _require_suitable(data, builder)
+    require_suitable(data, builder)
     return builder.build(**facts(data, builder.from_data), **settings), data, None
 
 
@@ -53,6 +53,14 @@ def facts(data: Dataset, names: Collection[str]) -> dict[str, Any]:
 
     Raises `DataError` if one of them cannot be determined.
     """
+    found = _facts_of_rows(data, names) if data.table is None else data.table.arguments()
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise DataError(f"'{data.name}' does not determine the {missing[0]} that the model needs: it is {data.kind}.")
+    return {name: found[name] for name in names}
+
+
+def _facts_of_rows(data: Dataset, names: Collection[str]) -> dict[str, Any]:
     rows = data.train.x.shape[1:]
     found: dict[str, Any] = {"input_shape": rows}
     if data.vocabulary:
@@ -63,10 +71,7 @@ def facts(data: Dataset, names: Collection[str]) -> dict[str, Any]:
         found["targets"] = 1 if data.train.y.ndim == 1 else data.train.y.shape[-1]
     if "classes" in names:
         found["classes"] = class_count(data)
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise DataError(f"'{data.name}' does not determine the {missing[0]} that the model needs: it is {data.kind}.")
-    return {name: found[name] for name in names}
+    return found
 
 
 def training_and_validation(data: Dataset, *, early_stopping: bool, seed: int) -> tuple[Split, Split]:
@@ -107,7 +112,7 @@ def _on_a_base(
         shape = (height, width, 3)
     options = configuration.data_options()
     data = load_data(configuration.data, image_size=shape[:2], channels=shape[2], **options)
-    _require_suitable(data, builder)
+    require_suitable(data, builder)
     if not isinstance(base, str):
         data = dataset_in_range(data, record_of(base).value_range, f"the base {name}")
     weights = None if configuration.weights == "none" else configuration.weights
@@ -125,10 +130,12 @@ def _square(side: int | None) -> tuple[int, int] | None:
     return (side, side) if side else None
 
 
-def _require_suitable(data: Dataset, builder: Builder) -> None:
+def require_suitable(data: Dataset, builder: Builder) -> None:
     """Raise `DataError` if the data does not suit a model with this task."""
     kind = "labelled text" if data.kind == "text" and data.class_names else data.kind
     needed = {"image classifier": "images", "text classifier": "labelled text", "language model": "text"}
+    needed["table"] = "a table of numbers and categories"
+    kind = needed["table"] if kind == "table" else kind
     wanted = needed.get(builder.task, kind)
     images = data.kind == "images" or (data.kind == "arrays" and data.train.x.ndim == 4)
     if kind != wanted and not (wanted == "images" and images):

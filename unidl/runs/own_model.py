@@ -112,9 +112,10 @@ def _in_form_of(model: keras.Model, configuration: RunConfiguration, size: tuple
 
     name, options = configuration.data, configuration.data_options()
     shape = getattr(model, "input_shape", None)
-    if size is None and isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
+    if size is None and isinstance(shape, tuple) and len(shape) in (4, 5) and None not in shape[1:]:
+        form = {"image_size": shape[-3:-1], "channels": shape[-1]} | ({"frames": shape[1]} if len(shape) == 5 else {})
         with contextlib.suppress(UsageError):  # no images: what they are the model has to take
-            return load_data(name, image_size=shape[1:3], channels=shape[3], **options)
+            return load_data(name, **form, **{key: value for key, value in options.items() if key not in form})
     return load_data(name, image_size=size, **options)
 
 
@@ -129,8 +130,10 @@ def _require_known(function: ModelFunction, wanted: Mapping[str, bool]) -> None:
 
 def _arguments(function: ModelFunction, wanted: Mapping[str, bool], data: Dataset, seed: int) -> dict[str, Any]:
     from unidl.data.classes import class_count
+    from unidl.data.trees import map_leaves
 
-    given: dict[str, Any] = {"input_shape": data.train.x.shape[1:], "seed": seed}
+    # Of a table with numbers and categories, the shape of each by its name.
+    given: dict[str, Any] = {"input_shape": map_leaves(lambda array: array.shape[1:], data.train.x), "seed": seed}
     if data.vocabulary:
         given |= {"vocabulary_size": len(data.vocabulary), "classes": class_count(data)}
         given["sequence_length"] = data.train.x.shape[1]
@@ -149,11 +152,12 @@ def _has_classes(data: Dataset) -> bool:
 
 def _require_rebuildable(model: keras.Model, data: Dataset) -> None:
     """Raise `SavedModelError` if the model could not be saved, to find out before training."""
+    from unidl.data.trees import map_leaves
     from unidl.saving.saved_architecture import describe
 
     if not model.built:
         try:
-            model(data.train.x[:1], training=False)
+            model(map_leaves(lambda array: array[:1], data.train.x), training=False)
         except (ValueError, TypeError) as error:
             raise ModelError(f"Calling the model '{model.name}' on the first row failed: {error}") from error
     try:

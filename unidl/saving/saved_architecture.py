@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl import devices, precision, registry
+from unidl.data import TableForm
 from unidl.errors import BackendError, DeviceError, ModelError, PrecisionError, SavedModelError
 from unidl.layer_paths import walk
 from unidl.models import build, builders, set_trainable_state, trainable_state
@@ -43,6 +44,7 @@ class Description:
     architecture: Architecture | None
     keras: dict[str, Any] | None
     value_range: tuple[float, float] | None = None
+    table: TableForm | None = None
 
 
 def describe(model: keras.Model) -> bytes:
@@ -59,6 +61,8 @@ def describe(model: keras.Model) -> bytes:
     }
     if record.value_range is not None:
         description["value_range"] = record.value_range
+    if record.table is not None:
+        description["table"] = record.table.to_json()
     if record.architecture is not None:
         description["builder"] = record.architecture.builder
         description["arguments"] = dict(record.architecture.arguments)
@@ -75,8 +79,8 @@ def read_description(content: bytes, path: Path) -> Description:
         raise _damaged(path, str(error)) from error
     words = ("class_names", "vocabulary", "frozen")
     ours, strange = {*words, "builder", "arguments"}, {*words, "keras"}
-    # Only image models have a value range, and models saved by earlier versions have none.
-    if not isinstance(found, dict) or set(found) - {"value_range"} not in (ours, strange):
+    # Only image models have a value range, and models saved by earlier versions have none; only some read tables.
+    if not isinstance(found, dict) or set(found) - {"value_range", "table"} not in (ours, strange):
         keys = sorted(found) if isinstance(found, dict) else type(found).__name__
         raise _damaged(path, f"its keys are {keys}, expected {sorted(ours)} or {sorted(strange)}")
     for name in words:
@@ -85,6 +89,12 @@ def read_description(content: bytes, path: Path) -> Description:
     value_range = found.get("value_range", ())
     if "value_range" in found and not _is_range(value_range):
         raise _damaged(path, "'value_range' must be two finite numbers, the smaller one first")
+    table = None
+    if "table" in found:
+        try:
+            table = TableForm.from_json(found["table"])
+        except ValueError as error:
+            raise _damaged(path, str(error)) from error
     architecture = None
     if "builder" in found:
         if not isinstance(found["builder"], str) or not isinstance(found["arguments"], dict):
@@ -99,6 +109,7 @@ def read_description(content: bytes, path: Path) -> Description:
         architecture=architecture,
         keras=found.get("keras"),
         value_range=tuple(value_range) or None,
+        table=table,
     )
 
 
@@ -158,7 +169,7 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
     except Exception as error:  # an edited file can ask for any sizes, and Keras may raise anything
         why = str(error) if isinstance(error, ModelError) else first_line(error)
         raise SavedModelError(f"Cannot load {path}: {why}") from error
-    note(model, class_names=description.class_names, vocabulary=description.vocabulary)
+    note(model, class_names=description.class_names, vocabulary=description.vocabulary, table=description.table)
     if description.value_range is not None:
         on_a_base = description.architecture is not None and _stands_on_a_base(description.architecture)
         note(model, value_range=description.value_range, value_range_fixed=on_a_base)

@@ -16,6 +16,7 @@ from unidl.training.arguments import callbacks_in, optional_whole, style_of, who
 from unidl.training.busy import using
 from unidl.training.changed_images import averaged
 from unidl.training.checking import checked
+from unidl.training.columns import encoded_columns
 from unidl.training.compiling import ensure_compiled
 from unidl.training.evaluating import evaluated, predicted
 from unidl.training.given import inputs, one_split, size_of_batches
@@ -156,7 +157,8 @@ class Evaluator:
         The arguments are those of `keras.Model.predict`.
 
         Args:
-            x: The inputs, an array (rows, ...) or a nest of such.
+            x: The inputs, an array (rows, ...) or a nest of such; for a model that was trained on a table, also the raw
+                columns by name, as in a pandas DataFrame or a dict of lists, with words and numbers as in the table.
             batch_size: Rows per batch. If None, 256; with `steps`, the size at which that many steps cover all rows.
             verbose: Has no effect: nothing is printed.
             steps: Maximum number of batches. If None, all.
@@ -188,7 +190,7 @@ class Evaluator:
         steps = optional_whole("steps", steps)
         size = optional_whole("batch_size", batch_size)
         with using(self.model, "predict"), self._context():
-            split = inputs(x)
+            split = inputs(encoded_columns(self.model, x))
             size = size_of_batches(size, split, steps, EVALUATED_BATCH_SIZE)
             split = checked(self.model, split, "input", step="predict_step", batch_size=size)
             told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=steps_of(split, size, steps))

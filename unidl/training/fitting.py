@@ -86,6 +86,7 @@ class Fit:
         self._metrics: Metrics = {}
         self._logs: Logs | None = None
         self._waiting = Waiting()
+        self._seconds = self._waited_seconds = 0.0
         self._saver: RunSaving | None = None
         if saving is not None:
             self._saver = RunSaving(saving, model, Tracked(trained or model, list(callbacks)), self._must_be_same())
@@ -99,6 +100,11 @@ class Fit:
     def signal(self) -> int | None:
         """Which of them came."""
         return self._interrupt.signal
+
+    @property
+    def waiting_share(self) -> float:
+        """Share of the time of all training steps in which they waited for data."""
+        return self._waited_seconds / max(self._seconds, 1e-9)
 
     def run(self, title: str) -> keras.callbacks.History:
         """Train, and return Keras's History.
@@ -175,6 +181,8 @@ class Fit:
         started = time.perf_counter()
         metrics = self._train_epoch(epoch, done)
         seconds = time.perf_counter() - started
+        self._seconds += seconds
+        self._waited_seconds += self._waiting.seconds
         self._loop.commit()
         if metrics is None:
             return f"stopped by {self._stopped_by()} in epoch {epoch + 1}"

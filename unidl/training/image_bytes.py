@@ -1,4 +1,4 @@
-"""Images that are read as bytes stay bytes up to the device; the compiled step makes of them what the model takes."""
+"""Images of bytes stay bytes up to the device; the compiled step makes of them what the model takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 
 from unidl.backend import Batches, Tree
-from unidl.data.batch_stream import Stream
 from unidl.data.source import Column
 from unidl.data.trees import leaves
 from unidl.data.value_range import BYTES, USUAL, ValueRange
@@ -27,12 +26,19 @@ _calls: WeakKeyDictionary[keras.Model, dict[ValueRange, Any]] = WeakKeyDictionar
 """One function a model and range: what is compiled of a step holds on to it."""
 
 
-def are_bytes(leaf: Any, *, streamed: bool = False) -> bool:
+def are_bytes(leaf: Any, *, anywhere: bool = False) -> bool:
     """Whether these are images, or clips, that are read as bytes: 0 is always dark and 255 bright.
 
-    streamed: whether an array is one of the batches that others make."""
-    read = streamed or isinstance(leaf, Column)
+    anywhere: whether arrays in memory count, and not only what is read when it is needed."""
+    read = anywhere or isinstance(leaf, Column)
     return read and leaf.dtype == np.uint8 and leaf.ndim in AXES and leaf.shape[-1] in (1, 3)
+
+
+def converts(model: keras.Model) -> bool:
+    """Whether the step makes of bytes in memory what the model takes, which it does for a model that has learned on
+    another range than theirs, or was built for one. Other models get arrays in memory as they are, as in Keras."""
+    wanted = record_of(model).value_range
+    return wanted in USUAL and wanted != BYTES and takes_floats(model) and "call" not in vars(model)
 
 
 def takes_floats(model: keras.Model) -> bool:
@@ -44,14 +50,12 @@ def takes_floats(model: keras.Model) -> bool:
 def bytes_scaled(model: keras.Model, *data: Batches | None) -> Generator[None]:
     """Inside it the model, when it is called on bytes, computes on the range of values that it takes, in float32.
 
-    data: what it is going to be called on: nothing changes if these are not images that are read as bytes, or the model
-    has learned on bytes.
+    data: what it is going to be called on: nothing changes if these are not images of bytes, or the model has learned
+    on bytes.
     """
     wanted = record_of(model).value_range
-    found = any(
-        are_bytes(leaf, streamed=isinstance(one, Stream)) for one in data if one is not None for leaf in leaves(one.x)
-    )
-    if not found or wanted == BYTES or wanted not in USUAL or not takes_floats(model) or "call" in vars(model):
+    found = any(are_bytes(leaf, anywhere=True) for one in data if one is not None for leaf in leaves(one.x))
+    if not found or wanted is None or not converts(model):
         yield
         return
     # As an attribute of this model alone, by which Keras calls it; every backend compiles what is called.

@@ -69,6 +69,8 @@ class Trainer(Evaluator):
         settings (FitSettings): The arguments of the last `fit`; None before the first.
         interrupted (bool): Whether the last `fit` was ended by Ctrl-C, or by SIGTERM where that is taken.
         signal (int): Which of the two signals it was; None if neither.
+        waiting_share (float): Share of the time of the training steps of the last `fit` in which they waited for data
+            that is read when it is needed.
 
     Raises:
         DeviceError: If the device does not exist.
@@ -111,6 +113,7 @@ class Trainer(Evaluator):
         self.history: dict[str, list[Any]] = {}
         self.interrupted = False
         self.signal: int | None = None
+        self.waiting_share = 0.0
         self.settings: FitSettings | None = None
         self.stages: list[dict[str, Any]] = []
         rates = LayerRates.of(rate_factors, layer_decay)
@@ -416,6 +419,7 @@ class Trainer(Evaluator):
         finally:
             self.history = dict(self.model.history.history)
             self.interrupted, self.signal = run.interrupted, run.signal
+            self.waiting_share = run.waiting_share
 
     @cached_property
     def _framework(self) -> str:

@@ -12,7 +12,7 @@ from unidl.data.trees import leaves
 from unidl.data.value_range import BYTES, UNIT, USUAL, WORDS, ValueRange, written
 from unidl.errors import DataError
 from unidl.models.records import note, record_of
-from unidl.training.image_bytes import are_bytes, takes_floats
+from unidl.training.image_bytes import are_bytes, converts, takes_floats
 
 if TYPE_CHECKING:
     import keras
@@ -33,9 +33,11 @@ def ask_range(reading: Reading, model: keras.Model, x: Any, name: str, *, learns
         note(model, value_range=taken, value_range_fixed=True)
     record = record_of(model)
     notes = learns and not record.value_range_fixed
-    if any(are_bytes(leaf, streamed=streamed) for leaf in leaves(x)):
+    if any(are_bytes(leaf, anywhere=streamed) for leaf in leaves(x)):
         _meet_bytes(model, notes, name)
         return
+    if converts(model) and any(are_bytes(leaf, anywhere=True) for leaf in leaves(x)):
+        return  # in memory: the step makes of them what the model takes
     if not notes and record.value_range is None:
         return
     answer = value_range.ask_range(reading, x)
