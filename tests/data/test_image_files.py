@@ -120,7 +120,7 @@ def test_another_file_of_its_class_stands_in_for_one_that_is_skipped(tmp_path):
     data = load_data(root, on_error="skip", workers=2)
     np.testing.assert_array_equal(data.train.x[bad], whole.train.x[0])
     halves = [take(data.train, slice(0, bad)), take(data.train, slice(bad, None))]
-    with pytest.raises(DataError, match=r"No image of the class of '.*' can be read"):
+    with pytest.raises(DataError, match=r"No file of the class of '.*' can be read"):
         halves[1].x[0]
     for workers in (0, 4):
         np.testing.assert_array_equal(read_by(root, workers, on_error="skip")[0], read_by(root, 1, on_error="skip")[0])

@@ -12,8 +12,9 @@ from sklearn.datasets import load_diabetes, load_wine
 
 import unidl as package
 from unidl import Trainer, build_tabular, load_data, load_model
-from unidl.errors import ModelError, SavedModelError
+from unidl.errors import DataError, ModelError, SavedModelError
 from unidl.models import record_of
+from unidl.report.making import require_classes
 from unidl.saving.saved_architecture import read_description
 
 CITIES = ("Rome", "Oslo", "Lima")
@@ -88,6 +89,8 @@ def test_a_number_is_predicted_in_its_own_unit(tmp_path, backend):
     trainer = Trainer(model, optimizer=package_adam(0.01))
     trainer.fit(data.train, epochs=25, progress="quiet")
     before = trainer.predict(data.test.x)
+    with pytest.raises(DataError, match="one class for each row"):
+        require_classes(data.test)  # a report, which would take the numbers for one-hot
     assert np.mean((before - data.test.y) ** 2) < 0.75 * data.test.y.var()
     trainer.save(tmp_path / "run")
     again = load_model(tmp_path / "run")
@@ -147,10 +150,11 @@ def test_a_model_of_your_own_keeps_the_table(tmp_path, backend):
     inputs = keras.Input((13,))
     outputs = keras.layers.Dense(3, activation="softmax")(keras.layers.Rescaling(1e-3)(inputs))
     model = keras.Model(inputs, outputs)
-    trainer = Trainer(model, optimizer="sgd", loss="sparse_categorical_crossentropy")
+    compiled = {"optimizer": "sgd", "loss": "sparse_categorical_crossentropy"}
+    trainer = Trainer(model, **compiled)
     trainer.fit(data.train, progress="quiet")
     trainer.save(tmp_path / "run")
     again = load_model(tmp_path / "run", trust=True)
     assert record_of(again).table == data.table
     raw = {column.name: data.test.x[:, place].astype(str) for place, column in enumerate(data.table.numbers)}
-    np.testing.assert_allclose(Trainer(again).predict(raw), trainer.predict(data.test.x), rtol=1e-5)
+    np.testing.assert_allclose(Trainer(again, **compiled).predict(raw), trainer.predict(data.test.x), rtol=1e-5)
