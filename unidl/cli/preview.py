@@ -26,9 +26,10 @@ from:to:
               grayscale=0.1 (the share of images)
   others      blur=1 (pixels), erasing=0.2 (the largest area),
               randaugment=2 (how many changes)
-All geometry is sampled once, in the order of the steps; then come blur, colours
-and erasing. With --mixup or --cutmix the first row is mixed with the last one, and
-so on; the share that a row keeps of its own label is above each column."""
+All geometry is sampled once, in the order of the steps; then come blur, colours,
+erasing and RandAugment's tones. With --mixup or --cutmix the first row is mixed
+with the last one, and so on; above each column is the share of its own label
+that a row keeps."""
 
 COLUMNS = 5
 ROWS = 6
