@@ -63,6 +63,11 @@ class Mix:
 
         Returns:
             The word of the mix under "mix", and its arguments by their names.
+
+        Examples:
+            >>> from unidl import layers
+            >>> layers.Mixup(0.2).to_config()
+            {'mix': 'mixup', 'alpha': 0.2, 'probability': 1.0}
         """
         return {"mix": self.word, **{name: float(value) for name, value in asdict(self).items()}}
 
