@@ -13,6 +13,7 @@ from unidl.data.dataset import Split, take
 from unidl.data.trees import map_leaves
 from unidl.errors import DataError, ModelError
 from unidl.keras_internals import compute_loss, track_loss
+from unidl.logs import plain_logs
 from unidl.random import derived_seed
 from unidl.shortening import shown
 from unidl.training.evaluating import loss_first, predicted
@@ -100,5 +101,4 @@ def scored(model: keras.Model, outputs: Tree, split: Split, batch_size: int) -> 
         loss: Any = ops.stop_gradient(compute_loss(model, training=False, **given))
         track_loss(model, loss, len(part))
         model.compute_metrics(**given)
-    results = model.get_metrics_result()
-    return loss_first({name: float(ops.convert_to_numpy(value)) for name, value in results.items()})
+    return loss_first(plain_logs(model.get_metrics_result(), ops.convert_to_numpy))
