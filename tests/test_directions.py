@@ -12,7 +12,7 @@ from imports import ADAPTERS, FRAMEWORKS, ROOT, circles, files, graph, imports, 
 FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {
         "words": ("errors", "notices", "out_of_memory", "paths", "shortening", "tables", "standing_in", "version"),
-        "numbers": ("random", "statistics"),
+        "numbers": ("finite", "random", "statistics"),
         "Keras": ("keras_import", "keras_internals", "keras_places", "layer_paths", "model_reading"),
     },
     {

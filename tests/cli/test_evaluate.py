@@ -45,14 +45,14 @@ def test_a_text_model_is_told_by_its_perplexity(tmp_path, monkeypatch):
 
 def test_perplexity_is_the_exponential_of_the_loss(monkeypatch):
     class Fake:
-        def evaluate(self, _):
+        def evaluate(self, _, augmentations):
             return {"loss": self.loss}
 
     trainer = Fake()
     text = load_data("python-docs", vocabulary_size=10).test
     for loss, expected in ((0.0, 1.0), (2.0, math.exp(2)), (1000.0, math.inf)):
         trainer.loss = loss
-        assert evaluate.test_results(trainer, text) == {"loss": loss, "perplexity": expected}
+        assert evaluate.test_results(trainer, text, None) == {"loss": loss, "perplexity": expected}
 
 
 def test_another_text_is_read_with_the_words_of_the_model(tmp_path):

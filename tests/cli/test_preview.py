@@ -41,11 +41,11 @@ def test_a_sheet_has_a_row_for_each_image_and_a_column_for_each_change(tmp_path)
 def test_the_changes_are_those_of_the_first_steps_of_training():
     import keras
 
-    from unidl.cli.preview import _drawn
+    from unidl.cli.preview import _changed
     from unidl.layers import Augmentation
 
     images = np.random.default_rng(0).random((2, 4, 3, 1), np.float32)
-    found = _drawn(Augmentation("brightness=0.2", seed=3), images, 3)
+    found, _ = _changed(images, 3, Augmentation("brightness=0.2", seed=3), None)
     layer = Augmentation("brightness=0.2", seed=3)
     for one in found:
         expected = keras.ops.convert_to_numpy(layer(images, training=True))
@@ -53,12 +53,25 @@ def test_the_changes_are_those_of_the_first_steps_of_training():
     assert np.abs(found[0] - found[1]).max() > 0.01
 
 
+def test_mixed_rows_are_shown_with_the_share_of_their_labels(tmp_path):
+    out = tmp_path / "mixed.png"
+    answer = unidl("preview", "--data", image_folder(), "--mixup", 1.0, "--rows", 3, "--columns", 2, "--out", out)
+    assert answer.code == 0, answer.err
+    with Image.open(out) as sheet:
+        pixels = np.asarray(sheet, int)
+    left = pixels.shape[1] - 3 * 128  # cells of 90 x 120 with margins of 8
+    cells = [[pixels[32 + 98 * row :, left + 128 * column :][:90, :120] for column in range(3)] for row in range(3)]
+    assert np.abs(cells[0][0] - cells[0][1]).mean() > 1
+    np.testing.assert_array_equal(cells[1][0], cells[1][1], "the middle row is mixed with itself")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (("--augment", "flop"), 2, "unidl: Cannot augment with 'flop'. There are blur, brightness"),
         (("--augment", "flip", "--data", text_file), 6, "it holds no images"),
-        ((), 2, "the following arguments are required: --augment"),
+        ((), 2, "There is nothing to preview. Pass --augment, --mixup or --cutmix."),
+        (("--mixup", "1000"), 2, "Cannot use Mixup(alpha=1000.0): it must be a number from 0.01 to 100"),
     ],
 )
 def test_what_cannot_be_shown_is_said(words, code: int, said: str):
@@ -70,13 +83,16 @@ def test_what_cannot_be_shown_is_said(words, code: int, said: str):
 def test_a_run_trains_on_augmented_images_and_keeps_how(tmp_path):
     out = tmp_path / "run"
     words = ("--data", arrays_file(), "--epochs", 1, "--batch-size", 16, "--out", out, "--quiet")
-    answer = unidl("train", "cnn", *words, "--augment", "rotation=0.05,zoom=0.1")
+    mixed = ("--mixup", 0.2, "--cutmix", 1.0)
+    answer = unidl("train", "cnn", *words, "--augment", "rotation=0.05,zoom=0.1", *mixed)
     assert answer.code == 0, answer.err
-    assert read_run(out)["configuration"]["augment"] == "rotation=0.05,zoom=0.1"
+    configuration = read_run(out)["configuration"]
+    assert (configuration["mixup"], configuration["cutmix"]) == (0.2, 1.0)
+    assert configuration["augment"] == "rotation=0.05,zoom=0.1"
     model = load_model(out)
     assert record_of(model).architecture.arguments["augment"] == "rotation=0.05,zoom=0.1"
     assert [step.word for step in model.get_layer("augmentation").steps] == ["rotation", "zoom"]
-    assert unidl("evaluate", out, "--data", arrays_file()).code == 0
+    assert unidl("evaluate", out, "--data", arrays_file(), "--augmentations", 2).code == 0
     answer = unidl("predict", out, next((image_folder() / "left").iterdir()), "--augmentations", 3)
     assert answer.code == 0, answer.err
     onto = unidl("train", "transfer", "--base", out, *words[:-2], tmp_path / "onto", "--quiet", "--augment", "flip")

@@ -9,7 +9,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 from augmented import GREY_LEVEL, brighter_and_with_contrast, flipped_rotated_zoomed, photographs, sampled
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from unidl import Trainer, load_model
 from unidl.errors import DataError, ModelError, UsageError
@@ -235,11 +235,31 @@ def test_in_inference_images_pass_in_the_range_asked_for():
 
 def test_rand_augment_changes_most_images_each_in_its_way():
     x = np.repeat(photographs(1), 300, axis=0)
-    found = augmented(x, layers.RandAugment(1, 1.0))
+    found = augmented(x, layers.RandAugment(1, 1.0, "matrices"))
     apart = np.abs(found - x / 255).max(axis=(1, 2, 3))
     kinds = {tuple(np.round(one[::5, ::5].ravel(), 3)) for one in found}
     assert len(kinds) == 17, "eight changes, each in two ways, and nothing"
     assert 0.05 < np.mean(apart < 1e-3) < 0.18
+
+
+def test_rand_augment_changes_tones_as_pillow_does():
+    """Each of the six, at a strength of 0.6, on a level or two."""
+    x = np.repeat(photographs(1), 120, axis=0)
+    found = np.rint(255 * augmented(x, layers.RandAugment(1, 0.6)))
+    image = Image.fromarray(x[0])
+    wanted = {
+        "posterize": ImageOps.posterize(image, 6),
+        "solarize": ImageOps.solarize(image, 256 - 153),
+        "equalize": ImageOps.equalize(image),
+        "autocontrast": ImageOps.autocontrast(image),
+        "invert": ImageOps.invert(image),
+        "sharp": ImageEnhance.Sharpness(image).enhance(1.54),
+        "smooth": ImageEnhance.Sharpness(image).enhance(0.46),
+    }
+    for name, one in wanted.items():
+        apart = np.abs(found - np.asarray(one, np.float64)).max(axis=(1, 2, 3))
+        most = 0 if name in ("posterize", "solarize", "equalize", "invert") else 1
+        assert 1 <= np.count_nonzero(apart <= most) <= 20, name
 
 
 def classifier(words=ALL, **options):
@@ -369,7 +389,14 @@ def test_prediction_is_averaged_over_augmented_copies():
     np.testing.assert_allclose(times, np.rint(times), atol=0.01)
     assert 2 <= times.min() < times.max() <= 14
     np.testing.assert_array_equal(trainer.predict(x, augmentations=16), found)
+    y, weights = np.arange(len(x), dtype=np.float32)[:, None], np.linspace(0, 1, len(x), dtype=np.float32)
+    errors = weights * (np.asarray(found, np.float64) - y)[:, 0] ** 2
+    score = trainer.evaluate(x, y, batch_size=4, sample_weight=weights, augmentations=16)
+    assert score["loss"] == pytest.approx(errors.mean(), rel=1e-5), "the loss is that of the mean prediction"
+    assert trainer.evaluate(x, y, batch_size=4, sample_weight=weights, steps=1, augmentations=16) == {
+        "loss": pytest.approx(errors[:4].mean(), rel=1e-5)
+    }
     inputs = keras.Input((24, 20, 3))
     without = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(inputs)))
     with pytest.raises(ModelError, match=r"its first layer is not a unidl\.layers\.Augmentation"):
-        Trainer(without, optimizer="sgd", loss="mse").predict(x, augmentations=2)
+        Trainer(without, optimizer="sgd", loss="mse").evaluate(x, y, augmentations=2)

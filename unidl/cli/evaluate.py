@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
+from unidl.cli.numbers import positive_whole
 
 if TYPE_CHECKING:
     import keras
@@ -28,6 +29,7 @@ def register(subparsers: options.Subparsers) -> None:
         summary="Evaluate a saved model on the test set of its training data, or on other data.",
         example="""unidl evaluate runs/cnn
             unidl evaluate runs/cnn --report runs/cnn-report
+            unidl evaluate runs/cnn --augmentations 8
             unidl evaluate runs/cnn --backend torch --data path/to/folder""",
         run=run,
     )
@@ -43,6 +45,12 @@ def register(subparsers: options.Subparsers) -> None:
         type=options.path,
         metavar="FOLDER",
         help="write report.html there: which classes are taken for which, how sure the model is, its worst mistakes",
+    )
+    parser.add_argument(
+        "--augmentations",
+        type=positive_whole,
+        metavar="N",
+        help="evaluate the average over N augmented copies of each image, for a model that was trained with --augment",
     )
     options.add_backend(parser)
     options.add_device(parser)
@@ -68,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         require_report_folder(arguments.report)
         require_classes(data.test)
-    results = test_results(trainer, data.test)
+    results = test_results(trainer, data.test, augmentations=arguments.augmentations)
     if arguments.report is not None:
         title = f"{arguments.run_directory} on {data.name}"
         classification_report(trainer, data.test, title=title).write(arguments.report)
@@ -79,9 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def test_results(trainer: Trainer, test: Split) -> dict[str, float]:
+def test_results(trainer: Trainer, test: Split, augmentations: int | None) -> dict[str, float]:
     """Return the test metrics, plus perplexity (exp of the mean cross-entropy per word) for a language model."""
-    results = trainer.evaluate(test)
+    results = trainer.evaluate(test, augmentations=augmentations)
     if test.vocabulary and not test.class_names:
         try:
             results["perplexity"] = math.exp(results["loss"])

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
-from unidl.cli.numbers import positive_whole
-from unidl.errors import DataError
+from unidl.cli.numbers import positive_number, positive_whole
+from unidl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    import keras
     import numpy as np
 
     from unidl.data import Split
+    from unidl.layers import Augmentation
+    from unidl.layers.mixing import Mixing
 
 STEPS = """\
 steps, with commas between them; behind the = how far each goes, either way, or
@@ -25,8 +26,10 @@ from:to:
               grayscale=0.1 (the share of images)
   others      blur=1 (pixels), erasing=0.2 (the largest area),
               randaugment=2 (how many changes)
-All geometry is sampled once, in the order of the steps; then come blur, colours
-and erasing."""
+All geometry is sampled once, in the order of the steps; then come blur, colours,
+erasing and RandAugment's tones. With --mixup or --cutmix the first row is mixed
+with the last one, and so on; above each column is the share of its own label
+that a row keeps."""
 
 COLUMNS = 5
 ROWS = 6
@@ -39,11 +42,16 @@ def register(subparsers: options.Subparsers) -> None:
         "preview",
         summary="Draw images as they are and as an augmentation changes them.",
         example="""unidl preview --augment flip,rotation=0.1,brightness=0.2
+            unidl preview --data photographs --augment flip --mixup 0.2 --cutmix 1.0
             unidl preview --data photographs --augment crop=0.5,flip,hue=0.05 --rows 8 --out sheet.png""",
         run=run,
     )
     parser.epilog = f"{STEPS}\n\n{parser.epilog}"
-    parser.add_argument("--augment", required=True, metavar="STEPS", help="what changes; the steps are below")
+    parser.add_argument("--augment", metavar="STEPS", help="what changes; the steps are below")
+    for name in ("mixup", "cutmix"):
+        parser.add_argument(
+            f"--{name}", type=positive_number, metavar="ALPHA", help=f"mix the rows, as `unidl train --{name}` does"
+        )
     parser.add_argument(
         "--data",
         type=options.name_or_path,
@@ -80,30 +88,42 @@ def run(arguments: argparse.Namespace) -> int:
     from unidl.whole_files import replacing
 
     backend = registry.current()
-    from unidl.layers import Augmentation
-    from unidl.layers.steps import steps_of
-
-    steps_of(arguments.augment)  # what cannot be is said before data is read
+    device = devices.resolve().device
+    with backend.on(device):
+        augmentation, mixing = _layers(arguments)  # what cannot be is said before data is read
     size = arguments.image_size
     split = load_data(arguments.data, image_size=(size, size) if size else None).train
     places = np.linspace(0, len(split) - 1, min(arguments.rows, len(split))).astype(int)
     images = _images(split, places, arguments.data)
-    with backend.on(devices.resolve().device):
-        layer = Augmentation(arguments.augment, seed=arguments.seed % 2**31)
-        drawn = _drawn(layer, images, arguments.columns)
+    with backend.on(device):
+        drawn, titles = _changed(images, arguments.columns, augmentation, mixing)
     rows = [np.stack(row) for row in zip(images, *drawn, strict=True)]
-    titles = ["original", *(str(number) for number in range(1, arguments.columns + 1))]
-    sheet = contact_sheet(rows, _names(split, places), titles)
+    sheet = contact_sheet(rows, _names(split, places), ["original", *titles])
     with replacing(arguments.out) as file:
         sheet.save(file, format="PNG")
     print(f"kept in {arguments.out}: {len(rows)} images, each in {arguments.columns} changes")
     return 0
 
 
-def _drawn(layer: keras.layers.Layer, images: np.ndarray, times: int) -> np.ndarray:
-    """The images as the layer's first calls change them: (times, *images.shape).
+def _layers(arguments: argparse.Namespace) -> tuple[Augmentation | None, Mixing | None]:
+    """What changes the images, and what mixes them then."""
+    from unidl.layers import Augmentation, CutMix, Mixup
+    from unidl.layers.mixing import Mixing
 
-    Each call is a batch of a prediction, since Keras compiles those as one program: JAX compiles each operation of a
+    given, seed = ((Mixup, arguments.mixup), (CutMix, arguments.cutmix)), arguments.seed % 2**31
+    mixes = [kind(alpha) for kind, alpha in given if alpha is not None]
+    if arguments.augment is None and not mixes:
+        raise UsageError("There is nothing to preview. Pass --augment, --mixup or --cutmix.")
+    augmentation = None if arguments.augment is None else Augmentation(arguments.augment, seed=seed)
+    return augmentation, Mixing(mixes, seed=seed) if mixes else None
+
+
+def _changed(
+    images: np.ndarray, count: int, augmentation: Augmentation | None, mixing: Mixing | None
+) -> tuple[np.ndarray, list[str]]:
+    """The images as so many steps of training see them, (count, *images.shape), and a title for each step.
+
+    Each step is a batch of a prediction, since Keras compiles those as one program: JAX compiles each operation of a
     layer that is called by itself, which takes ten seconds and more.
     """
     import keras
@@ -112,14 +132,20 @@ def _drawn(layer: keras.layers.Layer, images: np.ndarray, times: int) -> np.ndar
     class Changing(keras.Model):
         def __init__(self) -> None:
             super().__init__()
-            self.layer = layer  # so that its count of calls is a state of the model
+            self.changes = [layer for layer in (augmentation, mixing) if layer is not None]  # whose counts are state
 
         def call(self, images: Any) -> Any:
-            return self.layer(images, training=True)
+            for layer in self.changes:
+                images = layer(images, training=True)
+            share = 1.0 if mixing is None else mixing.share
+            return images, keras.ops.zeros_like(images[:, 0, 0, 0]) + share
 
     model: Any = Changing()
-    batches = np.concatenate([images] * times)
-    return model.predict(batches, batch_size=len(images), verbose=0).reshape(times, *images.shape)
+    changed, shares = model.predict(np.concatenate([images] * count), batch_size=len(images), verbose=0)
+    titles = [str(number) for number in range(1, count + 1)]
+    if mixing is not None:
+        titles = [f"{share:.0%} own" for share in shares[:: len(images)]]
+    return changed.reshape(count, *images.shape), titles
 
 
 def _images(split: Split, places: np.ndarray, name: str) -> np.ndarray:

@@ -122,6 +122,14 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="change images at random in training, as in flip,rotation=0.1,brightness=0.2; see `unidl preview --help`",
     )
+    for name, paper in (("mixup", "Mixup, Zhang et al. 2018"), ("cutmix", "CutMix, Yun et al. 2019")):
+        parser.add_argument(
+            f"--{name}",
+            type=positive_number,
+            metavar="ALPHA",
+            help=f"mix images of a batch and their labels, with shares from Beta(ALPHA, ALPHA) ({paper}); with both, "
+            "each batch gets one of them",
+        )
 
 
 def _add_transfer(parser: argparse.ArgumentParser) -> None:
@@ -276,7 +284,7 @@ def _train(arguments: argparse.Namespace, out: Path, configuration: RunConfigura
 def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Namespace) -> None:
     from unidl.cli.evaluate import describe_metrics, test_results
 
-    results = test_results(trainer, data.test)
+    results = test_results(trainer, data.test, None)
     if arguments.json:
         print(json.dumps({"event": "result", "test": results, "rows": len(data.test), "out": str(out)}))
         return

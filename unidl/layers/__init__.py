@@ -31,6 +31,7 @@ from unidl.layers.dropout import (  # noqa: E402
 )
 from unidl.layers.gaussian import GaussianDropout, GaussianNoise  # noqa: E402
 from unidl.layers.geometry import Crop, Flip, Rotation, Shear, Translation, Zoom  # noqa: E402
+from unidl.layers.mixing import CutMix, Mixup  # noqa: E402
 from unidl.layers.own_stream import foreign_draws  # noqa: E402
 from unidl.layers.pixels import Blur, Erasing  # noqa: E402
 from unidl.layers.preparing import CenterCrop, Normalize, Resize  # noqa: E402
@@ -47,6 +48,7 @@ __all__ = [
     "ColourSpace",
     "Contrast",
     "Crop",
+    "CutMix",
     "Dropout",
     "Erasing",
     "Flip",
@@ -54,6 +56,7 @@ __all__ = [
     "GaussianNoise",
     "Grayscale",
     "Hue",
+    "Mixup",
     "Normalize",
     "PositionEmbedding",
     "RandAugment",

@@ -26,7 +26,7 @@ class Augmentation(OwnStream, ImageLayer):
 
     The geometry of all steps is composed into one matrix an image, in the order of the steps, and the image is sampled
     once, which is both faster and sharper than a sampling for each. Then come blurs, then all colours, as one matrix an
-    image, cut off at black and white, then erasing.
+    image, cut off at black and white, then erasing and the changes of tones of RandAugment.
 
     The numbers come from a hash of the seed and the number of the call, computed in the step itself: no arrays have to
     travel from the host, every backend draws the same bits, and since the number of the call is saved with the model, a

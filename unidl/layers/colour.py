@@ -84,9 +84,25 @@ class Colour(Step):
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Graded(Colour):
+    """A step that goes as far as its `factor` says, from `lowest` to `highest` at most."""
+
+    factor: Factor = 0.2
+    lowest: ClassVar[float] = -1
+    highest: ClassVar[float] = 10
+
+    def __post_init__(self) -> None:
+        self._limits()
+
+    def _limits(self, around: float = 0.0) -> tuple[float, float]:
+        first, last = limits(self, "factor", self.factor, low=self.lowest, high=self.highest)
+        return around + first, around + last
+
+
 @register
 @dataclass(frozen=True)
-class Brightness(Colour):
+class Brightness(Graded):
     """Make images lighter or darker.
 
     Args:
@@ -101,20 +117,17 @@ class Brightness(Colour):
         Brightness(factor=0.1)
     """
 
-    factor: Factor = 0.2
     word: ClassVar[str] = "brightness"
-
-    def __post_init__(self) -> None:
-        limits(self, "factor", self.factor, low=-1, high=1)
+    highest: ClassVar[float] = 1
 
     def after(self, before: Tint, drawn: Any, channels: int, mean: Any) -> Tint:
-        added = between(drawn[0], *limits(self, "factor", self.factor, low=-1, high=1))
+        added = between(drawn[0], *self._limits())
         return before._replace(shift=before.shift + added[:, None])
 
 
 @register
 @dataclass(frozen=True)
-class Contrast(Colour):
+class Contrast(Graded):
     """Pull colours away from the mean grey of the image, or towards it.
 
     Args:
@@ -129,21 +142,16 @@ class Contrast(Colour):
         Contrast(factor=(0.0, 0.5))
     """
 
-    factor: Factor = 0.2
     word: ClassVar[str] = "contrast"
     needs_mean: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        limits(self, "factor", self.factor, low=-1, high=10)
-
     def after(self, before: Tint, drawn: Any, channels: int, mean: Any) -> Tint:
-        first, last = limits(self, "factor", self.factor, low=-1, high=10)
-        return contrasted(before, between(drawn[0], 1.0 + first, 1.0 + last), channels, mean)
+        return contrasted(before, between(drawn[0], *self._limits(1.0)), channels, mean)
 
 
 @register
 @dataclass(frozen=True)
-class Saturation(Colour):
+class Saturation(Graded):
     """Make colours stronger, or paler.
 
     Args:
@@ -158,15 +166,10 @@ class Saturation(Colour):
         Saturation(factor=0.3)
     """
 
-    factor: Factor = 0.2
     word: ClassVar[str] = "saturation"
 
-    def __post_init__(self) -> None:
-        limits(self, "factor", self.factor, low=-1, high=10)
-
     def after(self, before: Tint, drawn: Any, channels: int, mean: Any) -> Tint:
-        first, last = limits(self, "factor", self.factor, low=-1, high=10)
-        return saturated(before, between(drawn[0], 1.0 + first, 1.0 + last), channels)
+        return saturated(before, between(drawn[0], *self._limits(1.0)), channels)
 
 
 @register
@@ -198,7 +201,7 @@ class Grayscale(Colour):
 
 @register
 @dataclass(frozen=True)
-class Hue(Colour):
+class Hue(Graded):
     """Turn colours round the circle of hues, each image by one angle; how light they are stays about the same.
 
     Args:
@@ -215,14 +218,12 @@ class Hue(Colour):
 
     factor: Factor = 0.05
     word: ClassVar[str] = "hue"
-
-    def __post_init__(self) -> None:
-        limits(self, "factor", self.factor, low=-1, high=1)
+    highest: ClassVar[float] = 1
 
     def after(self, before: Tint, drawn: Any, channels: int, mean: Any) -> Tint:
         if channels != 3:
             return before
-        share = between(drawn[0], *limits(self, "factor", self.factor, low=-1, high=1))
+        share = between(drawn[0], *self._limits())
         cosine, sine = (ops.reshape(one, (-1, 1, 1)) for one in turn(share))
         constant, of_cosine, of_sine = (_constant(part, cosine) for part in HUE)
         return before.mixed(constant + cosine * of_cosine + sine * of_sine)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,7 +11,9 @@ from unidl.layers.affine import Affine, product, turn
 from unidl.layers.colour import Colour, Tint, contrasted, saturated
 from unidl.layers.draws import ops
 from unidl.layers.geometry import Geometry
+from unidl.layers.pixels import Pixels
 from unidl.layers.steps import Size, number, refused, register
+from unidl.layers.tones import equalized, inverted, posterized, sharpened, solarized, stretched
 
 STRONGEST = {
     "nothing": 0.0,
@@ -26,21 +29,36 @@ STRONGEST = {
 """What is chosen from, and how far each goes at the magnitude 1, either way: the paper's, but for brightness, which it
 multiplies and we add."""
 
+TONES: dict[str, Callable[[Any, float, Any], Any]] = {
+    "posterize": lambda clips, share, way: posterized(clips, share),
+    "solarize": lambda clips, share, way: solarized(clips, share),
+    "equalize": lambda clips, share, way: equalized(clips),
+    "autocontrast": lambda clips, share, way: stretched(clips),
+    "invert": lambda clips, share, way: inverted(clips),
+    "sharpness": lambda clips, share, way: sharpened(clips, 1.0 + 0.9 * share * way),
+}
+"""What is chosen from besides, unless `operations` is "matrices". share: how far it goes, from 0 to 1; way: 1 or -1."""
+
+OPERATIONS = ("all", "matrices")
+
 MOST = 8
 """Changes of one image."""
 
 
 @register
 @dataclass(frozen=True)
-class RandAugment(Geometry, Colour):
-    """Choose a few changes for each image: turn, shear, shift, brightness, contrast, saturation, or nothing.
+class RandAugment(Geometry, Colour, Pixels):
+    """Choose a few changes of geometry, colours and tones for each image.
 
-    All of them are matrices, so that the image is still sampled once. What the paper has besides (equalize, solarize,
-    posterize, sharpness, autocontrast) is not, and is not chosen.
+    They are turn, shear, shift, brightness, contrast, saturation, posterize, solarize, equalize, autocontrast, invert,
+    sharpness, or nothing. All but the last six are matrices, so that the image is still sampled once. Those six come
+    after them, on the levels from 0 to 255 that Pillow has: a level that samplers of two backends round to either side
+    may end far apart. They are computed for all images and taken for some, which takes time.
 
     Args:
         count: how many changes an image gets.
         magnitude: how far they go, from 0 to 1; 1 is 30 degrees, say.
+        operations: "all", or "matrices" for those that are matrices alone, which are fast.
 
     Raises:
         UsageError: for a value that cannot be.
@@ -48,11 +66,12 @@ class RandAugment(Geometry, Colour):
     Examples:
         >>> from unidl import layers
         >>> layers.RandAugment(3)
-        RandAugment(count=3, magnitude=0.3)
+        RandAugment(count=3, magnitude=0.3, operations='all')
     """
 
     count: float = 2
     magnitude: float = 0.3
+    operations: str = "all"
     word: ClassVar[str] = "randaugment"
     needs_mean: ClassVar[bool] = True
 
@@ -60,6 +79,8 @@ class RandAugment(Geometry, Colour):
         if isinstance(self.count, bool) or self.count not in range(1, MOST + 1):
             raise refused(self, "count", self.count, f"it must be a whole number from 1 to {MOST}")
         number(self, "magnitude", self.magnitude, low=0, high=1)
+        if self.operations not in OPERATIONS:
+            raise refused(self, "operations", self.operations, f"it must be {' or '.join(map(repr, OPERATIONS))}")
 
     @property
     def draws(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] - it follows from the count
@@ -90,16 +111,32 @@ class RandAugment(Geometry, Colour):
             before = saturated(before, 1.0 + chosen["saturation"], channels)
         return before
 
+    def applied(self, clips: Any, drawn: Any, scale: float) -> Any:
+        if self.operations == "matrices":
+            return clips
+        share = float(self.magnitude)
+        for which, way in self._changes(drawn):
+            way = ops.reshape(way, (-1, 1, 1, 1, 1))
+            changed = clips
+            for place, change in enumerate(TONES.values(), start=len(STRONGEST)):
+                is_chosen = ops.reshape(ops.equal(which, place), (-1, 1, 1, 1, 1))
+                changed = ops.where(is_chosen, change(clips, share, way), changed)
+            clips = changed
+        return clips
+
     def _chosen(self, drawn: Any) -> list[dict[str, Any]]:
         """How far each change goes in each image (batch,), all but the chosen one not at all; once for each change."""
-        found = []
+        return [
+            {
+                name: strongest * self.magnitude * way * ops.cast(ops.equal(which, place), drawn.dtype)
+                for place, (name, strongest) in enumerate(STRONGEST.items())
+            }
+            for which, way in self._changes(drawn)
+        ]
+
+    def _changes(self, drawn: Any) -> Iterator[tuple[Any, Any]]:
+        """The number of each change and its direction, 1 or -1, both (batch,)."""
+        kinds = len(STRONGEST) + (len(TONES) if self.operations == "all" else 0)
         for change in range(int(self.count)):
-            which = ops.floor(drawn[2 * change] * len(STRONGEST))
-            way = self.magnitude * (1.0 - 2.0 * ops.cast(drawn[2 * change + 1] < 0.5, drawn.dtype))
-            found.append(
-                {
-                    name: strongest * way * ops.cast(ops.equal(which, place), drawn.dtype)
-                    for place, (name, strongest) in enumerate(STRONGEST.items())
-                }
-            )
-        return found
+            which = ops.floor(drawn[2 * change] * kinds)
+            yield which, 1.0 - 2.0 * ops.cast(drawn[2 * change + 1] < 0.5, drawn.dtype)

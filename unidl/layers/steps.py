@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 from unidl.errors import UsageError
+from unidl.finite import is_number
 from unidl.shortening import shown
 
 Factor = float | tuple[float, float]
@@ -137,8 +137,8 @@ def limits(step: Step, name: str, value: Any, *, around: float = 0.0, low: float
 
     Raises `UsageError` if it is neither, or leaves the range from `low` to `high`.
     """
-    two = (around - value, around + value) if _is_number(value) else value
-    if not isinstance(two, Sequence) or isinstance(two, str) or len(two) != 2 or not all(map(_is_number, two)):
+    two = (around - value, around + value) if is_number(value) else value
+    if not isinstance(two, Sequence) or isinstance(two, str) or len(two) != 2 or not all(map(is_number, two)):
         raise refused(step, name, value, f"it must be a number, or two, (from, to), from {low:g} to {high:g}")
     first, last = (float(number) for number in two)
     if not low <= first <= last <= high:
@@ -146,14 +146,14 @@ def limits(step: Step, name: str, value: Any, *, around: float = 0.0, low: float
     return first, last
 
 
-def number(step: Step, name: str, value: Any, *, low: float, high: float) -> float:
+def number(step: Any, name: str, value: Any, *, low: float, high: float) -> float:
     """Return one number of a step. Raises `UsageError` if it is none from `low` to `high`."""
-    if not _is_number(value) or not low <= value <= high:
+    if not is_number(value) or not low <= value <= high:
         raise refused(step, name, value, f"it must be a number from {low:g} to {high:g}")
     return float(value)
 
 
-def refused(step: Step, name: str, value: Any, because: str) -> UsageError:
+def refused(step: Any, name: str, value: Any, because: str) -> UsageError:
     """Return the error for a value that a step cannot have. because: a clause without its full stop."""
     return UsageError(f"Cannot use {type(step).__name__}({name}={shown(value)}): {because}.")
 
@@ -161,7 +161,3 @@ def refused(step: Step, name: str, value: Any, because: str) -> UsageError:
 def between(drawn: Any, first: float, last: float) -> Any:
     """Return numbers from `first` to `last` for numbers from 0 to 1."""
     return drawn * (last - first) + first
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -218,7 +218,7 @@ class Builder:
         Returns:
             True if it does.
         """
-        if option == "image_size":
+        if option in ("image_size", "mixup", "cutmix"):
             return self.task == "image classifier"
         if option in ("base", "trust", "weights", "precompute_frozen"):
             return self.base is not None

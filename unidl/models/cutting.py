@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,12 +107,27 @@ def _replayed(name: str, functional: Any, edge: list[Any], nodes: list[Any]) -> 
 
     inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in edge]
     tensors: dict[int, Any] = {id(old): new for old, new in zip(edge, inputs, strict=True)}
-    for node in nodes:
+    return keras.Model(_alone(inputs), replayed(functional, tensors, nodes=nodes), name=name)
+
+
+def replayed(
+    functional: Any,
+    tensors: dict[int, Any],
+    change: Callable[[Any, Any], Any] = lambda old, new: new,
+    nodes: list[Any] | None = None,
+) -> Any:
+    """Apply the layers of a functional model to other tensors, and return its outputs.
+
+    tensors: by the ids of tensors of the model, those in their place. change: of an old output of a layer and its new
+    one, the tensor that the layers after it get. nodes: the layers to apply; all if None.
+    """
+    import keras
+
+    for node in nodes_of(functional) if nodes is None else nodes:
         arguments, named = node.arguments.fill_in(tensors)
         results = keras.tree.flatten(node.operation(*arguments, **named))
-        tensors |= {id(old): new for old, new in zip(node.outputs, results, strict=True)}
-    outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], outputs_of(functional))
-    return keras.Model(_alone(inputs), outputs, name=name)
+        tensors |= {id(old): change(old, new) for old, new in zip(node.outputs, results, strict=True)}
+    return keras.tree.map_structure(lambda tensor: tensors[id(tensor)], outputs_of(functional))
 
 
 def _alone(tensors: list[Any]) -> Any:

@@ -13,6 +13,7 @@ from unidl.models import builders
 from unidl.runs.kinds import FOUND, RUN, require
 
 if TYPE_CHECKING:
+    from unidl.layers.mixing import Mix
     from unidl.training.stage import Stage
 
 ALWAYS_KEPT = 14
@@ -28,7 +29,8 @@ class RunConfiguration:
     None keeps the model's compiled setting. dropout: the dropout rate. image_size: height and width,
     in pixels. seed: determines every random draw. plot: whether to draw curves. save_every_steps: checkpoint interval.
 
-    augment: augmentation of the images in training, in words. base, weights, precompute_frozen: of a model on a base;
+    augment: augmentation of the images in training, in words. mixup, cutmix: their alpha, of a training on mixed
+    batches. base, weights, precompute_frozen: of a model on a base;
     None for others. model_sha256, model_arguments: of the file that "model.py:build" names, and what the function was
     called with. data_origin: what the data says of itself. precision: as in `Trainer`; None until it is settled.
     workers, on_error, frames, target, missing: as in `load_data`; categories: likewise, with commas between the names.
@@ -68,6 +70,8 @@ class RunConfiguration:
     augment: str | None = None
     stages: str | None = None
     report: bool | None = None
+    mixup: float | None = None
+    cutmix: float | None = None
 
     def __post_init__(self) -> None:
         needed = {field.name for field in fields(self) if field.default is not None}
@@ -76,6 +80,7 @@ class RunConfiguration:
             if value is not None or name in needed:
                 require(name, value, kind)
         self.read_stages()
+        self.mixes()
 
     @classmethod
     def of(cls, **given: Any) -> RunConfiguration:
@@ -166,6 +171,15 @@ class RunConfiguration:
             stages.append(replace(stage, learning_rate=rate, schedule=schedule, early_stopping=self.early_stopping))
         return stages
 
+    def mixes(self) -> list[Mix] | None:
+        """Return how batches are mixed; None for no mix. Raises `UsageError` for an alpha out of range."""
+        if self.mixup is None and self.cutmix is None:
+            return None
+        from unidl.layers import CutMix, Mixup
+
+        given = ((Mixup, self.mixup), (CutMix, self.cutmix))
+        return [kind(alpha) for kind, alpha in given if alpha is not None]
+
     def data_options(self) -> dict[str, Any]:
         """Return the arguments of `load_data` that were given, but for the size of images."""
         return data_options({name: getattr(self, name) for name in FOR_DATA})
@@ -188,10 +202,10 @@ def data_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout", "augment")
+FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout", "augment", "mixup", "cutmix")
 """The settings that mean something for some models only."""
 
-FOR_OWN = ("precompute_frozen", "image_size")
+FOR_OWN = ("precompute_frozen", "image_size", "mixup", "cutmix")
 """Those of them that apply to a user's own model."""
 
 

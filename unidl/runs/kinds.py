@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from unidl.errors import UsageError
+from unidl.finite import is_number
 from unidl.shortening import shown
 
 
@@ -23,14 +23,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _number(value: Any) -> bool:
-    return (_whole(value) or isinstance(value, float)) and math.isfinite(value)
-
-
 WHOLE_FROM_0 = Kind("a whole number of at least 0", lambda value: _whole(value) and value >= 0)
 WHOLE_FROM_1 = Kind("a whole number of at least 1", lambda value: _whole(value) and value >= 1)
-POSITIVE = Kind("a number above 0", lambda value: _number(value) and value > 0)
-FRACTION = Kind("a number from 0 up to, but not including, 1", lambda value: _number(value) and 0 <= value < 1)
+POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
+FRACTION = Kind("a number from 0 up to, but not including, 1", lambda value: is_number(value) and 0 <= value < 1)
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 WORD = Kind("a non-empty string", lambda value: isinstance(value, str) and value != "")
 SCHEDULE = Kind('"constant" or "cosine"', lambda value: value in ("constant", "cosine"))
@@ -63,6 +59,8 @@ RUN = {
     "categories": WORD,
     "missing": MISSING,
     "augment": WORD,
+    "mixup": POSITIVE,
+    "cutmix": POSITIVE,
     "stages": WORD,
     "report": TRUTH,
     "precision": WORD,

@@ -72,6 +72,7 @@ class ReadyRun:
             "resume": self.resume,
             "configuration": asked.to_json(),
             "progress": progress,
+            "mix": asked.mixes(),
         }
         stages, trainer = asked.read_stages(), self.trainer
         if stages:

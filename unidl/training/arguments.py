@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +39,15 @@ def saving_in(
     if not resume:
         checkpoints.require_none()
     return Saving(checkpoints, every_steps, bool(resume), configuration or {})
+
+
+def mix_configs(mix: Any) -> list[dict[str, Any]] | None:
+    """Return the mixes of a batch as JSON values; None for none. Raises `UsageError` for what is not a mix."""
+    if mix is None:
+        return None
+    from unidl.layers.mixing import mixes_of
+
+    return [one.to_config() for one in mixes_of(mix)]
 
 
 def callbacks_in(callbacks: Any) -> list[keras.callbacks.Callback]:
@@ -126,8 +134,3 @@ def whole(argument: str, value: Any, minimum: int | None = 1) -> int:
     if number is None or (minimum is not None and number < minimum):
         raise UsageError(f"Cannot use {argument}={shown(value)}: it must be {needed}.")
     return number
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; True and False are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

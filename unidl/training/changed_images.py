@@ -1,4 +1,5 @@
-"""Prediction on several augmented copies of each image, whose outputs are averaged: test-time augmentation."""
+"""Prediction and evaluation on several augmented copies of each image, whose outputs are averaged: test-time
+augmentation."""
 
 from __future__ import annotations
 
@@ -7,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unidl.backend import Tree
+from unidl.backend import TrainLoop, Tree
+from unidl.data.dataset import Split, take
+from unidl.data.trees import map_leaves
 from unidl.errors import DataError, ModelError
+from unidl.keras_internals import compute_loss, track_loss
+from unidl.logs import plain_logs
 from unidl.random import derived_seed
 from unidl.shortening import shown
+from unidl.training.evaluating import loss_first, predicted
+from unidl.training.progress import Metrics
 
 if TYPE_CHECKING:
     import keras
@@ -54,3 +61,44 @@ def averaged(predict: Callable[[np.ndarray], Tree], model: keras.Model, x: Any, 
     return keras.tree.map_structure(
         lambda *each: np.mean(each, axis=0, dtype=np.float64).astype(each[0].dtype), *outputs
     )
+
+
+def evaluated_on_copies(
+    loop: TrainLoop, model: keras.Model, split: Split, batch_size: int, count: int, *, steps: int | None
+) -> Metrics:
+    """Return loss and metrics of the mean outputs for so many augmented copies of each image. Raises as `averaged`
+    does. steps: the most batches."""
+    rows = split
+    if steps is not None and isinstance(split.x, np.ndarray):  # for others `averaged` raises the error
+        rows = take(split, slice(0, steps * batch_size))
+
+    def predict(images: np.ndarray) -> Tree:
+        return predicted(loop, Split(images), batch_size)
+
+    try:
+        return scored(model, averaged(predict, model, rows.x, count), rows, batch_size)
+    finally:
+        loop.commit()
+
+
+def scored(model: keras.Model, outputs: Tree, split: Split, batch_size: int) -> Metrics:
+    """Return the loss and the metrics of outputs that have been computed, against the labels and weights of `split`."""
+    from keras import ops
+
+    def tensors(tree: Tree) -> Any:
+        return map_leaves(ops.convert_to_tensor, tree)
+
+    model.reset_metrics()
+    for first in range(0, len(split), batch_size):
+        rows = slice(first, first + batch_size)
+        part, found = take(split, rows), tensors(map_leaves(lambda leaf, rows=rows: leaf[rows], outputs))
+        given = {
+            "x": tensors(part.x),
+            "y": tensors(part.y),
+            "y_pred": found,
+            "sample_weight": tensors(part.sample_weight),
+        }
+        loss: Any = ops.stop_gradient(compute_loss(model, training=False, **given))
+        track_loss(model, loss, len(part))
+        model.compute_metrics(**given)
+    return loss_first(plain_logs(model.get_metrics_result(), ops.convert_to_numpy))

@@ -147,7 +147,11 @@ class Tracked:
 
         weights = {id(weight) for weight in model.weights}
         groups: dict[str, Sequence[keras.Variable]] = {
-            "layers": [variable for variable in model.variables if id(variable) not in weights],
+            "layers": [
+                variable
+                for variable in {id(one): one for one in (*model.variables, *self.model.variables)}.values()
+                if id(variable) not in weights
+            ],
             "metrics": self.model.metrics_variables,
         }
         for name, value in sorted(vars(self.model).items()):

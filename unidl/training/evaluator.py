@@ -14,7 +14,7 @@ from unidl.keras_internals import metrics_in_order
 from unidl.notices import notice
 from unidl.training.arguments import callbacks_in, optional_whole, style_of, whole
 from unidl.training.busy import using
-from unidl.training.changed_images import averaged
+from unidl.training.changed_images import averaged, evaluated_on_copies
 from unidl.training.checking import checked
 from unidl.training.columns import encoded_columns
 from unidl.training.compiling import ensure_compiled
@@ -90,6 +90,7 @@ class Evaluator:
         return_dict: bool | None = None,
         *,
         x: Any = None,
+        augmentations: int | None = None,
     ) -> Any:
         """Return the loss and the metrics on the given data.
 
@@ -107,12 +108,15 @@ class Evaluator:
             callbacks: Keras's callbacks.
             return_dict: False for a list of the values in Keras's order, or only the loss if there is nothing else.
             x: The inputs, as another name for `data`; a tuple is then several inputs.
+            augmentations: Evaluate the outputs that `predict(augmentations=...)` returns: averages over this many
+                augmented copies of each image, the same in each call. If None, the images as they are.
 
         Returns:
             Loss and metrics by their names, unless `return_dict` is False.
 
         Raises:
             DataError: If the data does not fit the model, or makes the loss NaN or infinite.
+            ModelError: If `augmentations` is given for a model that does not begin with an augmentation.
             UsageError: If an argument cannot be used, or another thread uses the model.
 
         Examples:
@@ -127,6 +131,7 @@ class Evaluator:
         steps = optional_whole("steps", steps)
         size = optional_whole("batch_size", batch_size)
         reporter = make_progress("quiet" if verbose is None else style_of("auto", verbose))
+        copies = optional_whole("augmentations", augmentations)
         with using(self.model, "evaluate"), self._context():
             split = one_split(data, y, sample_weight, x)
             size = size_of_batches(size, split, steps, EVALUATED_BATCH_SIZE)
@@ -135,7 +140,11 @@ class Evaluator:
             told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=steps_of(split, size, steps))
             told.tell("on_test_begin")
             with bytes_scaled(self.model, split):
-                metrics = evaluated(self._ready_loop(), split, size, told, steps=steps)
+                loop = self._ready_loop()
+                if copies is None:
+                    metrics = evaluated(loop, split, size, told, steps=steps)
+                else:
+                    metrics = evaluated_on_copies(loop, self.model, split, size, copies, steps=steps)
             require_finite_loss(metrics, split, "test data")
             told.tell("on_test_end", metrics)
         reporter.message(f"{self.model.name}: {format_metrics(metrics)}")

@@ -58,6 +58,7 @@ class Fit:
         """saving: when checkpoints are written. trained: what the loop trains, where it is a part of the model. unsure:
         a row with NaN or infinity that is trained on. look: called in each epoch, when the callbacks have been told."""
         self._model = model
+        self.trained = trained or model
         self._interrupt = Interrupt(terminates=saving is not None)
         self._loop = UninterruptedLoop(loop, self._interrupt)
         self._train = data.training
@@ -89,7 +90,7 @@ class Fit:
         self._seconds = self._waited_seconds = 0.0
         self._saver: RunSaving | None = None
         if saving is not None:
-            self._saver = RunSaving(saving, model, Tracked(trained or model, list(callbacks)), self._must_be_same())
+            self._saver = RunSaving(saving, model, Tracked(self.trained, list(callbacks)), self._must_be_same())
 
     @property
     def interrupted(self) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from unidl.errors import ModelError, UsageError
+from unidl.finite import is_number
 from unidl.keras_internals import all_layers
 from unidl.layer_paths import walk
 from unidl.models.arguments import close_names
 from unidl.models.freezing import layers_in_order
 from unidl.shortening import shown
-from unidl.training.arguments import is_number
 from unidl.training.keras_internals import ScaledUpdates, why_not_scaled
 
 if TYPE_CHECKING:

@@ -13,7 +13,11 @@ from unidl.training.feature_store import FeatureStore
 from unidl.training.frozen_front import FrozenFront
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import keras
+
+    from unidl.layers.mixing import Mix
 
 
 class Loops:
@@ -24,6 +28,7 @@ class Loops:
         self._backend, self._model, self._device = backend, model, device
         self._loop: TrainLoop | None = None
         self._front: FrozenFront | None = None
+        self._mixed: tuple[Any, keras.Model, TrainLoop] | None = None
         self._signature: tuple[Any, ...] = ()
         self.features = FeatureStore()
         self.computed_by = computed_by
@@ -34,7 +39,7 @@ class Loops:
         if self._loop is None or not same(current, self._signature):
             self._loop = self._compiled(self._model)
             self._compiled_in = CompiledIn(self._model, self._loop)
-            self._front = None
+            self._front = self._mixed = None
             self._signature = current
         return self._loop
 
@@ -44,6 +49,16 @@ class Loops:
         if self._front is None:
             self._front = FrozenFront(self._model, self._compiled)
         return self._front
+
+    def of_mixed(self, mixes: Sequence[Mix], seed: int) -> tuple[keras.Model, TrainLoop]:
+        """Return a model of the layers of this one that mixes batches in training, and its loop. seed: of its draws."""
+        from unidl.training.mixed_batches import mixed_model
+
+        self.of_model()
+        if self._mixed is None or self._mixed[0] != (mixes, seed):
+            mixed = mixed_model(self._model, mixes, seed)
+            self._mixed = (mixes, seed), mixed, self._compiled(mixed)
+        return self._mixed[1:]
 
     def of_single_steps(self) -> TrainLoop:
         """A new loop of the model, whose metrics can be read after each step, and which nobody else uses."""

@@ -14,9 +14,10 @@ from unidl.data.dataset import Split, take
 from unidl.data.fingerprint import fingerprint
 from unidl.data.numbers import computed
 from unidl.data.source import Column
-from unidl.data.trees import map_leaves
+from unidl.data.trees import is_nest, map_leaves
 from unidl.errors import UsageError
 from unidl.models.records import note
+from unidl.random import derived_seed
 from unidl.training.checkpoint import Saving
 from unidl.training.compiling import require_trainable, tell_of_foreign_draws
 from unidl.training.fitting import Fit
@@ -52,14 +53,18 @@ def new_run(
     if data.training.table is not None:
         note(model, class_names=data.training.class_names, table=data.training.table)
     tell_of_foreign_draws(model)
+    if settings.mix is not None:
+        _require_mixable(data, settings)
     unsure, trained = _tried(model, data, settings, loops), model
     if settings.precompute_frozen:
         frozen = loops.of_front()
         data, trained = _features(frozen, data, settings, progress, loops, model.name), frozen.rest
         resumes = saving is not None and saving.resume
         callbacks = callbacks + ([frozen.guard()] if callbacks or resumes else [])
-    build_for(trained, data.training, settings.batch_size)
     loop = loops.of_front().loop if settings.precompute_frozen else loops.of_model()
+    if settings.mix is not None:
+        trained, loop = _mixed(settings, loops)
+    build_for(trained, data.training, settings.batch_size)
     return Fit(
         model,
         loop,
@@ -72,6 +77,22 @@ def new_run(
         unsure=unsure,
         look=loops.look,
     )
+
+
+def _require_mixable(data: TrainingData, settings: FitSettings) -> None:
+    if settings.precompute_frozen:
+        raise UsageError("Cannot use mix= with precompute_frozen=True, which computes each image once. Pass one.")
+    if data.training.y is None or is_nest(data.training.y):
+        raise UsageError("Cannot use mix= without labels, or with several: pass y as one array.")
+
+
+def _mixed(settings: FitSettings, loops: Loops) -> tuple[keras.Model, TrainLoop]:
+    """The model that mixes batches, and its loop."""
+    from unidl.layers.mixing import mixes_of
+
+    # A training in parts, such as in stages, draws other numbers in each.
+    seed = derived_seed(settings.seed, "mixing", settings.initial_epoch)
+    return loops.of_mixed(mixes_of(settings.mix or ()), seed)
 
 
 def _features(

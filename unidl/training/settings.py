@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unidl.data.batch_stream import Stream
 from unidl.data.dataset import Split
 from unidl.errors import UsageError
-from unidl.training.arguments import first_epoch, optional_whole, shuffle_of, validation_frequency, whole
+from unidl.training.arguments import first_epoch, mix_configs, optional_whole, shuffle_of, validation_frequency, whole
 from unidl.training.given import TrainingData, size_of_batches
 from unidl.training.layer_rates import rates_of
 from unidl.training.order import Shuffle
@@ -36,6 +36,7 @@ class FitSettings:
     validation_freq: int | list[int] | None = None
     rate_factors: dict[str, float] | None = None
     layer_decay: float | None = None
+    mix: list[dict[str, Any]] | None = None
 
     def validates(self, epoch: int) -> bool:
         """Return whether the model is validated after this epoch, counted from 0."""
@@ -94,6 +95,7 @@ def fit_arguments(
     validation_steps: Any = None,
     validation_batch_size: Any = None,
     validation_freq: Any = 1,
+    mix: Any = None,
 ) -> FitArguments:
     """Validate the arguments. Raises `UsageError` for the first invalid one."""
     settings = FitSettings(
@@ -107,5 +109,6 @@ def fit_arguments(
         validation_steps=optional_whole("validation_steps", validation_steps),
         validation_batch_size=optional_whole("validation_batch_size", validation_batch_size),
         validation_freq=validation_frequency(validation_freq),
+        mix=mix_configs(mix),
     )
     return FitArguments(settings)

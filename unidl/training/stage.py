@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from unidl.errors import UsageError
+from unidl.finite import is_number
 from unidl.shortening import shown
-from unidl.training.arguments import is_number, optional_whole, whole
+from unidl.training.arguments import optional_whole, whole
 from unidl.training.layer_rates import LayerRates
 
 SYNTAX = "PART:EPOCHS[@RATE][*DECAY][~WARMUP]"

@@ -27,6 +27,8 @@ from unidl.training.trainer import Trainer
 if TYPE_CHECKING:
     import keras
 
+    from unidl.layers.mixing import Mix
+
 
 def fit_stages(
     model: keras.Model,
@@ -45,6 +47,7 @@ def fit_stages(
     callbacks: Sequence[keras.callbacks.Callback] | None = (),
     restore_best: bool = False,
     precompute_frozen: bool | None = None,
+    mix: Mix | Sequence[Mix] | None = None,
     checkpoint: str | Path | None = None,
     save_every_steps: int | None = None,
     keep: int = KEEP,
@@ -78,6 +81,7 @@ def fit_stages(
         precompute_frozen: Whether to compute what the frozen front of the model gives once a stage, as in
             `Trainer.fit`: the same weights to some last digits. None for each stage of several epochs in which that is
             possible: with a front that draws nothing at random.
+        mix: As in `Trainer.fit`; the frozen front is then computed in every epoch.
         checkpoint: A folder for checkpoints, in which each stage has a folder of its own.
         save_every_steps: As in `Trainer.fit`.
         keep: As in `Trainer.fit`.
@@ -123,9 +127,10 @@ def fit_stages(
         require_no_averages(model.optimizer, told)
         told.append(best.callback())
     options = {"validation": validation, "class_weight": class_weight, "callbacks": told, "progress": progress}
+    options["mix"] = mix
     where = {"device": device, "precision": precision, "seed": seed}
     run = _Run(model, split, asked, trainer, where, batch_size or BATCH_SIZE, best, saving)
-    return run.all(options, precompute_frozen)
+    return run.all(options, False if precompute_frozen is None and mix is not None else precompute_frozen)
 
 
 @dataclass

@@ -31,6 +31,8 @@ from unidl.training.step_trial import StepTrial, few_rows, timed_steps
 if TYPE_CHECKING:
     import keras
 
+    from unidl.layers.mixing import Mix
+
 
 class Trainer(Evaluator):
     """Trains, evaluates and saves a Keras model.
@@ -142,6 +144,7 @@ class Trainer(Evaluator):
         validation: Any = None,
         early_stopping: int | None = None,
         precompute_frozen: bool = False,
+        mix: Mix | Sequence[Mix] | None = None,
         checkpoint: str | Path | Saving | None = None,
         save_every_steps: int | None = None,
         keep: int = KEEP,
@@ -193,6 +196,11 @@ class Trainer(Evaluator):
                 before the first epoch, and to train the rest on them: the same result for a fraction of the work. The
                 features stay in memory, or if they take half of it in files of the cache (UNIDL_CACHE_DIR), for the
                 next `fit`, until the weights, the layers, the data or the precision under them change.
+            mix: How to mix the images of a batch, and their labels, with one another: `unidl.layers.Mixup(0.2)`,
+                `unidl.layers.CutMix(1.0)`, or a list of both, of which each batch gets one at random. They are mixed
+                after the augmentation that the model begins with. The label with the larger share of an image counts
+                for metrics, so that the accuracy in training is that of a harder task; the validation is not mixed. If
+                None, nothing is mixed.
             checkpoint: A folder for checkpoints, one after each epoch and every `save_every_steps` steps.
             save_every_steps: Steps between the checkpoints within an epoch. If None, only after each epoch.
             keep: Number of checkpoints to keep, the newest ones; at least 2.
@@ -207,7 +215,8 @@ class Trainer(Evaluator):
         Raises:
             DataError: Before the first step, if the data does not fit the model, or differs from the data with which
                 the run to continue was started (of arrays above 16 MiB a sample of rows is compared).
-            ModelError: If `precompute_frozen` is requested for a model whose front learns or draws random numbers.
+            ModelError: If `precompute_frozen` is requested for a model whose front learns or draws random numbers, or
+                `mix` for one with several inputs or outputs, or with a step of its own.
             UsageError: If an argument cannot be used, or another thread uses the model.
             SavedModelError: If a checkpoint cannot be written, or all those to continue from are damaged.
             TrainingError: If the loss becomes NaN or infinite, or a callback compiles the model.
@@ -237,6 +246,7 @@ class Trainer(Evaluator):
             shuffle=shuffle,
             initial_epoch=initial_epoch,
             precompute_frozen=precompute_frozen,
+            mix=mix,
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
             validation_batch_size=validation_batch_size,
@@ -415,7 +425,8 @@ class Trainer(Evaluator):
         )
         require_training(self.model, self.precision)
         try:
-            return run.run(title(self.model, self._framework, self.placement, self.precision.name))
+            with bytes_scaled(run.trained, data.training, data.validation):
+                return run.run(title(self.model, self._framework, self.placement, self.precision.name))
         finally:
             self.history = dict(self.model.history.history)
             self.interrupted, self.signal = run.interrupted, run.signal
