@@ -13,7 +13,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {
         "words": ("errors", "notices", "out_of_memory", "paths", "shortening", "tables", "standing_in", "version"),
         "numbers": ("random", "statistics"),
-        "Keras": ("keras_import", "keras_internals", "keras_places", "layer_paths", "model_reading"),
+        "Keras": ("hub", "keras_import", "keras_internals", "keras_places", "layer_paths", "model_reading"),
     },
     {
         "files": ("cache", "reports", "whole_files"),

@@ -14,6 +14,7 @@ from unidl.data.numbers import computed, is_computed
 from unidl.data.refused import refuse_batches
 from unidl.data.source import Column, Source, subset
 from unidl.data.streaming import is_mapped, is_streamed, is_too_large
+from unidl.data.tokenizer import Tokenizer
 from unidl.data.trees import leaves, map_leaves, named_leaves, stacking
 from unidl.data.watch import Watch
 from unidl.errors import DataError
@@ -44,6 +45,7 @@ class Split(Batches):
         class_names: The name of each label, for images and texts with classes.
         vocabulary: The word of each token, for text; token 0 is padding and token 1 stands for every unknown word.
         watch: What checks the rows of a source as they are read; `Trainer` sets it.
+        tokenizer: What made the rows from texts, for a pretrained model; it is kept with the model.
 
     Raises:
         DataError: If lengths differ, there is no row, or NumPy cannot read a part as one array.
@@ -59,6 +61,7 @@ class Split(Batches):
     class_names: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     watch: Watch | None = field(default=None, repr=False)
+    tokenizer: Tokenizer | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for part in ("x", "y", "sample_weight"):

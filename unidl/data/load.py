@@ -21,6 +21,8 @@ from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
 from unidl.data.mapped import load_mapped
 from unidl.data.table import TABLE_SUFFIXES, load_table
+from unidl.data.texts import holds_texts, load_text_folder
+from unidl.data.tokenizer import Tokenizer
 from unidl.data.topics import load_python_topics
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
@@ -32,8 +34,8 @@ _IMAGES = ("test_fraction", "image_size", "channels")
 _FILES = (*_IMAGES, "stream", "workers", "on_error")
 
 _PATHS = (
-    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), a table ({', '.join(TABLE_SUFFIXES)}) with "
-    "the paths of images and a column label, a .npz file with the arrays x and "
+    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}) or texts, a table "
+    f"({', '.join(TABLE_SUFFIXES)}) with the paths of images and a column label, a .npz file with the arrays x and "
     f"y or x_train, y_train, x_test and y_test, x.npy with y.npy beside it, and a UTF-8 text "
     f"({', '.join(TEXT_SUFFIXES)})"
 )
@@ -101,6 +103,7 @@ def load_data(
     workers: int | None = None,
     on_error: Literal["raise", "skip"] | None = None,
     target: str | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a file or folder.
 
@@ -108,8 +111,8 @@ def load_data(
 
     Args:
         name: "digits", "python-docs", "python-topics", "mnist", "fashion_mnist", "cifar10", "cifar100" or a data set of
-            a plugin; or the path of a folder of class folders with images, of a `.npz` file with arrays, or of a text
-            in UTF-8.
+            a plugin; or the path of a folder of class folders with images or texts, of a `.npz` file with arrays, or
+            of a text in UTF-8.
         seed: Determines which rows are held out, where rows are drawn. The default gives the same split everywhere.
         test_fraction: Fraction of the rows to hold out, between 0 and 1. If None, 0.2; of a text, the last 0.1 (of
             "python-topics" 0.2).
@@ -129,6 +132,8 @@ def load_data(
             named and counted after each epoch. If None, "raise".
         target: The column to predict, of a CSV or Parquet file with paths of images. If None, the column that is called
             label, class, target or y.
+        tokenizer: The tokenizer of a pretrained model, `unidl.models.record_of(model).tokenizer`, for texts in class
+            folders. If None, texts become words that are numbered by how often they occur.
 
     Returns:
         The data set, split for training and test.
@@ -156,6 +161,7 @@ def load_data(
         "workers": workers,
         "on_error": on_error,
         "target": target,
+        "tokenizer": tokenizer,
     }
     given = {option: value for option, value in given.items() if value is not None}
     for option in given:
@@ -185,6 +191,9 @@ def _find(name: str | Path) -> Loader:
         if name in plugins.found(GROUP):
             return plugins.load(GROUP, name, Loader, error=DataError)
     path = as_path(name)
+    if path.is_dir() and holds_texts(path):
+        options = (*_TEXT, "tokenizer")
+        return Loader("texts in class folders", partial(load_text_folder, path), options, seeded=True)
     if path.is_dir():
         return Loader("a folder of images", partial(load_folder, path), _FILES, seeded=True)
     if not path.is_file():
