@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     import keras
 
+    from unidl.data.tokenizer import Tokenizer
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -40,6 +42,7 @@ class Record:
         value_range: (low, high) of the values of its images; None if unknown, or if it does not take images.
         value_range_fixed: Whether the model was built for this range, as on a pretrained base, and does not take
             another one.
+        tokenizer: What turns texts into its inputs, for a model on a pretrained base that reads texts.
 
     Examples:
         >>> from unidl.models import Record
@@ -52,6 +55,7 @@ class Record:
     vocabulary: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
     value_range_fixed: bool = False
+    tokenizer: Tokenizer | None = None
 
 
 _records: WeakKeyDictionary[keras.Model, Record] = WeakKeyDictionary()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl import devices, precision, registry
-from unidl.errors import BackendError, DeviceError, ModelError, PrecisionError, SavedModelError
+from unidl.data.tokenizer import Tokenizer
+from unidl.errors import BackendError, DataError, DeviceError, ModelError, PrecisionError, SavedModelError
 from unidl.layer_paths import walk
 from unidl.models import build, builders, set_trainable_state, trainable_state
 from unidl.models.bases import unstored_head
@@ -43,6 +44,7 @@ class Description:
     architecture: Architecture | None
     keras: dict[str, Any] | None
     value_range: tuple[float, float] | None = None
+    tokenizer: Tokenizer | None = None
 
 
 def describe(model: keras.Model) -> bytes:
@@ -59,6 +61,8 @@ def describe(model: keras.Model) -> bytes:
     }
     if record.value_range is not None:
         description["value_range"] = record.value_range
+    if record.tokenizer is not None:
+        description["tokenizer"] = record.tokenizer.to_json()
     if record.architecture is not None:
         description["builder"] = record.architecture.builder
         description["arguments"] = dict(record.architecture.arguments)
@@ -76,7 +80,7 @@ def read_description(content: bytes, path: Path) -> Description:
     words = ("class_names", "vocabulary", "frozen")
     ours, strange = {*words, "builder", "arguments"}, {*words, "keras"}
     # Only image models have a value range, and models saved by earlier versions have none.
-    if not isinstance(found, dict) or set(found) - {"value_range"} not in (ours, strange):
+    if not isinstance(found, dict) or set(found) - {"value_range", "tokenizer"} not in (ours, strange):
         keys = sorted(found) if isinstance(found, dict) else type(found).__name__
         raise _damaged(path, f"its keys are {keys}, expected {sorted(ours)} or {sorted(strange)}")
     for name in words:
@@ -99,7 +103,15 @@ def read_description(content: bytes, path: Path) -> Description:
         architecture=architecture,
         keras=found.get("keras"),
         value_range=tuple(value_range) or None,
+        tokenizer=_tokenizer(found["tokenizer"], path) if "tokenizer" in found else None,
     )
+
+
+def _tokenizer(values: Any, path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_json(values)
+    except DataError as error:
+        raise _damaged(path, str(error)) from error
 
 
 def _is_range(value: Any) -> bool:
@@ -159,6 +171,8 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
         why = str(error) if isinstance(error, ModelError) else first_line(error)
         raise SavedModelError(f"Cannot load {path}: {why}") from error
     note(model, class_names=description.class_names, vocabulary=description.vocabulary)
+    if description.tokenizer is not None:
+        note(model, tokenizer=description.tokenizer)
     if description.value_range is not None:
         on_a_base = description.architecture is not None and _stands_on_a_base(description.architecture)
         note(model, value_range=description.value_range, value_range_fixed=on_a_base)

@@ -49,6 +49,8 @@ def new_run(
     require_trainable(model)
     if data.training.class_names or data.training.vocabulary:
         note(model, class_names=data.training.class_names, vocabulary=data.training.vocabulary)
+    if data.training.tokenizer is not None:
+        note(model, tokenizer=data.training.tokenizer)
     tell_of_foreign_draws(model)
     unsure, trained = _tried(model, data, settings, loops), model
     if settings.precompute_frozen:
