@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import keras
 
     from unidl.data import Dataset, Split
+    from unidl.models import Record
     from unidl.training import Trainer
 
 
@@ -108,11 +109,9 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     record = record_of(model)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
-            data = load_data(
-                name, **(_form(model, record.vocabulary) if takes_options(name) else {}), **_read_as(arguments)
-            )
+            data = load_data(name, **(_form(model, record) if takes_options(name) else {}), **_read_as(arguments))
     except UsageError as error:
-        what = "text" if record.vocabulary else f"images of {_size(model)}"
+        what = "text" if record.vocabulary or record.tokenizer else f"images of {_size(model)}"
         raise DataError(f"Cannot evaluate {arguments.run_directory} on '{name}': the model expects {what}.") from error
     known = record.class_names
     if known and data.class_names and data.class_names != known[: len(data.class_names)]:
@@ -136,12 +135,14 @@ def _read_as(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: configuration[name] for name in FOR_DATA if configuration.get(name) is not None}
 
 
-def _form(model: keras.Model, vocabulary: tuple[str, ...]) -> dict[str, Any]:
+def _form(model: keras.Model, record: Record) -> dict[str, Any]:
     """Return the arguments of `load_data` that convert data to the form `model` expects."""
     shape = getattr(model, "input_shape", None)
-    if vocabulary:
+    if record.tokenizer is not None:
+        return {"tokenizer": record.tokenizer, "sequence_length": record.tokenizer.sequence_length}
+    if record.vocabulary:
         # A vocabulary built from another text would number the words differently.
-        return {"vocabulary": vocabulary, "sequence_length": shape[1] if isinstance(shape, tuple) else None}
+        return {"vocabulary": record.vocabulary, "sequence_length": shape[1] if isinstance(shape, tuple) else None}
     if isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
         return {"image_size": shape[1:3], "channels": shape[3]}
     return {}

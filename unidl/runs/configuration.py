@@ -33,7 +33,7 @@ class RunConfiguration:
     called with. data_origin: what the data says of itself. precision: as in `Trainer`; None until it is settled.
     workers, on_error, target: as in `load_data`. stages: what `unidl.training.fit_stages` does, as in
     "head:3,all:5@1e-5*0.9"; the epochs are then those of the stages. report: whether the run gets a report on the test
-    rows.
+    rows. lora_rank: as in `build_transfer`.
 
     Raises `UsageError` for an invalid value.
     """
@@ -65,6 +65,7 @@ class RunConfiguration:
     augment: str | None = None
     stages: str | None = None
     report: bool | None = None
+    lora_rank: int | None = None
 
     def __post_init__(self) -> None:
         needed = {field.name for field in fields(self) if field.default is not None}
@@ -177,7 +178,7 @@ class RunConfiguration:
 FOR_DATA = ("workers", "on_error", "target")
 """The settings that are passed on to `load_data`."""
 
-FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout", "augment")
+FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout", "augment", "lora_rank")
 """The settings that mean something for some models only."""
 
 FOR_OWN = ("precompute_frozen", "image_size")

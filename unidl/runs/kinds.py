@@ -61,6 +61,7 @@ RUN = {
     "augment": WORD,
     "stages": WORD,
     "report": TRUTH,
+    "lora_rank": WHOLE_FROM_1,
     "precision": WORD,
 }
 """The settings that describe a run."""
