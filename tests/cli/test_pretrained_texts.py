@@ -20,7 +20,7 @@ def trained(tmp_path_factory):
     place = tmp_path_factory.mktemp("texts")
     bert_folder(place / "bert")
     sentences(place / "said", rows=10)
-    options = ("--epochs", 8, "--batch-size", 8, "--learning-rate", 0.02, "--out", place / "run", "--quiet")
+    options = ("--stages", "head:1,all:20@0.01", "--batch-size", 8, "--out", place / "run", "--quiet")
     answer = unidl("train", "transfer", "--base", place / "bert", "--data", place / "said", *options)
     assert answer.code == 0, answer.err
     return place

@@ -116,9 +116,9 @@ def test_other_backbones_are_pooled_as_suits_them(hub, kind, own, pooling):
 
 def test_backbones_of_images(hub):
     residual = {
-        "input_conv_filters": [4],
+        "input_conv_filters": [64],
         "input_conv_kernel_sizes": [3],
-        "stackwise_num_filters": [4],
+        "stackwise_num_filters": [64],
         "stackwise_num_blocks": [1],
         "stackwise_num_strides": [1],
         "block_type": "basic_block",

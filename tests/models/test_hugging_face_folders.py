@@ -83,7 +83,8 @@ def test_a_folder_that_cannot_be_read_is_one_clear_error(tmp_path):
 def test_a_folder_without_a_tokenizer_says_so_and_takes_ids(tmp_path, caplog):
     bert_folder(tmp_path)
     (tmp_path / "vocab.txt").unlink()
-    model = build_transfer(tmp_path, classes=2)
+    with caplog.at_level("INFO", logger="unidl"):
+        model = build_transfer(tmp_path, classes=2)
     assert record_of(model).tokenizer is None
     assert "its tokenizer cannot be used" in caplog.text
 
