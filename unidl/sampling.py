@@ -31,10 +31,7 @@ def bilinear(images: Any, matrices: Any, fill: str = "reflect", fill_value: floa
     """
     batch, height, width = ops.shape(images)[:3]
     x, y = coordinates(matrices, height, width)
-    if fill == "reflect":
-        x, y = _mirrored(x, width), _mirrored(y, height)
-    elif fill == "nearest":
-        x, y = _held(x, width), _held(y, height)
+    x, y = filled(x, width, fill), filled(y, height, fill)
     left, top = ops.floor(x), ops.floor(y)
     right_share, lower_share = x - left, y - top
     columns = [(left, 1.0 - right_share), (left + 1.0, right_share)]
@@ -69,11 +66,15 @@ def coordinates(matrices: Any, height: Any, width: Any) -> tuple[Any, Any]:
     return x, y
 
 
-def _mirrored(places: Any, size: Any) -> Any:
-    """The places inside an image that has mirrors at its edges, half a pixel beyond the outermost centres."""
-    size = ops.cast(size, places.dtype)
-    places = ops.mod(places + 0.5, 2.0 * size)
-    places = ops.where(places >= size, 2.0 * size - places, places) - 0.5
+def filled(places: Any, size: Any, fill: str) -> Any:
+    """Return the places of an axis inside the image at which those beyond its edges are read: "reflect" has mirrors
+    at the edges, half a pixel beyond the outermost centres; "constant" leaves the places as they are."""
+    if fill == "constant":
+        return places
+    if fill == "reflect":
+        size = ops.cast(size, places.dtype)
+        places = ops.mod(places + 0.5, 2.0 * size)
+        places = ops.where(places >= size, 2.0 * size - places, places) - 0.5
     return _held(places, size)
 
 

@@ -29,6 +29,9 @@ ATTENTION = place("dot_product_attention", *_NN)
 EMBEDDING = place("call", "keras.layers:Embedding")
 """Its outputs record the table they were looked up in, for a following LSTM or GRU."""
 
+SAMPLING = place("bilinear", "unidl.sampling")
+"""XLA:CPU fuses the lookups of `keras.ops.take` with what computes their places, and repeats it for each."""
+
 
 def is_channels_last(data_format: str | None) -> bool:
     """Return whether a `data_format`, None meaning the default, is channels last. Without Keras's function: the

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from unidl import sampling as read_at
 from unidl.replacements import InUse
 
 TOLERANCE = 1e-4
@@ -37,6 +38,14 @@ def convolution(in_use: InUse) -> str | None:
 def max_pooling(in_use: InUse) -> str | None:
     """Compare pooling of non-overlapping windows."""
     return _disagreement(in_use, lambda images: [ops.max_pool(images, 2, 2, data_format="channels_last")], [IMAGES])
+
+
+def sampling(in_use: InUse) -> str | None:
+    """Compare images that are read at other places, and their gradients, with each way of filling them up."""
+    matrices = ops.convert_to_tensor(np.array([[[0.9, -0.5, 2.3], [0.4, 1.1, -3.2]]] * IMAGES[0]), dtype="float32")
+    return _disagreement(
+        in_use, lambda images: [read_at.bilinear(images, matrices, fill, 0.5) for fill in read_at.FILLS], [IMAGES]
+    )
 
 
 def attention(in_use: InUse) -> str | None:

@@ -15,7 +15,16 @@ import keras
 from unidl.kernels import looked_up, noticed, recurs_plainly
 from unidl.replacements import Replacement, Replacements
 from unidl_jax import kernel_checks, kernels_images, kernels_recurrent
-from unidl_jax.keras_internals import ATTENTION, CONVOLUTION, EMBEDDING, GRU, LSTM, MAX_POOLING, is_channels_last
+from unidl_jax.keras_internals import (
+    ATTENTION,
+    CONVOLUTION,
+    EMBEDDING,
+    GRU,
+    LSTM,
+    MAX_POOLING,
+    SAMPLING,
+    is_channels_last,
+)
 
 ops: Any = keras.ops  # Keras's annotations allow results that are not arrays
 
@@ -69,6 +78,13 @@ def max_pool(
     )
 
 
+def bilinear(images: Any, matrices: Any, fill: str = "reflect", fill_value: float = 0.0) -> Any:
+    """Images read at other places, with mirrored or repeated edges."""
+    if fill == "constant" or not isinstance(images, jax.Array) or matrices.dtype != jnp.float32:
+        return _bilinear(images, matrices, fill, fill_value)
+    return kernels_images.bilinear(images, matrices, fill)
+
+
 def lstm(
     inputs: Any, initial_state_h: Any, initial_state_c: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any,
     activation: Any, recurrent_activation: Any, return_sequences: bool = False, go_backwards: bool = False,
@@ -111,14 +127,15 @@ def attention(query: Any, key: Any, value: Any, bias: Any = None, **options: Any
     return ops.cast(_attention(*wide, **options), "float16")
 
 
-_conv, _max_pool, _lstm, _gru, _attention = (
-    place.original for place in (CONVOLUTION, MAX_POOLING, LSTM, GRU, ATTENTION)
+_conv, _max_pool, _bilinear, _lstm, _gru, _attention = (
+    place.original for place in (CONVOLUTION, MAX_POOLING, SAMPLING, LSTM, GRU, ATTENTION)
 )
 
 REPLACEMENTS = Replacements(
     [
         Replacement("convolution", CONVOLUTION, conv, kernel_checks.convolution),
         Replacement("max-pooling", MAX_POOLING, max_pool, kernel_checks.max_pooling),
+        Replacement("sampling", SAMPLING, bilinear, kernel_checks.sampling),
         Replacement(
             "attention in float16",
             ATTENTION,

@@ -12,7 +12,7 @@ from image_folders import damage, image_folder
 from PIL import Image
 
 from unidl import load_data
-from unidl.data import image_sets, jpeg, streaming
+from unidl.data import image_sets, streaming
 from unidl.data.dataset import take
 from unidl.data.fingerprint import fingerprint
 from unidl.data.images import load_images
@@ -182,31 +182,6 @@ def test_a_large_photograph_is_decoded_small(tmp_path, monkeypatch):
     assert sizes[0][0] < 1600 // 4
     assert np.abs(found[0] * 255 - plain).max() <= 2
     assert load_images(tmp_path / "a.jpg").shape == (1, 1200, 1600, 3), "without a size nothing is lost"
-
-
-@pytest.mark.skipif(jpeg.simplejpeg() is None, reason="simplejpeg, of the extra 'images', is not installed")
-def test_simplejpeg_gives_the_bits_of_pillow(tmp_path, monkeypatch):
-    """Else a run would end with other weights where the extra is not installed."""
-    drawn = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype(np.uint8)
-    photograph = Image.fromarray(drawn).resize((641, 483), Image.Resampling.BICUBIC)
-    for subsampling in (0, 1, 2):
-        photograph.save(tmp_path / f"{subsampling}.jpg", subsampling=subsampling)
-    photograph.convert("L").save(tmp_path / "grey.jpg")
-    photograph.convert("CMYK").save(tmp_path / "cmyk.jpg")
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    photograph.save(tmp_path / "turned.jpg", exif=turned)
-    seen = []
-    decode = jpeg.simplejpeg().decode_jpeg
-    monkeypatch.setattr(jpeg.simplejpeg(), "decode_jpeg", lambda *a, **b: (seen.append(a), decode(*a, **b))[1])
-    paths = sorted(tmp_path.glob("*.jpg"))
-    for size in ((32, 40), (200, 100), None):
-        for path in paths:
-            with monkeypatch.context() as patch:
-                patch.setattr(jpeg, "simplejpeg", lambda: None)
-                expected = load_images(path, size)
-            np.testing.assert_array_equal(load_images(path, size), expected)
-    assert len(seen) == 3 * 4, "three in colour and a grey one, in each size"
 
 
 def test_the_fingerprint_tells_other_files_and_other_rows(tmp_path):

@@ -87,8 +87,17 @@ def test_chunks_are_as_short_as_asked(mapped):
     """A callback that looks at each batch gets each batch."""
     sizes = iter([1, 1, 5, 20, 20, 20, 20, 20, 20])
     found = [len(chunk.rows) for chunk in chunks(mapped, np.arange(90), batch_size=4, steps=lambda: next(sizes))]
-    assert found == [1, 1, 5, 9, 6, 1]
+    assert found == [1, 1, 1, 4, 8, 7, 1]
     assert {len(chunk.rows) for chunk in chunks(mapped, np.arange(90), batch_size=4, steps=1)} == {1}
+
+
+def test_the_first_step_waits_for_the_rows_of_one_batch_only(mapped, monkeypatch):
+    """With few files an epoch, the time to decode a whole chunk of them would be a tenth of it."""
+    read = []
+    original = streaming._read
+    monkeypatch.setattr(streaming, "_read", lambda chunk, rows: read.append(len(chunk.rows)) or original(chunk, rows))
+    list(chunks(mapped, np.arange(90), batch_size=2, steps=16))
+    assert read == [1, 2, 4, 8, 16, 14]
 
 
 def test_only_a_few_chunks_are_read_ahead(mapped, monkeypatch):

@@ -12,7 +12,6 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from unidl.data.jpeg import faster_jpeg
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
 from unidl.shortening import shown
@@ -26,7 +25,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 
 _DRAFT = 2
 """A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is so many times the size that it gets: 12 million pixels
-in a sixth of the time, and at most 2 of 255 grey levels off."""
+in a quarter of the time, and at most 2 of 255 grey levels off. With less, 10 levels off and a fifth of the time."""
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 # ITU-R BT.601, the weights with which Pillow converts to greyscale too.
@@ -186,12 +185,11 @@ def _decode(content: bytes, path: str | Path, image_size: tuple[int, int] | None
     from PIL import Image, ImageOps
 
     with _naming(path), _opened(io.BytesIO(content)) as opened:
-        whole = opened.size
         if image_size is not None:
             side = _DRAFT * max(image_size)
             opened.draft(None, (side, side))
-        image = faster_jpeg(content, opened, whole) or ImageOps.exif_transpose(opened)
-        image = _flat(image, channels)
+        ImageOps.exif_transpose(opened, in_place=True)
+        image = _flat(opened, channels)
         if image_size is not None:
             height, width = image_size
             image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -261,8 +259,8 @@ def _flat(image: Image.Image, channels: int | None) -> Image.Image:
         drawn = image.convert("RGBA")
         white = Image.new("RGBA", drawn.size, "white")
         image = Image.alpha_composite(white, drawn)
-    wanted = channels or (1 if grey else 3)
-    return image.convert("L" if wanted == 1 else "RGB")
+    wanted = "L" if (channels or (1 if grey else 3)) == 1 else "RGB"
+    return image if image.mode == wanted else image.convert(wanted)
 
 
 def _is_grey(image: Image.Image) -> bool:

@@ -222,7 +222,17 @@ def chunks(
     if not (isinstance(data, Split) and data.is_streamed):
         return _cut(data, order, batch_size, next_steps)
     most = streamed_steps(data, batch_size)
-    return _shorter(read_ahead(_cut(data, order, batch_size, lambda: most), batch_size * most, waiting), next_steps)
+    sizes = _growing(most)
+    cut = _cut(data, order, batch_size, lambda: next(sizes))
+    return _shorter(read_ahead(cut, batch_size * most, waiting), next_steps)
+
+
+def _growing(most: int) -> Iterator[int]:
+    """1, 2, 4 and so on up to `most`: the first step of an epoch waits for the rows of one batch only."""
+    steps = 1
+    while True:
+        yield min(steps, most)
+        steps *= 2
 
 
 def _shorter(chunks: Iterator[Chunk], steps: Callable[[], int]) -> Iterator[Chunk]:
