@@ -13,11 +13,12 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {
         "words": ("errors", "notices", "out_of_memory", "paths", "shortening", "tables", "standing_in", "version"),
         "numbers": ("random", "statistics"),
-        "Keras": ("hub", "keras_import", "keras_internals", "keras_places", "layer_paths", "model_reading"),
+        "Keras": ("keras_import", "keras_internals", "keras_places", "layer_paths", "model_reading"),
     },
     {
         "files": ("cache", "reports", "whole_files"),
         "functions": ("model_function",),
+        "extras": ("hub",),
         "plugins": ("plugins",),
         "values": ("backend_values", "precision_row"),
     },
