@@ -18,6 +18,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {
         "files": ("cache", "reports", "whole_files"),
         "functions": ("model_function",),
+        "extras": ("hub",),
         "plugins": ("plugins",),
         "values": ("backend_values", "precision_row"),
     },

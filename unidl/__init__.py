@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         build_text_classifier,
         build_transfer,
         build_transformer,
+        merge_lora,
         unfreeze,
     )
     from unidl.registry import backends, use
@@ -59,6 +60,7 @@ _HOME = {
     "load_data": "unidl.data",
     "load_model": "unidl.saving",
     "load_weights": "unidl.saving",
+    "merge_lora": "unidl.models",
     "save_keras": "unidl.saving",
     "unfreeze": "unidl.models",
     "use": "unidl.registry",
@@ -85,6 +87,7 @@ __all__ = [
     "load_data",
     "load_model",
     "load_weights",
+    "merge_lora",
     "save_keras",
     "unfreeze",
     "use",

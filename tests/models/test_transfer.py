@@ -234,7 +234,7 @@ def test_keras_saves_and_loads_a_named_base(keras, mobile, tmp_path):
         ({"dense_units": -1}, "a whole number of at least 0"),
         ({"dense_units": 10**9}, "parameters"),
         ({"dropout": 1.0}, "from 0 up to, but not including, 1"),
-        ({"pooling": "max"}, "it must be one of 'flatten', 'average', 'first'"),
+        ({"pooling": "max"}, "it must be one of 'flatten', 'average', 'first', 'pooled'"),
         ({"pooling": "first"}, "are not a sequence of shape (batch, time, features)"),
     ],
 )

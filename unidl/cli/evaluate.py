@@ -123,7 +123,7 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     except UsageError as error:
         if record.table is not None:
             raise
-        what = "text" if record.vocabulary else f"images of {_size(model)}"
+        what = "text" if record.vocabulary or record.tokenizer else f"images of {_size(model)}"
         raise DataError(f"Cannot evaluate {arguments.run_directory} on '{name}': the model expects {what}.") from error
     known = record.class_names
     if known and data.class_names and data.class_names != known[: len(data.class_names)]:
@@ -150,11 +150,12 @@ def _form(model: keras.Model, record: Record) -> dict[str, Any]:
     """Return the arguments of `load_data` that convert data to the form `model` expects."""
     if record.table is not None:
         return {"table": record.table}
-    vocabulary = record.vocabulary
     shape = getattr(model, "input_shape", None)
-    if vocabulary:
+    if record.tokenizer is not None:
+        return {"tokenizer": record.tokenizer, "sequence_length": record.tokenizer.sequence_length}
+    if record.vocabulary:
         # A vocabulary built from another text would number the words differently.
-        return {"vocabulary": vocabulary, "sequence_length": shape[1] if isinstance(shape, tuple) else None}
+        return {"vocabulary": record.vocabulary, "sequence_length": shape[1] if isinstance(shape, tuple) else None}
     if isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
         return {"image_size": shape[1:3], "channels": shape[3]}
     if isinstance(shape, tuple) and len(shape) == 5 and None not in shape[1:]:

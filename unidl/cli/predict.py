@@ -78,11 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
     _require_kind(trainer.model, arguments)
     if arguments.data is not None:
         return _print_table(trainer, arguments)
-    reads_text = bool(record_of(model).vocabulary) and bool(record_of(model).class_names)
+    record = record_of(model)
+    reads_text = bool(record.tokenizer or record.vocabulary) and bool(record.class_names)
     kind, what = ("text", _of_texts) if reads_text else ("image", _of_images)
     if reads_text and arguments.augmentations is not None:
         raise UsageError(f"Cannot use --augmentations: {arguments.run_directory} reads texts. Leave it out.")
     outputs = what(trainer, arguments)
+    if record.architecture is not None and record.architecture.arguments.get("targets") is not None:
+        return _print_numbers(kind, arguments, outputs)
     rows = [
         {kind: given, "classes": classes}
         for given, classes in zip(arguments.inputs, _best(trainer, outputs, arguments.top), strict=True)
@@ -142,6 +145,17 @@ def _written(classes: list[dict[str, Any]]) -> str:
     return "  ".join(f"{entry['name']} {entry['probability']:.1%}" for entry in classes)
 
 
+def _print_numbers(kind: str, arguments: argparse.Namespace, outputs: np.ndarray[Any, Any]) -> int:
+    """Print the numbers that a model predicts in place of classes."""
+    rows = [(given, [float(number) for number in row]) for given, row in zip(arguments.inputs, outputs, strict=True)]
+    if arguments.json:
+        print(json.dumps([{kind: given, "values": values} for given, values in rows]))
+        return 0
+    for given, values in rows:
+        print("  ".join([given, *(f"{value:.6g}" for value in values)]))
+    return 0
+
+
 def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:
     """Return probabilities of shape (images, classes), or of clips."""
     from unidl.data.clips import load_clips
@@ -167,14 +181,21 @@ def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any
 
     from unidl.data.text import tokenize
     from unidl.errors import DataError
+    from unidl.models.records import record_of
 
-    texts = [tokenize(text) for text in arguments.inputs]
+    tokenizer = record_of(trainer.model).tokenizer
+    texts: Any = [tokenize(text) for text in arguments.inputs] if tokenizer is None else tokenizer.ids(arguments.inputs)
     for text, words in zip(arguments.inputs, texts, strict=True):
         if not words:
             raise DataError(f"Cannot classify the text {text!r}: it contains no words.")
-    length = trainer.model.input_shape[1] or max(map(len, texts))
-    parts = [_rows(words, trainer.model, length) for words in texts]
-    outputs = iter(trainer.predict(np.concatenate(parts)))
+    if tokenizer is not None:
+        parts = [tokenizer.parts(ids) for ids in texts]
+        rows: Any = tokenizer.rows([part for of_text in parts for part in of_text])
+    else:
+        length = trainer.model.input_shape[1] or max(map(len, texts))
+        parts = [_rows(words, trainer.model, length) for words in texts]
+        rows = np.concatenate(parts)
+    outputs = iter(trainer.predict(rows))
     return np.array([np.mean([next(outputs) for _ in part], axis=0) for part in parts])
 
 

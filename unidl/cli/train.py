@@ -76,8 +76,8 @@ def register(subparsers: options.Subparsers) -> None:
         "--data",
         type=options.name_or_path,
         metavar="NAME",
-        help="digits, mnist, ...; a text file, a table, an .npz file, or a folder with one subfolder per class "
-        "(default: set by the model's recipe; none for a model of your own)",
+        help="digits, mnist, ...; a text file, a table, an .npz file, or a folder with one subfolder of images, clips "
+        "or texts per class (default: set by the model's recipe; none for a model of your own)",
     )
     add_reading(parser)
     _add_training(parser)
@@ -138,7 +138,8 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         "--base",
         type=options.name_or_path,
         metavar="NAME",
-        help="transfer: base model; a saved run, a .keras file, or a name in keras.applications (default: VGG16)",
+        help="transfer: base model; a saved run, a .keras file, a name in keras.applications or of a KerasHub preset, "
+        "or a folder in the format of Hugging Face (default: VGG16)",
     )
     options.add_trust(parser)
     parser.add_argument(
@@ -156,6 +157,12 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         "--stages",
         metavar="STAGES",
         help="train in stages, each of which sets more of the model free, such as head:3,all:5@1e-5*0.9; see below",
+    )
+    parser.add_argument(
+        "--lora-rank",
+        type=positive_whole,
+        metavar="N",
+        help="transfer: let factors of this rank beside the kernels of the base learn, instead of the kernels",
     )
     parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
 

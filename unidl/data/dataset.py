@@ -15,6 +15,7 @@ from unidl.data.refused import refuse_batches
 from unidl.data.source import Column, Source, subset
 from unidl.data.streaming import is_mapped, is_streamed, is_too_large
 from unidl.data.table_form import TableForm
+from unidl.data.tokenizer import Tokenizer
 from unidl.data.trees import leaves, map_leaves, named_leaves, stacking
 from unidl.data.watch import Watch
 from unidl.errors import DataError
@@ -46,6 +47,7 @@ class Split(Batches):
         vocabulary: The word of each token, for text; token 0 is padding and token 1 stands for every unknown word.
         table: What was learned of the columns, for a table of numbers and categories.
         watch: What checks the rows of a source as they are read; `Trainer` sets it.
+        tokenizer: What made the rows from texts, for a pretrained model; it is kept with the model.
 
     Raises:
         DataError: If lengths differ, there is no row, or NumPy cannot read a part as one array.
@@ -62,6 +64,7 @@ class Split(Batches):
     vocabulary: tuple[str, ...] = ()
     table: TableForm | None = field(default=None, repr=False)
     watch: Watch | None = field(default=None, repr=False)
+    tokenizer: Tokenizer | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for part in ("x", "y", "sample_weight"):

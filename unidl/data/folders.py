@@ -16,6 +16,7 @@ from unidl.data.splitting import divide_by_class
 from unidl.errors import DataError, UsageError
 from unidl.shortening import listed
 
+_SUFFIXES = (*IMAGE_SUFFIXES, *CLIP_SUFFIXES)
 _IGNORED = ("Thumbs.db", "desktop.ini")
 _LAYOUT = (
     "Expected class folders that hold images, as in flowers/rose/1.jpg and flowers/tulip/1.jpg; or the "
@@ -39,17 +40,14 @@ def load_folder(
     fields of `ImageOptions`. How images are read: `unidl.data.images.load_images`.
     """
     wanted = ImageOptions(**options)
-    parts = _subfolders(path)
-    given = _is_divided(parts)
+    parts, class_names = class_folders(path)
+    given = len(parts) == 2
     if given and test_fraction is not None:
         raise UsageError(f"test_fraction does not apply to '{path}': its folders 'train' and 'test' fix the split.")
-    train_path = path / "train" if given else path
-    class_names = _class_names(train_path)
-    files, labels = _files(train_path, class_names)
+    files, labels = class_files(parts[0], class_names, _SUFFIXES, "image")
     first_test = len(files)
     if given:
-        _require_same_classes(path, class_names)
-        more_files, more_labels = _files(path / "test", class_names)
+        more_files, more_labels = class_files(parts[1], class_names, _SUFFIXES, "image")
         files, labels = files + more_files, labels + more_labels
     kind = _kind(path, files)
     y = np.array(labels, dtype=np.int32)
@@ -75,6 +73,34 @@ def _kind(path: Path, files: Sequence[Path]) -> Literal["images", "clips"]:
     if clips and len(clips) < len(files):
         raise DataError(f"'{path}' holds clips, such as '{clips[0]}', and images. Keep them in two folders.")
     return "clips" if clips else "images"
+
+
+def class_folders(path: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the folders that hold the class folders, those of training and test or `path` alone, and the classes."""
+    if not _is_divided(_subfolders(path)):
+        return [path], _class_names(path)
+    class_names = _class_names(path / "train")
+    _require_same_classes(path, class_names)
+    return [path / "train", path / "test"], class_names
+
+
+def class_files(
+    path: Path, class_names: Sequence[str], suffixes: Sequence[str], what: str
+) -> tuple[list[Path], list[int]]:
+    """Return every file below `path`, class by class, and the label of each. what: what the files hold, in a word."""
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(class_names):
+        entries = [entry for entry in sorted((path / name).iterdir()) if not is_ignored(entry)]
+        found = [_file(entry, suffixes, what) for entry in entries]
+        if not found:
+            raise DataError(
+                f"The class folder '{path / name}' has no {what} ({', '.join(suffixes)}). Add {what}s or "
+                "remove the folder."
+            )
+        files += found
+        labels += [label] * len(found)
+    return files, labels
 
 
 def _subfolders(path: Path) -> list[Path]:
@@ -114,33 +140,15 @@ def _require_same_classes(path: Path, train_names: tuple[str, ...]) -> None:
             )
 
 
-def _files(path: Path, class_names: Sequence[str]) -> tuple[list[Path], list[int]]:
-    """Every image below `path`, class by class, and the label of each."""
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(class_names):
-        found = [_image(entry) for entry in sorted((path / name).iterdir()) if not _is_ignored(entry)]
-        if not found:
-            raise DataError(
-                f"The class folder '{path / name}' has no image ({', '.join(IMAGE_SUFFIXES)}) and no clip "
-                f"({', '.join(CLIP_SUFFIXES)}). Add some or remove the folder."
-            )
-        files += found
-        labels += [label] * len(found)
-    return files, labels
-
-
-def _is_ignored(entry: Path) -> bool:
+def is_ignored(entry: Path) -> bool:
+    """Return whether a file is one that systems leave in folders."""
     return entry.name.startswith((".", "__")) or entry.name in _IGNORED
 
 
-def _image(entry: Path) -> Path:
-    """The entry itself; anything else than an image is an error, since leaving it out would go unnoticed."""
+def _file(entry: Path, suffixes: Sequence[str], what: str) -> Path:
+    """The entry itself; anything else than such a file is an error, since leaving it out would go unnoticed."""
     if entry.is_dir():
-        raise DataError(f"'{entry}' is a folder inside a class folder, which holds images only. {_LAYOUT}")
-    if entry.suffix.lower() not in (*IMAGE_SUFFIXES, *CLIP_SUFFIXES):
-        raise DataError(
-            f"'{entry}' is no image that unidl reads ({', '.join(IMAGE_SUFFIXES)}), and no clip "
-            f"({', '.join(CLIP_SUFFIXES)}). Convert it or move it away."
-        )
+        raise DataError(f"'{entry}' is a folder inside a class folder, which holds files only. {_LAYOUT}")
+    if entry.suffix.lower() not in suffixes:
+        raise DataError(f"'{entry}' is no {what} that unidl reads ({', '.join(suffixes)}). Convert it or move it away.")
     return entry

@@ -24,6 +24,8 @@ from unidl.data.keras_images import SOURCES, load_keras_images
 from unidl.data.mapped import load_mapped
 from unidl.data.table import FOR_NUMBERS, TABLE_SUFFIXES, load_table
 from unidl.data.table_form import Missing, TableForm
+from unidl.data.texts import holds_texts, load_text_folder
+from unidl.data.tokenizer import Tokenizer
 from unidl.data.topics import load_python_topics
 from unidl.errors import DataError, UsageError
 from unidl.paths import as_path
@@ -35,10 +37,10 @@ _IMAGES = ("test_fraction", "image_size", "channels")
 _FILES = (*_IMAGES, "stream", "workers", "on_error")
 
 _PATHS = (
-    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}) or clips ({', '.join(CLIP_SUFFIXES)}), a "
-    f"table ({', '.join(TABLE_SUFFIXES)}) with the paths of images, or numbers and categories, and a column label, a "
-    ".npz file with the arrays x and y or x_train, y_train, x_test and y_test, x.npy with y.npy beside it, and a UTF-8 "
-    f"text ({', '.join(TEXT_SUFFIXES)})"
+    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), clips ({', '.join(CLIP_SUFFIXES)}) or "
+    f"texts, a table ({', '.join(TABLE_SUFFIXES)}) with the paths of images, or numbers and categories, and a column "
+    "label, a .npz file with the arrays x and y or x_train, y_train, x_test and y_test, x.npy with y.npy beside it, "
+    f"and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
 )
 
 
@@ -113,6 +115,7 @@ def load_data(
     categories: Sequence[str] | None = None,
     missing: Missing | None = None,
     table: TableForm | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a file or folder.
 
@@ -120,9 +123,9 @@ def load_data(
 
     Args:
         name: "digits", "python-docs", "python-topics", "wine", "diabetes", "mnist", "fashion_mnist", "cifar10",
-            "cifar100" or a data set of a plugin; or the path of a folder of class folders with images or clips, of a
-            `.npz` file with arrays, of a table (`.csv`, `.tsv` or `.parquet`), or of a text in UTF-8. Tables of numbers
-            and categories are for `unidl.build_tabular`.
+            "cifar100" or a data set of a plugin; or the path of a folder of class folders with images, clips or texts,
+            of a `.npz` file with arrays, of a table (`.csv`, `.tsv` or `.parquet`), or of a text in UTF-8. Tables of
+            numbers and categories are for `unidl.build_tabular`.
         seed: Determines which rows are held out, where rows are drawn. The default gives the same split everywhere.
         test_fraction: Fraction of the rows to hold out, between 0 and 1. If None, 0.2; of a text, the last 0.1 (of
             "python-topics" 0.2).
@@ -151,6 +154,8 @@ def load_data(
             a `DataError`. If None, "raise".
         table: What a trained model knows of the columns of a table, `record_of(model).table`, so that numbers and words
             keep their meaning. If None, scales and words are learned on the training rows.
+        tokenizer: The tokenizer of a pretrained model, `unidl.models.record_of(model).tokenizer`, for texts in class
+            folders. If None, texts become words that are numbered by how often they occur.
 
     Returns:
         The data set, split for training and test.
@@ -184,6 +189,7 @@ def load_data(
         "categories": categories,
         "missing": missing,
         "table": table,
+        "tokenizer": tokenizer,
     }
     given = {option: value for option, value in given.items() if value is not None}
     for option in given:
@@ -213,6 +219,9 @@ def _find(name: str | Path) -> Loader:
         if name in plugins.found(GROUP):
             return plugins.load(GROUP, name, Loader, error=DataError)
     path = as_path(name)
+    if path.is_dir() and holds_texts(path):
+        options = (*_TEXT, "tokenizer")
+        return Loader("texts in class folders", partial(load_text_folder, path), options, seeded=True)
     if path.is_dir():
         return Loader("a folder of images or clips", partial(load_folder, path), (*_FILES, "frames"), seeded=True)
     if not path.is_file():

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unidl.models.cnn import build_cnn  # noqa: F401 - for editors
     from unidl.models.freezing import base_of, set_trainable_state, trainable_state, unfreeze
     from unidl.models.initial_weights import initialise
+    from unidl.models.low_rank import merge_lora
     from unidl.models.lstm import build_lstm  # noqa: F401 - for editors
     from unidl.models.rebuilding import build
     from unidl.models.records import Architecture, Record, note, record_of
@@ -23,6 +24,7 @@ _HOME = {
     **dict.fromkeys(("Builder", "Reading", "Recipe", "Workload"), "unidl.models.builder"),
     **dict.fromkeys(("base_of", "set_trainable_state", "trainable_state", "unfreeze"), "unidl.models.freezing"),
     "initialise": "unidl.models.initial_weights",
+    "merge_lora": "unidl.models.low_rank",
     "build": "unidl.models.rebuilding",
     **dict.fromkeys(("Architecture", "Record", "note", "record_of"), "unidl.models.records"),
     **builders.functions(),
@@ -39,6 +41,7 @@ __all__ = [
     "build",
     "builders",
     "initialise",
+    "merge_lora",
     "note",
     "record_of",
     "set_trainable_state",

@@ -20,6 +20,8 @@ from unidl.models.records import Architecture, record_of
 if TYPE_CHECKING:
     import keras
 
+    from unidl.data.tokenizer import Tokenizer
+
 DEFAULT_SHAPE = (224, 224, 3)
 """Image shape on which most networks of keras.applications were trained."""
 DEEPEST = 3
@@ -43,6 +45,17 @@ class Base:
     vocabulary: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
     """Value range of the images it was trained on."""
+    scaling: tuple[Any, Any] | None = None
+    """What images from 0 to 255 are multiplied by, and what is added, before a backbone of KerasHub."""
+    gives_vectors: bool = False
+    """Whether its features are one vector a row already."""
+    tokenizer: Tokenizer | None = None
+
+    @property
+    def is_named_for_images(self) -> bool:
+        """Whether it takes images as unidl gives them, with values from 0 to 1, because it is known how to scale
+        them."""
+        return self.application is not None or self.scaling is not None
 
 
 def from_model(model: keras.Model, precision: str | None) -> Base:
@@ -51,7 +64,8 @@ def from_model(model: keras.Model, precision: str | None) -> Base:
     if record.architecture is None:
         return Base(model, value_range=record.value_range)
     base = from_architecture(record.architecture, precision, model)
-    return replace(base, vocabulary=record.vocabulary, value_range=record.value_range or base.value_range)
+    value_range = record.value_range or base.value_range
+    return replace(base, vocabulary=record.vocabulary, value_range=value_range, tokenizer=record.tokenizer)
 
 
 def from_architecture(architecture: Architecture, precision: str | None, original: keras.Model | None = None) -> Base:
@@ -84,7 +98,9 @@ def from_architecture(architecture: Architecture, precision: str | None, origina
     argument = {"builder": architecture.builder, "arguments": arguments}
     _refuse_wide(features, builder.function)
     value_range = record_of(model).value_range
-    return Base(keras.Model(model.input, features, name=model.name), argument, value_range=value_range)
+    vectors = len(features.shape) == 2 and isinstance(model.input, Mapping)
+    found = keras.Model(model.input, features, name=model.name)
+    return Base(found, argument, value_range=value_range, gives_vectors=vectors)
 
 
 def unstored_head(architecture: Architecture) -> int:
@@ -129,7 +145,7 @@ def from_application(
     if name not in known:
         because = (
             f"it is neither a directory nor a network of keras.applications. {close_names(name, sorted(known))}.\n"
-            "A keras.Model can also be passed as the base"
+            "A preset of KerasHub, such as 'bert_tiny_en_uncased', or a keras.Model can also be the base"
         )
         raise asked.refused("base", name, because)
     application = known[name]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from unidl.errors import ModelError
 from unidl.models.arguments import Arguments
 from unidl.models.bases import DEFAULT_SHAPE, Base
@@ -31,6 +33,9 @@ def frozen_features(found: Base, shape: tuple[int, ...] | None, asked: Arguments
 
         images = keras.Input(shape or DEFAULT_SHAPE, name="image", dtype="float32")
         return images, model(preprocessed(augmented(images, asked), found.application))
+    if found.scaling is not None:
+        images = keras.Input(model.inputs[0].shape[1:], name="image", dtype="float32")
+        return images, model(_scaled(augmented(images, asked), *found.scaling))
     if shape is not None and [tuple(given.shape[1:]) for given in model.inputs] != [shape]:
         own = ", ".join(str(tuple(given.shape[1:])) for given in model.inputs)
         because = f"the model '{model.name}' takes {own}; leave input_shape out"
@@ -45,11 +50,26 @@ def frozen_features(found: Base, shape: tuple[int, ...] | None, asked: Arguments
     return inputs, model(augmented(inputs, asked))
 
 
-def pooled(features: Tensor, pooling: str, policy: str, asked: Arguments) -> Tensor:
-    """Return features of shape (batch, n) from the output of the base."""
+def _scaled(images: Tensor, scale: Any, offset: Any) -> Tensor:
+    """Return images with values from 0 to 1 as a backbone takes them. scale, offset: for values from 0 to 255."""
     import keras
 
+    scale = np.asarray(1.0 if scale is None else scale, "float64") * 255
+    rescaling: Any = keras.layers.Rescaling
+    offset = 0.0 if offset is None else offset
+    return rescaling(scale.tolist(), offset, dtype="float32", name="preprocessing")(images)
+
+
+def pooled(features: Tensor, found: Base, policy: str, asked: Arguments) -> Tensor:
+    """Return features of shape (batch, n) from the output of the base, as the argument `pooling` says."""
+    import keras
+
+    pooling = asked.values["pooling"] = asked.values["pooling"] or "flatten"
     shape = tuple(features.shape)
+    if found.gives_vectors:
+        return keras.layers.Flatten(data_format="channels_last", dtype=policy, name="flatten")(features)
+    if pooling == "pooled":
+        raise asked.refused("pooling", pooling, f"the base '{found.model.name}' does not pool its features itself")
     if pooling == "flatten":
         if None in shape[1:]:
             because = f"the features {shape} have no fixed size; use pooling='average', or a fixed input size"

@@ -58,7 +58,25 @@ def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
         # Only freezing runs it in inference mode: `fit` overrides training=False (keras issue #20285).
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
+    hold_all_but_factors(model)
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+def hold_all_but_factors(model: keras.Model) -> None:
+    """Freeze all weights of a part with low-rank factors, except those, in every model among the layers of `model`.
+
+    Keras freezes a kernel when it gets factors, but sets it free again with its layer.
+    """
+    import keras
+
+    for part in model.layers:
+        if not isinstance(part, keras.Model):
+            continue
+        weights = [weight for layer in layers_in_order(part) for weight in layer.weights]
+        if any(weight.name.startswith("lora_") for weight in weights):
+            for weight in weights:
+                if not weight.name.startswith("lora_"):
+                    weight.trainable = False
 
 
 HEAD, ALL = "head", "all"
@@ -180,6 +198,7 @@ def set_trainable_state(model: keras.Model, state: Sequence[str]) -> None:
     frozen = set(state)
     for path, layer in layers.items():  # parents first: setting one also sets its children
         layer.trainable = path not in frozen
+    hold_all_but_factors(model)
 
 
 def _place(names: Sequence[str], wanted: str) -> int | None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import keras
 
     from unidl.data import TableForm
+    from unidl.data.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Record:
         value_range_fixed: Whether the model was built for this range, as on a pretrained base, and does not take
             another one.
         table: What it knows of the columns of a table; None if it does not predict from one.
+        tokenizer: What turns texts into its inputs, for a model on a pretrained base that reads texts.
 
     Examples:
         >>> from unidl.models import Record
@@ -56,6 +58,7 @@ class Record:
     value_range: tuple[float, float] | None = None
     value_range_fixed: bool = False
     table: TableForm | None = None
+    tokenizer: Tokenizer | None = None
 
 
 _records: WeakKeyDictionary[keras.Model, Record] = WeakKeyDictionary()

@@ -35,7 +35,7 @@ class RunConfiguration:
     called with. data_origin: what the data says of itself. precision: as in `Trainer`; None until it is settled.
     workers, on_error, frames, target, missing: as in `load_data`; categories: likewise, with commas between the names.
     stages: what `unidl.training.fit_stages` does, as in "head:3,all:5@1e-5*0.9"; the epochs are then those of the
-    stages. report: whether the run gets a report on the test rows.
+    stages. report: whether the run gets a report on the test rows. lora_rank: as in `build_transfer`.
 
     Raises `UsageError` for an invalid value.
     """
@@ -72,6 +72,7 @@ class RunConfiguration:
     report: bool | None = None
     mixup: float | None = None
     cutmix: float | None = None
+    lora_rank: int | None = None
 
     def __post_init__(self) -> None:
         needed = {field.name for field in fields(self) if field.default is not None}
@@ -202,7 +203,10 @@ def data_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-FOR_SOME = ("base", "trust", "weights", "precompute_frozen", "image_size", "dropout", "augment", "mixup", "cutmix")
+FOR_SOME = (
+    *("base", "trust", "weights", "precompute_frozen", "image_size", "dropout", "augment", "mixup", "cutmix"),
+    "lora_rank",
+)
 """The settings that mean something for some models only."""
 
 FOR_OWN = ("precompute_frozen", "image_size", "mixup", "cutmix")

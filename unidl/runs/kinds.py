@@ -63,6 +63,7 @@ RUN = {
     "cutmix": POSITIVE,
     "stages": WORD,
     "report": TRUTH,
+    "lora_rank": WHOLE_FROM_1,
     "precision": WORD,
 }
 """The settings that describe a run."""

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     import keras
 
     from unidl.data import Dataset, Split
+    from unidl.data.tokenizer import Tokenizer
     from unidl.models import Builder
     from unidl.runs.configuration import RunConfiguration
     from unidl.runs.own_model import Given
 
 VALIDATION_FRACTION = 0.1
 """Fraction of the training rows held out for early stopping: the test rows must not influence training."""
+
+SETTINGS = ("dropout", "augment", "lora_rank", "seed")
+"""The settings of a run that are arguments of its builder, if it takes them."""
 
 APPLICATION_SIDE = 224
 """Height and width at which most networks of keras.applications were trained."""
@@ -38,9 +42,7 @@ def model_and_data(
     size = _square(configuration.image_size)
     if builder is None:
         return own_model_and_data(configuration, size, trust=trust)
-    settings = {
-        name: getattr(configuration, name) for name in ("dropout", "augment", "seed") if name in builder.arguments
-    }
+    settings = {name: getattr(configuration, name) for name in SETTINGS if name in builder.arguments}
     if builder.base is not None:
         return *_on_a_base(builder, configuration, settings, trust=trust), None
     data = load_data(configuration.data, image_size=size, **configuration.data_options())
@@ -92,17 +94,26 @@ def training_and_validation(data: Dataset, *, early_stopping: bool, seed: int) -
 def _on_a_base(
     builder: Builder, configuration: RunConfiguration, settings: dict[str, Any], *, trust: bool
 ) -> tuple[keras.Model, Dataset]:
+    import keras
+
     from unidl import load_data, load_model
     from unidl.data.value_range import dataset_in_range
+    from unidl.models.finding import is_of_hub, read_backbone
     from unidl.models.records import record_of
 
     name = str(configuration.base)
     base: Any = name
     size = _square(configuration.image_size)
-    if Path(name).is_dir() or name.endswith(".keras"):
+    weights = None if configuration.weights == "none" else configuration.weights
+    tokenizer = None
+    if is_of_hub(name):
+        base = read_backbone(name, load=weights is not None)
+        shape, tokenizer = base.image_shape(APPLICATION_SIDE if size is None else size[0]), base.tokenizer
+    elif Path(name).is_dir() or name.endswith(".keras"):
         base = load_model(name, trust=trust)
-        shape = _image_shape(base, name)
-        if size not in (None, shape[:2]):
+        tokenizer = record_of(base).tokenizer
+        shape = None if tokenizer is not None else _image_shape(base, name)
+        if shape is not None and size not in (None, shape[:2]):
             raise UsageError(
                 f"Cannot use --image-size {configuration.image_size}: {name} takes images of {shape[0]} x "
                 f"{shape[1]} (height x width). Leave it out."
@@ -111,12 +122,36 @@ def _on_a_base(
         height, width = size or (APPLICATION_SIDE, APPLICATION_SIDE)
         shape = (height, width, 3)
     options = configuration.data_options()
+    if shape is None:
+        data = _texts(configuration, tokenizer, name)
+        return builder.build(base, None, class_count(data), weights=weights, **settings), data
     data = load_data(configuration.data, image_size=shape[:2], channels=shape[2], **options)
     require_suitable(data, builder)
-    if not isinstance(base, str):
+    if isinstance(base, keras.Model):
         data = dataset_in_range(data, record_of(base).value_range, f"the base {name}")
-    weights = None if configuration.weights == "none" else configuration.weights
-    return builder.build(base, shape, class_count(data), weights=weights, **settings), data
+    return builder.build(base, shape, **_head(data, builder), weights=weights, **settings), data
+
+
+def _head(data: Dataset, builder: Builder) -> dict[str, int]:
+    """Return what is predicted: so many classes, or so many numbers where y is no labels."""
+    y = data.train.y
+    if "targets" in builder.arguments and not data.class_names and y.dtype.kind == "f":
+        return {"targets": 1 if y.ndim == 1 else y.shape[-1]}
+    return {"classes": class_count(data)}
+
+
+def _texts(configuration: RunConfiguration, tokenizer: Tokenizer | None, name: str) -> Dataset:
+    """Return the texts of a run as the ids that its base reads."""
+    from unidl import load_data
+
+    if tokenizer is None:
+        raise DataError(f"Cannot read texts for the base {name}: it has no tokenizer that unidl can use.")
+    if configuration.image_size is not None:
+        raise UsageError(f"Cannot use --image-size: the base {name} reads texts. Leave it out.")
+    data = load_data(configuration.data, tokenizer=tokenizer, **configuration.data_options())
+    if data.train.tokenizer is None or not data.class_names:
+        raise DataError(f"The base {name} reads texts, but '{data.name}' is {data.kind}. Pass texts in class folders.")
+    return data
 
 
 def _image_shape(base: keras.Model, name: str) -> tuple[int, int, int]:

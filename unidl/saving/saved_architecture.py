@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from unidl import devices, precision, registry
 from unidl.data import TableForm
-from unidl.errors import BackendError, DeviceError, ModelError, PrecisionError, SavedModelError
+from unidl.data.tokenizer import Tokenizer
+from unidl.errors import BackendError, DataError, DeviceError, ModelError, PrecisionError, SavedModelError
 from unidl.layer_paths import walk
 from unidl.models import build, builders, set_trainable_state, trainable_state
 from unidl.models.bases import unstored_head
@@ -45,6 +46,7 @@ class Description:
     keras: dict[str, Any] | None
     value_range: tuple[float, float] | None = None
     table: TableForm | None = None
+    tokenizer: Tokenizer | None = None
 
 
 def describe(model: keras.Model) -> bytes:
@@ -63,6 +65,8 @@ def describe(model: keras.Model) -> bytes:
         description["value_range"] = record.value_range
     if record.table is not None:
         description["table"] = record.table.to_json()
+    if record.tokenizer is not None:
+        description["tokenizer"] = record.tokenizer.to_json()
     if record.architecture is not None:
         description["builder"] = record.architecture.builder
         description["arguments"] = dict(record.architecture.arguments)
@@ -79,8 +83,9 @@ def read_description(content: bytes, path: Path) -> Description:
         raise _damaged(path, str(error)) from error
     words = ("class_names", "vocabulary", "frozen")
     ours, strange = {*words, "builder", "arguments"}, {*words, "keras"}
-    # Only image models have a value range, and models saved by earlier versions have none; only some read tables.
-    if not isinstance(found, dict) or set(found) - {"value_range", "table"} not in (ours, strange):
+    # Only image models have a value range, and models saved by earlier versions have none; only some read tables or
+    # texts for a pretrained base.
+    if not isinstance(found, dict) or set(found) - {"value_range", "table", "tokenizer"} not in (ours, strange):
         keys = sorted(found) if isinstance(found, dict) else type(found).__name__
         raise _damaged(path, f"its keys are {keys}, expected {sorted(ours)} or {sorted(strange)}")
     for name in words:
@@ -110,7 +115,15 @@ def read_description(content: bytes, path: Path) -> Description:
         keras=found.get("keras"),
         value_range=tuple(value_range) or None,
         table=table,
+        tokenizer=_tokenizer(found["tokenizer"], path) if "tokenizer" in found else None,
     )
+
+
+def _tokenizer(values: Any, path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_json(values)
+    except DataError as error:
+        raise _damaged(path, str(error)) from error
 
 
 def _is_range(value: Any) -> bool:
@@ -170,6 +183,8 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
         why = str(error) if isinstance(error, ModelError) else first_line(error)
         raise SavedModelError(f"Cannot load {path}: {why}") from error
     note(model, class_names=description.class_names, vocabulary=description.vocabulary, table=description.table)
+    if description.tokenizer is not None:
+        note(model, tokenizer=description.tokenizer)
     if description.value_range is not None:
         on_a_base = description.architecture is not None and _stands_on_a_base(description.architecture)
         note(model, value_range=description.value_range, value_range_fixed=on_a_base)

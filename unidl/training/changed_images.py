@@ -101,4 +101,5 @@ def scored(model: keras.Model, outputs: Tree, split: Split, batch_size: int) -> 
         loss: Any = ops.stop_gradient(compute_loss(model, training=False, **given))
         track_loss(model, loss, len(part))
         model.compute_metrics(**given)
-    return loss_first(plain_logs(model.get_metrics_result(), ops.convert_to_numpy))
+    as_array: Any = ops.convert_to_numpy
+    return loss_first(plain_logs(model.get_metrics_result(), as_array))

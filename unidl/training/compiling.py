@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidl.errors import ModelError
 from unidl.keras_internals import all_layers, compile_arguments, compiled_parts, variables_of
+from unidl.models.heads import recommended
 from unidl.models.records import record_of
 from unidl.notices import notice
 from unidl.precision import scales_loss
@@ -125,9 +126,7 @@ def _recommended(model: keras.Model) -> dict[str, Any]:
             "Pass one, such as Trainer(model, loss='sparse_categorical_crossentropy', metrics=['accuracy']), or call "
             "model.compile first."
         )
-    if model.layers[-1].__class__.__name__ == "Activation":
-        return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
-    return {"loss": "mean_squared_error", "metrics": ["mean_absolute_error"]}
+    return recommended(model)
 
 
 def _optimizer(model: keras.Model, optimizer: Any, given: bool) -> Any:
