@@ -71,7 +71,7 @@ class Tokenizer:
                 raise DataError(f"The setting {name} of a tokenizer cannot be {shown(value)}.")
         for name in ("start", "end", "padding"):
             number: Any = getattr(self, name)
-            if not (number is None and name != "padding") and not (_is_whole(number) and 0 <= number < size):
+            if not (number is None and name != "padding") and not (_is_whole(number) and number in range(size)):
                 raise DataError(f"{name} must be one of the {size} ids of the vocabulary, not {shown(number)}.")
         if not set(self.inputs) <= set(INPUTS) or TOKENS not in self.inputs:
             raise DataError(f"The inputs of a model of texts are some of {', '.join(INPUTS)}, not {self.inputs}.")
