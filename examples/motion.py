@@ -69,7 +69,7 @@ def compare(epochs: int, count: int) -> dict[str, float]:
 
 
 def main() -> None:
-    epochs, count = (*map(int, sys.argv[1:]), *(12, 1600)[len(sys.argv) - 1 :])
+    epochs, count = (*map(int, sys.argv[1:]), *(30, 1600)[len(sys.argv) - 1 :])
     for name, value in compare(epochs, count).items():
         print(f"{name:22}  accuracy {value:6.1%}")
 
