@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -29,6 +30,26 @@ def test_the_lstm_example_trains_on_a_text_and_writes(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")  # nor does a framework complain of what our kernels do
     assert re.search(r"^perplexity on text it has not seen: \d+\.\d$", done.stdout, flags=re.MULTILINE)
     assert "the value of" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "rows"),
+    [
+        ("fine_tuning", "1 1 2", ["from scratch", "frozen base", "in stages"]),
+        ("textures", "1 1 2", ["from scratch", "frozen base", "in stages"]),
+        ("sensors", "1 400", ["stays as it is", "linear regression", "LSTM"]),
+        ("motion", "1 64", ["frames in their order", "frames in random order"]),
+        ("sentences", "1 100", ["logistic regression", "text classifier", "causal transformer"]),
+    ],
+)
+def test_a_demonstration_prints_its_table(name, words, rows, capfd, monkeypatch):
+    """In its short form, in this process, with nothing beside the table: a number for each row."""
+    monkeypatch.setattr(sys, "argv", [name, *words.split()])
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    written, complaints = capfd.readouterr()
+    assert complaints == ""
+    found = re.findall(r"^ *(\S.*?) {2,}(?:accuracy +)?\d+\.\d", written, flags=re.MULTILINE)
+    assert found == rows, written
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
