@@ -118,7 +118,7 @@ def forbidden(source: str, package: str) -> list[str]:
     """The imports of a file that break the direction examples, cli -> unidl -> (entry point) -> adapter."""
     found = sorted(set(imports(source, package)))
     if package.startswith("examples"):
-        allowed = {"unidl", "numpy", "scipy", "keras", *sys.stdlib_module_names}
+        allowed = {"unidl", "numpy", "scipy", "sklearn", "skimage", "keras", *sys.stdlib_module_names}
         return [module for module in found if not within(module, allowed)]
     top = package.partition(".")[0]
     if top == "unidl":

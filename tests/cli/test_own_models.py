@@ -225,7 +225,7 @@ MISTAKES = {
     "no model at all": (
         "mine.py --data numbers.npz",
         2,
-        "neither one of cnn, lstm, transfer, transformer, text-classifier, nor a function",
+        "neither one of cnn, lstm, transfer, transformer, text-classifier, tabular, nor a function",
     ),
     "no such model": ("cnnn --data numbers.npz", 2, "'cnnn' is neither one of cnn, lstm, transfer"),
     "an argument nobody knows": ("mine.py:demanding --data numbers.npz", 2, "it requires the argument 'width'"),

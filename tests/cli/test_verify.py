@@ -54,7 +54,7 @@ def test_a_fault_is_named_with_its_layer(tmp_path):
         (
             ["nothing"],
             2,
-            "neither a builder (cnn, lstm, transfer, transformer, text-classifier), nor the directory",
+            "neither a builder (cnn, lstm, transfer, transformer, text-classifier, tabular), nor the directory",
         ),
         (["nothing.py:build"], 2, "the file nothing.py does not exist"),
         (["cnn", "--precision", "float8"], 2, "Cannot use precision 'float8'. Known: float32"),

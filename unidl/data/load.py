@@ -14,7 +14,6 @@ import numpy as np
 from unidl import plugins
 from unidl.data.arrays import load_arrays
 from unidl.data.bundled_tables import TABLES, load_bundled_table
-from unidl.data.clips import CLIP_SUFFIXES
 from unidl.data.corpus import TEXT_SUFFIXES, load_python_docs, load_text
 from unidl.data.dataset import Dataset
 from unidl.data.digits import load_digits
@@ -37,10 +36,9 @@ _IMAGES = ("test_fraction", "image_size", "channels")
 _FILES = (*_IMAGES, "stream", "workers", "on_error")
 
 _PATHS = (
-    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), clips ({', '.join(CLIP_SUFFIXES)}) or "
-    f"texts, a table ({', '.join(TABLE_SUFFIXES)}) with the paths of images, or numbers and categories, and a column "
-    "label, a .npz file with the arrays x and y or x_train, y_train, x_test and y_test, x.npy with y.npy beside it, "
-    f"and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
+    f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), clips or texts, a table "
+    f"({', '.join(TABLE_SUFFIXES)}) with a column label, an .npz with x and y or x_train, y_train, x_test and "
+    f"y_test, x.npy with y.npy beside it, and a UTF-8 text ({', '.join(TEXT_SUFFIXES)})"
 )
 
 

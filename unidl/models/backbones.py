@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,7 +66,9 @@ def is_backbone(model: Any) -> bool:
 
 def looks_like_preset(name: str) -> bool:
     """Return whether a name is written as those of presets are: bert_tiny_en_uncased, hf://user/model."""
-    return "://" in name or ("_" in name and name.islower())
+    return "://" in name or (
+        re.fullmatch(r"[a-z0-9._-]*_[a-z0-9._-]*", name) is not None and not name.endswith(".keras")
+    )
 
 
 def read(name: str, asked: Arguments, *, load: bool = True, shape: tuple[int, ...] | None = None) -> Found:

@@ -61,8 +61,8 @@ def build_tabular(
     Examples:
         >>> import unidl
         >>> model = unidl.build_tabular([50.0, 1.7], [10.0, 0.1], categories=[3, 4], classes=2, units=(8,))
-        >>> sorted(model.input_shape.items()), model.output_shape
-        ([('categories', (None, 2)), ('numbers', (None, 2))], (None, 2))
+        >>> sorted(given.name for given in model.inputs), model.output_shape
+        (['categories', 'numbers'], (None, 2))
     """
     asked = Arguments("build_tabular")
     means = asked.numbers("means", means)

@@ -75,7 +75,13 @@ def require_classes(split: Split) -> None:
     """Raise `DataError` if a report can say nothing of these rows."""
     y = np.asarray(split.y) if isinstance(split.y, Column) else split.y
     one_array = isinstance(y, np.ndarray)
-    if not one_array or y.ndim > 2 or (y.dtype.kind == "f" and y.size == len(y) and not np.array_equal(y, np.rint(y))):
+    is_number = split.table is not None and not split.class_names
+    if (
+        is_number
+        or not one_array
+        or y.ndim > 2
+        or (y.dtype.kind == "f" and y.size == len(y) and not np.array_equal(y, np.rint(y)))
+    ):
         raise DataError(
             "Cannot report on these rows: a report needs one class for each row, as a whole number or one-hot."
         )
