@@ -40,9 +40,8 @@ def normalization(in_use: InUse) -> str | None:
 
 def sampling(in_use: InUse) -> str | None:
     """Compare images that are read at other places, and their gradients, with each way of filling them up."""
-    matrices = tf.convert_to_tensor(
-        keras.ops.convert_to_tensor(np.array([[[0.9, -0.5, 2.3], [0.4, 1.1, -3.2]]] * 3), dtype="float32")
-    )
+    given: Any = keras.ops.convert_to_tensor(np.array([[[0.9, -0.5, 2.3], [0.4, 1.1, -3.2]]] * 3), dtype="float32")
+    matrices = tf.convert_to_tensor(given)
     whys = (_disagreement(in_use, partial(_sampled, matrices, fill)) for fill in read_at.FILLS)
     return next((why for why in whys if why is not None), None)
 
