@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import time
 
 import numpy as np
 import pytest
+from image_folders import image_folder
 from nursery import Nursery
 from test_checkpoint_faults import step_of
 from test_training_resume import made, state_of, trained
@@ -56,6 +58,54 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(backend, tmp
     assert history == expected_history
 
 
+STREAMED = """
+from test_kills import streamed
+streamed({images!r}, {end!r}, checkpoint={folder!r}, save_every_steps=2, resume=True)
+"""
+
+
+def streamed(images, end, **options):
+    """Train on augmented images that two threads decode, 10 steps an epoch, and write what has come of it."""
+    import keras
+
+    from unidl import Trainer, build_cnn, load_data
+    from unidl.layers import Augmentation
+
+    data = load_data(images, stream=True, workers=2)
+    augmentation = Augmentation("flip,rotation=0.1,brightness=0.2", seed=4)
+    cnn = build_cnn((8, 8, 3), 2, filters=(4,), dense_units=4, dropout=0.2, seed=1)
+    model = keras.Sequential([keras.Input((8, 8, 3), dtype="uint8"), augmentation, cnn])
+    trainer = Trainer(model, optimizer="adam", loss="sparse_categorical_crossentropy", seed=5)
+    trainer.fit(data.train, epochs=3, batch_size=4, progress="quiet", **options)
+    np.savez(end, *state_of(trainer)[0], *state_of(trainer)[1], history=json.dumps(trainer.history))
+
+
+@pytest.mark.faults
+def test_a_run_on_augmented_files_that_is_killed_within_an_epoch_comes_to_the_same_end(backend, tmp_path):
+    """Ten of ten: what the threads had read ahead, and what was drawn for it, is neither repeated nor passed over."""
+    images, folder, end = image_folder(tmp_path / "i", 25, size=(8, 8)), tmp_path / "c", tmp_path / "end.npz"
+    drawn, found, within = random.Random(0), [], 0
+    code = STREAMED.format(images=str(images), end=str(end), folder=str(folder))
+    with Nursery(backend.name, code) as nursery:
+        for number in range(11):
+            shutil.rmtree(folder, ignore_errors=True)
+            nursery.begin()
+            if number:
+                moment = drawn.randrange(2, 28)
+                while nursery.exit_code() is None and steps_in(folder, 10) < moment:
+                    time.sleep(0.001)
+                assert nursery.kill() == -signal.SIGKILL
+                within += steps_in(folder, 10) % 10 != 0
+                nursery.begin()
+            assert nursery.wait() == 0
+            with np.load(end) as arrays:
+                found.append({name: arrays[name].tobytes() for name in arrays.files})
+            end.unlink()
+    assert within > 5, "hardly a run was killed within an epoch"
+    different = [number for number, one in enumerate(found) if one != found[0]]
+    assert not different, f"runs {different} of 10 ended with other bits"
+
+
 WRITE = """
 from pathlib import Path
 from test_checkpoint_faults import save, step_of
@@ -100,7 +150,7 @@ def cut_off(folder):
     return folder.exists() and any(path.name.startswith(".") for path in folder.iterdir())
 
 
-def steps_in(folder):
-    """How many steps the newest checkpoint has."""
+def steps_in(folder, steps=STEPS):
+    """How many steps the newest checkpoint has. steps: of an epoch."""
     names = map(NAME.fullmatch, os.listdir(folder) if folder.exists() else ())
-    return max((int(match[1]) * STEPS + int(match[2]) for match in names if match), default=0)
+    return max((int(match[1]) * steps + int(match[2]) for match in names if match), default=0)
