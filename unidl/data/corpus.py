@@ -71,8 +71,13 @@ def load_text(path: Path, **form: Any) -> Dataset:
 
     Raises `DataError` if the file is not UTF-8 or too short.
     """
+    return text_dataset(path.name, read_text(path), {"source": str(path)}, TextForm(**form))
+
+
+def read_text(path: Path) -> str:
+    """Return what a text file holds. Raises `DataError` if it is not UTF-8, or cannot be read."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
             f"'{path}' is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}. "
@@ -80,7 +85,6 @@ def load_text(path: Path, **form: Any) -> Dataset:
         ) from error
     except OSError as error:
         raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
-    return text_dataset(path.name, text, {"source": str(path)}, TextForm(**form))
 
 
 def text_dataset(name: str, text: str, source: Mapping[str, Any], form: TextForm) -> Dataset:

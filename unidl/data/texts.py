@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from unidl.data.corpus import TEXT_SUFFIXES, TextForm
+from unidl.data.corpus import TEXT_SUFFIXES, TextForm, read_text
 from unidl.data.dataset import Dataset, Split, take
 from unidl.data.folders import class_files, class_folders, is_ignored
 from unidl.data.images import IMAGE_SUFFIXES
@@ -78,7 +78,7 @@ def load_text_folder(
         labels.append(classes)
     y = np.concatenate([np.array(part, np.int32) for part in labels])
     places = [str(file) for part in files for file in part]
-    texts = Texts([_read(Path(place)) for place in places], places, y, class_names)
+    texts = Texts([read_text(Path(place)) for place in places], places, y, class_names)
     if len(parts) == 2:
         train, test = np.arange(len(files[0])), np.arange(len(files[0]), len(y))
     else:
@@ -134,15 +134,3 @@ def _require_content(tokens: Sequence[Sequence[Any]], texts: Texts) -> None:
     empty = [place for place, found in zip(texts.places, tokens, strict=True) if not len(found)]
     if empty:
         raise DataError(f"'{empty[0]}' contains no words. Write a text into it, or remove it.")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"'{path}' is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}. "
-            "Save it as UTF-8 and try again."
-        ) from error
-    except OSError as error:
-        raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
