@@ -90,12 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         {kind: given, "classes": classes}
         for given, classes in zip(arguments.inputs, _best(trainer, outputs, arguments.top), strict=True)
     ]
-    if arguments.json:
-        print(json.dumps(rows))
-        return 0
-    for row in rows:
-        print(f"{row[kind]}  {_written(row['classes'])}")
-    return 0
+    return _print(arguments, rows, [f"{row[kind]}  {_written(row['classes'])}" for row in rows])
 
 
 def _require_kind(model: keras.Model, arguments: argparse.Namespace) -> None:
@@ -121,12 +116,8 @@ def _print_table(trainer: Trainer, arguments: argparse.Namespace) -> int:
         rows: list[dict[str, Any]] = [{"row": row, "classes": best} for row, best in enumerate(classes)]
     else:
         rows = [{"row": row, table.target: float(value)} for row, value in enumerate(outputs[:, 0])]
-    if arguments.json:
-        print(json.dumps(rows))
-        return 0
-    for row in rows:
-        print(f"{row['row']}  {_written(row['classes']) if table.class_names else f'{row[table.target]:.6g}'}")
-    return 0
+    said = [_written(row["classes"]) if table.class_names else f"{row[table.target]:.6g}" for row in rows]
+    return _print(arguments, rows, [f"{row['row']}  {one}" for row, one in zip(rows, said, strict=True)])
 
 
 def _best(trainer: Trainer, outputs: Any, count: int) -> list[list[dict[str, Any]]]:
@@ -148,11 +139,16 @@ def _written(classes: list[dict[str, Any]]) -> str:
 def _print_numbers(kind: str, arguments: argparse.Namespace, outputs: np.ndarray[Any, Any]) -> int:
     """Print the numbers that a model predicts in place of classes."""
     rows = [(given, [float(number) for number in row]) for given, row in zip(arguments.inputs, outputs, strict=True)]
+    lines = ["  ".join([given, *(f"{value:.6g}" for value in values)]) for given, values in rows]
+    return _print(arguments, [{kind: given, "values": values} for given, values in rows], lines)
+
+
+def _print(arguments: argparse.Namespace, rows: list[dict[str, Any]], lines: list[str]) -> int:
+    """Print the rows in JSON if that is asked for, or else as lines for people."""
     if arguments.json:
-        print(json.dumps([{kind: given, "values": values} for given, values in rows]))
-        return 0
-    for given, values in rows:
-        print("  ".join([given, *(f"{value:.6g}" for value in values)]))
+        lines = [json.dumps(rows)]
+    for line in lines:
+        print(line)
     return 0
 
 

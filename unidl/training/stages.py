@@ -126,8 +126,13 @@ def fit_stages(
     if best is not None:
         require_no_averages(model.optimizer, told)
         told.append(best.callback())
-    options = {"validation": validation, "class_weight": class_weight, "callbacks": told, "progress": progress}
-    options["mix"] = mix
+    options = {
+        "validation": validation,
+        "class_weight": class_weight,
+        "callbacks": told,
+        "progress": progress,
+        "mix": mix,
+    }
     where = {"device": device, "precision": precision, "seed": seed}
     run = _Run(model, split, asked, trainer, where, batch_size or BATCH_SIZE, best, saving)
     return run.all(options, False if precompute_frozen is None and mix is not None else precompute_frozen)
