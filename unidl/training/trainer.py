@@ -347,5 +347,5 @@ class Trainer(Tuner):
 
     @cached_property
     def _framework(self) -> str:
-        """Its name and version, which to look up takes as long as some hundred small steps."""
+        """Its name and version; to look them up takes as long as some hundred small steps."""
         return " ".join(next(iter(self.backend.versions().items())))
