@@ -80,10 +80,13 @@ def main() -> None:
     seeds, epochs, *labels = (*map(int, sys.argv[1:]), *(5, 60)[len(sys.argv) - 1 :])
     for count in labels or (10, 50):
         found = compare(seeds, count, epochs)
-        print(f"{count} labelled images of each new digit: accuracy, and with augmentation")
+        print(f"{count} labelled images of each new digit, {seeds} seeds: accuracy, and with augmentation")
         for method in METHODS:
-            plain, augmented = (np.mean(found[method, augment]) for augment in (None, AUGMENT))
-            print(f"  {method:12}  {plain:6.1%}  {augmented:6.1%}", flush=True)
+            plain, augmented = (
+                f"{np.mean(accuracies):6.1%} ± {np.std(accuracies):.1%}"
+                for accuracies in (found[method, augment] for augment in (None, AUGMENT))
+            )
+            print(f"  {method:12}  {plain}  {augmented}", flush=True)
 
 
 if __name__ == "__main__":
