@@ -73,10 +73,10 @@ def test_a_recurrent_network_predicts_what_linear_regression_cannot():
 
 
 def test_the_order_of_frames_shows_the_direction():
-    """A model that ignores time would do as well on frames in random order, which show at most the axis."""
-    found = example_named("motion").compare(epochs=30, count=1600)
-    assert found["frames in their order"] >= 0.9, found
-    assert found["frames in random order"] <= 0.55, found
+    """A model that ignores time would do as well on frames in random order, which show the axis alone: half at best."""
+    found = example_named("motion").compare(epochs=15, count=1600)
+    assert found["frames in their order"] >= 0.95, found
+    assert 0.4 <= found["frames in random order"] <= 0.6, found
 
 
 def test_a_transformer_learns_the_order_of_words():
