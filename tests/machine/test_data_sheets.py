@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unidl.errors import DataError, UsageError
-from unidl.planning.data_sheets import OURS, RATES, DataSheet, chosen, data_sheets, require_dense
+from unidl.machine.data_sheets import OURS, RATES, DataSheet, chosen, data_sheets, require_dense
 
 SHEETS = data_sheets()
 
