@@ -132,22 +132,33 @@ class _Counter:
         factor = FORWARD if not self._learning else TRAINED if layer.trainable_variables else PASSED_THROUGH
         flops = forward_flops(call, weights)
         steps = _steps(call)
-        copies = kind not in VIEWS and not _is_attention(layer)
+        read, written, kept = self._moves(call, kind)
         return LayerCost(
             path=call.path,
             kind=kind,
             forward_flops=flops or 0.0,
             factor=factor,
-            read=sum(value.size for value in call.inputs),
-            written=sum(value.size for value in call.outputs),
-            kept=self._keeps(call, kind) if self._learning else 0,
+            read=read,
+            written=written,
+            kept=kept if self._learning else 0,
             parameters=sum(math.prod(weight.shape) for weight in weights),
             trainable=sum(math.prod(weight.shape) for weight in weights if weight.trainable),
             steps=steps,
-            copies=copies,
+            copies=kind not in VIEWS,
             uncounted=flops is None,
             rows_read=_looks_up(layer),
         )
+
+    def _moves(self, call: Call, kind: str) -> tuple[int, int, int]:
+        """Return the values that a call reads, writes and keeps."""
+        kept = self._keeps(call, kind)
+        if not _is_attention(call.layer):
+            return sum(value.size for value in call.inputs), sum(value.size for value in call.outputs), kept
+        # The layers inside have moved all but the scores: how much each step looks at each other, then as shares of 1.
+        # Kernels that never write them exist for some GPUs and precisions only.
+        scores = _scores(call)
+        inside = any(type(one.layer).__name__ == "Softmax" for one in call.inside)
+        return (scores, scores, kept) if inside else (2 * scores, 2 * scores, kept + 2 * scores)
 
     def _keeps(self, call: Call, kind: str) -> int:
         if kind in VIEWS or (kind == "Dropout" and not getattr(call.layer, "rate", 1)):
@@ -217,15 +228,19 @@ def _einsum(equation: str, inputs: Shape, kernel: Sequence[int]) -> float | None
 
 def _attention(call: Call) -> float | None:
     """Return the operations of the two products of all steps with all steps; the projections are layers inside."""
-    layer = call.layer
+    scores = _scores(call)
+    key = getattr(call.layer, "key_dim", None) or call.layer.head_dim
+    return 2.0 * scores * (key + (getattr(call.layer, "value_dim", None) or key)) if scores else None
+
+
+def _scores(call: Call) -> int:
+    """Return the scores of attention: one for each head, query and value; 0 if it takes no sequences."""
     shapes = [value.shape for value in call.inputs if len(value.shape) == 3]
     if not shapes:
-        return None
+        return 0
     query, value = shapes[0], shapes[min(1, len(shapes) - 1)]
-    heads = getattr(layer, "num_heads", None) or layer.num_query_heads
-    key = getattr(layer, "key_dim", None) or layer.head_dim
-    value_size = getattr(layer, "value_dim", None) or key
-    return 2.0 * query[1] * value[1] * heads * (key + value_size)
+    heads = getattr(call.layer, "num_heads", None) or call.layer.num_query_heads
+    return query[1] * value[1] * heads
 
 
 def _recurrent_kind(layer: Any) -> str | None:

@@ -91,8 +91,7 @@ def moved_bytes(layer: LayerCost, precision: Precision, batch_size: int, *, trai
     read, written = batch_size * layer.read * value, batch_size * layer.written * value
     weights = 0 if layer.rows_read else layer.parameters * (variable if value == variable else variable + 2 * value)
     if not layer.copies:
-        # Attention's products of steps with steps: what they read and write, the layers inside have moved.
-        read = written = 0
+        return 0.0
     forward = read + written + weights
     if not training or layer.factor == 1:
         return forward
