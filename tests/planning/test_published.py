@@ -56,7 +56,8 @@ def test_predictions_are_near_published_speeds(compared):
         what = "training" if one.run.training else "inference"
         print(
             f"| {one.run.gpu} | {one.run.model} | {what} | {one.run.precision} | {one.run.batch_size} | "
-            f"{one.run.rows_per_second:,.0f} | {one.predicted_rows_per_second:,.0f} | {one.error:+.0%} | {one.run.use} |"
+            f"{one.run.rows_per_second:,.0f} | {one.predicted_rows_per_second:,.0f} | {one.error:+.0%} | "
+            f"{one.run.use} |"
         )
     assert len(compared) == len(published_runs())
     assert median_error(compared) < MOST

@@ -27,9 +27,9 @@ class Efficiency:
 
 
 PUBLISHED = Efficiency(
-    matrix_units=0.50,
-    float32=0.75,
-    bandwidth=0.80,
+    matrix_units=0.40,
+    float32=0.80,
+    bandwidth=0.65,
     launch_seconds=5e-6,
     origin="shares chosen once for all GPUs to fit published runs (unidl/planning/published.toml); launches assumed",
     error="median error against published runs within 30%",
