@@ -39,7 +39,7 @@ def test_the_table_says_what_is_best_why_and_where_figures_are_from():
         "GeForce RTX 4090 24GB",
         "T4 16GB",
         "is the fastest",
-        "largest batch",
+        "max batch",
         "Where the figures are from",
         "data sheets, as of 2026-11",
         "ridge point",

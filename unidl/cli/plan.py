@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from unidl.machine.data_sheets import DataSheet
     from unidl.planning.plan import Plan
 
+WIDTH = 132
+"""Width of the table when stdout is not a terminal."""
 SETTINGS = ("data", "base", "dropout", "batch_size", "epochs")
 
 
@@ -147,11 +149,11 @@ def _price(word: str) -> float:
 
 
 def _draw(made: Plan, arguments: argparse.Namespace) -> None:
-    from unidl.cli.console import report_console
+    from unidl.cli.console import plain_console
     from unidl.planning import explaining, wording
     from unidl.tables import on_terminal
 
-    console = report_console()
+    console = plain_console(None if sys.stdout.isatty() else WIDTH)
     console.print(wording.subject_line(made))
     console.print()
     console.print(on_terminal(wording.gpu_table(made)))

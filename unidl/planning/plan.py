@@ -50,6 +50,8 @@ class Row:
     steps: int | None
     price: float | None
     why_not: str | None = None
+    cannot: str | None = None
+    """What it lacks: "memory" or "units"."""
 
     @property
     def step_seconds(self) -> float | None:
@@ -125,14 +127,16 @@ def _row(job: Job, sheet: DataSheet, price: float | None, efficiency: Efficiency
     memory = memory_need(job.cost, precision, job.batch_size, training=job.training)
     most = largest_batch(job.cost, precision, sheet.memory_bytes, training=job.training)
     why_not = arithmetic.why_not(precision, sheet)
+    cannot = None if why_not is None else "units"
     if why_not is None and memory.total > usable_bytes(sheet.memory_bytes):
+        cannot = "memory"
         why_not = f"its {sheet.memory_gb:g} GB hold " + (
             f"batches of up to {most}" if most else "no batch of this model"
         )
     times: tuple[LayerTime, ...] = ()
     if why_not is None:
         times = layer_times(job.cost, sheet, precision, job.batch_size, efficiency, training=job.training)
-    return Row(sheet, precision, memory, most, times, job.batch_size, job.steps, price, why_not)
+    return Row(sheet, precision, memory, most, times, job.batch_size, job.steps, price, why_not, cannot)
 
 
 def _best(rows: Sequence[Row]) -> int | None:

@@ -12,6 +12,7 @@ from unidl.tables import Table
 BEST = "*"
 PRECISIONS = ("float32", "mixed_bfloat16", "bfloat16")
 """The precisions of the table of memory; float16 takes as much as bfloat16."""
+NOT = {"memory": "does not fit", "units": "no such units"}
 BOUNDS = {"computing": "computing", "bandwidth": "bandwidth", "launches": "kernel starts"}
 
 
@@ -19,7 +20,7 @@ def gpu_table(plan: Plan) -> Table:
     """Return the GPUs in rows, the best in bold."""
     with_run = plan.job.steps is not None
     with_price = any(row.price is not None for row in plan.rows)
-    headings = ["GPU", "precision", "needs", "largest batch", "step", "rows/s", "limited by"]
+    headings = ["GPU", "precision", "needs", "max batch", "step", "rows/s", "limited by"]
     headings += ["run", "energy"] if with_run else []
     headings += ["cost" if with_run else "cost of 10^6 rows"] if with_price else []
     cells: list[tuple[str, ...]] = []
@@ -40,7 +41,7 @@ def _figures(row: Row) -> list[str]:
     needs = "" if row.memory is None else gigabytes(row.memory.total)
     most = f"{row.largest_batch:,}" if row.largest_batch else "none"
     if row.why_not is not None:
-        return [needs, most, "", "", row.why_not]
+        return [needs, most, "", "", NOT[row.cannot or "memory"]]
     return [
         needs,
         most,
