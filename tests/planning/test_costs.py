@@ -86,8 +86,8 @@ def test_a_matrix_of_an_unknown_kind_is_named_and_not_guessed():
             return inputs @ self.matrix
 
     inputs = keras.Input((3,))
-    cost = cost_of(keras.Model(inputs, Own(name="own")(inputs)))
-    assert cost.uncounted == ("own",)
+    cost = cost_of(keras.Model(inputs, Own(name="mine")(inputs)))
+    assert cost.uncounted == ("mine",)
     assert cost.forward_flops == 0
 
 

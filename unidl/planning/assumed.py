@@ -31,8 +31,8 @@ PUBLISHED = Efficiency(
     float32=0.80,
     bandwidth=0.65,
     launch_seconds=5e-6,
-    origin="shares chosen once for all GPUs to fit published runs (unidl/planning/published.toml); launches assumed",
-    error="median error against published runs within 30%",
+    origin="shares fitted to six published runs on the A100 and the V100, the same for all GPUs; launches assumed",
+    error="26 published runs: median error 16%, largest 79% (benchmarks/plan.md)",
 )
 """Used unless figures of this machine are given."""
 
