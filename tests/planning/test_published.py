@@ -17,8 +17,8 @@ import keras  # noqa: E402
 MOST = 0.30
 """The largest median error that a plan may have."""
 WORST = 1.0
-"""The largest error of one prediction. Published runs of one model on one GPU differ by up to 2.5 times (ResNet-50 on the
-H100 SXM5), with the framework, the kernels and how images are read."""
+"""The largest error of one prediction. Published runs of one model on one GPU differ by up to 2.5 times (ResNet-50 on
+the H100 SXM5), with the framework, the kernels and how images are read."""
 
 
 def bert(steps: int = 512, vocabulary: int = 30522, width: int = 768, blocks: int = 12) -> keras.Model:
