@@ -31,7 +31,7 @@ def gpu_table(plan: Plan) -> Table:
             found += [duration(row.run_seconds), energy(row.run_kilowatt_hours)]
         if with_price:
             cost = row.run_cost if with_run else row.cost_of_million_rows
-            found.append("" if cost is None else f"{cost:,.2f}")
+            found.append("" if cost is None else f"{cost:,.2f}" if cost >= 1 else f"{cost:.3g}")
         cells.append(tuple(found))
     bold = tuple(place == plan.best for place in range(len(plan.rows)))
     return Table(tuple(headings), tuple(cells), bold)
@@ -76,7 +76,7 @@ def subject_line(plan: Plan) -> str:
     if job.rows is not None:
         line += f"; {job.rows:,} rows"
     if job.steps is not None:
-        line += f", {job.epochs} epochs, {job.steps:,} steps"
+        line += f", {job.epochs} {'epoch' if job.epochs == 1 else 'epochs'}, {job.steps:,} steps"
     return line
 
 
