@@ -57,10 +57,10 @@ def test_this_machine_is_measured(monkeypatch, backend):
     assert found["data_sheet"] is None
 
 
-def test_a_backend_without_measure_is_refused():
-    answer = unidl("doctor", "--backend", "jax")
+def test_a_device_without_measure_is_refused():
+    answer = unidl("doctor", "--device", "cpu")
     assert answer.code == 2
-    assert "Cannot use --backend without --measure" in answer.err
+    assert "Cannot use --device without --measure" in answer.err
 
 
 @pytest.mark.parametrize("value", [3.2e11, 4e13])
