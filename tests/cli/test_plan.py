@@ -94,6 +94,7 @@ def test_a_network_of_keras_is_planned_by_its_name():
     assert "unidl plan transfer --base MobileNet" in refused.err
 
 
+@pytest.mark.once  # Keras imports every framework to seed them
 def test_a_function_is_planned(tmp_path):
     file = tmp_path / "model.py"
     file.write_text(
