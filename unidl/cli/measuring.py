@@ -31,9 +31,8 @@ def measured(arguments: argparse.Namespace) -> int:
     found = measure()
     sheet = sheet_of(found.device_name)
     if arguments.json:
-        values = asdict(found) | {"data_sheet": None if sheet is None else asdict(sheet)}
-        for rate, one in zip(values["rates"], found.rates, strict=True):
-            rate["listed"] = listed(one, sheet)
+        rates = [asdict(rate) | {"listed": listed(rate, sheet)} for rate in found.rates]
+        values = asdict(found) | {"rates": rates, "data_sheet": None if sheet is None else asdict(sheet)}
         sys.stdout.write(json.dumps(values, indent=2) + "\n")
         return 0
     console = report_console()

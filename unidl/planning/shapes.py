@@ -128,7 +128,7 @@ class _Recorder:
         def recorded(layer: Any, *args: Any, **kwargs: Any) -> Any:
             if layer is self._model:
                 return call(layer, *args, **kwargs)
-            made = Call(layer, self._paths.get(id(layer), layer.name), self._values((args, kwargs)))
+            made = Call(layer, self._paths.get(id(layer), str(layer.name)), self._values((args, kwargs)))
             (self._open[-1].inside if self._open else self.calls).append(made)
             self._open.append(made)
             try:
