@@ -52,6 +52,7 @@ RUN = {
     "base": WORD,
     "weights": WORD,
     "precompute_frozen": TRUTH,
+    "feature_variants": WHOLE_FROM_1,
     "workers": WHOLE_FROM_0,
     "on_error": ON_ERROR,
     "frames": WHOLE_FROM_1,
