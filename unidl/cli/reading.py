@@ -11,6 +11,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add the options for reading images, clips and tables."""
     parser.add_argument("--workers", type=whole, metavar="N", help="threads that decode images (default: one a core)")
     parser.add_argument(
+        "--processes",
+        action=argparse.BooleanOptionalAction,
+        help="decode images in as many processes as there are workers, in place of threads",
+    )
+    parser.add_argument(
         "--on-error",
         choices=("raise", "skip"),
         help="what becomes of an image that cannot be read; for one that is skipped, another of its class stands in",

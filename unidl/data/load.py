@@ -33,7 +33,7 @@ from unidl.shortening import shortened, shown
 GROUP = "unidl.data"
 _TEXT = ("test_fraction", "vocabulary_size", "vocabulary", "sequence_length")
 _IMAGES = ("test_fraction", "image_size", "channels")
-_FILES = (*_IMAGES, "stream", "workers", "on_error")
+_FILES = (*_IMAGES, "stream", "workers", "processes", "on_error")
 
 _PATHS = (
     f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), clips or texts, a table "
@@ -106,6 +106,7 @@ def load_data(
     sequence_length: int | None = None,
     stream: bool | None = None,
     workers: int | None = None,
+    processes: bool | None = None,
     on_error: Literal["raise", "skip"] | None = None,
     frames: int | None = None,
     target: str | None = None,
@@ -139,6 +140,9 @@ def load_data(
             compiled step scales them to [0, 1].
         workers: Threads that decode streamed images; with 0 the reading thread does. If None, one per processor core.
             The order and the bits are the same for every number.
+        processes: Whether each of these workers is a process. Pillow decodes in threads at full speed, so this is for
+            machines where Python's own work holds the threads up. Order and bits stay the same; a process that dies
+            is a `DataError`, and none outlives this process. If None, threads decode.
         on_error: What to do with a streamed file that cannot be read: "raise" a `DataError` that names it when it is
             needed, or "skip" it. The next good file of the same class then takes its place, and the skipped files are
             named and counted after each epoch. If None, "raise".
@@ -181,6 +185,7 @@ def load_data(
         "sequence_length": sequence_length,
         "stream": stream,
         "workers": workers,
+        "processes": processes,
         "on_error": on_error,
         "frames": frames,
         "target": label if target is None else target,

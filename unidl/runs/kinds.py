@@ -54,6 +54,7 @@ RUN = {
     "precompute_frozen": TRUTH,
     "feature_variants": WHOLE_FROM_1,
     "workers": WHOLE_FROM_0,
+    "processes": TRUTH,
     "on_error": ON_ERROR,
     "frames": WHOLE_FROM_1,
     "target": WORD,
