@@ -22,6 +22,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frames", type=positive_whole, metavar="N", help="frames to take of each clip (default: 16)")
     parser.add_argument("--target", "--label", metavar="COLUMN", help="of a table, the column to predict")
+    parser.add_argument("--text", metavar="COLUMN", help="of a table, the column with the texts to classify, one a row")
     parser.add_argument(
         "--categories",
         metavar="COLUMNS",

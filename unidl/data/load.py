@@ -21,8 +21,9 @@ from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
 from unidl.data.mapped import load_mapped
-from unidl.data.table import FOR_NUMBERS, TABLE_SUFFIXES, load_table
+from unidl.data.table import FOR_NUMBERS, TABLE_SUFFIXES
 from unidl.data.table_form import Missing, TableForm
+from unidl.data.text_table import FOR_TEXTS, load_any_table
 from unidl.data.texts import holds_texts, load_text_folder
 from unidl.data.tokenizer import Tokenizer
 from unidl.data.topics import load_python_topics
@@ -115,6 +116,7 @@ def load_data(
     missing: Missing | None = None,
     table: TableForm | None = None,
     tokenizer: Tokenizer | None = None,
+    text: str | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a file or folder.
 
@@ -156,8 +158,10 @@ def load_data(
             a `DataError`. If None, "raise".
         table: What a trained model knows of the columns of a table, `record_of(model).table`, so that numbers and words
             keep their meaning. If None, scales and words are learned on the training rows.
-        tokenizer: The tokenizer of a pretrained model, `unidl.models.record_of(model).tokenizer`, for texts in class
-            folders. If None, texts become words that are numbered by how often they occur.
+        tokenizer: The tokenizer of a pretrained model, `unidl.models.record_of(model).tokenizer`, for labelled texts.
+            If None, texts become words that are numbered by how often they occur.
+        text: The column of a table that holds texts, one a row, which are then classified by `target`. If None, a table
+            holds paths of images, or numbers and categories.
 
     Returns:
         The data set, split for training and test.
@@ -193,6 +197,7 @@ def load_data(
         "missing": missing,
         "table": table,
         "tokenizer": tokenizer,
+        "text": text,
     }
     given = {option: value for option, value in given.items() if value is not None}
     for option in given:
@@ -231,7 +236,8 @@ def _find(name: str | Path) -> Loader:
         raise _unknown(str(name))
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
-        return Loader("a table", partial(load_table, path), (*_FILES, "target", *FOR_NUMBERS), seeded=True)
+        options = (*_FILES, "target", *FOR_NUMBERS, "text", *FOR_TEXTS)
+        return Loader("a table", partial(load_any_table, path), options, seeded=True)
     if suffix == ".npy":
         return Loader("an array in a file", partial(load_mapped, path), ("test_fraction",), seeded=True)
     if suffix == ".npz":

@@ -48,7 +48,7 @@ def load_table(
     the columns. options: the fields of `ImageOptions`; or `categories` and `missing`, as in `TableForm.learned`.
     """
     columns = read_table(path)
-    target = _target(path, columns, target, table)
+    target = target_column(path, columns, target, table)
     paths = [name for name, values in columns.items() if name != target and _are_paths(values)]
     others = [value for name in paths for value in columns[name] if not _is_path(value)]
     if len(paths) > 1 or others:
@@ -58,7 +58,7 @@ def load_table(
             f"{found}."
         )
     _require_meaning(path, options | ({} if table is None else {"table": table}), bool(paths))
-    rows, fixed, part = _parts(path, columns, test_fraction)
+    rows, fixed, part = parts_of(path, columns, test_fraction)
     if not paths:
         chosen = {name: [values[row] for row in rows] for name, values in columns.items() if name != part}
         split = {"fixed": fixed, "test_fraction": test_fraction, "seed": seed}
@@ -66,7 +66,7 @@ def load_table(
     files = [path.parent / columns[paths[0]][row] for row in rows]
     y, class_names = labels_of_images(path, target, columns[target], rows)
     whole, digest = image_split(files, y, class_names, ImageOptions(**options))
-    train_rows, test_rows, drawn = _divided(y, class_names, fixed, test_fraction, seed)
+    train_rows, test_rows, drawn = divided(y, class_names, fixed, test_fraction, seed)
     origin = {"source": str(path), "sha256": digest, "images": len(files), "target": target, **drawn}
     return Dataset(path.name, "images", take(whole, train_rows), take(whole, test_rows), origin)
 
@@ -89,7 +89,7 @@ def table_of_numbers(
     """
     where = f"'{source}'"
     y, class_names = target_values(where, target, columns[target], None if table is None else table.class_names)
-    train_rows, test_rows, drawn = _divided(y, class_names, fixed, test_fraction, seed)
+    train_rows, test_rows, drawn = divided(y, class_names, fixed, test_fraction, seed)
     if table is None:
         table = TableForm.learned(columns, train_rows, target=target, class_names=class_names, where=where, **options)
     whole = Split(table.encoded(columns, where), y, class_names=class_names, table=table)
@@ -97,7 +97,8 @@ def table_of_numbers(
     return Dataset(name, "table", take(whole, train_rows), take(whole, test_rows), origin)
 
 
-def _target(path: Path, columns: Table, target: str | None, table: TableForm | None) -> str:
+def target_column(path: Path, columns: Table, target: str | None, table: TableForm | None = None) -> str:
+    """Return the name of the column to predict. Raises `UsageError` if there is no such column."""
     if table is not None:
         if target not in (None, table.target):
             raise UsageError(f"Cannot predict {shown(target)}: the model was trained to predict {shown(table.target)}.")
@@ -134,10 +135,10 @@ def _require_meaning(path: Path, options: dict[str, Any], images: bool) -> None:
         raise UsageError(f"categories must be a list of names of columns, not {shown(categories)}.")
 
 
-def _parts(
+def parts_of(
     path: Path, columns: Table, test_fraction: float | None
 ) -> tuple[list[int], np.ndarray[Any, Any] | None, str | None]:
-    """The rows that are used; which of them are for the test, and the column that says it, if there is one."""
+    """Return the rows that are used; which of them are for the test, and the column that says it, if there is one."""
     every = len(next(iter(columns.values())))
     for name in (name for name in columns if name.lower() in PARTS):
         values = [value.lower() for value in columns[name]]
@@ -150,14 +151,14 @@ def _parts(
     return list(range(every)), None, None
 
 
-def _divided(
+def divided(
     y: np.ndarray[Any, Any],
     class_names: tuple[str, ...],
     fixed: np.ndarray[Any, Any] | None,
     test_fraction: float | None,
     seed: int,
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], dict[str, Any]]:
-    """The training rows, the test rows, and how they were drawn, if they were."""
+    """Return the training rows, the test rows, and how they were drawn, if they were."""
     if fixed is not None:
         return np.flatnonzero(~fixed), np.flatnonzero(fixed), {}
     test_fraction = 0.2 if test_fraction is None else test_fraction

@@ -33,7 +33,7 @@ class RunConfiguration:
     batches. base, weights, precompute_frozen: of a model on a base;
     None for others. model_sha256, model_arguments: of the file that "model.py:build" names, and what the function was
     called with. data_origin: what the data says of itself. precision: as in `Trainer`; None until it is settled.
-    workers, processes, on_error, frames, target, missing: as in `load_data`; categories: likewise, with commas
+    workers, processes, on_error, frames, target, missing, text: as in `load_data`; categories: likewise, with commas
     between the names. stages: what `unidl.training.fit_stages` does, as in "head:3,all:5@1e-5*0.9"; the epochs are then
     those of the stages. report: whether the run gets a report on the test rows. lora_rank: as in `build_transfer`.
     feature_variants: as in `Trainer.fit`.
@@ -69,6 +69,7 @@ class RunConfiguration:
     target: str | None = None
     categories: str | None = None
     missing: str | None = None
+    text: str | None = None
     augment: str | None = None
     stages: str | None = None
     report: bool | None = None
@@ -194,7 +195,7 @@ class RunConfiguration:
         return builders.find(self.model)
 
 
-FOR_DATA = ("workers", "processes", "on_error", "frames", "target", "categories", "missing")
+FOR_DATA = ("workers", "processes", "on_error", "frames", "target", "categories", "missing", "text")
 """The settings that are passed on to `load_data`."""
 
 

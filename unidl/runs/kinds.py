@@ -60,6 +60,7 @@ RUN = {
     "target": WORD,
     "categories": WORD,
     "missing": MISSING,
+    "text": WORD,
     "augment": WORD,
     "mixup": POSITIVE,
     "cutmix": POSITIVE,

@@ -150,7 +150,10 @@ def _texts(configuration: RunConfiguration, tokenizer: Tokenizer | None, name: s
         raise UsageError(f"Cannot use --image-size: the base {name} reads texts. Leave it out.")
     data = load_data(configuration.data, tokenizer=tokenizer, **configuration.data_options())
     if data.train.tokenizer is None or not data.class_names:
-        raise DataError(f"The base {name} reads texts, but '{data.name}' is {data.kind}. Pass texts in class folders.")
+        raise DataError(
+            f"The base {name} reads texts, but '{data.name}' is {data.kind}. Pass texts in class folders, or a table "
+            "and the name of its column of texts, --text COLUMN."
+        )
     return data
 
 
@@ -174,4 +177,7 @@ def require_suitable(data: Dataset, builder: Builder) -> None:
     wanted = needed.get(builder.task, kind)
     images = data.kind == "images" or (data.kind == "arrays" and data.train.x.ndim == 4)
     if kind != wanted and not (wanted == "images" and images):
-        raise DataError(f"`unidl train {builder.name}` needs {wanted}, but '{data.name}' is {kind}.")
+        advice = (
+            " Name its column of texts: --text COLUMN." if data.kind == "table" and wanted == "labelled text" else ""
+        )
+        raise DataError(f"`unidl train {builder.name}` needs {wanted}, but '{data.name}' is {kind}.{advice}")
