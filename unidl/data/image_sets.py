@@ -78,7 +78,8 @@ def image_split(
     skips = options.on_error == "skip"
     if skips and y.dtype.kind != "i":
         raise UsageError(
-            "Cannot use on_error='skip' where numbers are predicted: no other file has the same. Leave it out."
+            "Cannot use on_error='skip' where numbers are predicted, or several labels: no other file has the same. "
+            "Leave it out."
         )
     form = form_of(looked_at, options.image_size, options.channels, skip=skips)
     labels = y if y.dtype.kind == "i" else np.zeros(len(y), np.int32)

@@ -151,7 +151,8 @@ def load_data(
         frames: Frames to take of each clip of a folder of clips, at equal distances. If None, 16.
         target: The column to predict, of a CSV or Parquet file. If None, the column that is called label, class, target
             or y. In a table of numbers and categories, words are classes, and so are up to 20 different whole numbers
-            that are written without a point; other numbers are predicted as numbers.
+            that are written without a point; other numbers are predicted as numbers. Images may have several labels: a
+            column with semicolons between their names, or several columns of 0 and 1, "cat,dog".
         label: Another name for `target`.
         categories: Columns of a table to read as words though they hold numbers, such as postal codes.
         missing: What takes the place of a missing number in a table: "mean", that of the training rows, or "raise" for

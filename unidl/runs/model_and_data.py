@@ -135,9 +135,17 @@ def _on_a_base(
 def _head(data: Dataset, builder: Builder) -> dict[str, int]:
     """Return what is predicted: so many classes, or so many numbers where y is no labels."""
     y = data.train.y
+    if has_several_labels(data):
+        return {"labels": y.shape[1]}
     if "targets" in builder.arguments and not data.class_names and y.dtype.kind == "f":
         return {"targets": 1 if y.ndim == 1 else y.shape[-1]}
     return {"classes": class_count(data)}
+
+
+def has_several_labels(data: Dataset) -> bool:
+    """Return whether a row may have any number of labels: y of shape (n, labels) is 0 and 1."""
+    y = data.train.y
+    return bool(data.class_names) and getattr(y, "ndim", 1) == 2 and y.dtype.kind == "f"
 
 
 def _texts(configuration: RunConfiguration, tokenizer: Tokenizer | None, name: str) -> Dataset:
@@ -170,6 +178,11 @@ def _square(side: int | None) -> tuple[int, int] | None:
 
 def require_suitable(data: Dataset, builder: Builder) -> None:
     """Raise `DataError` if the data does not suit a model with this task."""
+    if has_several_labels(data) and "labels" not in builder.arguments:
+        raise DataError(
+            f"`unidl train {builder.name}` learns one class for each row, and those of '{data.name}' have several "
+            "labels. Use `unidl train transfer`."
+        )
     kind = "labelled text" if data.kind == "text" and data.class_names else data.kind
     needed = {"image classifier": "images", "text classifier": "labelled text", "language model": "text"}
     needed["table"] = "a table of numbers and categories"
