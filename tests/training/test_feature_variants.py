@@ -108,9 +108,7 @@ def test_stages_take_turns_with_them_where_it_saves_work(computed, capsys):  # n
     options = OPTIONS | {"progress": "lines", "stages": stages}
     fit_stages(made(), Split(IMAGES, LABELS), feature_variants=2, **options)
     assert computed == [10]
-    said = capsys.readouterr().out
-    assert said.count("2 variants of 10 rows, once") == 1
-    assert "its layer 'first' is trainable" in said
+    assert capsys.readouterr().out.count("2 variants of 10 rows, once") == 1
     with pytest.raises(UsageError, match="with precompute_frozen=False"):
         fit_stages(made(), Split(IMAGES, LABELS), feature_variants=2, precompute_frozen=False, **options)
 
