@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 @pytest.fixture(scope="module")
 def small_base(tmp_path_factory):
-    return Trainer(build_cnn((8, 8, 3), 2, filters=(4,), kernel_size=2, dense_units=4)).save(
+    return Trainer(build_cnn((8, 8, 3), 2, filters=(16,), kernel_size=2, dense_units=4)).save(
         tmp_path_factory.mktemp("base") / "base"
     )
 
