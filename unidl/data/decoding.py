@@ -165,7 +165,7 @@ def _pipe(pipe: IO[Any] | None) -> IO[Any]:
 def _array(answers: IO[bytes], shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """Read the numbers of an array, which follow its shape and its type."""
     array = np.empty(shape, dtype)
-    left = memoryview(array.reshape(-1).view(np.uint8))
+    left = array.reshape(-1).view(np.uint8).data
     while left:
         count = answers.readinto(left)  # pyright: ignore[reportAttributeAccessIssue] - of a buffered reader
         if not count:
