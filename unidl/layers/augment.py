@@ -106,7 +106,7 @@ class Augmentation(OwnStream, ImageLayer):
     def _drawn(self, batch: Any, real: str) -> Iterator[tuple[Step, Any]]:
         """Each step with its numbers from 0 to 1, (draws, batch)."""
         count = sum(step.draws for step in self.steps)
-        numbers = ops.cast(uniform((count, batch), next_key(self.seed_generator), 0.0, 1.0), real)
+        numbers = ops.cast(uniform((count, batch), next_key(self.seed_generator), 0.0, 1.0, rows=1), real)
         first = 0
         for step in self.steps:
             yield step, numbers[first : first + step.draws]
