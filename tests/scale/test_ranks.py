@@ -31,6 +31,8 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Ranks]]:
     yield found
     for one in found:
         one.close()
+        for channel in one._channels.values():
+            channel.close()
         if one.ending is not None:
             one.ending.cancel()
 

@@ -61,6 +61,7 @@ def trained(kind: str, epochs: int) -> dict[str, np.ndarray]:
     history = trainer.fit(x, y, BATCH, epochs, validation_data=(x[:20], y[:20]), progress="quiet")
     found = {f"{kind} {weight.path}": np.array(keras.ops.convert_to_numpy(weight)) for weight in model.weights}
     found |= {f"{kind} metric {name}": np.array(values) for name, values in history.history.items()}
+    found[f"{kind} is compiled"] = np.array(trainer.why_not_compiled is None)
     return found | {f"{kind} outputs": np.asarray(trainer.predict(x))}
 
 

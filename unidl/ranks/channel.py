@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -55,7 +56,9 @@ class Channel:
             return None
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, which ends its thread."""
+        with contextlib.suppress(OSError):  # the other end may have closed it
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
     def _read(self) -> None:

@@ -222,6 +222,7 @@ class Ranks:
         channel.send({"rank": member.rank, "size": member.size})
         answer = channel.receive()
         if answer != {"welcome": True}:
+            channel.close()
             why = answer.get("refused", answer) if isinstance(answer, dict) else "rank 0 has ended"
             raise RankError(f"Rank {member.rank} of {member.size} cannot join: {why}.")
         self._channels[0] = channel
