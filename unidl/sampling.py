@@ -12,7 +12,7 @@ from typing import Any
 
 import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
-ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+ops: Any = keras.ops  # whose annotations allow for results that are not tensors
 
 FILLS = ("reflect", "nearest", "constant")
 """What lies beyond the edges: the image mirrored (d c b a | a b c d | d c b a), its outermost pixels, or one value."""

@@ -21,7 +21,7 @@ order."""
 HALF_TOLERANCE = 4e-3
 """The same for float16: four of its roundoffs, 2**-10."""
 
-ops: Any = keras.ops  # whose annotations allow for results that are no arrays
+ops: Any = keras.ops  # whose annotations allow for results that are not arrays
 IMAGES = (2, 7, 6, 2)
 
 

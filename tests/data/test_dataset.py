@@ -82,7 +82,7 @@ def test_lengths_that_differ_name_every_part():
         (({},), "There is no x"),
         ((3.5,), r"x is the single value 3\.5"),
         ((X, "cat"), "y is the single value 'cat'"),
-        ((object(),), "x is no array of numbers but of the type object"),
+        ((object(),), "x is not an array of numbers but of the type object"),
         ((np.array([{}, 1], dtype=object),), "NumPy array of Python objects"),
         (([[1, 2], [3]],), "cannot read x as one array"),
     ],

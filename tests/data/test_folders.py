@@ -107,7 +107,7 @@ def test_no_file_is_left_out_without_a_word(tmp_path):
     (tmp_path / ".git").mkdir()
     assert len(load_data(tmp_path).train) == 2
     (tmp_path / "dark" / "photo.psd").write_text("")
-    with pytest.raises(DataError, match=r"photo\.psd' is no image that unidl reads \(\.png"):
+    with pytest.raises(DataError, match=r"photo\.psd' as image \(\.png"):
         load_data(tmp_path)
 
 

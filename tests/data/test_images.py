@@ -98,10 +98,10 @@ def test_truncated_foreign_and_missing_files_are_named(tmp_path):
         load_images([whole, short])
     text = tmp_path / "text.png"
     text.write_text("no image")
-    with pytest.raises(DataError, match=r"text\.png': it is no PNG, JPEG, BMP, GIF, WEBP"):
+    with pytest.raises(DataError, match=r"text\.png': it is not in a format of PNG, JPEG, BMP, GIF, WEBP"):
         load_images([text])
     disguised = saved(tmp_path / "disguised.png", GREY, format="PPM")
-    with pytest.raises(DataError, match=r"disguised\.png': it is no PNG"):
+    with pytest.raises(DataError, match=r"disguised\.png': it is not in a format of PNG"):
         load_images([disguised])
     with pytest.raises(DataError, match=r"gone\.png': No such file"):
         load_images([tmp_path / "gone.png"])

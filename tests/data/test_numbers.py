@@ -133,7 +133,9 @@ def test_targets_and_weights_are_what_they_are_as_floats(keras):
 
 def test_records_are_no_numbers():
     x = np.zeros(4, dtype=[("age", "i4"), ("size", "f4")])
-    with pytest.raises(DataError, match=r"x is no array of numbers but of records \(age, size\)\. .*structured_to_un"):
+    with pytest.raises(
+        DataError, match=r"x is not an array of numbers but of records \(age, size\)\. .*structured_to_un"
+    ):
         Split(x)
 
 

@@ -85,7 +85,7 @@ def test_files_are_named_when_they_cannot_be_read(tmp_path, rows):
         (("file", "kind"), None, "Which column of .* is to be predicted.* of file, kind"),
         (("file", "label", "more"), None, "has 2 values, and there are 3 columns"),
         (("label", "label"), None, "Two columns .* have one name"),
-        (("file", "label"), ("a.txt", "dark"), "must hold the paths of images.*'a.txt' is no such path"),
+        (("file", "label"), ("a.txt", "dark"), "must hold the paths of images.*'a.txt' is not such a path"),
         (("file", "label"), ("images/dark/0000.jpg", ""), "has no value for 'label'"),
     ],
 )

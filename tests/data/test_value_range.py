@@ -133,7 +133,7 @@ def test_a_model_of_0_to_1_refuses_floats_of_0_to_255(backend):
     x, y = shades()
     scaled, floats = x / np.float32(255), x.astype(np.float32)
     trainer = Trainer(build_cnn((8, 8, 3), 2, filters=(4,), dense_units=4))
-    with pytest.raises(DataError, match=r"validation data is images with values from 0 to 255.* Pass x / 255\."):
+    with pytest.raises(DataError, match=r"validation data has images with values from 0 to 255.* Pass x / 255\."):
         trainer.fit((scaled, y), validation=(floats, y), progress="quiet")
     with pytest.raises(DataError, match=r"Pass x / 255\."):
         trainer.predict(floats)
@@ -196,7 +196,7 @@ def test_a_base_that_has_learned_takes_its_own_range(trained):
     x, y = shades()
     trainer = Trainer(build_transfer(trained.model, classes=2, dense_units=None))
     assert record_of(trainer.model).value_range == BYTES
-    with pytest.raises(DataError, match=r"training data is images with values from 0 to 1.* Pass x \* 255"):
+    with pytest.raises(DataError, match=r"training data has images with values from 0 to 1.* Pass x \* 255"):
         trainer.fit((x / np.float32(255), y), progress="quiet")
     trainer.fit((x, y), progress="quiet")
 

@@ -79,7 +79,7 @@ def test_two_classes_by_one_probability_and_one_hot_labels():
 @pytest.mark.parametrize(
     ("labels", "outputs", "said"),
     [
-        ([0], [[2.0, 1.0]], "no probabilities, whose sum is 1"),
+        ([0], [[2.0, 1.0]], "not probabilities, whose sum is 1"),
         ([0, 1], [[0.5, 0.5]], r"labels of shape \(2,\) beside 1 rows"),
         ([2], [[0.5, 0.5]], "whole numbers from 0 to 1, and go from 2 to 2"),
         ([0.5], [[0.5, 0.5]], "whole numbers from 0 to 1"),

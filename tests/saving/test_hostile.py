@@ -111,7 +111,7 @@ def test_a_hostile_checkpoint_is_one_error_and_the_model_stays(good, tmp_path, k
     copied(good.checkpoint, tmp_path, change)
     good.ours.weights[0].assign(good.ours.weights[0].value * 0.5)  # so that a restore would show
     before = outputs(good.ours, IMAGES)
-    with watched(tmp_path), pytest.raises(SavedModelError, match="Cannot go on from") as caught:
+    with watched(tmp_path), pytest.raises(SavedModelError, match="Cannot resume from") as caught:
         go_on(good, tmp_path)
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 2000

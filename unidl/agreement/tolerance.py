@@ -28,7 +28,7 @@ COVERAGE = 2
 
 
 def amplitude(unit_roundoff: float, terms: float) -> float:
-    """Return the relative error bound of a sum of so many terms, accumulated in float32.
+    """Return the relative error bound of a sum of this many terms, accumulated in float32.
 
     unit_roundoff: of the dtype of the factors of products.
     """

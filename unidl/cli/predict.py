@@ -210,7 +210,7 @@ def _rows(words: Sequence[str], model: keras.Model, length: int) -> np.ndarray[A
 
 def _image_shape(model: keras.Model, run_directory: Path) -> tuple[int, ...]:
     """Return the shape of images (height, width, channels), or of clips (time, height, width, channels). Raises
-    `ModelError` if this is no classifier of such."""
+    `ModelError` if this is not a classifier of such."""
     from unidl.errors import ModelError
 
     shape, classes = model.input_shape, model.output_shape

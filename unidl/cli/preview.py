@@ -121,7 +121,7 @@ def _layers(arguments: argparse.Namespace) -> tuple[Augmentation | None, Mixing 
 def _changed(
     images: np.ndarray, count: int, augmentation: Augmentation | None, mixing: Mixing | None
 ) -> tuple[np.ndarray, list[str]]:
-    """The images as so many steps of training see them, (count, *images.shape), and a title for each step.
+    """The images as this many steps of training see them, (count, *images.shape), and a title for each step.
 
     Each step is a batch of a prediction, since Keras compiles those as one program: JAX compiles each operation of a
     layer that is called by itself, which takes ten seconds and more.
@@ -133,6 +133,7 @@ def _changed(
         def __init__(self) -> None:
             super().__init__()
             self.changes = [layer for layer in (augmentation, mixing) if layer is not None]  # whose counts are state
+            self.built = True  # else Keras calls it once by itself on JAX, to build it
 
         def call(self, images: Any) -> Any:
             for layer in self.changes:

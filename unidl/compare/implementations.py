@@ -69,7 +69,7 @@ class Implementation(Protocol):
         ...
 
     def train(self, epochs: int) -> None:
-        """Train for so many epochs, each in a different order."""
+        """Train for this many epochs, each in a different order."""
         ...
 
     def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:

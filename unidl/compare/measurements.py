@@ -97,7 +97,7 @@ class Measurements:
         return first, min(epochs)
 
     def round(self, epochs: int) -> dict[str, Any]:
-        """Train for so many epochs, and wait for the device."""
+        """Train for this many epochs, and wait for the device."""
         joules_before = self._meter.joules() if self._meter else None
         seconds = _timed(lambda: self._implementation.train(epochs))
         joules = self._meter.joules() - joules_before if self._meter and joules_before is not None else None

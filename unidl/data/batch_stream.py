@@ -85,7 +85,7 @@ class BatchStream:
     def _begin(self) -> None:
         if self._iterator is not None and not self.again:
             raise DataError(
-                f"{self._name} can be read once only, and has been read up to batch {self._position}. Pass data that "
+                f"{self._name} can be read only once, and has been read up to batch {self._position}. Pass data that "
                 "begins anew each time, such as an object with __iter__; or steps_per_epoch=, with which each epoch "
                 "goes on behind the last."
             )

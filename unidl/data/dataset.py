@@ -24,7 +24,7 @@ from unidl.shortening import listed, shortened, shown
 __all__ = ["Dataset", "Split", "leaves", "map_leaves", "named_leaves", "take"]
 
 MANY_PARTS = 20
-"""A list of so many arrays is more likely one of samples than of inputs."""
+"""A list of this many arrays is more likely a list of samples than of inputs."""
 
 Kind = Literal["images", "text", "arrays", "table", "clips"]
 
@@ -180,13 +180,13 @@ def _as_array(value: Any, part: str) -> Any:
         raise DataError(f"NumPy cannot read {part} as one array: {shortened(error)}") from error
     if array.dtype.hasobject:
         raise DataError(
-            f"{part} is no array of numbers but {_described(value)}. Pass NumPy arrays, or a dict, list or "
+            f"{part} is not an array of numbers but {_described(value)}. Pass NumPy arrays, or a dict, list or "
             "tuple of NumPy arrays, with one row for each sample."
         )
     if array.dtype.type is np.void:
         fields = listed(array.dtype.names or ("bytes without a meaning",))
         raise DataError(
-            f"{part} is no array of numbers but of records ({fields}). Pass one array a field, or all as one: "
+            f"{part} is not an array of numbers but of records ({fields}). Pass one array per field, or all as one: "
             f"numpy.lib.recfunctions.structured_to_unstructured({part})."
         )
     if array.ndim == 0:

@@ -28,7 +28,7 @@ def fingerprint(**splits: Split | None) -> Fingerprint:
     The hash covers every byte of an array of up to 16 MiB. Of a larger one, in memory or in a file, it covers 1,024
     rows, fewer where they are large, at places that depend on nothing but their number: an edit of a few other rows
     is not seen. Of a column it is what its source says of itself; of data that comes in batches of its own, the shape
-    and type of its rows alone. Names of classes and words are no part of it.
+    and type of its rows alone. Names of classes and words are not part of it.
     """
     found: Fingerprint = {}
     for name, split in splits.items():

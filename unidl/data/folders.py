@@ -150,5 +150,5 @@ def _file(entry: Path, suffixes: Sequence[str], what: str) -> Path:
     if entry.is_dir():
         raise DataError(f"'{entry}' is a folder inside a class folder, which holds files only. {_LAYOUT}")
     if entry.suffix.lower() not in suffixes:
-        raise DataError(f"'{entry}' is no {what} that unidl reads ({', '.join(suffixes)}). Convert it or move it away.")
+        raise DataError(f"Cannot read '{entry}' as {what} ({', '.join(suffixes)}). Convert it or move it away.")
     return entry

@@ -24,8 +24,8 @@ _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 # Pillow's other decoders stay shut: some start external programs.
 
 _DRAFT = 2
-"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is so many times the size that it gets: 12 million pixels
-in a quarter of the time, and at most 2 of 255 grey levels off. With less, 10 levels off and a fifth of the time."""
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is at least this many times the new size: 12 million
+pixels in a quarter of the time, and at most 2 of 255 grey levels off. With less, 10 levels and a fifth of the time."""
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 # ITU-R BT.601, the weights with which Pillow converts to greyscale too.
@@ -237,7 +237,7 @@ def _naming(path: str | Path) -> Generator[None]:
         yield
     except UnidentifiedImageError as error:
         raise DataError(
-            f"Cannot read the image '{path}': it is no {', '.join(_FORMATS)}. Convert or remove it."
+            f"Cannot read the image '{path}': it is not in a format of {', '.join(_FORMATS)}. Convert or remove it."
         ) from error
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more for damaged files.

@@ -21,7 +21,7 @@ def split_by_group(data: Any, groups: Any, *, fraction: float = 0.2, seed: int =
     Args:
         data: Rows, as in `Trainer.fit`. Rows of a source are not read.
         groups: The group of each row, of shape (rows,): numbers or words.
-        fraction: The share of the rows to hold out, about: whole groups are drawn until there are so many.
+        fraction: The share of the rows to hold out, about: whole groups are drawn until this share is reached.
         seed: Which groups are drawn.
 
     Returns:

@@ -23,7 +23,7 @@ IsGood = Callable[[np.ndarray], np.ndarray]
 
 
 class Question(Protocol):
-    """What somebody wants to know of the values of an array. rows: those that it needs to see, in ascending order; None
+    """A question about the values of an array. rows: those that it needs to see, in ascending order; None
     for all."""
 
     rows: np.ndarray | None
@@ -60,7 +60,7 @@ class FirstBad:
 
 
 class Reading:
-    """What is asked of some arrays: each is read once, whoever asks and however much; then all hear the answers.
+    """What is asked of some arrays: each is read once, however much is asked; then all get the answers.
 
     Arrays in memory are read here. What is asked of all rows of a column, or of a memory-mapped file, is answered as
     they are read for training, by `watch`: to read them before would take as long as an epoch.
@@ -134,7 +134,7 @@ def is_whole(block: np.ndarray) -> np.ndarray:
 
 
 def _blocks(array: np.ndarray, questions: tuple[Question, ...]) -> Iterator[tuple[int, np.ndarray]]:
-    """The rows in blocks, each with the number of its first row; only single rows if nobody needs more."""
+    """The rows in blocks, each with the number of its first row; only single rows if no more are needed."""
     wanted = [question.rows for question in questions]
     if all(rows is not None for rows in wanted):
         for row in np.unique(np.concatenate([rows for rows in wanted if rows is not None])).tolist():

@@ -52,7 +52,7 @@ def load_table(
     paths = [name for name, values in columns.items() if name != target and _are_paths(values)]
     others = [value for name in paths for value in columns[name] if not _is_path(value)]
     if len(paths) > 1 or others:
-        found = f"{shown(others[0])} is no such path" if others else f"the columns {listed(paths)} do"
+        found = f"{shown(others[0])} is not such a path" if others else f"the columns {listed(paths)} do"
         raise DataError(
             f"One column of '{path}' must hold the paths of images ({', '.join(IMAGE_SUFFIXES)}), one in each row, and "
             f"{found}."

@@ -67,7 +67,7 @@ class CategoryColumn:
 
 def number_in(value: Any) -> float | None:
     """Return the number that a value is, or that a word says; None for all else."""
-    if isinstance(value, str) and "_" in value:  # which Python reads, and nobody else
+    if isinstance(value, str) and "_" in value:  # which only Python reads
         return None
     try:
         found = float(value)

@@ -17,7 +17,7 @@ from unidl.shortening import listed, shown
 Missing = Literal["raise", "mean"]
 
 NAMING_ROWS = 20
-"""From so many training rows on, a column with another word in each of them is left out: it only names the rows."""
+"""From this many training rows on, a column with another word in each of them is left out: it only names the rows."""
 LEAST_SCALE, LARGEST_SCALE = 1e-6, 1e18
 """Of a standard deviation: Keras's Normalization clips smaller ones, and squares them in float32."""
 RESOLVED = 1e-5
@@ -197,7 +197,7 @@ class TableForm:
         """
         _require(isinstance(value, dict) and set(value) == set(cls.__dataclass_fields__), "its keys are others")
         _require(
-            isinstance(value["numbers"], list) and isinstance(value["categories"], list), "its columns are no lists"
+            isinstance(value["numbers"], list) and isinstance(value["categories"], list), "its columns are not lists"
         )
         numbers = [
             _made(NumberColumn, one, name=str, mean=float, deviation=float, fills=bool) for one in value["numbers"]
@@ -205,9 +205,9 @@ class TableForm:
         categories = [_made(CategoryColumn, one, name=str, words=list) for one in value["categories"]]
         names = value["class_names"]
         scale = (value["target_mean"], value["target_deviation"])
-        _require(isinstance(value["target"], str) and _are_words(names), "its words are no words")
-        _require(all(map(_is_finite, scale)) and bool(numbers or categories), "its numbers are no numbers")
-        _require(all(_is_finite(one.mean) and _is_finite(one.deviation) for one in numbers), "a scale is no number")
+        _require(isinstance(value["target"], str) and _are_words(names), "its words are not words")
+        _require(all(map(_is_finite, scale)) and bool(numbers or categories), "its numbers are not numbers")
+        _require(all(_is_finite(one.mean) and _is_finite(one.deviation) for one in numbers), "a scale is not a number")
         words = tuple(CategoryColumn(one.name, tuple(one.words)) for one in categories)
         _require(all(_are_words(list(one.words)) for one in words), "a category has other values than words")
         return cls(value["target"], tuple(numbers), words, tuple(names), *map(float, scale))

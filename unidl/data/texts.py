@@ -20,7 +20,7 @@ from unidl.data.tokenizer import Tokenizer
 from unidl.errors import DataError, UsageError
 
 LENGTH = 64
-"""Words of each text that are read, if nobody says how many."""
+"""Words of each text that are read by default."""
 
 
 @dataclass(frozen=True)

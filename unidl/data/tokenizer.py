@@ -22,7 +22,7 @@ LISTS = ("merges", "unsplittable_tokens")
 TOKENS, SEGMENTS, MASK = "token_ids", "segment_ids", "padding_mask"
 INPUTS = (TOKENS, SEGMENTS, MASK)
 USUAL_LENGTH = 128
-"""The most ids in a row, if nobody says how many: attention takes the square of it."""
+"""Most ids in a row by default: attention takes the square of it."""
 
 
 @dataclass(frozen=True)

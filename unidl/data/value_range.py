@@ -38,7 +38,7 @@ def are_images(x: Any) -> bool:
 def range_of(x: Any) -> ValueRange | None:
     """Return the range of the values of images: one of `USUAL`, else from the least to the largest one that there is.
 
-    None for what is no array of images, and where the values do not tell, as those of black images do not: whole
+    None for what is not an array of images, and where the values do not tell, as those of black images do not: whole
     numbers of 0 and 1, floats of 0 alone.
     """
     if not are_images(x) or not x.size:

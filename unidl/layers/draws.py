@@ -20,7 +20,7 @@ import numpy as np
 
 from unidl.backend import Share
 
-ops: Any = keras.ops  # whose annotations allow for results that are no tensors
+ops: Any = keras.ops  # whose annotations allow for results that are not tensors
 
 FACTORS = (0x7FEB352D, 0x846CA68B)
 SHIFTS = (16, 15, 16)
@@ -105,7 +105,7 @@ def _quantiles(deviation: float) -> np.ndarray:
 
 def _bits(shape: Sequence[Any], key: Key, rows: int | None) -> Any:
     """Return int32 numbers of `shape`, from 0 to 2**31 - 1, by two rounds of a hash of (place, seed, number)."""
-    first = _hashed(ops.bitwise_xor(key.seed, _signed(0x9E3779B9)))  # so that seed 0 is no fixed point
+    first = _hashed(ops.bitwise_xor(key.seed, _signed(0x9E3779B9)))  # so that seed 0 is not a fixed point
     second = _hashed(key.number + first)
     # A size is a tensor in TensorFlow's graphs, and a symbol where JAX looks for the shape of a layer's output.
     count = ops.prod(ops.stack(shape)) if any(ops.is_tensor(size) for size in shape) else math.prod(shape)

@@ -168,7 +168,7 @@ class Shear(Geometry):
 
     Args:
         horizontal: by up to this many pixels a row either way, or (from, to).
-        vertical: by so many pixels a column.
+        vertical: by this many pixels per column.
 
     Raises:
         UsageError: for a value that cannot be.

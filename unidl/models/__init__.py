@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from unidl.models.rebuilding import build
     from unidl.models.records import Architecture, Record, note, record_of
     from unidl.models.tabular import build_tabular  # noqa: F401 - for editors
+    from unidl.models.text_classifier import build_text_classifier  # noqa: F401 - for editors
     from unidl.models.transfer import build_transfer  # noqa: F401 - for editors
-    from unidl.models.transformer import build_text_classifier, build_transformer  # noqa: F401 - for editors
+    from unidl.models.transformer import build_transformer  # noqa: F401 - for editors
 
 _HOME = {
     **dict.fromkeys(("Builder", "Reading", "Recipe", "Workload"), "unidl.models.builder"),

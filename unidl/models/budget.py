@@ -49,7 +49,7 @@ def at_most(parameters: int, *, copies: int = 1) -> Iterator[None]:
 
 
 def refuse_too_large(parameters: int, what: str) -> None:
-    """Raise `ModelError` if a model of so many parameters exceeds the limit. what: the call, for the error."""
+    """Raise `ModelError` if a model with this many parameters exceeds the limit. what: the call, for the error."""
     most = _most.get()
     if parameters <= most:
         return

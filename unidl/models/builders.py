@@ -20,7 +20,7 @@ OURS = {
     "lstm": "unidl.models.lstm:LSTM",
     "transfer": "unidl.models.transfer:TRANSFER",
     "transformer": "unidl.models.transformer:TRANSFORMER",
-    "text-classifier": "unidl.models.transformer:TEXT_CLASSIFIER",
+    "text-classifier": "unidl.models.text_classifier:TEXT_CLASSIFIER",
     "tabular": "unidl.models.tabular:TABULAR",
 }
 """Locations of the values, which are imported on first use."""

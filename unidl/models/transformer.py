@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unidl.models import made_up
-from unidl.models.arguments import MOST_LAYERS, Arguments
+from unidl.models.arguments import Arguments
 from unidl.models.builder import Builder, Given, Reading, Recipe, Workload
-from unidl.models.building import Tensor, dropout_layer, finish, layers_in, softmax_head
-from unidl.random import derived_seed
+from unidl.models.building import finish, layers_in, softmax_head
+from unidl.models.transformer_encoder import checked_encoder, one_vector
 
 if TYPE_CHECKING:
     import keras
 
 OUTPUTS = ("last", "steps", "average")
-POSITIONS = ("learned", "sines")
-EPSILON = 1e-5
-"""Epsilon of layer normalization, as in GPT-2. Keras's default, 1e-3, exceeds the initial variance of embeddings."""
 
 
 def build_transformer(
@@ -83,7 +78,7 @@ def build_transformer(
         ((None, 6), (None, 12))
     """
     asked = Arguments("build_transformer")
-    encoder = _checked_encoder(
+    encoder = checked_encoder(
         asked, vocabulary_size, sequence_length, units, heads, layers, feedforward_units, positions, dropout, seed
     )
     causal = asked.flag("causal", causal)
@@ -103,199 +98,12 @@ def build_transformer(
         import keras
 
         tokens, steps = encoder.encoded(policy, causal=causal, mask_padding=mask_padding)
-        values = steps if output == "steps" else _one_vector(tokens, steps, output, mask_padding, policy)
+        values = steps if output == "steps" else one_vector(tokens, steps, output, mask_padding, policy)
         if targets is None:
             values = softmax_head(values, outputs, policy)
         else:
             values = keras.layers.Dense(targets, dtype="float32", name="predictions")(values)
         return finish(keras.Model(tokens, values, name=name), "transformer", asked.values)
-
-
-def build_text_classifier(
-    vocabulary_size: int = 1000,
-    classes: int = 10,
-    sequence_length: int | None = 64,
-    *,
-    units: int = 64,
-    heads: int = 4,
-    layers: int = 1,
-    feedforward_units: int | None = None,
-    positions: str = "learned",
-    dropout: float = 0.0,
-    precision: str | None = None,
-    seed: int = 0,
-    name: str = "text_classifier",
-) -> keras.Model:
-    """Build a classifier of texts, which are token ids (batch, time).
-
-    A transformer whose steps see all others, earlier and later, and the average of what they give. Padding, token 0, is
-    seen by no step and counts for nothing: it may come before or after a text.
-
-    Args:
-        vocabulary_size: As in `build_transformer`.
-        classes: Number of classes, at least 2.
-        sequence_length: As in `build_transformer`.
-        units: As in `build_transformer`.
-        heads: As in `build_transformer`.
-        layers: As in `build_transformer`.
-        feedforward_units: As in `build_transformer`.
-        positions: As in `build_transformer`.
-        dropout: As in `build_transformer`.
-        precision: Precision of the layers, such as "float32" or "mixed_bfloat16". If None, UNIDL_PRECISION, then
-            Keras's own dtype policy.
-        seed: Determines the initial weights and the dropout masks, which are the same on every backend.
-        name: The name of the model.
-
-    Returns:
-        The model, not compiled. It gives probabilities (batch, classes).
-
-    Raises:
-        ModelError: If such a network cannot exist.
-        PrecisionError: If the precision is unknown, or the device cannot compute in it.
-
-    Examples:
-        >>> import unidl
-        >>> model = unidl.build_text_classifier(vocabulary_size=12, classes=3, sequence_length=6, units=8, heads=2)
-        >>> model.output_shape
-        (None, 3)
-    """
-    asked = Arguments("build_text_classifier")
-    classes = asked.whole("classes", classes, minimum=2)
-    encoder = _checked_encoder(
-        asked, vocabulary_size, sequence_length, units, heads, layers, feedforward_units, positions, dropout, seed
-    )
-    precision = asked.precision(precision)
-    name = asked.model_name(name)
-    asked.refuse_too_large(encoder.parameters() + (units + 1) * classes)
-
-    with layers_in(precision) as policy:
-        import keras
-
-        tokens, steps = encoder.encoded(policy, causal=False, mask_padding=True)
-        values = softmax_head(_one_vector(tokens, steps, "average", True, policy), classes, policy)
-        return finish(keras.Model(tokens, values, name=name), "text-classifier", asked.values)
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """Maps tokens to one vector each. Its fields are validated arguments of the builders."""
-
-    vocabulary_size: int
-    sequence_length: int | None
-    units: int
-    heads: int
-    layers: int
-    feedforward_units: int
-    positions: str
-    dropout: float
-    seed: int
-
-    def parameters(self) -> int:
-        """Return the number of parameters of the encoder before it is built."""
-        attention = 4 * (self.units + 1) * self.units
-        feedforward = (2 * self.units + 1) * self.feedforward_units + self.units
-        normalization = 2 * self.units
-        places = (self.sequence_length or 0) if self.positions == "learned" else 0
-        block = attention + feedforward + 2 * normalization
-        return (self.vocabulary_size + places) * self.units + self.layers * block + normalization
-
-    def encoded(self, policy: str, *, causal: bool, mask_padding: bool) -> tuple[Tensor, Tensor]:
-        """Return the inputs (batch, time), and the encoded steps (batch, time, units)."""
-        import keras
-
-        from unidl.layers import AttentionMask, PositionEmbedding
-
-        tokens = keras.Input((self.sequence_length,), name="tokens", dtype="int32")
-        values = keras.layers.Embedding(self.vocabulary_size, self.units, dtype=policy, name="embedding")(tokens)
-        places = self.sequence_length if self.positions == "learned" else None
-        values = PositionEmbedding(places, dtype=policy, name="positions")(values)
-        values = self._dropped(values, "dropout_0", policy)
-        if mask_padding:
-            told: dict[str, Any] = {"attention_mask": AttentionMask(causal, name="attention_mask")(tokens)}
-        else:
-            told = {"use_causal_mask": causal}
-        for number in range(1, self.layers + 1):
-            values = self._block(values, number, told, policy)
-        return tokens, self._normalized(values, "normalization", policy)
-
-    def _block(self, values: Tensor, number: int, told: dict[str, Any], policy: str) -> Tensor:
-        """Apply attention and a feedforward network, each pre-normalized with a residual connection (Xiong et al. 2020,
-        "On layer normalization in the transformer architecture")."""
-        import keras
-
-        def dense(units: int, name: str, activation: str | None = None) -> keras.layers.Layer:
-            return keras.layers.Dense(units, activation=activation, dtype=policy, name=f"block_{number}_{name}")
-
-        def beside(shortcut: Tensor, values: Tensor, name: str) -> Tensor:
-            values = self._dropped(values, f"dropout_{number}_{name}", policy)
-            return keras.layers.Add(dtype=policy, name=f"block_{number}_{name}_sum")([shortcut, values])
-
-        attention = keras.layers.MultiHeadAttention(
-            self.heads,
-            self.units // self.heads,
-            # Unused, but without a seed Keras would take one from Python's global random state.
-            seed=derived_seed(self.seed, "dropout", f"block_{number}_attention"),
-            dtype=policy,
-            name=f"block_{number}_attention",
-        )
-        inner = self._normalized(values, f"block_{number}_attention_normalization", policy)
-        values = beside(values, attention(inner, inner, **told), "attention")
-        inner = self._normalized(values, f"block_{number}_feedforward_normalization", policy)
-        inner = dense(self.feedforward_units, "expansion", "gelu")(inner)
-        return beside(values, dense(self.units, "contraction")(inner), "feedforward")
-
-    def _normalized(self, values: Tensor, name: str, policy: str) -> Tensor:
-        import keras
-
-        return keras.layers.LayerNormalization(epsilon=EPSILON, dtype=policy, name=name)(values)
-
-    def _dropped(self, values: Tensor, name: str, policy: str) -> Tensor:
-        return dropout_layer(self.dropout, self.seed, name, policy)(values) if self.dropout else values
-
-
-def _checked_encoder(
-    asked: Arguments,
-    vocabulary_size: Any,
-    sequence_length: Any,
-    units: Any,
-    heads: Any,
-    layers: Any,
-    feedforward_units: Any,
-    positions: Any,
-    dropout: Any,
-    seed: Any,
-) -> Encoder:
-    """Validate and record the arguments, and return the encoder."""
-    vocabulary_size = asked.whole("vocabulary_size", vocabulary_size, minimum=2)
-    sequence_length = asked.whole_or_none("sequence_length", sequence_length)
-    units = asked.whole("units", units)
-    heads = asked.whole("heads", heads)
-    layers = asked.whole("layers", layers, maximum=MOST_LAYERS)
-    feedforward_units = asked.whole_or_none("feedforward_units", feedforward_units)
-    positions = asked.choice("positions", positions, POSITIONS)
-    if units % heads:
-        because = f"{units} units are divided equally among the heads; use a number that divides {units}"
-        raise asked.refused("heads", heads, because)
-    if sequence_length is None and positions == "learned":
-        because = "learned positions need a fixed length; pass sequence_length, or positions='sines'"
-        raise asked.refused("sequence_length", None, because)
-    dropout = asked.fraction("dropout", dropout)
-    seed = asked.seed(seed)
-    feedforward_units = feedforward_units or 4 * units
-    return Encoder(vocabulary_size, sequence_length, units, heads, layers, feedforward_units, positions, dropout, seed)
-
-
-def _one_vector(tokens: Tensor, steps: Tensor, output: str, mask_padding: bool, policy: str) -> Tensor:
-    """Reduce the steps to one vector per row, of shape (batch, units)."""
-    import keras
-
-    from unidl.layers import TokenPooling
-
-    if mask_padding:
-        return TokenPooling(output, dtype=policy, name=output)(steps, tokens)
-    if output == "average":
-        return keras.layers.GlobalAveragePooling1D(data_format="channels_last", dtype=policy, name="average")(steps)
-    return steps[:, -1]
 
 
 def _first_of_head(given: Given) -> str:
@@ -307,10 +115,6 @@ def _reading(given: Given) -> Reading:
     if given.get("mask_padding"):
         return Reading(pads=True, every_step=None)
     return Reading(pads=causal and output != "average", every_step={"output": "steps"})
-
-
-def _compared(build: Callable[..., keras.Model]) -> Callable[[str], keras.Model]:
-    return lambda precision: build(precision=precision)
 
 
 TRANSFORMER = Builder(
@@ -325,25 +129,8 @@ TRANSFORMER = Builder(
     workload=Workload(
         "transformer",
         "2 causal blocks of 128 units and 4 heads, 1 000 words, 20 steps, 656 360 parameters",
-        build=_compared(build_transformer),
+        build=lambda precision: build_transformer(precision=precision),
         data=made_up.words(20),
-        rows=1024,
-    ),
-)
-
-TEXT_CLASSIFIER = Builder(
-    name="text-classifier",
-    build=build_text_classifier,
-    task="text classifier",
-    from_data=("vocabulary_size", "classes", "sequence_length"),
-    recipe=Recipe("python-topics", epochs=10, batch_size=64, learning_rate=1e-3, schedule="cosine"),
-    head=lambda given: "logits",
-    smallest_head=lambda given: {"classes": 2},
-    workload=Workload(
-        "text-classifier",
-        "a block of 64 units and 4 heads that masks padding, 1 000 words, 64 steps, 118 858 parameters",
-        build=_compared(build_text_classifier),
-        data=made_up.words(64, classes=10),
         rows=1024,
     ),
 )

@@ -142,7 +142,7 @@ def _probabilities(given: Any) -> Array:
         )
     if (found < -SUM_TOLERANCE).any() or (np.abs(found.sum(axis=1) - 1) > SUM_TOLERANCE).any():
         raise DataError(
-            "Cannot report on these outputs: the rows are no probabilities, whose sum is 1. Use a model that ends in "
+            "Cannot report on these outputs: the rows are not probabilities, whose sum is 1. Use a model that ends in "
             "softmax, or in a sigmoid for two classes."
         )
     return found

@@ -61,7 +61,7 @@ def classification_report(trainer: Trainer, data: Any, *, title: str | None = No
         The report. Its `write(folder)` writes report.html, report.json and, for images, mistakes.png.
 
     Raises:
-        DataError: If the rows have no classes, or the outputs are no probabilities of classes.
+        DataError: If the rows have no classes, or the outputs are not probabilities of classes.
     """
     split = as_split(data)
     require_classes(split)

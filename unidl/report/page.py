@@ -1,4 +1,4 @@
-"""A page of HTML that stands by itself: no script, no font and no file of anybody else's."""
+"""A page of HTML that stands by itself: no script, no font and no file from elsewhere."""
 
 from __future__ import annotations
 

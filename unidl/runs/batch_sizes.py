@@ -29,7 +29,7 @@ Try = Callable[[int], "Tried"]
 
 @dataclass(frozen=True)
 class Tried:
-    """One size. rows_per_second, peak_bytes: None where it failed, or nobody can tell; failure: why it did."""
+    """One size. rows_per_second, peak_bytes: None where it failed, or is not known; failure: why it did."""
 
     batch_size: int
     rows_per_second: float | None = None

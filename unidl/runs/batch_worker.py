@@ -31,7 +31,7 @@ def answer(command: Command) -> Answer:
 
 
 def offer_to_end_first() -> None:
-    """Let the system end this process, and not one that somebody needs, when memory runs out."""
+    """Let the system end this process, rather than another one, when memory runs out."""
     file = Path("/proc/self/oom_score_adj")
     if file.is_file():
         file.write_text(FIRST_TO_GO)

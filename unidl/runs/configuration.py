@@ -118,7 +118,7 @@ class RunConfiguration:
         if builder is None:
             settings |= _own(model)
         if builder is None or builder.base is not None:
-            # In stages it is done wherever it can be, unless somebody says otherwise.
+            # In stages it is done wherever it can be, unless the caller says otherwise.
             settings["precompute_frozen"] = settings.get("precompute_frozen", None if "stages" in asked else False)
         else:
             settings["precompute_frozen"] = None

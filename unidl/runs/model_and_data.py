@@ -133,7 +133,7 @@ def _on_a_base(
 
 
 def _head(data: Dataset, builder: Builder) -> dict[str, int]:
-    """Return what is predicted: so many classes, or so many numbers where y is no labels."""
+    """Return what is predicted: the number of classes, or of values where y does not hold labels."""
     y = data.train.y
     if "targets" in builder.arguments and not data.class_names and y.dtype.kind == "f":
         return {"targets": 1 if y.ndim == 1 else y.shape[-1]}

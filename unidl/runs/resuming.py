@@ -56,7 +56,7 @@ def begun_configuration(run: Path, epochs: int | None = None) -> RunConfiguratio
 
 
 def _require_possible(epochs: int, configuration: RunConfiguration, position: Position, run: Path) -> None:
-    """Raise `UsageError` if the run cannot end after so many epochs, and report the effect on its learning rate."""
+    """Raise `UsageError` if the run cannot end after this many epochs, and report the effect on its learning rate."""
     begun = configuration.epochs
     done = position.epoch + (position.step > 0)
     if epochs < done:

@@ -146,7 +146,7 @@ def _stands_on_a_base(architecture: Architecture) -> bool:
 
 
 def longest_file(numbers: int) -> int:
-    """Return the maximum size in bytes of a file with so many values."""
+    """Return the maximum size in bytes of a file with this many values."""
     return WIDEST_NUMBER * numbers + LONGEST_HEADER
 
 

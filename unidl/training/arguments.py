@@ -29,7 +29,7 @@ def saving_in(
     resume: bool,
     configuration: Mapping[str, Any] | None,
 ) -> Saving | None:
-    """Where and when to save a run; None if nobody asked for it. checkpoint: a folder, or all of it already."""
+    """Where and when to save a run; None if that was not requested. checkpoint: a folder, or all of it already."""
     if isinstance(checkpoint, Saving):
         return checkpoint
     if checkpoint is None:

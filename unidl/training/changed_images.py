@@ -27,7 +27,7 @@ AT_ONCE = 64
 
 
 def averaged(predict: Callable[[np.ndarray], Tree], model: keras.Model, x: Any, count: int) -> Tree:
-    """Return the mean of what `predict` gives for so many augmented copies of x.
+    """Return the mean of what `predict` gives for this many augmented copies of x.
 
     They are augmented as the `Augmentation` at the front of the model does it in training, by draws of their own that
     are the same in each call. Raises `ModelError` if the model begins with none, `DataError` if x is not one array.

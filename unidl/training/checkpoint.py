@@ -27,7 +27,7 @@ PROGRESS = "progress.json"
 STATE = "state.safetensors"
 NAME = re.compile(r"epoch-(\d{5,})-step-(\d{7,})")
 KEEP = 2
-"""Checkpoints that stay, if nobody says: the newest may turn out to be damaged."""
+"""Checkpoints to keep by default: the newest may turn out to be damaged."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Checkpoints:
         sweep(self.folder, NAME)
         write_directory(path, files)
         for old in self._paths()[self.keep :]:
-            shutil.rmtree(old, ignore_errors=True)  # what cannot be removed is in nobody's way
+            shutil.rmtree(old, ignore_errors=True)  # what cannot be removed does no harm
         return path
 
     def newest(self) -> tuple[Checkpoint, list[str]] | None:
@@ -105,7 +105,7 @@ class Checkpoints:
                 damaged.append(str(error))
                 broken.append(path)
         if damaged:
-            raise SavedModelError(f"Cannot go on from {self.folder}: no checkpoint is whole.\n" + "\n".join(damaged))
+            raise SavedModelError(f"Cannot resume from {self.folder}: no checkpoint is whole.\n" + "\n".join(damaged))
         return None
 
     def clear(self) -> None:
@@ -140,7 +140,7 @@ class Tracked:
 
     def variables(self, model: keras.Model) -> dict[str, Sequence[keras.Variable]]:
         """By what they are for, the variables of `model` that are no weights, the optimizer's, the metrics', and those
-        that nobody lists, such as the counter of a loss."""
+        that are not listed, such as the counter of a loss."""
         import keras
 
         from unidl.model_state import hidden_variables
@@ -178,13 +178,13 @@ class Checkpoint:
         for name, value in settings.items():
             if self.position.settings.get(name) != value:
                 raise UsageError(
-                    f"Cannot go on from {self.path}: {name} was {self.position.settings.get(name)!r} there, and is "
+                    f"Cannot resume from {self.path}: {name} was {self.position.settings.get(name)!r} there, and is "
                     f"{value!r} now."
                 )
         different = None if self.position.data is None else difference(self.position.data, data)
         if different is not None:
             raise DataError(
-                f"Cannot go on from {self.path} with other data: {different}. Pass the same data in the same order; "
+                f"Cannot resume from {self.path} with other data: {different}. Pass the same data in the same order; "
                 f"or begin a new run, in another folder, with the model that load_model({str(self.path)!r}) gives."
             )
 
@@ -202,20 +202,20 @@ class Checkpoint:
         if own.keys() != wanted.keys():
             different = sorted(own.keys() ^ wanted.keys())[0]
             raise SavedModelError(
-                f"Cannot go on from {self.path}: it was made with another optimizer, other metrics or other layers "
+                f"Cannot resume from {self.path}: it was made with another optimizer, other metrics or other layers "
                 f"({different!r} is in only one of both). Compile the model as it was then."
             )
         for name, variable in wanted.items():
             if not fits(own[name], variable):
                 raise SavedModelError(
-                    f"Cannot go on from {self.path}: {name!r} has the shape {own[name].shape} and type "
+                    f"Cannot resume from {self.path}: {name!r} has the shape {own[name].shape} and type "
                     f"{own[name].dtype} there, and {tuple(variable.shape)} and {variable.dtype} here. Compile the "
                     "model as it was then."
                 )
         try:
             matched = matched_states(tracked.callbacks, self._callbacks, self._arrays)
         except UsageError as error:
-            raise SavedModelError(f"Cannot go on from {self.path}: {error}") from error
+            raise SavedModelError(f"Cannot resume from {self.path}: {error}") from error
         assign_weights(model, self._weights, self.path)
         for name, variable in wanted.items():
             variable.assign(own[name].astype(variable.dtype) if "float" in variable.dtype else own[name])
@@ -226,19 +226,19 @@ def _read(path: Path) -> Checkpoint:
     files = read_directory(path)  # all of them: a checkpoint is a saved model as well
     for name in (WEIGHTS, STATE, PROGRESS):
         if name not in files:
-            raise SavedModelError(f"Cannot go on from {path}: it has no {name}.")
+            raise SavedModelError(f"Cannot resume from {path}: it has no {name}.")
     arrays = read_arrays(files[STATE], STATE, path)
     try:
         # A callback that waits for the least loss begins at infinity.
         found = read_json(files[PROGRESS], infinite=True)
         if not isinstance(found, dict):
-            raise ValueError("it is no object")
+            raise ValueError("it is not an object")
         callbacks = found.pop("callbacks")
         position = Position(**found)
         _require_form(position)
         require_states(callbacks, arrays)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SavedModelError(f"Cannot go on from {path}: its {PROGRESS} is damaged ({error}).") from error
+        raise SavedModelError(f"Cannot resume from {path}: its {PROGRESS} is damaged ({error}).") from error
     return Checkpoint(path, position, read_arrays(files[WEIGHTS], WEIGHTS, path), arrays, callbacks)
 
 
@@ -247,19 +247,19 @@ def _require_form(position: Position) -> None:
     for name in ("epoch", "step"):
         value = getattr(position, name)
         if type(value) is not int or not 0 <= value < 2**53:
-            raise ValueError(f"{name!r} is no whole number from 0")
+            raise ValueError(f"{name!r} is not a whole number of at least 0")
     for name in ("settings", "history", "configuration"):
         if not isinstance(getattr(position, name), dict):
-            raise ValueError(f"{name!r} is no object")
+            raise ValueError(f"{name!r} is not an object")
     if not all(isinstance(values, list) for values in position.history.values()):
-        raise ValueError("'history' holds something that is no list")
+        raise ValueError("'history' holds something that is not a list")
     if not isinstance(position.stopped, bool):
         raise ValueError("'stopped' is neither true nor false")
     if not isinstance(position.stages, dict | None):
-        raise ValueError("'stages' is no object")
+        raise ValueError("'stages' is not an object")
     data = {} if position.data is None else position.data
     if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):
-        raise ValueError("'data' is no object of objects")
+        raise ValueError("'data' is not an object of objects")
 
 
 def _named(groups: Mapping[str, Sequence[keras.Variable]]) -> dict[str, keras.Variable]:
@@ -280,4 +280,4 @@ def _plain(value: Any) -> Any:
     """NumPy's numbers and arrays, which metrics and callbacks hold, as JSON has them."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} is no value of JSON")
+    raise TypeError(f"{type(value).__name__} cannot be stored as JSON")

@@ -13,7 +13,7 @@ from unidl.training.progress import Metrics
 from unidl.training.telling import Callbacks
 
 UNTIMED_STEPS = 16
-"""Most batches of a dispatch, since nobody looks here at the time that a step takes."""
+"""Most batches of a dispatch: here the time of a step is not watched."""
 
 
 def evaluated(

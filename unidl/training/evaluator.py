@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import keras
 
 EVALUATED_BATCH_SIZE = 256
-"""Of evaluation and prediction, if nobody says."""
+"""Batch size of evaluation and prediction by default."""
 
 Verbose = Literal["auto", 0, 1, 2]
 """Keras's words for how much is printed."""

@@ -93,7 +93,7 @@ def key_of(front: keras.Model, weights: str, data: Split, batch_size: int, compu
 
     try:
         layers = json.dumps(keras.saving.serialize_keras_object(front), sort_keys=True, default=repr)
-    except Exception:  # noqa: BLE001 - the get_config of somebody's layer may raise anything; then nothing is kept
+    except Exception:  # noqa: BLE001 - the get_config of a user's layer may raise anything; then nothing is kept
         return None
     return {
         "weights": weights,

@@ -32,6 +32,6 @@ def out_of_memory(batch_size: int, saver: RunSaving | None) -> TrainingError:
     kept = f"\nThe last checkpoint is whole; load_model reads its weights: {whole}" if whole else ""
     smaller = max(1, batch_size // 2)
     return TrainingError(
-        f"The memory is not enough for training with batches of {batch_size}.\nTry batch_size={smaller}, with "
+        f"Out of memory at batch_size={batch_size}.\nTry batch_size={smaller}, with "
         f"gradient_accumulation_steps=2 in the optimizer for the same result, or a mixed precision.{kept}"
     )

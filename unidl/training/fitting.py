@@ -276,7 +276,7 @@ class Fit:
         return pace if self._saver is None else min(pace, self._saver.most_steps)
 
     def _save(self, epoch: int, step: int) -> None:
-        """Write a checkpoint, if the run has any: so many epochs are done, and steps of the one under way."""
+        """Write a checkpoint, if the run has any. epoch, step: how many are complete."""
         if self._saver is not None:
             self._interrupt.finish(self._write, self._saver, epoch, step)
 

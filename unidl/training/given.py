@@ -98,7 +98,7 @@ def inputs(x: Any) -> Split:
 
 
 def size_of_batches(argument: int | None, split: Split, steps: int | None, otherwise: int) -> int:
-    """Return how many rows a batch has; where only the number of steps is given, so many that they take all rows."""
+    """Return how many rows a batch has; by default as many as make the steps take all rows."""
     if isinstance(split, Stream):
         if argument:
             raise UsageError(
@@ -149,7 +149,7 @@ def _weighted(split: Split, class_weight: Any) -> Split:
     def weights(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if labels.ndim > 1:
             labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(axis=-1)
-        with np.errstate(invalid="ignore"):  # a label that is no number is refused by name later
+        with np.errstate(invalid="ignore"):  # a label that is not a number is refused by name later
             numbers, places = np.unique(np.round(labels).astype(np.int64), return_inverse=True)
         of_classes = np.array([float(class_weight.get(int(number), 1.0)) for number in numbers], np.float32)
         return of_classes[places.reshape(-1)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerRates:
-    """What somebody asked for: `factors` by the name or the path of a layer, and `decay` for each layer below."""
+    """What was requested: `factors` by the name or the path of a layer, and `decay` for each layer below."""
 
     factors: Mapping[str, float] = field(default_factory=dict[str, float])
     decay: float | None = None

@@ -62,7 +62,7 @@ class Loops:
         return self._mixed[1:]
 
     def of_single_steps(self) -> TrainLoop:
-        """A new loop of the model, whose metrics can be read after each step, and which nobody else uses."""
+        """A new loop of the model, whose metrics can be read after each step, and which is used for nothing else."""
         return self._backend.compile_loop(self._model, device=self._device, steps=1)
 
     def look(self) -> None:

@@ -77,7 +77,7 @@ class StreamEpochs:
     """The same of batches that others make: which of them, by their numbers. Where they have none of their own, they
     come in the order of the data, counted from its beginning.
 
-    steps: of an epoch, None for all batches. Where their number is not known, epochs of so many steps go on for
+    steps: of an epoch, None for all batches. Where their number is not known, epochs of this many steps continue for
     ever, each behind the last.
     """
 
@@ -131,7 +131,7 @@ def epochs_of(data: Split, *, batch_size: int, seed: int, shuffle: Shuffle, step
 
 
 def one_pass(data: Batches, batch_size: int, steps: int | None) -> Rows | None:
-    """Return the rows of so many batches, of all if steps is None; of batches that others make their numbers, or None
+    """Return the rows of this many batches, of all if steps is None; of batches that others make their numbers, or None
     for all that there are."""
     if not isinstance(data, Stream):
         rows = len(leaves(data.x)[0])
@@ -236,7 +236,7 @@ def _growing(most: int) -> Iterator[int]:
 
 
 def _shorter(chunks: Iterator[Chunk], steps: Callable[[], int]) -> Iterator[Chunk]:
-    """The chunks in pieces of so many steps, on the same rows."""
+    """The chunks in pieces of this many steps, on the same rows."""
     for chunk in chunks:
         first = 0
         while first < len(chunk.rows):

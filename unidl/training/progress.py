@@ -38,7 +38,7 @@ class Progress(Protocol):
         ...
 
     def advanced(self, rows_done: int, metrics: Metrics | None) -> None:
-        """Called with the number of finished rows of this epoch, and the metrics if they were read."""
+        """Report the number of finished rows of this epoch, and the metrics if they were read."""
         ...
 
     def epoch_ended(self, metrics: Metrics, seconds: float, waited: float = 0.0) -> None:
@@ -63,7 +63,7 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
 
 
 def waiting(seconds: float, waited: float) -> str:
-    """Say what share of the time the steps waited for data, if that is worth to be known."""
+    """Say what share of the time the steps waited for data, if that is worth knowing."""
     share = waited / max(seconds, 1e-9)
     return f"  waited for data {share:.0%} of the time" if share > WAITING_SHARE else ""
 

@@ -37,7 +37,7 @@ LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 MOMENTUM = 0.98
 """Of the smoothed loss, as there."""
 DIVERGED = 4.0
-"""So many times its best the smoothed loss is when the search is over, as there."""
+"""The search ends when the smoothed loss is this many times its best, as there."""
 LEFT_OUT = (0.1, 5)
 """Of the rates that the suggestion comes from: a share of the steps at the start, and steps at the end, as there."""
 
@@ -57,7 +57,7 @@ class RateSearch:
     why: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values; null for a loss that is no number."""
+        """Return the fields as JSON values; null for a loss that is not a number."""
         return {
             name: [one if math.isfinite(one) else None for one in value] if isinstance(value, list) else value
             for name, value in asdict(self).items()
@@ -181,7 +181,7 @@ def _rising(lowest: float, highest: float, steps: int, begun: int) -> Any:
 
 
 def _order(rows: int, size: int, steps: int, settings: FitSettings) -> Rows:
-    """The rows of so many full batches, in the order of training, epoch after epoch."""
+    """The rows of this many full batches, in the order of training, epoch after epoch."""
     epochs = Epochs(rows, size, settings.seed)
     full = rows - rows % size
     needed = -(-steps * size // full)

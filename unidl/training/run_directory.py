@@ -39,7 +39,7 @@ class Trained(Protocol):
     stages: list[dict[str, Any]]
 
     def describe(self) -> dict[str, Any]:
-        """What somebody needs to know to repeat the training, as JSON values."""
+        """What is needed to repeat the training, as JSON values."""
         ...
 
 

@@ -76,7 +76,7 @@ class FitArguments:
 def _require_again(data: Split | None, argument: str, steps: int | None) -> None:
     """Raise `UsageError` for data that ends with the first epoch."""
     if isinstance(data, Stream) and not data.stream.again and steps is None:
-        advice = f", or {argument}=, with which each epoch goes on behind the last" if argument[:5] == "steps" else ""
+        advice = f", or {argument}=, with which each epoch continues after the last" if argument[:5] == "steps" else ""
         raise UsageError(
             f"Cannot train several epochs on {data.stream.what}, which can be read once. Pass data that begins anew "
             f"each time, such as an object with __iter__ that gives batches{advice}."

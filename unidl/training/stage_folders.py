@@ -46,7 +46,7 @@ class StageFolders:
                     folder.rename(folder.with_name(f"{folder.name}.damaged-{secrets.token_hex(4)}"))
                 return number, found[0], [*passed, *found[1]]
         if passed:
-            raise SavedModelError(f"Cannot go on from {self.folder}: no checkpoint is whole.\n" + "\n".join(passed))
+            raise SavedModelError(f"Cannot resume from {self.folder}: no checkpoint is whole.\n" + "\n".join(passed))
         return None
 
     def require_none(self) -> None:
@@ -82,15 +82,15 @@ def require_same_stages(checkpoint: Checkpoint, number: int, stages: Sequence[St
     said = checkpoint.position.stages
     if number >= len(stages):
         raise UsageError(
-            f"Cannot go on from {checkpoint.path}: it is of stage {number + 1}, and there are {len(stages)} now."
+            f"Cannot resume from {checkpoint.path}: it is of stage {number + 1}, and there are {len(stages)} now."
         )
     if said is None or not isinstance(said.get("of"), list) or said.get("number") != number:
-        raise UsageError(f"Cannot go on from {checkpoint.path}: it is not one of a training in stages.")
+        raise UsageError(f"Cannot resume from {checkpoint.path}: it is not one of a training in stages.")
     for place, (then, now) in enumerate(zip(said["of"], stages[: number + 1], strict=False)):
         for name, value in now.to_json().items():
             if then.get(name) != value:
                 raise UsageError(
-                    f"Cannot go on from {checkpoint.path}: {name} of stage {place + 1} was {then.get(name)!r} there, "
+                    f"Cannot resume from {checkpoint.path}: {name} of stage {place + 1} was {then.get(name)!r} there, "
                     f"and is {value!r} now."
                 )
     return said

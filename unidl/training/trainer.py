@@ -7,26 +7,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from unidl.data.recognising import as_split
 from unidl.paths import as_path
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in, stoppers, style_of, whole
 from unidl.training.busy import using
 from unidl.training.checking import checked_for_training
 from unidl.training.checkpoint import KEEP, Saving
-from unidl.training.compiling import require_trainable
 from unidl.training.describing import description, title
-from unidl.training.evaluator import Evaluator, Verbose
+from unidl.training.evaluator import Verbose
 from unidl.training.given import TrainingData, one_split, training_data
 from unidl.training.image_bytes import bytes_scaled
-from unidl.training.layer_rates import LayerRates, settle_rates
+from unidl.training.layer_rates import LayerRates
 from unidl.training.order import Shuffle
 from unidl.training.progress import Progress
 from unidl.training.progress_styles import Style, make_progress
-from unidl.training.rate_search import HIGHEST, LOWEST, STEPS, RateSearch, require_range, search_rate
 from unidl.training.running_precision import require_training
-from unidl.training.runs import build_for, new_run
+from unidl.training.runs import new_run
 from unidl.training.settings import FitSettings, fit_arguments
-from unidl.training.step_trial import StepTrial, few_rows, timed_steps
+from unidl.training.tuner import Tuner
 
 if TYPE_CHECKING:
     import keras
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
     from unidl.layers.mixing import Mix
 
 
-class Trainer(Evaluator):
+class Trainer(Tuner):
     """Trains, evaluates and saves a Keras model.
 
     It trains as `keras.Model.fit` does, with one exception: a model of which only the layers are in mixed_float16.
@@ -268,90 +265,6 @@ class Trainer(Evaluator):
             with bytes_scaled(self.model, given.training, given.validation):
                 return self._run(given, settings, told, reporter, saving)
 
-    def find_learning_rate(
-        self,
-        data: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        *,
-        lowest: float = LOWEST,
-        highest: float = HIGHEST,
-        steps: int = STEPS,
-    ) -> RateSearch:
-        """Return how the loss goes as the learning rate rises step by step, and a rate to train with.
-
-        The model, its optimizer and its metrics are afterwards what they were, to the bit. A schedule of the optimizer
-        is left out of account; learning rates of layers stay in proportion.
-
-        Args:
-            data: The inputs, as in `fit`.
-            y: The targets, as in `fit`.
-            batch_size: Rows per batch, as in `fit`.
-            lowest: The first learning rate.
-            highest: The last learning rate.
-            steps: Maximum number of steps: the search ends when the smoothed loss is four times its best.
-
-        Returns:
-            A `RateSearch` with `suggestion`, the rates and losses, `to_json()` and `plot(path)`.
-
-        Raises:
-            UsageError: If an argument cannot be used.
-            DataError: As `fit` does.
-            ModelError: As `fit` does.
-
-        Examples:
-            >>> import unidl
-            >>> import keras
-            >>> import numpy as np
-            >>> x = np.random.default_rng(0).random((32, 3))
-            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-            >>> trainer = unidl.Trainer(model, optimizer="sgd", loss="mean_squared_error")
-            >>> search = trainer.find_learning_rate(x, x.sum(axis=1), steps=10, highest=0.1)
-            >>> len(search.rates) == len(search.losses)
-            True
-        """
-        require_range(lowest, highest, steps)
-        arguments = fit_arguments(seed=self.seed, batch_size=batch_size)
-        with using(self.model, "find_learning_rate"), self._context():
-            given = TrainingData(one_split(data, y, None, None))
-            settings = arguments.with_data(given, self.model)
-            given = checked_for_training(self.model, given, settings)
-            settle_rates(self.model)
-            require_trainable(self.model)
-            build_for(self.model, given.training, settings.batch_size)
-            loop = self._loops.of_single_steps()
-            with bytes_scaled(self.model, given.training):
-                return search_rate(
-                    loop, self.model, given.training, settings, lowest=lowest, highest=highest, steps=steps
-                )
-
-    def try_steps(self, data: Any, batch_size: int, steps: int) -> StepTrial:
-        """Take a few steps with batches of one size, and return their time and their memory.
-
-        The model is changed. Raises what the framework raises if it runs out of memory.
-
-        Args:
-            data: Rows to train on, as in `fit`; they are repeated if they are fewer than a batch has.
-            batch_size: Rows per batch.
-            steps: Number of steps.
-
-        Returns:
-            The batch size, the seconds of the fastest step and the peak of the device's memory.
-
-        Examples:
-            >>> import unidl
-            >>> import numpy as np
-            >>> model = unidl.build_cnn((8, 8, 1), classes=2, filters=(2,), dense_units=2)
-            >>> trial = unidl.Trainer(model).try_steps((np.zeros((8, 8, 8, 1)), np.arange(8) % 2), 4, 2)
-            >>> trial.batch_size, trial.step_seconds > 0
-            (4, True)
-        """
-        with using(self.model, "try_steps"), self._context():
-            rows = few_rows(self.model, as_split(data), batch_size)
-            build_for(self.model, rows, batch_size)
-            with bytes_scaled(self.model, rows):
-                return timed_steps(self._loops.of_single_steps(), self.backend, self.device, rows, batch_size, steps)
-
     def save(self, path: str | Path) -> Path:
         """Write the model, its history and how it was trained to a directory, whole or not at all.
 
@@ -434,5 +347,5 @@ class Trainer(Evaluator):
 
     @cached_property
     def _framework(self) -> str:
-        """Its name and version, which to look up takes as long as some hundred small steps."""
+        """Its name and version; to look them up takes as long as some hundred small steps."""
         return " ".join(next(iter(self.backend.versions().items())))

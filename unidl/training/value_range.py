@@ -60,7 +60,7 @@ def _meet_bytes(model: keras.Model, notes: bool, name: str) -> None:
     wanted = record_of(model).value_range
     if wanted is not None and wanted not in USUAL:
         raise DataError(
-            f"x of the {name} is images of bytes, and the model '{model.name}' takes images with values "
+            f"x of the {name} has images of bytes, and the model '{model.name}' takes images with values "
             f"{written(wanted)}, into which unidl cannot convert them. Prepare the images as those were, and pass "
             "arrays."
         )
@@ -83,7 +83,7 @@ def _hold_range(model: keras.Model, x: Any, found: ValueRange | None, name: str)
     if UNIT in (found, wanted):
         remedy = f"Pass x / {found[1]:g}." if too_large else f"Pass x * {wanted[1]:g}."
     raise DataError(
-        f"x of the {name} is images with values {written(found)}, and the model '{model.name}' takes images with "
+        f"x of the {name} has images with values {written(found)}, and the model '{model.name}' takes images with "
         f"values {written(wanted)}. {remedy}"
     )
 
