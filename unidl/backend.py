@@ -225,8 +225,10 @@ class Share(Protocol):
 
 @runtime_checkable
 class Distributes(Protocol):
-    """The role of an adapter that trains one model on several devices: of several processes, if its `Adapter` has
-    `join`, and of one, if `shares_in_process`."""
+    """The role of an adapter that trains one model on several devices.
+
+    They belong to several processes, if its `Adapter` has `join`, or to one, if `shares_in_process`.
+    """
 
     divides_evenly: bool
     """Whether a batch is only shared if every device gets equally many rows; another is computed by each device."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
-from unidl import layers
+from unidl import layers, registry
 from unidl.backend import Batches, Chunk
 from unidl.errors import ModelError, UsageError
-from unidl.scale.exact import ExactLoop
+
+registry.current()  # before Keras is imported, which would settle the backend by itself
+
+import keras  # noqa: E402
+
+from unidl.scale.exact import ExactLoop  # noqa: E402
 
 
 class Loop:
