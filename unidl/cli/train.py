@@ -297,8 +297,11 @@ def _train(arguments: argparse.Namespace, out: Path, configuration: RunConfigura
 
 def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Namespace) -> None:
     from unidl.cli.evaluate import describe_metrics, test_results
+    from unidl.ranks.joining import is_first
 
     results = test_results(trainer, data.test, None)
+    if not is_first():
+        return
     if arguments.json:
         print(json.dumps({"event": "result", "test": results, "rows": len(data.test), "out": str(out)}))
         return

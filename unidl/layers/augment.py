@@ -117,7 +117,7 @@ class Augmentation(OwnStream, ImageLayer):
     def _drawn(self, batch: Any, real: str, given: Any) -> Iterator[tuple[Step, Any]]:
         """Each step with its numbers from 0 to 1, (draws, batch)."""
         if given is None:
-            given = uniform((self.draws, batch), next_key(self.seed_generator), 0.0, 1.0)
+            given = uniform((self.draws, batch), next_key(self.seed_generator), 0.0, 1.0, rows=1)
         numbers = ops.cast(given, real)
         first = 0
         for step in self.steps:
