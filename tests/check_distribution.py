@@ -33,6 +33,7 @@ def test_the_wheel_holds_the_core_and_the_adapters_with_their_types(names):
         assert f"{package}/__init__.py" in names
         assert f"{package}/py.typed" in names
     assert "unidl/testing/__init__.py" in names
+    assert {"unidl/machine/gpus.toml", "unidl/planning/published.toml"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
