@@ -68,3 +68,10 @@ class TrainingError(UnidlError):
     """Training cannot go on: the loss became NaN or infinite."""
 
     exit_code = 9
+
+
+class ExportError(UnidlError):
+    """An exported file does not compute what its model computes, or its names, axes or facts differ; it is not
+    written."""
+
+    exit_code = 11

@@ -18,7 +18,7 @@ from unidl_jax.replacing import kernels, kernels_off
 
 
 class JaxBackend:
-    """Implements `Backend`, `Trains`, `Kernels` and `Native`."""
+    """Implements `Backend`, `Trains`, `Kernels`, `Native` and `Exports`."""
 
     name = "jax"
 
@@ -66,6 +66,11 @@ class JaxBackend:
         from unidl_jax.native import JaxReference
 
         return JaxReference(task, self.native(task.device))
+
+    def export(self, model: keras.Model, kind: str) -> bytes:
+        from unidl_jax.exporting import export
+
+        return export(model, kind)
 
     @staticmethod
     def native(device: Device) -> Any:

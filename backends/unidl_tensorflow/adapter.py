@@ -15,7 +15,7 @@ from unidl_tensorflow.replacing import kernels, kernels_off
 
 
 class TensorFlowBackend:
-    """Implements `Backend`, `Trains`, `Kernels` and `Native`."""
+    """Implements `Backend`, `Trains`, `Kernels`, `Native` and `Exports`."""
 
     name = "tensorflow"
 
@@ -68,6 +68,11 @@ class TensorFlowBackend:
         from unidl_tensorflow.native import TensorFlowReference
 
         return TensorFlowReference(task, task.device)
+
+    def export(self, model: keras.Model, kind: str) -> bytes:
+        from unidl_tensorflow.exporting import export
+
+        return export(model, kind)
 
 
 def _numbers(kind: str) -> range:

@@ -1,5 +1,8 @@
 """The adapter for PyTorch. Importing this package does not import PyTorch; `ADAPTER.load()` does."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from unidl.backend import Adapter, Backend
 
 
@@ -7,6 +10,12 @@ def _load() -> Backend:
     from unidl_torch.adapter import TorchBackend
 
     return TorchBackend()
+
+
+def _open_pt2(content: bytes) -> tuple[Callable[[Any], Any], Mapping[str, str]]:
+    from unidl_torch.running import open_pt2
+
+    return open_pt2(content)
 
 
 ADAPTER = Adapter(
@@ -17,4 +26,5 @@ ADAPTER = Adapter(
     distributions=("torch",),
     install="pip install 'unidl[torch]'",
     load=_load,
+    runtimes={"pt2": _open_pt2},
 )
