@@ -23,7 +23,9 @@ def export(model: keras.Model, kind: str) -> bytes:
 def _onnx(model: keras.Model) -> bytes:
     import tf2onnx
 
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it also reports Erfc, which `unidl.deploy.onnx_file` replaces
+    logging.getLogger("tf2onnx").setLevel(
+        logging.CRITICAL
+    )  # it also reports Erfc, which `unidl.deploy.onnx_file` replaces
     function, specs = _function(model)
     found, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=OPSET)
     return found.SerializeToString()
@@ -31,7 +33,8 @@ def _onnx(model: keras.Model) -> bytes:
 
 def _litert(model: keras.Model) -> bytes:
     module = tf.Module()
-    module.model = model  # keeps the weights alive
+    # The converter takes the values of variables that the module tracks, and NaN for those it does not.
+    module.weights = [variable.value for variable in model.variables]
     function, _ = _function(model, named=True)
     module.call = function
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)

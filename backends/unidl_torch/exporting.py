@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import torch
 
+from unidl.errors import ModelError
+
 ROWS = 3
 """Rows of the traced example: 0 and 1 would be traced as constants."""
 LENGTH = 5
 """Size of the other free axes in the example."""
 OPSET = 18
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""What PyTorch's messages contain for terminals."""
 
 
 class _Inference(torch.nn.Module):
@@ -31,8 +36,15 @@ class _Inference(torch.nn.Module):
 
 def export(model: keras.Model, kind: str) -> bytes:
     """Return a model as the content of one file."""
-    with torch.no_grad():
-        return KINDS[kind](model)
+    try:
+        with torch.no_grad():
+            return KINDS[kind](model)
+    except Exception as error:  # torch.export and its ONNX exporter raise errors of many classes, over many lines
+        reason = " ".join(re.sub(COLOUR, "", str(error)).split())[:200]
+        raise ModelError(
+            f"Cannot export the model '{model.name}' from PyTorch: {reason}. Export with another installed backend, or "
+            "to another format."
+        ) from error
 
 
 def _pt2(model: keras.Model) -> bytes:

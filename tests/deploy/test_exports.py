@@ -85,9 +85,10 @@ def test_a_recurrent_model_keeps_its_free_length(texts, folder, to):
     assert {one.length for one in done.certificate.comparisons} == {4, 7, 10}
 
 
-def test_a_free_length_is_refused_where_it_cannot_be(texts, folder):
-    with pytest.raises(UnidlError, match="rows of one length"):
-        export(texts[0], "litert", out=folder / "refused", rows=texts[1])
+@pytest.mark.parametrize(("to", "said"), [("litert", "rows of one length"), ("pt2", "needs a fixed length")])
+def test_a_free_length_is_refused_where_it_cannot_be(texts, folder, to, said):
+    with pytest.raises(UnidlError, match=said):
+        export(texts[0], to, out=folder / "refused", rows=texts[1])
     assert not (folder / "refused").exists()
 
 

@@ -54,6 +54,7 @@ def test_what_is_not_installed_is_named_with_its_command(monkeypatch):
         ("onnx", "torch", "traces one length"),
         ("openvino", "torch", "traces one length"),
         ("litert", "tensorflow", "rows of one length"),
+        ("pt2", "torch", "needs a fixed length"),
     ],
 )
 def test_a_free_length_that_a_format_cannot_hold_is_one_sentence(name, backend, said):

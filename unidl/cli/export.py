@@ -30,6 +30,12 @@ def register(subparsers: options.Subparsers) -> None:
     parser.add_argument(
         "--out", type=options.path, metavar="DIR", help="directory to write (default: exported/RUN-FORMAT)"
     )
+    parser.add_argument(
+        "--data",
+        type=options.name_or_path,
+        metavar="NAME",
+        help="data whose test rows the file is compared on (default: what the run was trained on)",
+    )
     # Not named `backend`: `options.applied` would make it the backend of this process, which needs none.
     parser.add_argument(
         "--backend", dest="exporter", metavar="NAME", help="the backend that exports (default: the best one installed)"
@@ -44,7 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     from unidl.deploy import export
 
     done = export(
-        arguments.run_directory, arguments.to, out=arguments.out, backend=arguments.exporter, trust=arguments.trust
+        arguments.run_directory,
+        arguments.to,
+        out=arguments.out,
+        backend=arguments.exporter,
+        data=arguments.data,
+        trust=arguments.trust,
     )
     if arguments.json:
         print(json.dumps({"directory": str(done.directory), **done.certificate.to_json()}))

@@ -67,9 +67,11 @@ class Certifier:
         """Have a backend write the files into the folder; return its answer."""
         return self._once(backend, float64=False, command="export", folder=str(self.folder), **fields)
 
-    def reference(self, exported_by: str | None, precision: str, rows: Path | None) -> Reference:
+    def reference(
+        self, exported_by: str | None, precision: str, rows: Path | None, data: str | None = None
+    ) -> Reference:
         """Compute in float64, on another framework than the one that exported, if there is one. rows: a file of the
-        inputs; None for test rows of the run."""
+        inputs; None for test rows of `data`, or else of the data of the run."""
         out, cases = self.folder / "reference.npz", self.folder / "cases.npz"
         rank = {name: place for place, name in enumerate(ORACLES)}
         names = sorted(registry.requested_backends(), key=lambda name: (name == exported_by, rank.get(name, len(rank))))
@@ -82,6 +84,7 @@ class Certifier:
             cases=str(cases),
             bounds_of=precision,
             rows=None if rows is None else str(rows),
+            data=data,
         )
         with np.load(out) as file:
             outputs = {_numbers(name): file[name] for name in file.files}

@@ -40,6 +40,7 @@ def export(
     out: str | Path | None = None,
     backend: str | None = None,
     rows: Any = None,
+    data: str | None = None,
     trust: bool = False,
     tell: Callable[[str], None] = notice,
 ) -> Exported:
@@ -54,7 +55,8 @@ def export(
         out: The directory to write. If None, exported/RUN-FORMAT.
         backend: The backend that exports. If None, the installed one that does it best.
         rows: Inputs (n, ...) on which the file is compared, or a list of arrays for several inputs. If None, test rows
-            of the data that the run was trained on.
+            of `data`.
+        data: As in `load_data`. If None, what the run was trained on.
         trust: As in `load_model`.
         tell: Called with a line for each stage.
 
@@ -79,7 +81,7 @@ def export(
         versions = answer["versions"]
         description = Description(to, FLOAT32, interface_in(answer["interface"]), versions, _source(run))
         architecture = (certifier.folder / ARCHITECTURE).read_bytes()
-        reference = certifier.reference(chosen.backend, FLOAT32, _as_file(rows, certifier.folder))
+        reference = certifier.reference(chosen.backend, FLOAT32, _as_file(rows, certifier.folder), data)
         facts = facts_of(record_in(architecture, run), FLOAT32)
         certificate = certifier.certificate(certifier.folder, description, facts, reference)
         if not certificate.agrees:

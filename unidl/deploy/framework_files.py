@@ -9,7 +9,7 @@ import numpy as np
 
 from unidl import registry
 from unidl.computes import Interface
-from unidl.deploy.format import Arrays, Exporter, Facts, Files, Format, Opened, Runtime
+from unidl.deploy.format import Arrays, Exporter, Facts, Files, Format, Model, Opened, Runtime
 
 
 def _as_it_is(file: str) -> Callable[[bytes, Interface, Facts], Files]:
@@ -36,6 +36,16 @@ def _opened(backend: str, kind: str, file: str) -> Callable[[Files, Interface], 
     return open_file
 
 
+def why_not_pt2(model: Model, backend: str) -> str | None:
+    """Return why it cannot be held: torch.export writes time steps one by one."""
+    if model.interface.has_free_length and model.is_recurrent:
+        return (
+            "torch.export writes the steps of a recurrent layer one by one, so it needs a fixed length, and this model "
+            "takes any. Build it with a fixed sequence_length, or export to onnx"
+        )
+    return None
+
+
 STABLEHLO = Format(
     name="stablehlo",
     title="StableHLO",
@@ -54,5 +64,6 @@ PT2 = Format(
     exporters=(Exporter("torch", "pt2", {}),),
     runtime=Runtime("PyTorch", "torch", "pip install 'unidl[torch]'", _opened("torch", "pt2", "model.pt2"), "torch"),
     finish=_as_it_is("model.pt2"),
+    why_not=why_not_pt2,
     runs_code=True,
 )

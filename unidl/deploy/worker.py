@@ -62,7 +62,7 @@ class DeployWorker(Worker):
         from unidl.deploy.cases import cases_of, write_cases
 
         given = command["rows"]
-        leaves, rows = _given(Path(given)) if given else _rows(model, Path(command["subject"]["name"]))
+        leaves, rows = _given(Path(given)) if given else _rows(model, Path(command["subject"]["name"]), command["data"])
         oracle = ModelOutputs(model)
         interface = _in_float32(oracle.interface)
         cases = cases_of(leaves, interface)
@@ -95,7 +95,7 @@ def _require_possible(model: keras.Model, interface: Interface, command: Command
         unroll(model)
 
 
-def _rows(model: keras.Model, run: Path) -> tuple[list[np.ndarray[Any, Any]], str]:
+def _rows(model: keras.Model, run: Path, name: str | None) -> tuple[list[np.ndarray[Any, Any]], str]:
     """Return test rows of the data of a run, spread over all, and what they are."""
     import keras
     import numpy as np
@@ -104,7 +104,7 @@ def _rows(model: keras.Model, run: Path) -> tuple[list[np.ndarray[Any, Any]], st
     from unidl.deploy.cases import ROWS
     from unidl.runs.evaluation_data import evaluation_data
 
-    data = evaluation_data(model, run)
+    data = evaluation_data(model, run, name)
     places = np.unique(np.linspace(0, len(data.test) - 1, ROWS).astype(np.int64))
     leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(take(Split(data.test.x), places).x)]
     return leaves, f"{len(places)} test rows of {Path(data.name).name}"
