@@ -35,7 +35,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {"runs": ("runs",)},
     {"doctor": ("doctor",)},
     {"agreement": ("agreement",), "compare": ("compare",)},
-    {"deploy": ("deploy",)},
+    {"deploy": ("deploy",), "planning": ("planning",)},
     {"cli": ("cli",)},
     {"program": ("__main__",)},
 )
