@@ -45,7 +45,10 @@ class Interface:
 class Computes(Protocol):
     """What computes outputs. A certificate, a prediction and a comparison take either kind."""
 
-    interface: Interface
+    @property
+    def interface(self) -> Interface:
+        """The inputs and outputs."""
+        ...
 
     def outputs(self, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         """Return the outputs for a batch of rows. inputs: one array (batch, ...) for each input of the interface."""

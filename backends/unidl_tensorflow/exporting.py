@@ -32,7 +32,7 @@ def _onnx(model: keras.Model) -> bytes:
 
 
 def _litert(model: keras.Model) -> bytes:
-    module = tf.Module()
+    module: Any = tf.Module()
     # The converter takes the values of variables that the module tracks, and NaN for those it does not.
     module.weights = [variable.value for variable in model.variables]
     function, _ = _function(model, named=True)

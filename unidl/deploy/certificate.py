@@ -58,9 +58,10 @@ class ExportCertificate:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        comparisons = [asdict(one) | {"verdict": one.verdict} for one in self.comparisons]
-        for one in comparisons:
-            one.update({name: None for name in ("error", "spread") if not math.isfinite(one[name])})
+        comparisons = [
+            asdict(one) | {"error": _finite(one.error), "spread": _finite(one.spread), "verdict": one.verdict}
+            for one in self.comparisons
+        ]
         return asdict(self) | {
             "format": FORMAT,
             "agrees": self.agrees,
@@ -98,3 +99,8 @@ class ExportCertificate:
         by = ", ".join(f"{name} {version}" for name, version in self.runtime.items())
         verdict = "agrees with" if self.agrees else "does not agree with"
         return f"{self.subject} as {self.form}, {size / 1000:,.0f} kB, run by {by}: {verdict} {self.oracle} in float64"
+
+
+def _finite(value: float) -> float | None:
+    """Return a number as a JSON value; None for NaN or infinity."""
+    return value if math.isfinite(value) else None

@@ -23,7 +23,7 @@ def finish(content: bytes, interface: Interface, facts: Facts) -> Files:
 
 def open_litert(files: Files, interface: Interface) -> Opened:
     """Load a file in LiteRT's interpreter, on the CPU."""
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports] - an extra
 
     interpreter: Any = Interpreter(model_content=files[FILE])
     runner = interpreter.get_signature_runner(SIGNATURE)

@@ -12,7 +12,7 @@ from unidl.deploy.format import Arrays, Exporter, Facts, Files, Format, Model, O
 from unidl.errors import ModelError
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx  # pyright: ignore[reportMissingImports] - an extra
 
 FILE = "model.onnx"
 INSTALL = "pip install 'unidl[onnx]'"
@@ -31,7 +31,7 @@ TYPES = {
 
 def finish(content: bytes, interface: Interface, facts: Facts) -> Files:
     """Return the file with our names of inputs, outputs and axes, and with the facts as its metadata."""
-    import onnx
+    import onnx  # pyright: ignore[reportMissingImports] - an extra
 
     model = onnx.load_model_from_string(content)
     graph = model.graph
@@ -49,7 +49,7 @@ def finish(content: bytes, interface: Interface, facts: Facts) -> Files:
 
 def open_onnx(files: Files, interface: Interface) -> Opened:
     """Load a file in ONNX Runtime, on the CPU."""
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports] - an extra
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
@@ -69,9 +69,8 @@ def open_onnx(files: Files, interface: Interface) -> Opened:
 
 def _tensor(one: Any) -> Tensor:
     """Return an input or output of a session; an axis of any size has a name or None for its size."""
-    return Tensor(
-        one.name, tuple(size if isinstance(size, int) else None for size in one.shape), TYPES.get(one.type, one.type)
-    )
+    shape = tuple(size if isinstance(size, int) else None for size in one.shape)
+    return Tensor(one.name, shape, TYPES.get(one.type, str(one.type)))
 
 
 def why_not(model: Model, backend: str) -> str | None:
@@ -120,7 +119,7 @@ def _replace(graph: onnx.GraphProto, names: dict[str, str]) -> None:
 
 def _without_erfc(graph: onnx.GraphProto) -> None:
     """Replace Erfc, which tf2onnx 1.17 writes for GELU though ONNX lacks it, by 1 - Erf."""
-    import onnx
+    import onnx  # pyright: ignore[reportMissingImports] - an extra
 
     nodes = list(graph.node)
     if not any(node.op_type == "Erfc" for node in nodes):

@@ -22,7 +22,7 @@ TYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i32": "int32", "
 
 def finish(content: bytes, interface: Interface, facts: Facts) -> Files:
     """Convert an ONNX file, with weights in float32: OpenVINO's own `save_model` would round them to float16."""
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports] - an extra
 
     [onnx] = onnx_file.finish(content, interface, {}).values()
     model = openvino.Core().read_model(onnx)
@@ -36,7 +36,7 @@ def finish(content: bytes, interface: Interface, facts: Facts) -> Files:
 
 def open_openvino(files: Files, interface: Interface) -> Opened:
     """Load a file in OpenVINO, on the CPU, to compute in float32."""
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports] - an extra
 
     core = openvino.Core()
     weights = openvino.Tensor(np.frombuffer(files[WEIGHTS], np.uint8))
@@ -58,7 +58,7 @@ def _section(model: Any) -> dict[str, Any]:
 
 def _tensor(port: Any) -> Tensor:
     shape = tuple(None if size.is_dynamic else size.get_length() for size in port.partial_shape)
-    kind = port.element_type.get_type_name()
+    kind = str(port.element_type.get_type_name())
     return Tensor(port.any_name, shape, TYPES.get(kind, kind))
 
 

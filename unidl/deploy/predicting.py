@@ -24,8 +24,8 @@ class Predictor:
     several inputs or outputs. predict: takes rows and `augmentations`, as `Trainer.predict` does."""
 
     record: Record
-    input_shape: tuple[int | None, ...] | None
-    output_shape: tuple[int | None, ...] | None
+    input_shape: Any
+    output_shape: Any
     predict: Callable[..., Any]
 
 
@@ -43,8 +43,8 @@ def predictor(path: Path, *, trust: bool = False) -> Predictor:
     if record_of(model).architecture is None:
         model.compile()  # prediction needs no loss, and a custom loss is not saved
     trainer = Trainer(model)
-    shapes = [shape if isinstance(shape, tuple) else None for shape in (model.input_shape, model.output_shape)]
-    return Predictor(record_of(model), *shapes, trainer.predict)
+    taken, given = (shape if isinstance(shape, tuple) else None for shape in (model.input_shape, model.output_shape))
+    return Predictor(record_of(model), taken, given, trainer.predict)
 
 
 def of_exported(read: ExportedFiles, path: Path) -> Predictor:

@@ -43,7 +43,7 @@ def data_in_form(record: Record, shape: Shape, run_directory: Path, name: str | 
     except UsageError as error:
         if record.table is not None:
             raise
-        what = "text" if record.vocabulary or record.tokenizer else f"images of {_size(shape)}"
+        what = "text" if record.vocabulary or record.tokenizer else _size(shape)
         raise DataError(f"Cannot evaluate {run_directory} on '{source}': the model expects {what}.") from error
     known = record.class_names
     if known and data.class_names and data.class_names != known[: len(data.class_names)]:
@@ -81,8 +81,10 @@ def _form(record: Record, shape: Shape) -> dict[str, Any]:
 
 
 def _size(shape: Shape) -> str:
-    height, width, channels = (shape or ())[1:]
-    return f"{height} x {width} x {channels} (height x width x channels)"
+    if shape is None or len(shape) != 4:
+        return f"rows of shape {None if shape is None else shape[1:]}"
+    _, height, width, channels = shape
+    return f"images of {height} x {width} x {channels} (height x width x channels)"
 
 
 def _list(names: tuple[str, ...], most: int = 5) -> str:
