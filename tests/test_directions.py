@@ -23,7 +23,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
         "values": ("backend_values", "precision_row"),
     },
     {"machine": ("machine",)},
-    {"seam": ("backend", "kernels", "logs", "model_state", "replacements", "roles", "sampling")},
+    {"seam": ("backend", "computes", "kernels", "logs", "model_state", "replacements", "roles", "sampling")},
     {"ranks": ("ranks",)},
     {"choice": ("devices", "fastest", "precision", "registry")},
     {"data": ("data",), "layers": ("layers",), "workers": ("workers",)},
@@ -37,7 +37,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {"runs": ("runs",)},
     {"doctor": ("doctor",)},
     {"agreement": ("agreement",), "compare": ("compare",)},
-    {"planning": ("planning",)},
+    {"deploy": ("deploy",), "planning": ("planning",)},
     {"cli": ("cli",)},
     {"program": ("__main__",)},
 )

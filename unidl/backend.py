@@ -357,6 +357,26 @@ class Native(Protocol):
         ...
 
 
+@runtime_checkable
+class Exports(Protocol):
+    """The role of an adapter that can write models for other programs (`unidl export`)."""
+
+    def export(self, model: keras.Model, kind: str) -> bytes:
+        """Return the inference of a model as the content of one file, which takes any number of rows.
+
+        Args:
+            model: The model; its inputs and outputs are passed flat, in Keras's order.
+            kind: What to write, such as "onnx"; those that `unidl.deploy.formats` names for this adapter.
+
+        Returns:
+            The content of the file.
+
+        Raises:
+            ModelError: If this kind of file cannot hold the model.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Adapter:
     """The value of an entry point in the group `unidl.backends`: what is known before the framework is imported."""
@@ -384,5 +404,10 @@ class Adapter:
     join: Callable[[Group], None] | None = None
     """Makes this process one of several that train together. Called before `load`, and only where there are several;
     None if the backend computes in one process only."""
+    runtimes: Mapping[str, Callable[[bytes], tuple[Callable[[Sequence[Any]], Sequence[Any]], Mapping[str, str]]]] = (
+        field(default_factory=dict[str, Any])
+    )
+    """By the name of a format that only this framework runs: loads a file without Keras, and returns a function from
+    inputs to outputs and the versions of the framework."""
     compiles_loops: bool = False
     """Whether eager mode compiles loops over time steps, again in each call."""

@@ -73,4 +73,11 @@ class TrainingError(UnidlError):
 class RankError(UnidlError):
     """A process of a run of several has failed, or cannot be reached: none of them can go on."""
 
-    exit_code = 10
+    exit_code = 12
+
+
+class ExportError(UnidlError):
+    """An exported file does not compute what its model computes, or its names, axes or facts differ; it is not
+    written."""
+
+    exit_code = 11

@@ -1,5 +1,8 @@
 """The adapter for JAX. Importing this package does not import JAX; `ADAPTER.load()` does."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from unidl.backend import Adapter, Backend, Group
 
 
@@ -15,6 +18,12 @@ def _join(group: Group) -> None:
     join(group)
 
 
+def _open_stablehlo(content: bytes) -> tuple[Callable[[Any], Any], Mapping[str, str]]:
+    from unidl_jax.running import open_stablehlo
+
+    return open_stablehlo(content)
+
+
 ADAPTER = Adapter(
     name="jax",
     framework="JAX",
@@ -27,4 +36,5 @@ ADAPTER = Adapter(
     memory_on_demand={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
     float64={"JAX_ENABLE_X64": "1"},
     compiles_loops=True,
+    runtimes={"stablehlo": _open_stablehlo},
 )

@@ -18,7 +18,7 @@ from unidl_jax.replacing import kernels, kernels_off
 
 
 class JaxBackend:
-    """Implements `Backend`, `Trains`, `Distributes`, `Kernels` and `Native`."""
+    """Implements `Backend`, `Trains`, `Distributes`, `Kernels`, `Native` and `Exports`."""
 
     name = "jax"
     shares_in_process = True
@@ -82,6 +82,11 @@ class JaxBackend:
         from unidl_jax.native import JaxReference
 
         return JaxReference(task, self.native(task.device))
+
+    def export(self, model: keras.Model, kind: str) -> bytes:
+        from unidl_jax.exporting import export
+
+        return export(model, kind)
 
     @staticmethod
     def native(device: Device) -> Any:

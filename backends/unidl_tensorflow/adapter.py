@@ -15,7 +15,7 @@ from unidl_tensorflow.replacing import kernels, kernels_off
 
 
 class TensorFlowBackend:
-    """Implements `Backend`, `Trains`, `Distributes`, `Kernels` and `Native`."""
+    """Implements `Backend`, `Trains`, `Distributes`, `Kernels`, `Native` and `Exports`."""
 
     name = "tensorflow"
     shares_in_process = False
@@ -82,6 +82,11 @@ class TensorFlowBackend:
         from unidl_tensorflow.native import TensorFlowReference
 
         return TensorFlowReference(task, task.device)
+
+    def export(self, model: keras.Model, kind: str) -> bytes:
+        from unidl_tensorflow.exporting import export
+
+        return export(model, kind)
 
 
 def _numbers(kind: str) -> range:

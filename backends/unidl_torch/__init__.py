@@ -1,5 +1,8 @@
 """The adapter for PyTorch. Importing this package does not import PyTorch; `ADAPTER.load()` does."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from unidl.backend import Adapter, Backend, Group
 
 
@@ -15,6 +18,12 @@ def _join(group: Group) -> None:
     join(group)
 
 
+def _open_pt2(content: bytes) -> tuple[Callable[[Any], Any], Mapping[str, str]]:
+    from unidl_torch.running import open_pt2
+
+    return open_pt2(content)
+
+
 ADAPTER = Adapter(
     name="torch",
     framework="PyTorch",
@@ -24,4 +33,5 @@ ADAPTER = Adapter(
     install="pip install 'unidl[torch]'",
     load=_load,
     join=_join,
+    runtimes={"pt2": _open_pt2},
 )

@@ -15,7 +15,7 @@ from unidl_torch.replacing import kernels, kernels_off
 
 
 class TorchBackend:
-    """Implements `Backend`, `Trains`, `Distributes`, `Kernels` and `Native`."""
+    """Implements `Backend`, `Trains`, `Distributes`, `Kernels`, `Native` and `Exports`."""
 
     name = "torch"
     shares_in_process = False
@@ -94,6 +94,11 @@ class TorchBackend:
         from unidl_torch.native import TorchReference
 
         return TorchReference(task, self.native(task.device))
+
+    def export(self, model: keras.Model, kind: str) -> bytes:
+        from unidl_torch.exporting import export
+
+        return export(model, kind)
 
     @staticmethod
     def native(device: Device) -> torch.device:
