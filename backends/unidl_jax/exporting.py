@@ -29,8 +29,8 @@ def export(model: keras.Model, kind: str) -> bytes:
 
     def infer(*flat: Any) -> list[Any]:
         rows = keras.tree.pack_sequence_as(structure, list(flat))
-        outputs, _ = model.stateless_call(trainable, others, rows, training=False)
-        return keras.tree.flatten(outputs)
+        found: Any = model.stateless_call(trainable, others, rows, training=False)
+        return keras.tree.flatten(found[0])
 
     return bytes(jax_export.export(jax.jit(infer), platforms=PLATFORMS)(*inputs).serialize())
 

@@ -43,7 +43,8 @@ class TensorFlowShare:
         for dtype in sorted({tensor.dtype for tensor in tensors}, key=lambda dtype: dtype.name):
             places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
             flat = _sum(tf.concat([tf.reshape(tensors[place], [-1]) for place in places], 0))
-            parts = tf.split(flat, [math.prod(tensors[place].shape) for place in places])
+            sizes = [math.prod(tensors[place].shape.as_list()) for place in places]
+            parts = tf.split(flat, sizes)
             for place, part in zip(places, parts, strict=True):
                 sums[place] = tf.reshape(part, tensors[place].shape)
         return sums
@@ -66,7 +67,7 @@ def _sum(tensor: tf.Tensor) -> Any:
 def _summed(tensor: tf.Tensor) -> tf.Tensor:
     if not _token:
         with tf.init_scope():
-            _token.append(tf.Variable(0.0))  # puts the exchanges into one order on all ranks
+            _token.append(tf.Variable(tf.zeros(())))  # puts the exchanges into one order on all ranks
     return tf.raw_ops.CollectiveReduceV2(
         input=tensor,
         group_size=joined().size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,7 +17,8 @@ def join(group: Group) -> None:
     host, _, port = group.addresses[0].rpartition(":")
     if _is_loopback(host):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nothing listens where other machines could reach it
-    store = dist.TCPStore(host, int(port), group.size, is_master=group.rank == 0)
+    stores: Any = dist
+    store = stores.TCPStore(host, int(port), group.size, is_master=group.rank == 0)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=group.rank, world_size=group.size)
 

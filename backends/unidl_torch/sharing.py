@@ -55,8 +55,8 @@ class _Sum(torch.autograd.Function):
         return _summed(tensor)
 
     @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return _summed(gradient)
+    def backward(context: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return _summed(gradients[0])
 
 
 def _summed(tensor: torch.Tensor) -> torch.Tensor:

@@ -22,8 +22,8 @@ ROWS = 256
 class Predictor:
     """What predicts.
 
-    record: what is known of the model. input_shape: with the batch axis; None for several inputs. output_shape: with the
-    batch axis; a list for several outputs. predict: takes rows and `augmentations`, as `Trainer.predict` does."""
+    record: what is known of the model. input_shape: with the batch axis; None for several inputs. output_shape: the
+    same, a list for several outputs. predict: takes rows and `augmentations`, as `Trainer.predict` does."""
 
     record: Record
     input_shape: Any

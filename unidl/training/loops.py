@@ -88,4 +88,5 @@ class Loops:
         devices = self._placement.devices
         loop = self._backend.compile_shared_loop(model, devices=devices, within=WholeBatch(model))
         count = self._placement.size * len(devices)
-        return ExactLoop(model, loop, divides_by=count if self._backend.divides_evenly else None)
+        exact: Any = ExactLoop(model, loop, divides_by=count if self._backend.divides_evenly else None)
+        return exact
