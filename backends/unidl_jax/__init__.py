@@ -1,12 +1,27 @@
 """The adapter for JAX. Importing this package does not import JAX; `ADAPTER.load()` does."""
 
-from unidl.backend import Adapter, Backend
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from unidl.backend import Adapter, Backend, Group
 
 
 def _load() -> Backend:
     from unidl_jax.adapter import JaxBackend
 
     return JaxBackend()
+
+
+def _join(group: Group) -> None:
+    from unidl_jax.joining import join
+
+    join(group)
+
+
+def _open_stablehlo(content: bytes) -> tuple[Callable[[Any], Any], Mapping[str, str]]:
+    from unidl_jax.running import open_stablehlo
+
+    return open_stablehlo(content)
 
 
 ADAPTER = Adapter(
@@ -17,7 +32,9 @@ ADAPTER = Adapter(
     distributions=("jax",),
     install="pip install 'unidl[jax]'",
     load=_load,
+    join=_join,
     memory_on_demand={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
     float64={"JAX_ENABLE_X64": "1"},
     compiles_loops=True,
+    runtimes={"stablehlo": _open_stablehlo},
 )

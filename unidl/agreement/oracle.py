@@ -6,23 +6,21 @@ Imports Keras: import this module only once a backend is in use.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
+from unidl.agreement.disturbance import Disturbance
 from unidl.agreement.files import Bounds, Quantity, Values, deviations
 from unidl.agreement.model_runs import ModelRuns
-from unidl.agreement.normalizing import normalization_noise
 from unidl.agreement.start import Start
-from unidl.agreement.tolerance import COVERAGE, SAMPLES, amplitude, positions, step_terms, terms
+from unidl.agreement.tolerance import COVERAGE, SAMPLES, amplitude, positions, terms
 from unidl.agreement.watching import Place
 from unidl.backend import Precision
 from unidl.errors import ModelError
-from unidl.random import stream
 
-ops: Any = keras.ops  # Keras's annotations allow results that are not tensors
+if TYPE_CHECKING:
+    import keras
 
 
 class Oracle:
@@ -64,11 +62,11 @@ class Oracle:
                     "changes its shape, under perturbations as small as rounding errors."
                 )
         return {
-            name: COVERAGE * moved[name] + self._rounding(name, precision) * _largest(values[name]) for name in values
+            name: COVERAGE * moved[name] + self._rounding(name, precision) * largest(values[name]) for name in values
         }
 
     def _disturbed(self, precision: Precision, sample: int) -> Values:
-        disturb = _Disturbance(precision, sample)
+        disturb = Disturbance(precision, sample)
         weights = {name: disturb.weight(name, value) for name, value in self._start.weights.items()}
         rate = disturb.rate(self._model.optimizer)
         return self._runs.values(self._runs.eagerly, disturb.output, weights=weights, rate_factor=rate)
@@ -97,45 +95,6 @@ class Oracle:
         return self._positions.get(path, max(self._positions.values(), default=1))
 
 
-class _Disturbance:
-    """Random factors near 1, within the rounding error of a precision. Deterministic for a given sample."""
-
-    def __init__(self, precision: Precision, sample: int) -> None:
-        self._precision = precision
-        self._sample = sample
-        self._drawn = stream(sample, "disturbance")
-
-    def weight(self, name: str, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return the perturbed weight; integers are unchanged."""
-        if value.dtype.kind != "f":
-            return value
-        sums = math.prod(value.shape[:-1]) if value.ndim > 1 else 1
-        drawn = stream(self._sample, "disturbed weight", name)
-        return value * self._factors(drawn, value.shape, sums)
-
-    def rate(self, optimizer: Any) -> float:
-        """Return the factor of the learning rate, which models roundings inside the optimizer."""
-        # Optimizers compute in the dtype of the weights.
-        off = amplitude(self._precision.variable_roundoff, step_terms(optimizer))
-        return 1 + off * float(stream(self._sample, "disturbed rate").uniform(-1, 1))
-
-    def output(self, place: Place, operation: Any, inputs: Any, value: Any) -> Any:
-        """Return the perturbed output of a layer."""
-        if not (hasattr(value, "dtype") and "float" in keras.backend.standardize_dtype(value.dtype)):
-            return value
-
-        def noise(shape: Sequence[int], sums: float) -> Any:
-            return ops.convert_to_tensor(self._factors(self._drawn, shape, sums) - 1, dtype=value.dtype)
-
-        off = value + value * noise(value.shape, terms(operation, inputs, value))
-        # This changes only the gradient: a layer's gradients are summed over all positions of its output.
-        off = off + (value - ops.stop_gradient(value)) * noise(value.shape, positions(inputs, value))
-        lost = normalization_noise(operation, inputs, noise)
-        return off if lost is None else off + lost
-
-    def _factors(self, drawn: np.random.Generator, shape: Sequence[int], sums: float) -> np.ndarray[Any, Any]:
-        return np.asarray(1 + amplitude(self._precision.unit_roundoff, sums) * drawn.uniform(-1, 1, size=tuple(shape)))
-
-
-def _largest(values: np.ndarray[Any, Any]) -> float:
+def largest(values: np.ndarray[Any, Any]) -> float:
+    """Return the largest absolute value that is finite."""
     return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))

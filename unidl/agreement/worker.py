@@ -36,20 +36,18 @@ class Worker:
 
     def answer(self, command: Command) -> Answer:
         """Execute one command."""
-        known: dict[str, Callable[[Command], Answer]] = {
-            "start": self._start,
-            "oracle": self._oracle,
-            "check": self._check,
-            "trial": self._trial,
-        }
-        return known[command["command"]](command)
+        return self.commands()[command["command"]](command)
+
+    def commands(self) -> dict[str, Callable[[Command], Answer]]:
+        """Return the commands by name."""
+        return {"start": self._start, "oracle": self._oracle, "check": self._check, "trial": self._trial}
 
     def _start(self, command: Command) -> Answer:
         """Draw the weights and the batch."""
-        subject, model, device = self._model(command)
+        subject, model, device = self.model(command)
         from unidl.agreement.start import draw_start, loss_names
 
-        with self._ready().on(device):
+        with self.backend().on(device):
             start = draw_start(model, subject, command["seed"])
             start.save(Path(command["start"]))
         loss = ", ".join(loss_names(model))
@@ -57,14 +55,14 @@ class Worker:
 
     def _oracle(self, command: Command) -> Answer:
         """Compute the values in float64, and their bounds for each precision."""
-        _, model, device = self._model(command)
+        _, model, device = self.model(command)
         from unidl import precision as precisions
         from unidl.agreement.files import write
         from unidl.agreement.model_runs import ModelRuns, adapter_kernels
         from unidl.agreement.oracle import Oracle
 
         start = _read(command)
-        with self._ready().on(device), adapter_kernels(device):
+        with self.backend().on(device), adapter_kernels(device):
             runs = ModelRuns(model, start, command["steps"])
             oracle = Oracle(model, start, runs)
             values = oracle.values()
@@ -75,23 +73,23 @@ class Worker:
 
     def _check(self, command: Command) -> Answer:
         """Compute the values in float64."""
-        _, model, device = self._model(command)
+        _, model, device = self.model(command)
         from unidl.agreement.files import write
         from unidl.agreement.model_runs import ModelRuns, adapter_kernels
 
-        with self._ready().on(device), adapter_kernels(device):
+        with self.backend().on(device), adapter_kernels(device):
             runs = ModelRuns(model, _read(command), command["steps"])
             write(Path(command["out"]), runs.values(runs.eagerly))
         return {}
 
     def _trial(self, command: Command) -> Answer:
         """Compute the values as in ordinary training with this implementation, on a device in a precision."""
-        _, model, device = self._model(command)
+        _, model, device = self.model(command)
         from unidl.agreement.files import write
         from unidl.agreement.model_runs import ModelRuns, adapter_kernels
         from unidl.training.running_precision import precision_of, require_training
 
-        backend = self._ready()
+        backend = self.backend()
         chosen = precision_of(model, command["precision"], device)
         with backend.on(device), backend.precision(chosen):
             runs = ModelRuns(model, _read(command), command["steps"])
@@ -104,11 +102,12 @@ class Worker:
             write(Path(command["out"]), values)
         return {"versions": backend.versions()}
 
-    def _model(self, command: Command) -> tuple[Any, keras.Model, Device]:
-        """Return the subject, its model compiled on the device, and the device."""
+    def model(self, command: Command, *, compile_it: bool = True) -> tuple[Any, keras.Model, Device]:
+        """Return the subject, its model on the device, compiled unless it is only to compute outputs, and the
+        device."""
         os.environ["UNIDL_DEVICE"] = command["device"]
         os.environ["UNIDL_PRECISION"] = command["precision"]
-        backend = self._ready(command)
+        backend = self.backend(command)
         import keras
 
         from unidl import devices, registry
@@ -126,12 +125,12 @@ class Worker:
         shape = command["subject"]["input_shape"]
         subject = Subject(**fields, input_shape=None if shape is None else tuple(shape))
         with backend.on(device):
-            model = compiled(subject.build())
+            model = compiled(subject.build()) if compile_it else subject.build()
         if command["float64"] and registry.adapters()[backend.name].compiles_loops:
             unroll(model)
         return subject, model, device
 
-    def _ready(self, command: Command | None = None) -> Backend:
+    def backend(self, command: Command | None = None) -> Backend:
         """The backend of this process."""
         if self._backend is None:
             if command is None:

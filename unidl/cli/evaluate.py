@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import positive_whole
 
 if TYPE_CHECKING:
-    import keras
-
     from unidl.data import Dataset, Split
-    from unidl.models import Record
     from unidl.training import Trainer
 
 
@@ -34,7 +28,7 @@ def register(subparsers: options.Subparsers) -> None:
         run=run,
     )
     parser.add_argument(
-        "run_directory", type=options.path, metavar="DIR", help="directory written by `unidl train` or Trainer.save"
+        "run_directory", type=options.path, metavar="DIR", help="directory of a run, or of `unidl export`"
     )
     options.add_trust(parser)
     parser.add_argument(
@@ -61,15 +55,45 @@ def register(subparsers: options.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, evaluate, print."""
+    from unidl.deploy.exported import is_exported
+
+    data, results = (_of_exported if is_exported(arguments.run_directory) else _of_run)(arguments)
+    if arguments.json:
+        print(json.dumps({"data": data.name, "rows": len(data.test), **results}))
+    else:
+        print(f"{data.name}: {describe_metrics(results)} on {len(data.test):,} rows")
+    return 0
+
+
+def _of_exported(arguments: argparse.Namespace) -> tuple[Dataset, dict[str, float]]:
+    """Evaluate an exported directory, without a framework."""
+    from unidl.deploy.evaluating import evaluated
+    from unidl.deploy.exported import read_exported
+    from unidl.deploy.predicting import of_exported
+    from unidl.errors import UsageError
+    from unidl.runs.evaluation_data import data_in_form
+
+    path = arguments.run_directory
+    for option in ("report", "augmentations"):
+        if getattr(arguments, option) is not None:
+            raise UsageError(f"Cannot use --{option} with {path}: it is an exported file. Use the run.")
+    model = of_exported(read_exported(path, trust=arguments.trust), path)
+    data = data_in_form(model.record, model.input_shape, path, arguments.data)
+    return data, with_perplexity(evaluated(model, data.test, path), data.test)
+
+
+def _of_run(arguments: argparse.Namespace) -> tuple[Dataset, dict[str, float]]:
+    """Evaluate a run, and write the report that was asked for."""
     from unidl import Trainer
     from unidl.models.records import record_of
     from unidl.report import classification_report
     from unidl.report.making import require_classes
     from unidl.reports import require_report_folder
+    from unidl.runs.evaluation_data import evaluation_data
     from unidl.runs.own_model import as_classifier, load_run
 
     model = load_run(arguments.run_directory, trust=arguments.trust, compiled=True)
-    data = _data(model, arguments)
+    data = evaluation_data(model, arguments.run_directory, arguments.data)
     if record_of(model).architecture is None and not model.compiled:
         model.compile(**as_classifier(model, data))
     trainer = Trainer(model)
@@ -80,16 +104,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         title = f"{arguments.run_directory} on {data.name}"
         classification_report(trainer, data.test, title=title).write(arguments.report)
-    if arguments.json:
-        print(json.dumps({"data": data.name, "rows": len(data.test), **results}))
-    else:
-        print(f"{data.name}: {describe_metrics(results)} on {len(data.test):,} rows")
-    return 0
+    return data, results
 
 
 def test_results(trainer: Trainer, test: Split, augmentations: int | None) -> dict[str, float]:
     """Return the test metrics, plus perplexity (exp of the mean cross-entropy per word) for a language model."""
-    results = trainer.evaluate(test, augmentations=augmentations)
+    return with_perplexity(trainer.evaluate(test, augmentations=augmentations), test)
+
+
+def with_perplexity(results: dict[str, float], test: Split) -> dict[str, float]:
+    """Add the perplexity to the results of a language model."""
     if test.vocabulary and not test.class_names:
         try:
             results["perplexity"] = math.exp(results["loss"])
@@ -103,80 +127,3 @@ def describe_metrics(results: dict[str, float]) -> str:
     from unidl.training.progress import format_metrics
 
     return format_metrics(results)
-
-
-def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
-    """Return the requested data in the form, value range and class order that the model expects."""
-    from unidl import load_data
-    from unidl.data.load import takes_options
-    from unidl.data.value_range import dataset_in_range
-    from unidl.errors import DataError, UsageError
-    from unidl.models.records import record_of
-
-    name = arguments.data or _trained_on(arguments.run_directory)
-    record = record_of(model)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
-            data = load_data(
-                name, **(_form(model, record) if takes_options(name) else {}), **_read_as(arguments, record)
-            )
-    except UsageError as error:
-        if record.table is not None:
-            raise
-        what = "text" if record.vocabulary or record.tokenizer else f"images of {_size(model)}"
-        raise DataError(f"Cannot evaluate {arguments.run_directory} on '{name}': the model expects {what}.") from error
-    known = record.class_names
-    if known and data.class_names and data.class_names != known[: len(data.class_names)]:
-        raise DataError(
-            f"Cannot evaluate {arguments.run_directory} on '{name}': its classes are "
-            f"{_list(data.class_names)}, but the model's are {_list(known)}."
-        )
-    if arguments.data is not None:
-        data = dataset_in_range(data, record.value_range, f"the model in {arguments.run_directory}")
-    return data
-
-
-def _read_as(arguments: argparse.Namespace, record: Record) -> dict[str, Any]:
-    """How the run has read its data, if that is what it is evaluated on."""
-    from unidl.runs.configuration import data_options
-    from unidl.runs.own_model import configuration_of_run
-
-    if arguments.data is not None or record.table is not None:  # which says all that there is to say of a table
-        return {}
-    return data_options(configuration_of_run(arguments.run_directory))
-
-
-def _form(model: keras.Model, record: Record) -> dict[str, Any]:
-    """Return the arguments of `load_data` that convert data to the form `model` expects."""
-    if record.table is not None:
-        return {"table": record.table}
-    shape = getattr(model, "input_shape", None)
-    if record.tokenizer is not None:
-        return {"tokenizer": record.tokenizer, "sequence_length": record.tokenizer.sequence_length}
-    if record.vocabulary:
-        # A vocabulary built from another text would number the words differently.
-        return {"vocabulary": record.vocabulary, "sequence_length": shape[1] if isinstance(shape, tuple) else None}
-    if isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
-        return {"image_size": shape[1:3], "channels": shape[3]}
-    if isinstance(shape, tuple) and len(shape) == 5 and None not in shape[1:]:
-        return {"frames": shape[1], "image_size": shape[2:4], "channels": shape[4]}
-    return {}
-
-
-def _size(model: keras.Model) -> str:
-    height, width, channels = model.input_shape[1:]
-    return f"{height} x {width} x {channels} (height x width x channels)"
-
-
-def _list(names: tuple[str, ...], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-
-
-def _trained_on(run_directory: Path) -> str:
-    from unidl.errors import UsageError
-    from unidl.runs.own_model import configuration_of_run
-
-    name = configuration_of_run(run_directory).get("data")
-    if not isinstance(name, str):
-        raise UsageError(f"{run_directory} does not record its training data. Pass --data.")
-    return name

@@ -17,8 +17,8 @@ from unidl.cli import options
 from unidl.errors import UnidlError
 
 COMMANDS = (
-    *("train", "preview", "find-learning-rate", "find-batch-size", "generate", "evaluate", "predict", "compare"),
-    *("runs", "verify", "plan", "doctor"),
+    *("train", "preview", "find-learning-rate", "find-batch-size", "generate", "evaluate", "predict", "export"),
+    *("compare", "runs", "verify", "plan", "doctor", "launch"),
 )
 """The commands, in the order in which --help lists them; each is a module of `unidl.cli`."""
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
 from unidl.cli.numbers import positive_whole
+from unidl.cli.predictions import Prediction, predictions, print_rows
 from unidl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import keras
     import numpy as np
 
-    from unidl import Trainer
+    from unidl.backend import Tree
+    from unidl.deploy.predicting import Predictor
 
 
 def register(subparsers: options.Subparsers) -> None:
@@ -33,7 +33,7 @@ def register(subparsers: options.Subparsers) -> None:
         run=run,
     )
     parser.add_argument(
-        "run_directory", type=options.path, metavar="DIR", help="directory written by `unidl train` or Trainer.save"
+        "run_directory", type=options.path, metavar="DIR", help="directory of a run, or of `unidl export`"
     )
     options.add_trust(parser)
     parser.add_argument(
@@ -67,119 +67,74 @@ def register(subparsers: options.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model, predict, and print one line per image or text."""
-    from unidl import Trainer
-    from unidl.models.records import record_of
-    from unidl.runs.own_model import load_run
+    from unidl.deploy.predicting import predictor
 
-    model = load_run(arguments.run_directory, trust=arguments.trust)
-    if record_of(model).architecture is None:
-        model.compile()  # prediction needs no loss, and a custom loss is not saved
-    trainer = Trainer(model)
-    _require_kind(trainer.model, arguments)
+    model = predictor(arguments.run_directory, trust=arguments.trust)
+    _require_kind(model, arguments)
     if arguments.data is not None:
-        return _print_table(trainer, arguments)
-    record = record_of(model)
-    reads_text = bool(record.tokenizer or record.vocabulary) and bool(record.class_names)
+        return _print_table(model, arguments)
+    record = model.record
+    reads_text = record.tokenizer is not None or bool(record.vocabulary and record.class_names)
     kind, what = ("text", _of_texts) if reads_text else ("image", _of_images)
     if reads_text and arguments.augmentations is not None:
         raise UsageError(f"Cannot use --augmentations: {arguments.run_directory} reads texts. Leave it out.")
-    outputs = what(trainer, arguments)
-    if record.architecture is not None and record.architecture.arguments.get("targets") is not None:
-        return _print_numbers(kind, arguments, outputs)
-    rows = [
-        {kind: given, "classes": classes}
-        for given, classes in zip(arguments.inputs, _best(trainer, outputs, arguments.top), strict=True)
-    ]
-    return _print(arguments, rows, [f"{row[kind]}  {_written(row['classes'])}" for row in rows])
+    found = predictions(record, what(model, arguments), arguments.top)
+    named = list(zip(arguments.inputs, found, strict=True))
+    rows = [{kind: given, **one.values} for given, one in named]
+    return print_rows(arguments, rows, [f"{given}  {one.said}" for given, one in named])
 
 
-def _require_kind(model: keras.Model, arguments: argparse.Namespace) -> None:
+def _require_kind(model: Predictor, arguments: argparse.Namespace) -> None:
     """Raise `UsageError` unless there is what the model predicts from: a table, or images or texts."""
-    from unidl.models.records import record_of
-
-    reads_table = record_of(model).table is not None
+    reads_table = model.record.table is not None
     if reads_table and (arguments.data is None or arguments.inputs):
         raise UsageError(f"{arguments.run_directory} predicts from a table. Pass --data FILE, and no INPUT.")
     if not reads_table and (arguments.data is not None or not arguments.inputs):
         raise UsageError(f"{arguments.run_directory} predicts from images or texts. Pass INPUT, and no --data.")
 
 
-def _print_table(trainer: Trainer, arguments: argparse.Namespace) -> int:
+def _print_table(model: Predictor, arguments: argparse.Namespace) -> int:
     """Print one line for each row of a table: its number, from 0, and what is predicted."""
     from unidl.data.table_files import read_table
-    from unidl.models.records import record_of
 
-    table: Any = record_of(trainer.model).table
-    outputs = trainer.predict(table.encoded(read_table(arguments.data), f"'{arguments.data}'"))
+    table: Any = model.record.table
+    outputs = model.predict(table.encoded(read_table(arguments.data), f"'{arguments.data}'"))
     if table.class_names:
-        classes = _best(trainer, outputs, arguments.top)
-        rows: list[dict[str, Any]] = [{"row": row, "classes": best} for row, best in enumerate(classes)]
+        found = predictions(model.record, outputs, arguments.top)
     else:
-        rows = [{"row": row, table.target: float(value)} for row, value in enumerate(outputs[:, 0])]
-    said = [_written(row["classes"]) if table.class_names else f"{row[table.target]:.6g}" for row in rows]
-    return _print(arguments, rows, [f"{row['row']}  {one}" for row, one in zip(rows, said, strict=True)])
+        found = [Prediction({table.target: float(value)}, f"{value:.6g}") for value in outputs[:, 0]]
+    rows = [{"row": row, **one.values} for row, one in enumerate(found)]
+    return print_rows(arguments, rows, [f"{row}  {one.said}" for row, one in enumerate(found)])
 
 
-def _best(trainer: Trainer, outputs: Any, count: int) -> list[list[dict[str, Any]]]:
-    """Return the most likely classes of each row, with their probabilities. outputs: (rows, classes)."""
-    from unidl.models.records import record_of
-
-    names = record_of(trainer.model).class_names
-    names += tuple(str(label) for label in range(len(names), outputs.shape[-1]))
-    return [
-        [{"name": names[label], "probability": float(row[label])} for label in row.argsort()[::-1][:count]]
-        for row in outputs
-    ]
-
-
-def _written(classes: list[dict[str, Any]]) -> str:
-    return "  ".join(f"{entry['name']} {entry['probability']:.1%}" for entry in classes)
-
-
-def _print_numbers(kind: str, arguments: argparse.Namespace, outputs: np.ndarray[Any, Any]) -> int:
-    """Print the numbers that a model predicts in place of classes."""
-    rows = [(given, [float(number) for number in row]) for given, row in zip(arguments.inputs, outputs, strict=True)]
-    lines = ["  ".join([given, *(f"{value:.6g}" for value in values)]) for given, values in rows]
-    return _print(arguments, [{kind: given, "values": values} for given, values in rows], lines)
-
-
-def _print(arguments: argparse.Namespace, rows: list[dict[str, Any]], lines: list[str]) -> int:
-    """Print the rows in JSON if that is asked for, or else as lines for people."""
-    if arguments.json:
-        lines = [json.dumps(rows)]
-    for line in lines:
-        print(line)
-    return 0
-
-
-def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:
-    """Return probabilities of shape (images, classes), or of clips."""
+def _of_images(model: Predictor, arguments: argparse.Namespace) -> Tree:
+    """Return probabilities of shape (images, classes), or of clips, or those of each head."""
     from unidl.data.clips import load_clips
     from unidl.data.images import load_images
     from unidl.data.value_range import UNIT, in_range
-    from unidl.models.records import record_of
     from unidl.paths import as_path
 
-    *frames, height, width, channels = _image_shape(trainer.model, arguments.run_directory)
+    *frames, height, width, channels = _image_shape(model, arguments.run_directory)
     paths = [as_path(word) for word in arguments.inputs]
     if frames:
         clips = load_clips(paths, frames[0], (height, width), channels)
-        return trainer.predict(clips, augmentations=arguments.augmentations)
+        return model.predict(clips, augmentations=arguments.augmentations)
     images = load_images(paths, image_size=(height, width), channels=channels)
-    value_range = record_of(trainer.model).value_range
+    value_range = model.record.value_range
     images = in_range(images, UNIT, value_range, f"the model in {arguments.run_directory}")
-    return trainer.predict(images, augmentations=arguments.augmentations)
+    return model.predict(images, augmentations=arguments.augmentations)
 
 
-def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:
-    """Return probabilities of shape (texts, classes). A long text is split and its parts are averaged."""
+def _of_texts(model: Predictor, arguments: argparse.Namespace) -> Tree:
+    """Return probabilities of shape (texts, classes), or those of each head. A long text is split, and the
+    outputs of its parts are averaged."""
     import numpy as np
 
     from unidl.data.text import tokenize
+    from unidl.data.trees import map_leaves
     from unidl.errors import DataError
-    from unidl.models.records import record_of
 
-    tokenizer = record_of(trainer.model).tokenizer
+    tokenizer = model.record.tokenizer
     texts: Any = [tokenize(text) for text in arguments.inputs] if tokenizer is None else tokenizer.ids(arguments.inputs)
     for text, words in zip(arguments.inputs, texts, strict=True):
         if not words:
@@ -188,34 +143,36 @@ def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any
         parts = [tokenizer.parts(ids) for ids in texts]
         rows: Any = tokenizer.rows([part for of_text in parts for part in of_text])
     else:
-        length = trainer.model.input_shape[1] or max(map(len, texts))
-        parts = [_rows(words, trainer.model, length) for words in texts]
+        length = model.input_shape[1] or max(map(len, texts))
+        parts = [_rows(words, model, length) for words in texts]
         rows = np.concatenate(parts)
-    outputs = iter(trainer.predict(rows))
-    return np.array([np.mean([next(outputs) for _ in part], axis=0) for part in parts])
+    outputs, ends = model.predict(rows), np.cumsum([len(part) for part in parts])
+    return map_leaves(lambda leaf: np.array([part.mean(axis=0) for part in np.split(leaf, ends[:-1])]), outputs)
 
 
-def _rows(words: Sequence[str], model: keras.Model, length: int) -> np.ndarray[Any, Any]:
+def _rows(words: Sequence[str], model: Predictor, length: int) -> np.ndarray[Any, Any]:
     """Return the tokens of a text as rows of equal length; the last one is padded at the end."""
     import numpy as np
 
     from unidl.data.text import PADDING, encode
-    from unidl.models.records import record_of
 
-    tokens = encode(words, record_of(model).vocabulary)
+    tokens = encode(words, model.record.vocabulary)
     rows = np.full((-(-len(tokens) // length), length), PADDING, dtype=np.int32)
     rows.flat[: len(tokens)] = tokens
     return rows
 
 
-def _image_shape(model: keras.Model, run_directory: Path) -> tuple[int, ...]:
+def _image_shape(model: Predictor, run_directory: Path) -> tuple[int, ...]:
     """Return the shape of images (height, width, channels), or of clips (time, height, width, channels). Raises
     `ModelError` if this is not a classifier of such."""
     from unidl.errors import ModelError
 
     shape, classes = model.input_shape, model.output_shape
+    heads = classes if isinstance(classes, list) else [classes]
     is_classifier = (
-        isinstance(shape, tuple) and len(shape) in (4, 5) and isinstance(classes, tuple) and len(classes) == 2
+        isinstance(shape, tuple)
+        and len(shape) in (4, 5)
+        and all(isinstance(head, tuple) and len(head) == 2 for head in heads)
     )
     if not is_classifier or shape[-1] not in (1, 3) or None in shape[1:]:
         raise ModelError(

@@ -30,7 +30,8 @@ def register(subparsers: options.Subparsers) -> None:
         example="""unidl verify cnn
             unidl verify runs/cnn --backends jax,torch --precision mixed_bfloat16 --devices cpu,gpu --out certificate
             unidl verify model.py:build --input 32,32,3
-            unidl verify cnn lstm --by unidl,keras""",
+            unidl verify cnn lstm --by unidl,keras
+            unidl verify runs/cnn --against exported/cnn-onnx""",
         run=run,
     )
     parser.add_argument(
@@ -77,6 +78,12 @@ def register(subparsers: options.Subparsers) -> None:
     options.add_seed(parser)
     options.add_trust(parser)
     parser.add_argument(
+        "--against",
+        type=options.path,
+        metavar="DIR",
+        help="instead of backends, check a directory that `unidl export` wrote against the run, on this machine",
+    )
+    parser.add_argument(
         "--out", type=options.path, metavar="FOLDER", help="write certificate.json and certificate.md to FOLDER"
     )
     options.add_json(parser)
@@ -91,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.out is not None:
         require_report_folder(arguments.out)
+    if arguments.against is not None:
+        return _against(arguments)
     certificates, failures = _verified(arguments)
     _report(certificates, arguments)
     if arguments.out is not None and certificates:
@@ -101,6 +110,34 @@ def run(arguments: argparse.Namespace) -> int:
     if failures:
         return failures[0].exit_code
     return 0 if all(one.agrees for one in certificates) else DISAGREES
+
+
+def _against(arguments: argparse.Namespace) -> int:
+    """Certify an exported directory again."""
+    import json
+
+    from unidl.cli.export import show
+    from unidl.deploy import verify
+    from unidl.deploy.certificate import CERTIFICATE
+    from unidl.errors import UsageError
+    from unidl.reports import write_bytes
+
+    parser = arguments.command_parser
+    settings = ("backends", "devices", "precisions", "by", "input", "steps", "seed")
+    given = [name for name in settings if getattr(arguments, name) != parser.get_default(name)]
+    if given or len(arguments.subjects) != 1:
+        what = f"--{given[0]}" if given else "several models"
+        raise UsageError(f"Cannot use {what} with --against: pass one run, and an exported directory.")
+    certificate = verify(arguments.subjects[0], arguments.against, trust=arguments.trust)
+    if arguments.json:
+        print(json.dumps(certificate.to_json()))
+    else:
+        show(certificate)
+        if not certificate.agrees:
+            print(certificate.why_not())
+    if arguments.out is not None:
+        write_bytes(arguments.out / CERTIFICATE, certificate.content())
+    return 0 if certificate.agrees else DISAGREES
 
 
 def _verified(arguments: argparse.Namespace) -> tuple[list[Certificate], list[UnidlError]]:

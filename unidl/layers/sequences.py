@@ -48,6 +48,11 @@ class PositionEmbedding(keras.layers.Layer):
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
         self.supports_masking = True
 
+    @property
+    def longest_sequence(self) -> int:
+        """Maximum number of steps; an exporter that writes a free length needs it."""
+        return self.length or LONGEST
+
     def build(self, input_shape: Any) -> None:
         if self.length is not None:
             self.embeddings = self.add_weight(
@@ -56,7 +61,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         steps, size = ops.shape(inputs)[1], inputs.shape[-1]
-        longest = self.length or LONGEST
+        longest = self.longest_sequence
         if isinstance(steps, int) and steps > longest:
             raise ModelError(
                 f"The layer '{self.name}' tells {longest} places apart, and the sequence has {steps} steps."

@@ -195,7 +195,7 @@ def forward_flops(call: Call, weights: Sequence[Any]) -> float | None:
     if isinstance(layer, keras.layers.Dense):
         return 2.0 * math.prod(inputs) * layer.units
     if isinstance(layer, keras.layers.EinsumDense):
-        return _einsum(layer.equation, inputs, layer.kernel.shape)
+        return _einsum(layer.equation, inputs, matrices[0])  # the kernel comes before the bias
     if hasattr(layer, "kernel_size") and hasattr(layer, "data_format"):
         # Each value of a kernel is used once for every output place; of a transposed one, for every input place.
         places = _places(layer, inputs if "Transpose" in type(layer).__name__ else outputs)
