@@ -87,7 +87,8 @@ def origins(plan: Plan) -> list[str]:
         "operations, bytes: derived from the shapes of the layers; those of matrix products, convolutions, recurrent "
         "layers and attention, as `unidl compare` counts them",
         "memory: derived from the shapes: each value that a backward pass needs once, and the gradients of the widest "
-        "layer; not compared with measured peaks yet, so leave room. Largest batch: "
+        "layer. Beside what XLA counts on the CPU: within 1% for the CNN, 42 to 47% too low for the LSTM and the "
+        "transformer (benchmarks/plan.md), so take half of the largest batch for those. Largest batch: "
         f"leaves {RESERVED_BYTES / 1e9:g} GB for the driver and {SLACK:.0%} for gaps (assumed)",
         f"step: derived, the longer of computing and moving bytes in each layer; data sheets' rates times "
         f"{plan.efficiency.matrix_units:g} (matrix units), {plan.efficiency.float32:g} (float32) and "
