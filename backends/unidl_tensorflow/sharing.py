@@ -43,7 +43,8 @@ class TensorFlowShare:
         for dtype in sorted({tensor.dtype for tensor in tensors}, key=lambda dtype: dtype.name):
             places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
             flat = _sum(tf.concat([tf.reshape(tensors[place], [-1]) for place in places], 0))
-            sizes = [math.prod(tensors[place].shape.as_list()) for place in places]
+            shapes: list[Any] = [tensors[place].shape.as_list() for place in places]
+            sizes = [math.prod(shape) for shape in shapes]
             parts = tf.split(flat, sizes)
             for place, part in zip(places, parts, strict=True):
                 sums[place] = tf.reshape(part, tensors[place].shape)

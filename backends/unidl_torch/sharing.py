@@ -55,7 +55,7 @@ class _Sum(torch.autograd.Function):
         return _summed(tensor)
 
     @staticmethod
-    def backward(context: Any, *gradients: torch.Tensor) -> torch.Tensor:
+    def backward(context: Any, *gradients: Any) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return _summed(gradients[0])
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from unidl.keras_internals import rate_of
 from unidl.ranks.joining import is_first, ranks
 from unidl.scale.alike import digest_of, require_alike, require_same_weights
@@ -101,9 +99,8 @@ class Together:
 
         rate = rate_of(self._model.optimizer)
         known = isinstance(rate, keras.Variable)
-        first = self._ranks.agreed(
-            "the learning rate", [float(np.asarray(rate.numpy())) if known else None, self._only_first]
-        )
+        value: Any = keras.ops.convert_to_numpy(rate.value) if known else None
+        first = self._ranks.agreed("the learning rate", [float(value) if known else None, self._only_first])
         if known and first[0] is not None:
             rate.assign(first[0])
         if first[1]:
