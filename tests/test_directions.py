@@ -35,6 +35,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {"runs": ("runs",)},
     {"doctor": ("doctor",)},
     {"agreement": ("agreement",), "compare": ("compare",)},
+    {"planning": ("planning",)},
     {"cli": ("cli",)},
     {"program": ("__main__",)},
 )

@@ -77,6 +77,29 @@ def calls_of(layer: Any) -> Iterable[Any]:
     return getattr(layer, "_inbound_nodes", ())
 
 
+# Variables without values.
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Create variables without values, for models of which only the shapes are read. Needed: Keras gives values to them
+    at the end of the next stateless scope unless they leave its list."""
+    import keras
+
+    state = module("keras.src.backend.common.global_state")
+    pending = list(state.get_global_attribute("uninitialized_variables") or [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        state.set_global_attribute("uninitialized_variables", pending)
+
+
+def has_value(variable: Any) -> bool:
+    """Return whether a variable has a value. Without it: yes."""
+    return getattr(variable, "_value", variable) is not None
+
+
 # Functional models.
 
 

@@ -11,6 +11,7 @@ from training import FLOAT32, assert_same_weights, draws, weights_of
 
 from unidl import Trainer, registry
 from unidl.models import initialise
+from unidl.models.initial_weights import drawn_later
 
 registry.current()  # decides on Keras's backend before anything imports Keras
 
@@ -58,6 +59,7 @@ def flat_series(maps):
     return layers.Flatten()(layers.MaxPooling1D(3)(series))
 
 
+@drawn_later()  # since `initialise` draws all: JAX takes long over what Keras draws
 def model_of(read, options):
     import keras
 

@@ -12,6 +12,7 @@ from training import FLOAT32, assert_same_weights, draws, weights_of
 
 from unidl import Trainer, devices, registry
 from unidl.models import initialise
+from unidl.models.initial_weights import drawn_later
 
 registry.current()
 
@@ -22,6 +23,7 @@ ROWS = 8
 STEPS = 5
 
 
+@drawn_later()  # since `initialise` draws all: JAX takes long over what Keras draws
 def after_embedding(read, *, embedding=None, rows=ROWS):
     """A compiled model of an Embedding, what `read` makes of its vectors, and scores; and rows to train on."""
     import keras

@@ -154,6 +154,13 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         help="transfer: compute the features of the frozen base once instead of in every epoch; needs more memory",
     )
     parser.add_argument(
+        "--feature-variants",
+        type=positive_whole,
+        metavar="N",
+        help="transfer: with --augment, compute the features of N augmented variants of each image once; epochs take "
+        "turns",
+    )
+    parser.add_argument(
         "--stages",
         metavar="STAGES",
         help="train in stages, each of which sets more of the model free, such as head:3,all:5@1e-5*0.9; see below",

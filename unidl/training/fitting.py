@@ -27,7 +27,7 @@ from unidl.training.forgotten import Forgotten
 from unidl.training.given import TrainingData
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.non_finite import found_streaming
-from unidl.training.order import Rows, chunks, epochs_of
+from unidl.training.order import Epochs, Rows, chunks, epochs_of
 from unidl.training.pace import Pace
 from unidl.training.progress import Metrics, Progress
 from unidl.training.run_saving import RunSaving
@@ -62,6 +62,7 @@ class Fit:
         self._interrupt = Interrupt(terminates=saving is not None)
         self._loop = UninterruptedLoop(loop, self._interrupt)
         self._train = data.training
+        self._variants = data.variants
         self._validation = data.validation
         self._settings = settings
         self._progress = progress
@@ -252,7 +253,10 @@ class Fit:
         self._pace.rest()
         if self._saver is not None:
             self._saver.count_from(self._rows.steps_before(epoch) + step)
-        return chunks(self._train, order, batch_size=size, steps=self._next_steps, waiting=self._waiting, first=step)
+        train = self._train
+        if self._variants and isinstance(self._rows, Epochs):
+            train = self._variants[self._rows.pass_of(epoch) % len(self._variants)]
+        return chunks(train, order, batch_size=size, steps=self._next_steps, waiting=self._waiting, first=step)
 
     def _settle(self) -> None:
         """Wait for the steps that are under way."""

@@ -43,11 +43,12 @@ class Loops:
             self._signature = current
         return self._loop
 
-    def of_front(self) -> FrozenFront:
-        """Return the frozen front of the model as currently compiled, and the loop of the layers after it."""
+    def of_front(self, *, varied: bool = False) -> FrozenFront:
+        """Return the frozen front of the model as currently compiled, and the loop of the layers after it. varied:
+        whether the front holds an augmentation."""
         self.of_model()
-        if self._front is None:
-            self._front = FrozenFront(self._model, self._compiled)
+        if self._front is None or self._front.varied != varied:
+            self._front = FrozenFront(self._model, self._compiled, varied=varied)
         return self._front
 
     def of_mixed(self, mixes: Sequence[Mix], seed: int) -> tuple[keras.Model, TrainLoop]:
