@@ -1,7 +1,7 @@
 """Classify short clips by the direction in which a bright square moves through noise.
 
 No single frame shows the direction. With the frames of each clip in random order they show whether the square moves
-sideways or up and down, but not which way: the same model is then right half the time, as well as anything can be.
+sideways or up and down, but not which way: the same model is then right half the time, which is the best possible.
 
     python examples/motion.py [EPOCHS [CLIPS]]
 """
