@@ -21,7 +21,7 @@ def export(model: keras.Model, kind: str) -> bytes:
 
 
 def _onnx(model: keras.Model) -> bytes:
-    import tf2onnx
+    import tf2onnx  # pyright: ignore[reportMissingImports] - an extra
 
     logging.getLogger("tf2onnx").setLevel(
         logging.CRITICAL
