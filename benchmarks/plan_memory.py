@@ -61,6 +61,8 @@ def compiled(model: str, of: Subject, backend: str) -> None:
         raise FoundError(step.lower(*arguments).compile().memory_analysis())
 
     loop._train_one = compile_only
+    loops: Any = trainer._loops
+    loops.of_single_steps = lambda: loop  # which is a new loop each time
     for size in SIZES[model][1:]:
         try:
             trainer.try_steps(data.train, size, 1)

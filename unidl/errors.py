@@ -70,6 +70,12 @@ class TrainingError(UnidlError):
     exit_code = 9
 
 
+class RankError(UnidlError):
+    """A process of a run of several has failed, or cannot be reached: none of them can go on."""
+
+    exit_code = 12
+
+
 class ExportError(UnidlError):
     """An exported file does not compute what its model computes, or its names, axes or facts differ; it is not
     written."""

@@ -160,6 +160,19 @@ def track_loss(model: Any, loss: Any, rows: int) -> None:
     model._loss_tracker.update_state(loss, sample_weight=rows)
 
 
+def loss_means(model: Any) -> list[Any]:
+    """Return the metrics that hold mean losses: of the model, and of each output if there are several. Needed to train
+    over several devices: they have no public name."""
+    losses = getattr(model, "_compile_loss", None)
+    means = [getattr(model, "_loss_tracker", None), *(losses.metrics if losses is not None else ())]
+    return [mean for mean in means if mean is not None]
+
+
+def normalized_axes(layer: Any) -> tuple[int, ...]:
+    """Return the axes over which a BatchNormalization takes its statistics. Needed to train over several devices."""
+    return tuple(layer._reduction_axes)
+
+
 def metrics_in_order(model: Any, logs: dict[str, Any]) -> list[Any]:
     """Return metrics as `evaluate` returns them. Needed for `evaluate(return_dict=False)`."""
     return model._flatten_metrics_in_order(logs)

@@ -91,6 +91,7 @@ def rows():
 )
 def test_convolutions_before_poolings_train_as_in_keras(read, options):
     models = [model_of(read, options) for _ in range(2)]
+    assert all(np.isfinite(weight).all() for weight in weights_of(models[0]))
     x, y = rows()
     Trainer(models[0]).fit((x, y), batch_size=8, epochs=2, shuffle=False, progress="quiet")
     models[1].fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)

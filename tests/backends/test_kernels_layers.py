@@ -140,4 +140,5 @@ def test_layers_of_all_kinds_train_as_in_keras(read, backend):
     trainer = Trainer(ours)
     found = trainer.fit((x, y), batch_size=8, epochs=STEPS, shuffle=False, progress="quiet").history["loss"]
     np.testing.assert_allclose(found, expected, atol=LOSS_TOLERANCE)
+    assert np.isfinite(found).all()
     assert found[0] != found[-1]

@@ -138,6 +138,7 @@ def test_layers_behind_an_embedding_train_as_in_keras(read, options, by_table, b
     rows = options.get("rows", ROWS)
     theirs, x, y = after_embedding(read, **options)
     start = weights_of(theirs)
+    assert all(np.isfinite(weight).all() for weight in start)
     with backend.on(devices.resolve().device):
         theirs.fit(x, y, batch_size=rows, epochs=2, shuffle=False, verbose=0)
     assert not answers

@@ -9,7 +9,7 @@ import numpy as np
 
 from unidl.data.dataset import Split
 from unidl.deploy.predicting import Predictor
-from unidl.errors import DataError
+from unidl.errors import DataError, UsageError
 
 SMALLEST = 1e-7
 """Probabilities are at least this in a logarithm, as in Keras."""
@@ -17,7 +17,10 @@ SMALLEST = 1e-7
 
 def evaluated(model: Predictor, test: Split, path: Path) -> dict[str, float]:
     """Return the loss, and the accuracy where the model predicts classes: cross-entropy of the labels, or the mean
-    squared error of numbers. Raises `DataError` for targets of another shape."""
+    squared error of numbers. Raises `DataError` for targets of another shape, and `UsageError` for
+    several outputs."""
+    if isinstance(model.output_shape, list):
+        raise UsageError(f"Cannot evaluate {path}: it has {len(model.output_shape)} outputs. Evaluate the run.")
     outputs, labels = np.asarray(model.predict(_whole(test.x)), np.float64), np.asarray(_whole(test.y))
     numbers = labels.dtype.kind == "f" and not test.class_names
     if numbers:

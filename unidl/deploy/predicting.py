@@ -20,8 +20,10 @@ ROWS = 256
 
 @dataclass(frozen=True)
 class Predictor:
-    """What predicts. record: what is known of the model. input_shape, output_shape: with the batch axis; None for
-    several inputs or outputs. predict: takes rows and `augmentations`, as `Trainer.predict` does."""
+    """What predicts.
+
+    record: what is known of the model. input_shape: with the batch axis; None for several inputs. output_shape: with the
+    batch axis; a list for several outputs. predict: takes rows and `augmentations`, as `Trainer.predict` does."""
 
     record: Record
     input_shape: Any
@@ -43,8 +45,8 @@ def predictor(path: Path, *, trust: bool = False) -> Predictor:
     if record_of(model).architecture is None:
         model.compile()  # prediction needs no loss, and a custom loss is not saved
     trainer = Trainer(model)
-    taken, given = (shape if isinstance(shape, tuple) else None for shape in (model.input_shape, model.output_shape))
-    return Predictor(record_of(model), taken, given, trainer.predict)
+    taken = model.input_shape if isinstance(model.input_shape, tuple) else None
+    return Predictor(record_of(model), taken, model.output_shape, trainer.predict)
 
 
 def of_exported(read: ExportedFiles, path: Path) -> Predictor:
@@ -59,15 +61,16 @@ def of_exported(read: ExportedFiles, path: Path) -> Predictor:
         return computed(opened, x)
 
     interface = read.description.interface
-    input_shape, output_shape = (
-        tensors[0].shape if len(tensors) == 1 else None for tensors in (interface.inputs, interface.outputs)
+    inputs, outputs = ([tensor.shape for tensor in tensors] for tensors in (interface.inputs, interface.outputs))
+    return Predictor(
+        read.record, inputs[0] if len(inputs) == 1 else None, outputs[0] if len(outputs) == 1 else outputs, predict
     )
-    return Predictor(read.record, input_shape, output_shape, predict)
 
 
 def computed(model: Computes, x: Any) -> Any:
-    """Return the outputs for rows: one array, or a list where there are several outputs. x: an array, or arrays by the
-    names of the inputs, or a list of them."""
+    """Return the outputs for rows: one array, or arrays by their names where there are several.
+
+    x: an array, or arrays by the names of the inputs, or a list of them."""
     tensors = model.interface.inputs
     if isinstance(x, dict):
         missing = [tensor.name for tensor in tensors if tensor.name not in x]
@@ -87,4 +90,5 @@ def computed(model: Computes, x: Any) -> Any:
             raise DataError(f"Cannot predict: {tensor.name!r} takes rows of shape {wanted}, not {leaf.shape[1:]}.")
     parts = [model.outputs([leaf[first : first + ROWS] for leaf in leaves]) for first in range(0, len(leaves[0]), ROWS)]
     found = [np.concatenate(values) for values in zip(*parts, strict=True)]
-    return found[0] if len(found) == 1 else found
+    names = (tensor.name for tensor in model.interface.outputs)
+    return found[0] if len(found) == 1 else dict(zip(names, found, strict=True))

@@ -86,8 +86,8 @@ def origins(plan: Plan) -> list[str]:
     lines = [
         "operations, bytes: derived from the shapes of the layers; those of matrix products, convolutions, recurrent "
         "layers and attention, as `unidl compare` counts them",
-        "memory: derived from the shapes; measured on CPUs, the need of training was within a third of it "
-        "(benchmarks/plan.md). Largest batch: "
+        "memory: derived from the shapes: each value that a backward pass needs once, and the gradients of the widest "
+        "layer; not compared with measured peaks yet, so leave room. Largest batch: "
         f"leaves {RESERVED_BYTES / 1e9:g} GB for the driver and {SLACK:.0%} for gaps (assumed)",
         f"step: derived, the longer of computing and moving bytes in each layer; data sheets' rates times "
         f"{plan.efficiency.matrix_units:g} (matrix units), {plan.efficiency.float32:g} (float32) and "

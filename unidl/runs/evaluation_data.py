@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.data.load import takes_options
+from unidl.data.table_files import TABLE_SUFFIXES
 from unidl.data.value_range import dataset_in_range
 from unidl.errors import DataError, UsageError
 from unidl.models.records import Record, record_of
@@ -35,11 +36,8 @@ def data_in_form(record: Record, shape: Shape, run_directory: Path, name: str | 
     source = name or _trained_on(run_directory)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
-            data = load_data(
-                source,
-                **(_form(record, shape) if takes_options(source) else {}),
-                **({} if name else _read_as(run_directory, record)),
-            )
+            form = _form(record, shape) if takes_options(source) else {}
+            data = load_data(source, **_read_as(run_directory, record, name) | form)
     except UsageError as error:
         if record.table is not None:
             raise
@@ -54,14 +52,19 @@ def data_in_form(record: Record, shape: Shape, run_directory: Path, name: str | 
     return dataset_in_range(data, record.value_range, f"the model in {run_directory}") if name else data
 
 
-def _read_as(run_directory: Path, record: Record) -> dict[str, Any]:
-    """Return how the run has read its data."""
+def _read_as(run_directory: Path, record: Record, name: str | None) -> dict[str, Any]:
+    """Return how the run has read its data; of other data, which columns of a table of texts it has read."""
     from unidl.runs.configuration import data_options
     from unidl.runs.own_model import configuration_of_run
 
     if record.table is not None:  # which says everything about a table
         return {}
-    return data_options(configuration_of_run(run_directory))
+    if name is None:
+        return data_options(configuration_of_run(run_directory))
+    if not name.lower().endswith(TABLE_SUFFIXES) or not (record.vocabulary or record.tokenizer):
+        return {}
+    read = configuration_of_run(run_directory)
+    return {column: read[column] for column in ("text", "target") if read.get(column) is not None}
 
 
 def _form(record: Record, shape: Shape) -> dict[str, Any]:
