@@ -68,6 +68,7 @@ class FrozenFront:
         that is free goes to mapped files. Raises `DataError` if those find no room. role: what the rows are for.
         computed_by: backend, device and precision.
         """
+        note(self._front, value_range=record_of(self._model).value_range)
         key = key_of(self._front, self.fingerprint(), data, batch_size, computed_by)
         x, dropped = store.take(role, key)
         if x is not None:
@@ -85,7 +86,6 @@ class FrozenFront:
         free_bytes = memory().available_bytes
         size_bytes = len(data) * sum(_bytes_a_row(tensor) for tensor in self._front.outputs)
         inputs = replace(data, y=None, sample_weight=None)
-        note(self._front, value_range=record_of(self._model).value_range)
         with bytes_scaled(self._front, data):
             if free_bytes is None or size_bytes <= MEMORY_SHARE * free_bytes:
                 return predicted(self._front_loop, inputs, batch_size), None
