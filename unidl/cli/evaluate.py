@@ -112,18 +112,18 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
     from unidl.data.value_range import dataset_in_range
     from unidl.errors import DataError, UsageError
     from unidl.models.records import record_of
+    from unidl.runs.own_model import form_of
 
     name = arguments.data or _trained_on(arguments.run_directory)
     record = record_of(model)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
-            data = load_data(
-                name, **(_form(model, record) if takes_options(name) else {}), **_read_as(arguments, record)
-            )
+            form = form_of(model) if takes_options(name) else {}
+            data = load_data(name, **_read_as(arguments, record) | form)
     except UsageError as error:
         if record.table is not None:
             raise
-        what = "text" if record.vocabulary or record.tokenizer else f"images of {_size(model)}"
+        what = "text" if record.vocabulary or record.tokenizer else _expected(getattr(model, "input_shape", None))
         raise DataError(f"Cannot evaluate {arguments.run_directory} on '{name}': the model expects {what}.") from error
     known = record.class_names
     if known and data.class_names and data.class_names != known[: len(data.class_names)]:
@@ -146,26 +146,13 @@ def _read_as(arguments: argparse.Namespace, record: Record) -> dict[str, Any]:
     return data_options(configuration_of_run(arguments.run_directory))
 
 
-def _form(model: keras.Model, record: Record) -> dict[str, Any]:
-    """Return the arguments of `load_data` that convert data to the form `model` expects."""
-    if record.table is not None:
-        return {"table": record.table}
-    shape = getattr(model, "input_shape", None)
-    if record.tokenizer is not None:
-        return {"tokenizer": record.tokenizer, "sequence_length": record.tokenizer.sequence_length}
-    if record.vocabulary:
-        # A vocabulary built from another text would number the words differently.
-        return {"vocabulary": record.vocabulary, "sequence_length": shape[1] if isinstance(shape, tuple) else None}
-    if isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]:
-        return {"image_size": shape[1:3], "channels": shape[3]}
-    if isinstance(shape, tuple) and len(shape) == 5 and None not in shape[1:]:
-        return {"frames": shape[1], "image_size": shape[2:4], "channels": shape[4]}
-    return {}
-
-
-def _size(model: keras.Model) -> str:
-    height, width, channels = model.input_shape[1:]
-    return f"{height} x {width} x {channels} (height x width x channels)"
+def _expected(shape: Any) -> str:
+    """What rows of a shape are, in words."""
+    kinds = {4: ("images", "height x width x channels"), 5: ("clips", "frames x height x width x channels")}
+    if not isinstance(shape, tuple) or len(shape) not in kinds:
+        return f"rows of shape {shape}"
+    what, axes = kinds[len(shape)]
+    return f"{what} of {' x '.join(map(str, shape[1:]))} ({axes})"
 
 
 def _list(names: tuple[str, ...], most: int = 5) -> str:

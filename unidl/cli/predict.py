@@ -98,6 +98,8 @@ def _require_kind(model: keras.Model, arguments: argparse.Namespace) -> None:
     from unidl.models.records import record_of
 
     reads_table = record_of(model).table is not None
+    if reads_table and arguments.augmentations is not None:
+        raise UsageError(f"Cannot use --augmentations: {arguments.run_directory} predicts from a table. Leave it out.")
     if reads_table and (arguments.data is None or arguments.inputs):
         raise UsageError(f"{arguments.run_directory} predicts from a table. Pass --data FILE, and no INPUT.")
     if not reads_table and (arguments.data is not None or not arguments.inputs):
