@@ -59,7 +59,7 @@ def accuracy(base, stages: str, augment: str | None, train: tuple, test: tuple, 
     return trainer.evaluate(*test)["accuracy"]
 
 
-def compare(seeds: int, labels: int, epochs: int = 60) -> dict[tuple, list[float]]:
+def compare(seeds: int, labels: int, epochs: int = 40) -> dict[tuple, list[float]]:
     """Return the accuracies of each method, one a seed."""
     digits = load_data("digits")
     x, y = (np.concatenate([getattr(part, name) for part in (digits.train, digits.test)]) for name in "xy")
@@ -77,13 +77,16 @@ def compare(seeds: int, labels: int, epochs: int = 60) -> dict[tuple, list[float
 
 
 def main() -> None:
-    seeds, epochs, *labels = (*map(int, sys.argv[1:]), *(5, 60)[len(sys.argv) - 1 :])
+    seeds, epochs, *labels = (*map(int, sys.argv[1:]), *(5, 40)[len(sys.argv) - 1 :])
     for count in labels or (10, 50):
         found = compare(seeds, count, epochs)
-        print(f"{count} labelled images of each new digit: accuracy, and with augmentation")
+        print(f"{count} labelled images of each new digit, {seeds} seeds: accuracy, and with augmentation")
         for method in METHODS:
-            plain, augmented = (np.mean(found[method, augment]) for augment in (None, AUGMENT))
-            print(f"  {method:12}  {plain:6.1%}  {augmented:6.1%}", flush=True)
+            plain, augmented = (
+                f"{np.mean(accuracies):6.1%} ± {np.std(accuracies):.1%}"
+                for accuracies in (found[method, augment] for augment in (None, AUGMENT))
+            )
+            print(f"  {method:12}  {plain}  {augmented}", flush=True)
 
 
 if __name__ == "__main__":

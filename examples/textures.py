@@ -79,9 +79,9 @@ def compare(seeds: int, labels: int, epochs: int = 40) -> dict[str, list[float]]
 def main() -> None:
     seeds, epochs, *labels = (*map(int, sys.argv[1:]), *(5, 40)[len(sys.argv) - 1 :])
     for count in labels or (5, 20):
-        print(f"{count} labelled patches of each of {len(PHOTOGRAPHS)} photographs: accuracy")
+        print(f"{count} labelled patches of each of {len(PHOTOGRAPHS)} photographs, {seeds} seeds: accuracy")
         for method, accuracies in compare(seeds, count, epochs).items():
-            print(f"  {method:12}  {np.mean(accuracies):6.1%}", flush=True)
+            print(f"  {method:12}  {np.mean(accuracies):6.1%} ± {np.std(accuracies):.1%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from keras import ops
 
 from unidl.layers import Dropout
 from unidl.models import initialise
+from unidl.models.initial_weights import drawn_later
 
 
+@drawn_later()
 def images():
     """Convolution, pooling, resizing and normalization."""
     inputs = keras.Input((10, 8, 2), name="images")
@@ -31,6 +33,7 @@ def images():
     return _ready(keras.Model(inputs, keras.layers.Softmax(name="probabilities")(values), name="images"))
 
 
+@drawn_later()
 def steps():
     """An embedding with padding, and two recurrent layers."""
     inputs = keras.Input((5,), dtype="int32", name="tokens")

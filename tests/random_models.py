@@ -10,12 +10,14 @@ from keras import layers
 
 from unidl.layers import Dropout
 from unidl.models import initialise
+from unidl.models.initial_weights import drawn_later
 from unidl.random import stream
 
 ACTIVATIONS = ("relu", "tanh", "gelu", "selu", "softplus", "sigmoid", "elu", "silu", "leaky_relu", "hard_sigmoid")
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Nadam", "Adamax")
 
 
+@drawn_later()
 def build(seed: int) -> keras.Model:
     """A network for images, for tokens, for series or for rows, with some layers of those that suit it."""
     drawn = stream(seed, "random model")

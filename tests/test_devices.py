@@ -104,7 +104,8 @@ def test_without_a_gpu_the_reason_is_told(computer, monkeypatch, caplog, machine
 @pytest.mark.parametrize("wanted", ["", "GPU", "cuda", "cuda:0", "gpu:", "gpu:-1", "gpu:x", "cpu0", "gpu:1 ", "tpu"])
 def test_other_words_are_refused_with_the_allowed_ones(computer, monkeypatch, wanted):
     computer(CPU, *GPUS)
-    allowed = "Allowed: 'auto', 'cpu', 'gpu', or a numbered device such as 'gpu:1'."
+    allowed = f"Allowed: {devices.ALLOWED}."
+    assert all(name in allowed for name in ("'auto'", "'cpu'", "'gpu'", "'gpu:1'", "'cpus'", "'gpus'"))
     with pytest.raises(DeviceError) as error:
         devices.resolve(wanted)
     assert str(error.value) == f"Cannot use device={wanted!r}. {allowed}"

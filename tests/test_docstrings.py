@@ -20,6 +20,8 @@ WITHOUT_EXAMPLE = {
     "unidl.testing.LinearCase.": "its methods are for the tests of the suite",
     "unidl.backend.Backend": "an adapter implements it: backends/README.md shows how",
     "unidl.backend.Trains": "the same",
+    "unidl.backend.Distributes": "the same",
+    "unidl.backend.Share": "the same",
     "unidl.backend.TrainLoop": "the same",
     "unidl.backend.Logs": "the same",
     "unidl.backend.Kernels": "the same",

@@ -58,6 +58,34 @@ def test_a_frozen_base_and_augmentation_help_where_labels_are_few():
     assert found["frozen base", example.AUGMENT] - found["frozen base", None] >= 0.04, found
 
 
+def test_stages_help_where_the_base_has_learned_something_else():
+    """A base that knows rotations, not textures: its features alone are not enough, and they are a better start."""
+    found = means(example_named("textures").compare(seeds=5, labels=20))
+    assert found["in stages"] >= max(found["frozen base"], found["from scratch"]) + 0.02, found
+
+
+def test_a_recurrent_network_predicts_what_linear_regression_cannot():
+    """Where the speed of the machine changes, with one prediction a window and one at each step."""
+    found = example_named("sensors").compare(epochs=20, steps=6000)
+    for each_step in (False, True):
+        errors = found["changing speed", each_step]
+        assert errors["LSTM"] < errors["linear regression"] < errors["stays as it is"], errors
+
+
+def test_the_order_of_frames_shows_the_direction():
+    """A model that ignores time would do as well on frames in random order, which show the axis alone: half at best."""
+    found = example_named("motion").compare(epochs=15, count=1600)
+    assert found["frames in their order"] >= 0.95, found
+    assert 0.4 <= found["frames in random order"] <= 0.6, found
+
+
+def test_a_transformer_learns_the_order_of_words():
+    """Counts of words are the same in both kinds of sentences: what a model gains, it gains from their order."""
+    found = example_named("sentences").compare(epochs=15, count=4000)
+    assert found["logistic regression"] == pytest.approx(0.5, abs=0.03), found
+    assert min(found["text classifier"], found["causal transformer"]) >= found["logistic regression"] + 0.15, found
+
+
 def test_the_bigram_model_is_a_probability():
     """A baseline that leaks or loses probability would be too easy or too hard to beat."""
     text = load_data("python-docs")

@@ -72,6 +72,7 @@ def test_the_first_installed_is_taken_when_nobody_chose():
     assert selected() == f"['{installed[0]}']"
 
 
+@pytest.mark.once
 def test_the_choice_is_said_once_in_the_log():
     code = (
         "import logging; logging.basicConfig(level='INFO', format='%(message)s', force=True)\n"
@@ -160,6 +161,7 @@ def test_unidl_backend_goes_before_keras_backend_when_keras_is_imported():
     )
 
 
+@pytest.mark.once
 def test_keras_imported_after_unidl_runs_on_the_first_installed_when_nobody_chose():
     code = (
         "import logging; logging.basicConfig(level='INFO', format='%(message)s', force=True); import unidl, keras\n"

@@ -16,6 +16,7 @@ from unidl.backend_values import Batches as Batches
 from unidl.backend_values import Chunk as Chunk
 from unidl.backend_values import Device as Device
 from unidl.backend_values import Devices as Devices
+from unidl.backend_values import Group as Group
 from unidl.backend_values import KernelOff as KernelOff
 from unidl.backend_values import MemoryUse as MemoryUse
 from unidl.backend_values import Task as Task
@@ -189,6 +190,78 @@ class Trains(Protocol):
         ...
 
 
+class Share(Protocol):
+    """The rows of one batch that a device computes, and what it exchanges with the other devices within a step."""
+
+    first: Any
+    """The number of its first row in the batch: an int, or an int32 scalar of the framework."""
+    rows: int
+    """The number of its rows."""
+    total: int
+    """The number of rows of the whole batch."""
+
+    def sum(self, tensors: Sequence[Any]) -> list[Any]:
+        """Sum floating-point tensors over all devices.
+
+        Args:
+            tensors: Tensors of the same shapes and dtypes on every device.
+
+        Returns:
+            The sums, on every device; their gradients are summed as well.
+        """
+        ...
+
+    def gather(self, tensor: Any) -> Any:
+        """Return the rows of all devices in the order of the batch, without a gradient.
+
+        Args:
+            tensor: (rows, ...).
+
+        Returns:
+            (total, ...), on every device.
+        """
+        ...
+
+
+@runtime_checkable
+class Distributes(Protocol):
+    """The role of an adapter that trains one model on several devices.
+
+    They belong to several processes, if its `Adapter` has `join`, or to one, if `shares_in_process`.
+    """
+
+    divides_evenly: bool
+    """Whether a batch is only shared if every device gets equally many rows; another is computed by each device."""
+
+    shares_in_process: bool
+    """Whether several devices of one process can share a batch."""
+
+    def compile_shared_loop(
+        self,
+        model: keras.Model,
+        *,
+        devices: Sequence[Device],
+        within: Callable[[Share], AbstractContextManager[Any]],
+        steps: int | None = None,
+    ) -> TrainLoop:
+        """Prepare a loop in which each device computes its share of each batch.
+
+        All processes call its methods with the same chunks. A batch with fewer rows than there are devices is computed
+        whole by each of them, as is one that cannot be shared evenly if `divides_evenly`.
+
+        Args:
+            model: The model, compiled.
+            devices: The devices of this process; one unless `shares_in_process`.
+            within: Returns the context in which a step of training or evaluation of a share is traced or computed:
+                there Keras computes what it would compute for the whole batch.
+            steps: As for `Trains.compile_loop`.
+
+        Returns:
+            The loop.
+        """
+        ...
+
+
 @runtime_checkable
 class Kernels(Protocol):
     """The role of an adapter whose loop replaces some Keras functions by its own kernels."""
@@ -308,5 +381,8 @@ class Adapter:
     """The same, to keep the framework from reserving all GPU memory; ignored if UNIDL_PREALLOCATE=1."""
     float64: Mapping[str, str] = field(default_factory=dict[str, str])
     """Additional variables that the framework needs to compute in float64."""
+    join: Callable[[Group], None] | None = None
+    """Makes this process one of several that train together. Called before `load`, and only where there are several;
+    None if the backend computes in one process only."""
     compiles_loops: bool = False
     """Whether eager mode compiles loops over time steps, again in each call."""

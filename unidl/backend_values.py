@@ -64,6 +64,28 @@ class Devices:
 
 
 @dataclass(frozen=True)
+class Group:
+    """The place of this process among those that train one model together.
+
+    Args:
+        rank: The number of this process, from 0.
+        size: The number of processes.
+        local_rank: The number of this process on its machine, from 0.
+        addresses: "host:port" of each process, free for its framework to listen at; the others meet at the first one.
+
+    Examples:
+        >>> from unidl.backend import Group
+        >>> Group(0, 2, 0, ("127.0.0.1:4000", "127.0.0.1:4001")).size
+        2
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class MemoryUse:
     """Bytes that a framework has allocated on one device.
 

@@ -68,3 +68,9 @@ class TrainingError(UnidlError):
     """Training cannot go on: the loss became NaN or infinite."""
 
     exit_code = 9
+
+
+class RankError(UnidlError):
+    """A process of a run of several has failed, or cannot be reached: none of them can go on."""
+
+    exit_code = 10

@@ -77,6 +77,29 @@ def calls_of(layer: Any) -> Iterable[Any]:
     return getattr(layer, "_inbound_nodes", ())
 
 
+# Variables without values.
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Create variables without values, for models of which only the shapes are read. Needed: Keras gives values to them
+    at the end of the next stateless scope unless they leave its list."""
+    import keras
+
+    state = module("keras.src.backend.common.global_state")
+    pending = list(state.get_global_attribute("uninitialized_variables") or [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        state.set_global_attribute("uninitialized_variables", pending)
+
+
+def has_value(variable: Any) -> bool:
+    """Return whether a variable has a value. Without it: yes."""
+    return getattr(variable, "_value", variable) is not None
+
+
 # Functional models.
 
 
@@ -135,6 +158,19 @@ def compute_loss(model: Any, **arguments: Any) -> Any:
 def track_loss(model: Any, loss: Any, rows: int) -> None:
     """Update the loss metric with a batch, as a training step does. Needed: the metric has no public name."""
     model._loss_tracker.update_state(loss, sample_weight=rows)
+
+
+def loss_means(model: Any) -> list[Any]:
+    """Return the metrics that hold mean losses: of the model, and of each output if there are several. Needed to train
+    over several devices: they have no public name."""
+    losses = getattr(model, "_compile_loss", None)
+    means = [getattr(model, "_loss_tracker", None), *(losses.metrics if losses is not None else ())]
+    return [mean for mean in means if mean is not None]
+
+
+def normalized_axes(layer: Any) -> tuple[int, ...]:
+    """Return the axes over which a BatchNormalization takes its statistics. Needed to train over several devices."""
+    return tuple(layer._reduction_axes)
 
 
 def metrics_in_order(model: Any, logs: dict[str, Any]) -> list[Any]:

@@ -40,6 +40,7 @@ def normalizes_plainly(layer: Any, inputs: Any, training: Any, mask: Any) -> boo
         and layer.trainable
         and not layer.renorm
         and not layer.synchronized
+        and MOMENTS not in vars(layer)
         and layer.scale
         and layer.center
         and layer.compute_dtype == keras.backend.standardize_dtype(inputs.dtype) == "float32"
@@ -50,6 +51,9 @@ def normalizes_plainly(layer: Any, inputs: Any, training: Any, mask: Any) -> boo
 NAMES_A_ROW = 2
 """Average number of times a batch must use each row of a table for a product with the table to pay off. The rows of the
 product are wider than those of the table, and looking them up and summing their gradients also takes time."""
+
+MOMENTS = "_moments"
+"""Where a layer that normalizes a batch of several devices has a function of its own for its statistics."""
 
 _noticing = ContextVar("_noticing", default=True)
 

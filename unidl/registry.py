@@ -13,6 +13,7 @@ from unidl.backend import Adapter, Backend
 from unidl.errors import BackendError, UnidlError, UsageError
 from unidl.machine.versions import version_of
 from unidl.notices import notice
+from unidl.ranks.joining import join
 from unidl.version import __version__
 
 GROUP = "unidl.backends"
@@ -198,6 +199,7 @@ def current() -> Backend:
     _set_environment(adapter, reason)
     notice(f"backend {adapter.name} {version(adapter)} ({reason})")
     try:
+        join(adapter)
         backend = adapter.load()
     except ImportError as error:
         raise BackendError(

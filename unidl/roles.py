@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from unidl.backend import Backend, Kernels, Native, Trains
+from unidl.backend import Backend, Distributes, Kernels, Native, Trains
 
-OPTIONAL = (Trains, Kernels, Native)
+OPTIONAL = (Trains, Distributes, Kernels, Native)
 """The optional roles of an adapter; each is implemented completely or not at all."""
 
 

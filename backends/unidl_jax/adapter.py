@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from typing import Any
@@ -12,23 +12,26 @@ import jax
 import jaxlib.version
 import keras
 
-from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
+from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Share, Task, TrainLoop, Tree
 from unidl_jax.loop import JaxLoop
 from unidl_jax.replacing import kernels, kernels_off
 
 
 class JaxBackend:
-    """Implements `Backend`, `Trains`, `Kernels` and `Native`."""
+    """Implements `Backend`, `Trains`, `Distributes`, `Kernels` and `Native`."""
 
     name = "jax"
+    shares_in_process = True
+    divides_evenly = True
 
     def versions(self) -> dict[str, str]:
         return {"jax": jax.__version__, "jaxlib": jaxlib.version.__version__, "keras": keras.__version__}
 
     def devices(self) -> Devices:
-        cpus = tuple(Device("cpu", device.id, "CPU") for device in jax.devices("cpu"))
+        # The ids of JAX count the devices of all processes.
+        cpus = tuple(Device("cpu", index, "CPU") for index, _ in enumerate(_local("cpu")))
         if jax.default_backend() == "gpu":
-            return Devices(cpus + tuple(_gpu(device) for device in jax.devices("gpu")))
+            return Devices(cpus + tuple(_gpu(index, device) for index, device in enumerate(_local("gpu"))))
         if not metadata.entry_points(group="jax_plugins"):
             return Devices(
                 cpus,
@@ -37,7 +40,7 @@ class JaxBackend:
         return Devices(cpus)
 
     def on(self, device: Device) -> AbstractContextManager[Any]:
-        return keras.device(device.id)
+        return keras.device(device.id) if jax.process_count() == 1 else keras.device(self.native(device))
 
     def precision(self, policy: Precision) -> AbstractContextManager[Any]:
         # JAX defaults to TF32 on GPUs that support it, for convolutions as well.
@@ -56,6 +59,19 @@ class JaxBackend:
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
         return JaxLoop(model, self.native(device), steps)
 
+    def compile_shared_loop(
+        self,
+        model: keras.Model,
+        *,
+        devices: Sequence[Device],
+        within: Callable[[Share], AbstractContextManager[Any]],
+        steps: int | None = None,
+    ) -> TrainLoop:
+        from unidl_jax.sharing import SharedJaxLoop
+
+        own = [self.native(device) for device in devices]
+        return SharedJaxLoop(model, _of_each_process(devices), own, steps, within)
+
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
         return kernels(self.native(device))
 
@@ -70,16 +86,29 @@ class JaxBackend:
     @staticmethod
     def native(device: Device) -> Any:
         """Return JAX's object for a unidl device."""
-        return jax.devices(device.kind)[device.index]
+        return _local(device.kind)[device.index]
 
 
-def _gpu(device: Any) -> Device:
+def _local(kind: str) -> list[Any]:
+    """The devices of this process."""
+    return jax.local_devices(backend=kind)
+
+
+def _of_each_process(devices: Sequence[Device]) -> list[Any]:
+    """The devices of these numbers of each process, in the order of the processes."""
+    found: dict[int, list[Any]] = {}
+    for one in jax.devices(devices[0].kind):
+        found.setdefault(one.process_index, []).append(one)
+    return [found[process][device.index] for process in sorted(found) for device in devices]
+
+
+def _gpu(index: int, device: Any) -> Device:
     statistics = device.memory_stats() or {}
     # An AMD GPU reports "gfx90a" here.
     capability = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
     return Device(
         "gpu",
-        device.id,
+        index,
         device.device_kind,
         statistics.get("bytes_limit"),
         (int(capability[1]), int(capability[2])) if capability else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,8 +22,10 @@ RESIDENT_SHARE = 0.5
 class DeviceData:
     """Data kept on a device while it is used for training."""
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any, put: Callable[[Tree], Tree] | None = None) -> None:
+        """put: places data, instead of on the device alone."""
         self._device = device
+        self._put = put or (lambda data: jax.device_put(data, device))
         self._resident: WeakKeyDictionary[Batches, Tree] = WeakKeyDictionary()
 
     def pieces(self, chunk: Chunk) -> Iterator[tuple[Tree, np.ndarray[Any, Any]]]:
@@ -31,12 +33,12 @@ class DeviceData:
         is too large, a few batches at a time, in a constant size, so that a compiled program sees a single shape."""
         data = self._resident.get(chunk.data)
         if data is None and self._fits(chunk.data):
-            data = self._resident[chunk.data] = jax.device_put(chunk.data.as_keras(), self._device)
+            data = self._resident[chunk.data] = self._put(chunk.data.as_keras())
         if data is not None:
             yield data, chunk.rows.astype(np.int32)
             return
         for needed, order in chunk.gathering(GATHERED_STEPS):
-            yield jax.device_put(gathered(chunk.data.as_keras(), needed), self._device), order
+            yield self._put(gathered(chunk.data.as_keras(), needed)), order
 
     def _fits(self, data: Batches) -> bool:
         statistics = self._device.memory_stats() or {}

@@ -133,7 +133,7 @@ class JaxLoop:
             return
         for variable, value in zip(self._model.non_trainable_variables, values, strict=True):
             if variable.value is not value:
-                variable.assign(value)
+                variable.assign(self._returned(value))
 
     def reset_metrics(self) -> None:
         self._model.reset_metrics()
@@ -152,7 +152,11 @@ class JaxLoop:
         state, self._state = self._state, None
         for variables, values in zip(self._variables(), state, strict=True):
             for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
+                variable.assign(self._returned(value))
+
+    def _returned(self, value: jax.Array) -> jax.Array:
+        """Return a value of the state as a Keras variable holds it."""
+        return value
 
     def _failed(self, error: Exception) -> TrainingError:
         """Drop the state, which a failed step has consumed, and return the error."""

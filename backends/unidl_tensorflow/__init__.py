@@ -1,6 +1,6 @@
 """The adapter for TensorFlow. Importing this package does not import TensorFlow; `ADAPTER.load()` does."""
 
-from unidl.backend import Adapter, Backend
+from unidl.backend import Adapter, Backend, Group
 
 
 def _load() -> Backend:
@@ -14,6 +14,12 @@ def _load() -> Backend:
     return backend
 
 
+def _join(group: Group) -> None:
+    from unidl_tensorflow.joining import join
+
+    join(group)
+
+
 ADAPTER = Adapter(
     name="tensorflow",
     framework="TensorFlow",
@@ -22,6 +28,7 @@ ADAPTER = Adapter(
     distributions=("tensorflow", "tensorflow-cpu"),
     install="pip install 'unidl[tensorflow]'",
     load=_load,
+    join=_join,
     environment={"TF_CPP_MIN_LOG_LEVEL": "1"},
     memory_on_demand={"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
 )

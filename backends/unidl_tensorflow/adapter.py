@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
+from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Share, Task, TrainLoop, Tree
 from unidl_tensorflow.loop import TensorFlowLoop
 from unidl_tensorflow.replacing import kernels, kernels_off
 
 
 class TensorFlowBackend:
-    """Implements `Backend`, `Trains`, `Kernels` and `Native`."""
+    """Implements `Backend`, `Trains`, `Distributes`, `Kernels` and `Native`."""
 
     name = "tensorflow"
+    shares_in_process = False
+    divides_evenly = False
 
     def versions(self) -> dict[str, str]:
         return {"tensorflow": tf.__version__, "keras": keras.__version__}
@@ -57,6 +59,18 @@ class TensorFlowBackend:
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
         return TensorFlowLoop(model, device, steps)
+
+    def compile_shared_loop(
+        self,
+        model: keras.Model,
+        *,
+        devices: Sequence[Device],
+        within: Callable[[Share], AbstractContextManager[Any]],
+        steps: int | None = None,
+    ) -> TrainLoop:
+        from unidl_tensorflow.sharing import SharedTensorFlowLoop
+
+        return SharedTensorFlowLoop(model, devices[0], steps, within)
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
         return kernels(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -66,25 +66,25 @@ class TensorFlowLoop:
 
     def run(self, chunk: Chunk) -> TensorFlowLogs:
         self._build(chunk)
-        with self._placed(), self._kernels():
+        with self._placed(), self._kernels(), self._sharing():
             logs = {}
             # A loop for the last batch of an epoch would be an additional program.
             if self.steps_per_dispatch == 1 or chunk.partial:
                 for rows in chunk.rows:
-                    logs = self._train_one(_batch(chunk, rows))
+                    logs = self._train_one(_batch(chunk, rows), self._form())
                 return TensorFlowLogs(logs)
             for data, rows in self._pieces(chunk):
                 padded = np.zeros((self.steps_per_dispatch, rows.shape[1]), np.int32)
                 padded[: len(rows)] = rows
-                logs = self._train_many(data, tf.constant(padded), tf.constant(len(rows)))
+                logs = self._train_many(data, tf.constant(padded), tf.constant(len(rows)), self._form())
             return TensorFlowLogs(logs)
 
     def test(self, chunk: Chunk) -> TensorFlowLogs:
         self._build(chunk)
         logs = {}
-        with self._placed(), self._kernels():
+        with self._placed(), self._kernels(), self._sharing():
             for rows in chunk.rows:
-                logs = self._test_one(_batch(chunk, rows))
+                logs = self._test_one(_batch(chunk, rows), self._form())
         return TensorFlowLogs(logs)
 
     def predict(self, chunk: Chunk) -> Tree:
@@ -100,6 +100,17 @@ class TensorFlowLoop:
         """Do nothing, since every step writes to the Keras variables."""
         self._settled = False
 
+    def _sharing(self) -> AbstractContextManager[Any]:
+        """The context of a step that this process shares with others; there is none for a device alone."""
+        return nullcontext()
+
+    def _uses_xla(self) -> bool:
+        return bool(self._model.jit_compile)
+
+    def _form(self) -> tuple[int, ...]:
+        """What a trace depends on beside the shapes of a batch."""
+        return ()
+
     def _make_functions(self) -> None:
         model = self._model
 
@@ -110,16 +121,19 @@ class TensorFlowLoop:
             # both.
             return tf.function(function, autograph=False, reduce_retracing=False, jit_compile=jit_compile)
 
-        xla = bool(model.jit_compile)
-        self._train_one = compiled(lambda batch: model.train_step(batch), xla)
-        self._test_one = compiled(lambda batch: model.test_step(batch), xla)
+        xla = self._uses_xla()
+        self._train_one = compiled(lambda batch, form=(): model.train_step(batch), xla)
+        self._test_one = compiled(lambda batch, form=(): model.test_step(batch), xla)
         self._predict_one = compiled(lambda batch: model.predict_step(batch), xla)
         # XLA compiles a step, not the loop around it, as in Keras.
         self._step = self._train_one if xla else model.train_step
         self._train_many = compiled(self._train_steps)
 
-    def _train_steps(self, data: Tree, rows: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Take `count` steps. Since it is not a constant, the end of an epoch needs no second program."""
+    def _train_steps(
+        self, data: Tree, rows: tf.Tensor, count: tf.Tensor, form: tuple[int, ...]
+    ) -> dict[str, tf.Tensor]:
+        """Take `count` steps, of which each number needs no program of its own. form: another one needs another
+        trace."""
 
         def step(index: tf.Tensor) -> tuple[tf.Tensor]:
             batch = rows[index]
@@ -153,8 +167,8 @@ class TensorFlowLoop:
         own = any(_is_own(self._model, name) for name in ("train_step", "compute_loss", "test_step", "predict_step"))
         # XLA lacks operations that what is noticed is good for.
         with (
-            noticing(not own and not self._model.jit_compile),
-            kernels(self._device, xla=bool(self._model.jit_compile)),
+            noticing(not own and not self._uses_xla()),
+            kernels(self._device, xla=self._uses_xla()),
         ):
             yield
 

@@ -1,12 +1,18 @@
 """The adapter for PyTorch. Importing this package does not import PyTorch; `ADAPTER.load()` does."""
 
-from unidl.backend import Adapter, Backend
+from unidl.backend import Adapter, Backend, Group
 
 
 def _load() -> Backend:
     from unidl_torch.adapter import TorchBackend
 
     return TorchBackend()
+
+
+def _join(group: Group) -> None:
+    from unidl_torch.joining import join
+
+    join(group)
 
 
 ADAPTER = Adapter(
@@ -17,4 +23,5 @@ ADAPTER = Adapter(
     distributions=("torch",),
     install="pip install 'unidl[torch]'",
     load=_load,
+    join=_join,
 )

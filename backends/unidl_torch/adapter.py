@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import keras
 import torch
 
-from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Task, TrainLoop, Tree
+from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Share, Task, TrainLoop, Tree
 from unidl_torch.loop import TorchLoop
 from unidl_torch.replacing import kernels, kernels_off
 
 
 class TorchBackend:
-    """Implements `Backend`, `Trains`, `Kernels` and `Native`."""
+    """Implements `Backend`, `Trains`, `Distributes`, `Kernels` and `Native`."""
 
     name = "torch"
+    shares_in_process = False
+    divides_evenly = False
 
     def versions(self) -> dict[str, str]:
         return {"torch": str(torch.__version__), "keras": keras.__version__}
@@ -69,6 +71,18 @@ class TorchBackend:
 
     def compile_loop(self, model: keras.Model, *, device: Device, steps: int | None = None) -> TrainLoop:
         return TorchLoop(model, self.native(device), steps)
+
+    def compile_shared_loop(
+        self,
+        model: keras.Model,
+        *,
+        devices: Sequence[Device],
+        within: Callable[[Share], AbstractContextManager[Any]],
+        steps: int | None = None,
+    ) -> TrainLoop:
+        from unidl_torch.sharing import SharedTorchLoop
+
+        return SharedTorchLoop(model, self.native(devices[0]), steps, within)
 
     def kernels(self, device: Device) -> AbstractContextManager[Any]:
         return kernels()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -66,7 +67,8 @@ class TorchLoop:
         self.steps_per_dispatch = 1 if self._plain else steps or STEPS
         self._built = False
         self._placed = False
-        self._steps = self._train, self._test, self._predict = _steps(model)
+        self._train, self._test, self._predict = new_steps(model)
+        self._steps: tuple[Step, ...] = (self._train, self._test, self._predict)
         self._values: PythonValues | None = None
         self._data: WeakKeyDictionary[Batches, Tree] = WeakKeyDictionary()
 
@@ -75,7 +77,7 @@ class TorchLoop:
         form, batches = self._batches(chunk)
         if self._plain:
             return TorchLogs([self._model.train_step(nested(form, leaves)) for leaves in batches][-1])
-        with noticing(not _is_own(self._model, "compute_loss")), kernels():
+        with noticing(not _is_own(self._model, "compute_loss")), kernels(), self._sharing():
             self._train.take(form, batches, self._python_values())
         self.why_not_compiled = self._train.why_not_traced
         return self._metrics()
@@ -86,7 +88,7 @@ class TorchLoop:
         if self._plain or _is_own(self._model, "test_step"):
             with torch.no_grad():
                 return TorchLogs([self._model.test_step(nested(form, leaves)) for leaves in batches][-1])
-        with kernels():
+        with kernels(), self._sharing():
             self._test.take(form, batches, self._python_values())
         return self._metrics()
 
@@ -109,6 +111,10 @@ class TorchLoop:
         """Do nothing, since every step writes to the Keras variables."""
         self._placed = False
         self._set_mode(training=False)
+
+    def _sharing(self) -> AbstractContextManager[Any]:
+        """The context of a step that this process shares with others; there is none for a device alone."""
+        return nullcontext()
 
     def _python_values(self) -> PythonValues:
         """Return the current Python values of the model; if one has changed, the steps are traced again."""
@@ -157,7 +163,7 @@ class TorchLoop:
         return _tensor(leaf[rows]).to(self._device)
 
 
-def _steps(model: Any) -> tuple[Step, Step, Step]:
+def new_steps(model: Any) -> tuple[Step, Step, Step]:
     """Training, testing and prediction of a model."""
 
     def train(batch: Tree) -> None:

@@ -79,6 +79,27 @@ def test_files_are_named_when_they_cannot_be_read(tmp_path, rows):
     assert len(data.train.x.source.skipped.why) == 1
 
 
+def test_images_may_have_several_labels(tmp_path, rows):
+    """As words with semicolons between them, of which a row may have none, or as columns of 0 and 1."""
+    words = [("night; grain", "grain", "")[number % 3] for number in range(len(rows))]
+    marks = [("night" in word, str("grain" in word).lower()) for word in words]
+    table = [(row[0], word, *(str(int(mark[0])), mark[1])) for row, word, mark in zip(rows, words, marks, strict=True)]
+    path = written(tmp_path, ("file", "labels", "night", "grain"), table)
+    one, other = load_data(path, seed=1), load_data(path, target="grain,night", seed=1)
+    assert one.class_names == other.class_names == ("grain", "night")
+    assert one.train.y.dtype == np.float32
+    for first, second in zip((one.train, one.test), (other.train, other.test), strict=True):
+        np.testing.assert_array_equal(first.y, second.y)
+        np.testing.assert_array_equal(first.x, second.x)
+    assert len({tuple(row) for row in one.train.y.tolist()}) == 3
+    with pytest.raises(DataError, match=r"Row 0 of .* 'labels', which is one of several labels: each must be 0 or 1"):
+        load_data(path, target="labels,night")
+    with pytest.raises(UsageError, match="there is no column 'day'"):
+        load_data(path, target="night,day")
+    with pytest.raises(UsageError, match="where numbers are predicted, or several labels"):
+        load_data(path, on_error="skip")
+
+
 @pytest.mark.parametrize(
     ("header", "row", "message"),
     [

@@ -36,20 +36,21 @@ def numpy(tensor):
 
 
 class Applied(keras.Model):
-    """A layer as it is in training, in one compiled step: JAX takes seconds for each operation by itself."""
+    """A layer as it is in training, in one compiled step: JAX compiles each operation by itself otherwise."""
 
     def __init__(self, layer):
         super().__init__()
         self.layer = layer
+        self.built = True  # else Keras calls it once on JAX, operation by operation, to build it
 
     def call(self, images):
         return self.layer(images, training=True)
 
 
-def augmented(images, *steps, **options):
-    """The images, changed by steps."""
+def augmented(images, *steps, batch_size=None, **options):
+    """The images, changed by steps, in one call or, with a batch size, in several."""
     layer = layers.Augmentation(steps[0] if len(steps) == 1 else steps, **{"seed": 3} | options)
-    return np.asarray(Applied(layer).predict(images, batch_size=len(images), verbose=0), np.float64)
+    return np.asarray(Applied(layer).predict(images, batch_size=batch_size or len(images), verbose=0), np.float64)
 
 
 def drawn(count, images, *, seed=3, number=0):
@@ -73,10 +74,10 @@ def assert_same_images(found, wanted):
 
 def test_the_batch_is_that_of_the_formulas():
     x = photographs()
-    layer = layers.Augmentation(WORDS, seed=3)
-    for number in range(2):
-        assert_same_images(numpy(layer(x, training=True)), expected(x, drawn(6, 6, number=number)))
-    np.testing.assert_allclose(augmented(x, WORDS), augmented((x / 255).astype(np.float32), WORDS), atol=1e-5)
+    calls = augmented(np.concatenate([x, x]), WORDS, batch_size=len(x))
+    for number, found in enumerate((calls[: len(x)], calls[len(x) :])):
+        assert_same_images(found, expected(x, drawn(6, 6, number=number)))
+    np.testing.assert_allclose(calls[: len(x)], augmented((x / 255).astype(np.float32), WORDS), atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -169,8 +170,9 @@ def test_geometry_is_that_of_pillow(step, change):
     ids=["contrast", "saturation", "grayscale", "brightness"],
 )
 def test_colours_are_those_of_pillow(step, change, tolerance: float):
-    for image in photographs(3):
-        np.testing.assert_allclose(255 * augmented(image[None], step)[0], pillow(image, change), atol=tolerance)
+    images = photographs(3)
+    for image, found in zip(images, 255 * augmented(images, step), strict=True):
+        np.testing.assert_allclose(found, pillow(image, change), atol=tolerance)
 
 
 def test_blur_is_that_of_pillow():

@@ -30,6 +30,7 @@ class Steps(keras.Model):
     def __init__(self, mixes):
         super().__init__()
         self.layer = mixing.Mixing(mixes, seed=3)
+        self.built = True  # else Keras calls it once on JAX, operation by operation, to build it
 
     def call(self, images):
         mixed = self.layer(images, training=True)

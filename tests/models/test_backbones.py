@@ -98,6 +98,28 @@ def test_the_frozen_part_is_computed_once(bert):
     assert np.allclose(*trained, atol=1e-5)
 
 
+def test_low_rank_factors_learn_beside_frozen_kernels(bert, tmp_path):
+    """Who adapts a BERT so gets a model that computes the same without the factors, and loads it on any backend."""
+    import keras
+
+    plain, adapted = (build_transfer(bert, classes=2, dense_units=None, lora_rank=rank) for rank in (None, 2))
+    assert np.allclose(given(adapted, texts()), given(plain, texts()), atol=1e-6)
+    assert len([weight for weight in adapted.trainable_weights if "lora" in weight.name]) > 4
+    assert all("lora" in weight.name or "logits" in weight.path for weight in adapted.trainable_weights)
+    kernels = [numpy(weight.value) for weight in base_of(plain).weights]
+    trainer = unidl.Trainer(adapted, optimizer=keras.optimizers.Adam(0.05))
+    trainer.fit(unidl.Split(texts(), np.arange(8) % 2), batch_size=4, epochs=2, progress="quiet")
+    kept = [numpy(weight.value) for weight in base_of(adapted).weights if "lora" not in weight.name]
+    assert all(np.array_equal(*pair) for pair in zip(kept, kernels, strict=True))
+    learned = given(adapted, texts())
+    assert not np.allclose(learned, given(plain, texts()), atol=1e-3)
+    loaded = unidl.load_model(trainer.save(tmp_path / "run"))
+    assert np.allclose(given(loaded, texts()), learned, atol=1e-5)
+    merged = unidl.merge_lora(loaded)
+    assert not any("lora" in weight.name for weight in merged.weights)
+    assert np.allclose(given(merged, texts()), learned, atol=1e-5)
+
+
 def test_a_saved_transfer_model_on_a_bert_is_a_base_again(bert, tmp_path):
     first = build_transfer(bert, classes=3)
     second = build_transfer(unidl.Trainer(first).save(tmp_path / "run"), classes=2)

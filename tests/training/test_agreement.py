@@ -28,6 +28,7 @@ from training import (
 from unidl import Trainer, devices
 from unidl.backend import Chunk
 from unidl.models import initialise
+from unidl.models.initial_weights import drawn_later
 from unidl.precision import named
 
 LOSS_TOLERANCE = 5e-5
@@ -77,6 +78,7 @@ class Case:
         return replace(split, sample_weight=draws(1).uniform(0, 2, size=len(split)).astype(np.float32))
 
 
+@drawn_later()  # since `initialise` draws all: JAX takes long over what Keras draws
 def recurrent(dropout=0.0):
     """A GRU and an LSTM, both of which skip padding, and dropout between them."""
     import keras

@@ -23,9 +23,9 @@ def computed(monkeypatch):
     rows = []
     compute = FrozenFront._computed
 
-    def counted(self, data, batch_size, key):
+    def counted(self, data, *rest):
         rows.append(len(data))
-        return compute(self, data, batch_size, key)
+        return compute(self, data, *rest)
 
     monkeypatch.setattr(FrozenFront, "_computed", counted)
     return rows
@@ -70,7 +70,7 @@ def change(part, trainer):
     return changed_row(data) if part == "data" else data, 8 if part == "batch size" else 4
 
 
-@pytest.mark.parametrize("part", feature_store.PARTS)
+@pytest.mark.parametrize("part", [part for part in feature_store.PARTS if part != "variants"])
 def test_features_are_kept_until_a_part_of_what_is_under_them_changes(backend, computed, capsys, part):
     trainer = Trainer(prescaled())
     fit(trainer)

@@ -62,6 +62,7 @@ def test_a_run_says_how_to_repeat_it(trainer, tmp_path):
         "validation_batch_size": None,
         "validation_freq": None,
         "mix": None,
+        "feature_variants": None,
     }
     assert run["device"]["kind"] in ("cpu", "gpu")
     assert run["device_reason"]

@@ -25,15 +25,27 @@ def register(subparsers: options.Subparsers) -> None:
         subparsers,
         "doctor",
         summary="Report what this machine and each framework support, with reasons for what is missing.",
-        example="unidl doctor\nunidl doctor --json > machine.json",
+        example="unidl doctor\nunidl doctor --json > machine.json\nunidl doctor --measure --backend jax",
         run=run,
     )
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="measure instead: operations and bytes a second reached here, beside the data sheet; 20 s",
+    )
+    options.add_backend(parser)
+    options.add_device(parser)
     options.add_json(parser)
     options.add_quiet(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the survey. Return 0 if at least one backend can be used, else the exit code of `BackendError`."""
+    if arguments.measure:
+        from unidl.cli.measuring import measured
+
+        return measured(arguments)
+    _refuse_without_measure(arguments)
     import json
     import sys
     from dataclasses import asdict
@@ -48,6 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         draw(found, plain_console())
     return 0 if found.usable else BackendError.exit_code
+
+
+def _refuse_without_measure(arguments: argparse.Namespace) -> None:
+    from unidl.errors import UsageError
+
+    for name in ("backend", "device"):
+        if getattr(arguments, name) is not None:
+            raise UsageError(f"Cannot use --{name} without --measure: `unidl doctor` reports on all. Leave it out.")
 
 
 def draw(survey: Survey, console: Console) -> None:

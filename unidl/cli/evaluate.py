@@ -138,12 +138,18 @@ def _data(model: keras.Model, arguments: argparse.Namespace) -> Dataset:
 
 def _read_as(arguments: argparse.Namespace, record: Record) -> dict[str, Any]:
     """How the run has read its data, if that is what it is evaluated on."""
+    from unidl.data.table_files import TABLE_SUFFIXES
     from unidl.runs.configuration import data_options
     from unidl.runs.own_model import configuration_of_run
 
-    if arguments.data is not None or record.table is not None:  # which says all that there is to say of a table
+    if record.table is not None:  # which says all that there is to say of a table
         return {}
-    return data_options(configuration_of_run(arguments.run_directory))
+    if arguments.data is None:
+        return data_options(configuration_of_run(arguments.run_directory))
+    if not str(arguments.data).lower().endswith(TABLE_SUFFIXES) or not (record.vocabulary or record.tokenizer):
+        return {}
+    read = configuration_of_run(arguments.run_directory)
+    return {name: read[name] for name in ("text", "target") if read.get(name) is not None}
 
 
 def _expected(shape: Any) -> str:

@@ -64,7 +64,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         metavar="NAME",
-        help="auto, cpu, gpu, or a numbered device such as gpu:1 (default: UNIDL_DEVICE, then auto)",
+        help="auto, cpu, gpu, one such as gpu:1, or cpus or gpus for all of them (default: UNIDL_DEVICE, then auto)",
     )
 
 

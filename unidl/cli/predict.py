@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidl.cli import options
 from unidl.cli.numbers import positive_whole
+from unidl.cli.predictions import Prediction, predictions, print_rows
 from unidl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from unidl import Trainer
+    from unidl.backend import Tree
 
 
 def register(subparsers: options.Subparsers) -> None:
@@ -79,18 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.data is not None:
         return _print_table(trainer, arguments)
     record = record_of(model)
-    reads_text = bool(record.tokenizer or record.vocabulary) and bool(record.class_names)
+    reads_text = record.tokenizer is not None or bool(record.vocabulary and record.class_names)
     kind, what = ("text", _of_texts) if reads_text else ("image", _of_images)
     if reads_text and arguments.augmentations is not None:
         raise UsageError(f"Cannot use --augmentations: {arguments.run_directory} reads texts. Leave it out.")
-    outputs = what(trainer, arguments)
-    if record.architecture is not None and record.architecture.arguments.get("targets") is not None:
-        return _print_numbers(kind, arguments, outputs)
-    rows = [
-        {kind: given, "classes": classes}
-        for given, classes in zip(arguments.inputs, _best(trainer, outputs, arguments.top), strict=True)
-    ]
-    return _print(arguments, rows, [f"{row[kind]}  {_written(row['classes'])}" for row in rows])
+    found = predictions(record, what(trainer, arguments), arguments.top)
+    named = list(zip(arguments.inputs, found, strict=True))
+    rows = [{kind: given, **one.values} for given, one in named]
+    return print_rows(arguments, rows, [f"{given}  {one.said}" for given, one in named])
 
 
 def _require_kind(model: keras.Model, arguments: argparse.Namespace) -> None:
@@ -114,48 +111,15 @@ def _print_table(trainer: Trainer, arguments: argparse.Namespace) -> int:
     table: Any = record_of(trainer.model).table
     outputs = trainer.predict(table.encoded(read_table(arguments.data), f"'{arguments.data}'"))
     if table.class_names:
-        classes = _best(trainer, outputs, arguments.top)
-        rows: list[dict[str, Any]] = [{"row": row, "classes": best} for row, best in enumerate(classes)]
+        found = predictions(record_of(trainer.model), outputs, arguments.top)
     else:
-        rows = [{"row": row, table.target: float(value)} for row, value in enumerate(outputs[:, 0])]
-    said = [_written(row["classes"]) if table.class_names else f"{row[table.target]:.6g}" for row in rows]
-    return _print(arguments, rows, [f"{row['row']}  {one}" for row, one in zip(rows, said, strict=True)])
+        found = [Prediction({table.target: float(value)}, f"{value:.6g}") for value in outputs[:, 0]]
+    rows = [{"row": row, **one.values} for row, one in enumerate(found)]
+    return print_rows(arguments, rows, [f"{row}  {one.said}" for row, one in enumerate(found)])
 
 
-def _best(trainer: Trainer, outputs: Any, count: int) -> list[list[dict[str, Any]]]:
-    """Return the most likely classes of each row, with their probabilities. outputs: (rows, classes)."""
-    from unidl.models.records import record_of
-
-    names = record_of(trainer.model).class_names
-    names += tuple(str(label) for label in range(len(names), outputs.shape[-1]))
-    return [
-        [{"name": names[label], "probability": float(row[label])} for label in row.argsort()[::-1][:count]]
-        for row in outputs
-    ]
-
-
-def _written(classes: list[dict[str, Any]]) -> str:
-    return "  ".join(f"{entry['name']} {entry['probability']:.1%}" for entry in classes)
-
-
-def _print_numbers(kind: str, arguments: argparse.Namespace, outputs: np.ndarray[Any, Any]) -> int:
-    """Print the numbers that a model predicts in place of classes."""
-    rows = [(given, [float(number) for number in row]) for given, row in zip(arguments.inputs, outputs, strict=True)]
-    lines = ["  ".join([given, *(f"{value:.6g}" for value in values)]) for given, values in rows]
-    return _print(arguments, [{kind: given, "values": values} for given, values in rows], lines)
-
-
-def _print(arguments: argparse.Namespace, rows: list[dict[str, Any]], lines: list[str]) -> int:
-    """Print the rows in JSON if that is asked for, or else as lines for people."""
-    if arguments.json:
-        lines = [json.dumps(rows)]
-    for line in lines:
-        print(line)
-    return 0
-
-
-def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:
-    """Return probabilities of shape (images, classes), or of clips."""
+def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> Tree:
+    """Return probabilities of shape (images, classes), or of clips, or those of each head."""
     from unidl.data.clips import load_clips
     from unidl.data.images import load_images
     from unidl.data.value_range import UNIT, in_range
@@ -173,11 +137,13 @@ def _of_images(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[An
     return trainer.predict(images, augmentations=arguments.augmentations)
 
 
-def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any, Any]:
-    """Return probabilities of shape (texts, classes). A long text is split and its parts are averaged."""
+def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> Tree:
+    """Return probabilities of shape (texts, classes), or those of each head. A long text is split, and the
+    outputs of its parts are averaged."""
     import numpy as np
 
     from unidl.data.text import tokenize
+    from unidl.data.trees import map_leaves
     from unidl.errors import DataError
     from unidl.models.records import record_of
 
@@ -193,8 +159,8 @@ def _of_texts(trainer: Trainer, arguments: argparse.Namespace) -> np.ndarray[Any
         length = trainer.model.input_shape[1] or max(map(len, texts))
         parts = [_rows(words, trainer.model, length) for words in texts]
         rows = np.concatenate(parts)
-    outputs = iter(trainer.predict(rows))
-    return np.array([np.mean([next(outputs) for _ in part], axis=0) for part in parts])
+    outputs, ends = trainer.predict(rows), np.cumsum([len(part) for part in parts])
+    return map_leaves(lambda leaf: np.array([part.mean(axis=0) for part in np.split(leaf, ends[:-1])]), outputs)
 
 
 def _rows(words: Sequence[str], model: keras.Model, length: int) -> np.ndarray[Any, Any]:
@@ -216,8 +182,11 @@ def _image_shape(model: keras.Model, run_directory: Path) -> tuple[int, ...]:
     from unidl.errors import ModelError
 
     shape, classes = model.input_shape, model.output_shape
+    heads = classes if isinstance(classes, list) else [classes]
     is_classifier = (
-        isinstance(shape, tuple) and len(shape) in (4, 5) and isinstance(classes, tuple) and len(classes) == 2
+        isinstance(shape, tuple)
+        and len(shape) in (4, 5)
+        and all(isinstance(head, tuple) and len(head) == 2 for head in heads)
     )
     if not is_classifier or shape[-1] not in (1, 3) or None in shape[1:]:
         raise ModelError(

@@ -133,6 +133,7 @@ def _changed(
         def __init__(self) -> None:
             super().__init__()
             self.changes = [layer for layer in (augmentation, mixing) if layer is not None]  # whose counts are state
+            self.built = True  # else Keras calls it once by itself on JAX, to build it
 
         def call(self, images: Any) -> Any:
             for layer in self.changes:

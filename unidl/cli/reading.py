@@ -11,12 +11,18 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add the options for reading images, clips and tables."""
     parser.add_argument("--workers", type=whole, metavar="N", help="threads that decode images (default: one a core)")
     parser.add_argument(
+        "--processes",
+        action=argparse.BooleanOptionalAction,
+        help="decode images in as many processes as there are workers, in place of threads",
+    )
+    parser.add_argument(
         "--on-error",
         choices=("raise", "skip"),
         help="what becomes of an image that cannot be read; for one that is skipped, another of its class stands in",
     )
     parser.add_argument("--frames", type=positive_whole, metavar="N", help="frames to take of each clip (default: 16)")
     parser.add_argument("--target", "--label", metavar="COLUMN", help="of a table, the column to predict")
+    parser.add_argument("--text", metavar="COLUMN", help="of a table, the column with the texts to classify, one a row")
     parser.add_argument(
         "--categories",
         metavar="COLUMNS",

@@ -154,6 +154,13 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         help="transfer: compute the features of the frozen base once instead of in every epoch; needs more memory",
     )
     parser.add_argument(
+        "--feature-variants",
+        type=positive_whole,
+        metavar="N",
+        help="transfer: with --augment, compute the features of N augmented variants of each image once; epochs take "
+        "turns",
+    )
+    parser.add_argument(
         "--stages",
         metavar="STAGES",
         help="train in stages, each of which sets more of the model free, such as head:3,all:5@1e-5*0.9; see below",
@@ -290,8 +297,11 @@ def _train(arguments: argparse.Namespace, out: Path, configuration: RunConfigura
 
 def _report(trainer: Trainer, data: Dataset, out: Path, arguments: argparse.Namespace) -> None:
     from unidl.cli.evaluate import describe_metrics, test_results
+    from unidl.ranks.joining import is_first
 
     results = test_results(trainer, data.test, None)
+    if not is_first():
+        return
     if arguments.json:
         print(json.dumps({"event": "result", "test": results, "rows": len(data.test), "out": str(out)}))
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.data.dataset import Split
-from unidl.data.image_files import ImageFiles, default_workers
+from unidl.data.image_files import ImageFiles
 from unidl.data.images import Form, check_form
 from unidl.data.source import columns
 from unidl.errors import DataError, UsageError
@@ -51,9 +51,10 @@ class ClipFiles(ImageFiles):
         """A hash as that of images, and of how many frames are taken."""
         return hashlib.sha256(f"{super().fingerprint()} {self.frames}".encode()).hexdigest()
 
-    def decoded(self, path: str) -> np.ndarray:
-        """Return the clip of a file. Raises `DataError`, naming it."""
-        return read_clip(path, self.frames, self.shape.size, self.shape.channels)
+    @property
+    def reader(self) -> tuple[Any, ...]:
+        """The function that decodes a file, and what it is given behind the path."""
+        return read_clip, self.frames, self.shape.size, self.shape.channels
 
     def content(self, path: str) -> bytes:
         """Return the beginning of a file."""
@@ -77,9 +78,9 @@ def clip_split(
     _require_av(files[0])
     height, width = options.image_size or SIZE
     form = Form((int(height), int(width)), int(options.channels or 3))
-    workers = default_workers() if options.workers is None else options.workers
     paths = [str(file) for file in files]
-    source = ClipFiles(paths, y, form, workers, options.on_error, whole=len(paths), frames=int(count))
+    how = {"workers": options.threads, "on_error": options.on_error, "processes": options.processes}
+    source = ClipFiles(paths, y, form, whole=len(paths), frames=int(count), **how)
     return Split(columns(source).x, y, class_names=class_names), source.fingerprint()
 
 

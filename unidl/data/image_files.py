@@ -1,4 +1,5 @@
-"""Image files as a source: decoded by some threads when their rows are needed, and bytes up to the device."""
+"""Image files as a source: decoded by some threads, or processes, when their rows are needed, and bytes up to the
+device."""
 
 from __future__ import annotations
 
@@ -6,12 +7,14 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from unidl.backend import Batches
+from unidl.data.decoding import DECODERS, DecodingError
 from unidl.data.images import Form, file_content, read_image
 from unidl.data.source import Rows
 from unidl.errors import DataError
@@ -56,9 +59,9 @@ class ImageFiles:
 
     paths: of the files. labels: the class of each, within which another file stands in for one that cannot be read.
     form: the size and the channels that all get. workers: how many threads decode; with 0 the one that reads the rows
-    does. on_error: what becomes of a file that cannot be read: "raise" a `DataError` that names it, or "skip" it, and
-    take in its place the next file of the same class that can be read, in the order of `paths`. whole: how many files
-    the data set has, of which these may be a part.
+    does. processes: whether each of them has a process decode. on_error: what becomes of a file that cannot be read:
+    "raise" a `DataError` that names it, or "skip" it, and take in its place the next file of the same class that can be
+    read, in the order of `paths`. whole: how many files the data set has, of which these may be a part.
     """
 
     paths: Sequence[str]
@@ -68,6 +71,7 @@ class ImageFiles:
     on_error: OnError = "raise"
     skipped: Skipped = field(default_factory=Skipped)
     whole: int = 0
+    processes: bool = False
 
     @property
     def form(self) -> Batches:
@@ -81,7 +85,13 @@ class ImageFiles:
 
     def decoded(self, path: str) -> np.ndarray:
         """Return the image of a file. Raises `DataError`, naming it."""
-        return read_image(path, self.shape)
+        function, *arguments = self.reader
+        return (DECODERS.call if self.processes else _called)(function, path, *arguments)
+
+    @property
+    def reader(self) -> tuple[Any, ...]:
+        """The function that decodes a file, and what it is given behind the path."""
+        return read_image, self.shape
 
     def content(self, path: str) -> bytes:
         """Return what of a file tells it from others."""
@@ -101,7 +111,10 @@ class ImageFiles:
         if self.workers == 0:
             _finish(map(decode, each))
         else:
-            with ThreadPoolExecutor(self.workers, "unidl-decode") as pool:
+            with (
+                DECODERS.in_use() if self.processes else nullcontext(),
+                ThreadPoolExecutor(self.workers, "unidl-decode") as pool,
+            ):
                 _finish(pool.map(decode, each))
         return Batches(images)
 
@@ -153,9 +166,15 @@ class ImageFiles:
             return None
         try:
             return self.decoded(path)
+        except DecodingError:
+            raise
         except DataError as error:
             self.skipped.why[path] = str(error)
             return None
+
+
+def _called(function: Callable[..., np.ndarray], *arguments: Any) -> np.ndarray:
+    return function(*arguments)
 
 
 def _finish(results: Iterable[None]) -> None:

@@ -26,8 +26,8 @@ class ImageOptions:
     """How images are read.
 
     image_size, channels: as in `unidl.data.images.load_images`. stream: whether they are read when they are needed, as
-    uint8; None for that if they would take more than `MOST_BYTES` as float32, or if `workers` or `on_error` is given:
-    see `ImageFiles`.
+    uint8; None for that if they would take more than `MOST_BYTES` as float32, or if `workers`, `processes` or
+    `on_error` is given: see `ImageFiles`.
     """
 
     image_size: tuple[int, int] | None = None
@@ -35,6 +35,7 @@ class ImageOptions:
     stream: bool | None = None
     workers: int | None = None
     on_error: OnError = "raise"
+    processes: bool = False
 
     def __post_init__(self) -> None:
         workers = self.workers
@@ -42,15 +43,25 @@ class ImageOptions:
             raise UsageError(f"workers must be a whole number of at least 0, not {shown(workers)}.")
         if self.on_error not in ("raise", "skip"):
             raise UsageError(f"on_error must be 'raise' or 'skip', not {shown(self.on_error)}.")
-        if self.stream is False and (workers is not None or self.on_error != "raise"):
+        if not isinstance(self.processes, bool):
+            raise UsageError(f"processes must be True or False, not {shown(self.processes)}.")
+        if self.processes and workers == 0:
+            raise UsageError("Cannot use processes=True with workers=0: it needs at least 1, or leave workers out.")
+        if self.stream is False and (workers is not None or self.processes or self.on_error != "raise"):
             raise UsageError(
-                "workers and on_error are for images that are read when they are needed. Leave stream=False out."
+                "workers, processes and on_error are for images that are read when they are needed. Leave stream=False "
+                "out."
             )
 
     @property
     def leaves_it_open(self) -> bool:
         """Whether it is for the size of the data to decide."""
-        return self.stream is None and self.workers is None and self.on_error == "raise"
+        return self.stream is None and self.workers is None and self.on_error == "raise" and not self.processes
+
+    @property
+    def threads(self) -> int:
+        """How many threads decode, or have a process decode."""
+        return default_workers() if self.workers is None else self.workers
 
 
 def image_split(
@@ -67,12 +78,13 @@ def image_split(
     skips = options.on_error == "skip"
     if skips and y.dtype.kind != "i":
         raise UsageError(
-            "Cannot use on_error='skip' where numbers are predicted: no other file has the same. Leave it out."
+            "Cannot use on_error='skip' where numbers are predicted, or several labels: no other file has the same. "
+            "Leave it out."
         )
     form = form_of(looked_at, options.image_size, options.channels, skip=skips)
     labels = y if y.dtype.kind == "i" else np.zeros(len(y), np.int32)
-    workers = default_workers() if options.workers is None else options.workers
-    source = ImageFiles(paths, labels, form, workers, options.on_error, whole=len(paths))
+    how = {"workers": options.threads, "on_error": options.on_error, "processes": options.processes}
+    source = ImageFiles(paths, labels, form, whole=len(paths), **how)
     images = columns(source).x
     if options.leaves_it_open and images.nbytes * np.dtype(np.float32).itemsize <= MOST_BYTES:
         return _in_memory(files, y, class_names, options)

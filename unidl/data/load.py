@@ -21,8 +21,9 @@ from unidl.data.folders import load_folder
 from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.keras_images import SOURCES, load_keras_images
 from unidl.data.mapped import load_mapped
-from unidl.data.table import FOR_NUMBERS, TABLE_SUFFIXES, load_table
+from unidl.data.table import FOR_NUMBERS, TABLE_SUFFIXES
 from unidl.data.table_form import Missing, TableForm
+from unidl.data.text_table import FOR_TEXTS, load_any_table
 from unidl.data.texts import holds_texts, load_text_folder
 from unidl.data.tokenizer import Tokenizer
 from unidl.data.topics import load_python_topics
@@ -33,7 +34,7 @@ from unidl.shortening import shortened, shown
 GROUP = "unidl.data"
 _TEXT = ("test_fraction", "vocabulary_size", "vocabulary", "sequence_length")
 _IMAGES = ("test_fraction", "image_size", "channels")
-_FILES = (*_IMAGES, "stream", "workers", "on_error")
+_FILES = (*_IMAGES, "stream", "workers", "processes", "on_error")
 
 _PATHS = (
     f"a folder of class folders with images ({', '.join(IMAGE_SUFFIXES)}), clips or texts, a table "
@@ -106,6 +107,7 @@ def load_data(
     sequence_length: int | None = None,
     stream: bool | None = None,
     workers: int | None = None,
+    processes: bool | None = None,
     on_error: Literal["raise", "skip"] | None = None,
     frames: int | None = None,
     target: str | None = None,
@@ -114,6 +116,7 @@ def load_data(
     missing: Missing | None = None,
     table: TableForm | None = None,
     tokenizer: Tokenizer | None = None,
+    text: str | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a file or folder.
 
@@ -139,21 +142,27 @@ def load_data(
             compiled step scales them to [0, 1].
         workers: Threads that decode streamed images; with 0 the reading thread does. If None, one per processor core.
             The order and the bits are the same for every number.
+        processes: Whether each of these workers is a process. Pillow decodes in threads at full speed, so this is for
+            machines where Python's own work holds the threads up. Order and bits stay the same; a process that dies
+            is a `DataError`, and none outlives this process. If None, threads decode.
         on_error: What to do with a streamed file that cannot be read: "raise" a `DataError` that names it when it is
             needed, or "skip" it. The next good file of the same class then takes its place, and the skipped files are
             named and counted after each epoch. If None, "raise".
         frames: Frames to take of each clip of a folder of clips, at equal distances. If None, 16.
         target: The column to predict, of a CSV or Parquet file. If None, the column that is called label, class, target
             or y. In a table of numbers and categories, words are classes, and so are up to 20 different whole numbers
-            that are written without a point; other numbers are predicted as numbers.
+            that are written without a point; other numbers are predicted as numbers. Images may have several labels: a
+            column with semicolons between their names, or several columns of 0 and 1, "cat,dog".
         label: Another name for `target`.
         categories: Columns of a table to read as words though they hold numbers, such as postal codes.
         missing: What takes the place of a missing number in a table: "mean", that of the training rows, or "raise" for
             a `DataError`. If None, "raise".
         table: What a trained model knows of the columns of a table, `record_of(model).table`, so that numbers and words
             keep their meaning. If None, scales and words are learned on the training rows.
-        tokenizer: The tokenizer of a pretrained model, `unidl.models.record_of(model).tokenizer`, for texts in class
-            folders. If None, texts become words that are numbered by how often they occur.
+        tokenizer: The tokenizer of a pretrained model, `unidl.models.record_of(model).tokenizer`, for labelled texts.
+            If None, texts become words that are numbered by how often they occur.
+        text: The column of a table that holds texts, one a row, which are then classified by `target`. If None, a table
+            holds paths of images, or numbers and categories.
 
     Returns:
         The data set, split for training and test.
@@ -181,6 +190,7 @@ def load_data(
         "sequence_length": sequence_length,
         "stream": stream,
         "workers": workers,
+        "processes": processes,
         "on_error": on_error,
         "frames": frames,
         "target": label if target is None else target,
@@ -188,6 +198,7 @@ def load_data(
         "missing": missing,
         "table": table,
         "tokenizer": tokenizer,
+        "text": text,
     }
     given = {option: value for option, value in given.items() if value is not None}
     for option in given:
@@ -226,7 +237,8 @@ def _find(name: str | Path) -> Loader:
         raise _unknown(str(name))
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
-        return Loader("a table", partial(load_table, path), (*_FILES, "target", *FOR_NUMBERS), seeded=True)
+        options = (*_FILES, "target", *FOR_NUMBERS, "text", *FOR_TEXTS)
+        return Loader("a table", partial(load_any_table, path), options, seeded=True)
     if suffix == ".npy":
         return Loader("an array in a file", partial(load_mapped, path), ("test_fraction",), seeded=True)
     if suffix == ".npz":

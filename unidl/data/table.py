@@ -16,7 +16,7 @@ from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.splitting import divide, divide_by_class
 from unidl.data.table_files import TABLE_SUFFIXES, Table, read_table
 from unidl.data.table_form import TableForm
-from unidl.data.table_targets import labels_of_images, target_values
+from unidl.data.table_targets import labels_of_images, several_labels, target_values
 from unidl.errors import DataError, UsageError
 from unidl.shortening import listed, shown
 
@@ -43,13 +43,14 @@ def load_table(
     """Return the images whose paths are in a column of a table, relative to the folder of the table; or, where no
     column has paths of images, the numbers and categories of the table.
 
-    target: the column to predict; None for the one called as one of `TARGETS`. A column called as one of `PARTS` with
-    the values train and test fixes the split; rows of other parts are left out. table: what a trained model knows of
-    the columns. options: the fields of `ImageOptions`; or `categories` and `missing`, as in `TableForm.learned`.
+    target: the column to predict, or for images several columns of 0 and 1, with commas between their names; None for
+    the one called as one of `TARGETS`. A column called as one of `PARTS` with the values train and test fixes the
+    split; rows of other parts are left out. table: what a trained model knows of the columns. options: the fields of
+    `ImageOptions`; or `categories` and `missing`, as in `TableForm.learned`.
     """
     columns = read_table(path)
-    target = _target(path, columns, target, table)
-    paths = [name for name, values in columns.items() if name != target and _are_paths(values)]
+    targets = target_columns(path, columns, target, table)
+    paths = [name for name, values in columns.items() if name not in targets and _are_paths(values)]
     others = [value for name in paths for value in columns[name] if not _is_path(value)]
     if len(paths) > 1 or others:
         found = f"{shown(others[0])} is not such a path" if others else f"the columns {listed(paths)} do"
@@ -58,16 +59,18 @@ def load_table(
             f"{found}."
         )
     _require_meaning(path, options | ({} if table is None else {"table": table}), bool(paths))
-    rows, fixed, part = _parts(path, columns, test_fraction)
+    rows, fixed, part = parts_of(path, columns, test_fraction)
     if not paths:
+        target = _only(path, targets)
         chosen = {name: [values[row] for row in rows] for name, values in columns.items() if name != part}
         split = {"fixed": fixed, "test_fraction": test_fraction, "seed": seed}
         return table_of_numbers(path.name, chosen, target, table=table, source=str(path), **split, **options)
     files = [path.parent / columns[paths[0]][row] for row in rows]
-    y, class_names = labels_of_images(path, target, columns[target], rows)
+    found = several_labels(f"'{path}'", {name: columns[name] for name in targets}, rows)
+    y, class_names = found or labels_of_images(path, targets[0], columns[targets[0]], rows)
     whole, digest = image_split(files, y, class_names, ImageOptions(**options))
-    train_rows, test_rows, drawn = _divided(y, class_names, fixed, test_fraction, seed)
-    origin = {"source": str(path), "sha256": digest, "images": len(files), "target": target, **drawn}
+    train_rows, test_rows, drawn = divided(y, class_names, fixed, test_fraction, seed)
+    origin = {"source": str(path), "sha256": digest, "images": len(files), "target": ",".join(targets), **drawn}
     return Dataset(path.name, "images", take(whole, train_rows), take(whole, test_rows), origin)
 
 
@@ -93,7 +96,7 @@ def table_of_numbers(
         raise UsageError(f"{given[0]} does not apply to {where}: the trained model knows its columns. Leave it out.")
     known, words = None if table is None else table.class_names, target in options.get("categories", ())
     y, class_names = target_values(where, target, columns[target], known, words=words)
-    train_rows, test_rows, drawn = _divided(y, class_names, fixed, test_fraction, seed)
+    train_rows, test_rows, drawn = divided(y, class_names, fixed, test_fraction, seed)
     if table is None:
         table = TableForm.learned(columns, train_rows, target=target, class_names=class_names, where=where, **options)
     whole = Split(table.encoded(columns, where), y, class_names=class_names, table=table)
@@ -101,7 +104,26 @@ def table_of_numbers(
     return Dataset(name, "table", take(whole, train_rows), take(whole, test_rows), origin)
 
 
-def _target(path: Path, columns: Table, target: str | None, table: TableForm | None) -> str:
+def target_columns(path: Path, columns: Table, target: str | None, table: TableForm | None) -> list[str]:
+    """Return the names of the columns to predict: one, or several with commas between them. Raises `UsageError` if one
+    does not exist."""
+    names = [name.strip() for name in (target or "").split(",")]
+    if target in columns or len(names) == 1 or not set(names) & set(columns):
+        return [target_column(path, columns, target, table)]
+    return [target_column(path, columns, name) for name in dict.fromkeys(names)]
+
+
+def _only(path: Path, targets: list[str]) -> str:
+    if len(targets) > 1:
+        raise UsageError(
+            f"Cannot predict {listed(targets)} of '{path}' together: only images may have several labels. Pass one "
+            "column as target=."
+        )
+    return targets[0]
+
+
+def target_column(path: Path, columns: Table, target: str | None, table: TableForm | None = None) -> str:
+    """Return the name of the column to predict. Raises `UsageError` if there is no such column."""
     if table is not None:
         if target not in (None, table.target):
             raise UsageError(f"Cannot predict {shown(target)}: the model was trained to predict {shown(table.target)}.")
@@ -138,10 +160,10 @@ def _require_meaning(path: Path, options: dict[str, Any], images: bool) -> None:
         raise UsageError(f"categories must be a list of names of columns, not {shown(categories)}.")
 
 
-def _parts(
+def parts_of(
     path: Path, columns: Table, test_fraction: float | None
 ) -> tuple[list[int], np.ndarray[Any, Any] | None, str | None]:
-    """The rows that are used; which of them are for the test, and the column that says it, if there is one."""
+    """Return the rows that are used; which of them are for the test, and the column that says it, if there is one."""
     every = len(next(iter(columns.values())))
     for name in (name for name in columns if name.lower() in PARTS):
         values = [value.lower() for value in columns[name]]
@@ -154,18 +176,18 @@ def _parts(
     return list(range(every)), None, None
 
 
-def _divided(
+def divided(
     y: np.ndarray[Any, Any],
     class_names: tuple[str, ...],
     fixed: np.ndarray[Any, Any] | None,
     test_fraction: float | None,
     seed: int,
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], dict[str, Any]]:
-    """The training rows, the test rows, and how they were drawn, if they were."""
+    """Return the training rows, the test rows, and how they were drawn, if they were."""
     if fixed is not None:
         return np.flatnonzero(~fixed), np.flatnonzero(fixed), {}
     test_fraction = 0.2 if test_fraction is None else test_fraction
-    by_class = bool(class_names)
+    by_class = bool(class_names) and y.ndim == 1
     train, test = (
         divide_by_class(y, test_fraction, seed, class_names) if by_class else divide(len(y), test_fraction, seed)
     )

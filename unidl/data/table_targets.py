@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from unidl.shortening import listed, shown
 
 MOST_CLASSES = 20
 """Different whole numbers that are taken for classes; with more of them the column is a quantity, such as a price."""
+
+_TRUTHS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1}
 
 
 def labels_of_images(
@@ -36,6 +38,31 @@ def labels_of_images(
             raise _one_class(f"'{path}'", chosen[0])
         return labels, tuple(str(label) for label in range(int(labels.max()) + 1))
     return numbers.astype(np.float32)[:, np.newaxis], ()
+
+
+def several_labels(
+    where: str, columns: Mapping[str, Sequence[str]], rows: Sequence[int]
+) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """Return several labels of a row as 0 and 1 of shape (n, labels), float32, and their names; None for one label.
+
+    columns: one with names between semicolons, of which a row may have none, or several with 0 and 1 each.
+    """
+    if len(columns) == 1:
+        [values] = columns.values()
+        chosen = [[name for part in values[row].split(";") if (name := part.strip())] for row in rows]
+        if not any(";" in values[row] for row in rows):
+            return None
+        names = tuple(sorted({name for row in chosen for name in row}))
+        return np.array([[name in row for name in names] for row in chosen], np.float32), names
+    for name, values in columns.items():
+        wrong = next((row for row in rows if values[row].lower() not in _TRUTHS), None)
+        if wrong is not None:
+            raise DataError(
+                f"Row {wrong} of {where} has {shown(values[wrong])} for '{name}', which is one of several labels: each "
+                "must be 0 or 1, or true or false."
+            )
+    found = [[_TRUTHS[values[row].lower()] for values in columns.values()] for row in rows]
+    return np.array(found, np.float32), tuple(columns)
 
 
 def target_values(

@@ -25,7 +25,7 @@ LENGTH = 64
 
 @dataclass(frozen=True)
 class Texts:
-    """Labelled texts, each with where it comes from, for messages."""
+    """Labelled texts, each with where it comes from, as a message begins with it."""
 
     texts: Sequence[str]
     places: Sequence[str]
@@ -79,8 +79,8 @@ def load_text_folder(
         files.append(found)
         labels.append(classes)
     y = np.concatenate([np.array(part, np.int32) for part in labels])
-    places = [str(file) for part in files for file in part]
-    texts = Texts([read_text(Path(place)) for place in places], places, y, class_names)
+    every = [file for part in files for file in part]
+    texts = Texts([read_text(file) for file in every], [f"'{file}'" for file in every], y, class_names)
     if len(parts) == 2:
         train, test = np.arange(len(files[0])), np.arange(len(files[0]), len(y))
     else:
@@ -88,14 +88,31 @@ def load_text_folder(
     origin = {"source": str(path), "sha256": texts.digest(), "texts": len(y)}
     if len(parts) == 1:
         origin |= {"split_seed": seed, "test_fraction": fraction}
+    options = {"tokenizer": tokenizer, "sequence_length": sequence_length, **form}
+    return dataset_of_texts(path.resolve().name, texts, train, test, origin, **options)
+
+
+def dataset_of_texts(
+    name: str,
+    texts: Texts,
+    train: np.ndarray,
+    test: np.ndarray,
+    origin: dict[str, Any],
+    *,
+    tokenizer: Tokenizer | None = None,
+    sequence_length: int | None = None,
+    **form: Any,
+) -> Dataset:
+    """Return texts as tokens, of which some rows are for training and some for the test. The options are those of
+    `load_text_folder`."""
     if tokenizer is None:
         given = TextForm(**form, sequence_length=sequence_length or LENGTH)
-        return _as_words(path.resolve().name, texts, train, test, given, origin)
+        return _as_words(name, texts, train, test, given, origin)
     if any(value is not None for value in form.values()):
         raise UsageError(
             "vocabulary and vocabulary_size do not apply with tokenizer=, which has its own. Leave them out."
         )
-    return _as_pieces(path.resolve().name, texts, train, test, tokenizer, sequence_length, origin)
+    return _as_pieces(name, texts, train, test, tokenizer, sequence_length, origin)
 
 
 def _as_words(
@@ -135,4 +152,4 @@ def _as_pieces(
 def _require_content(tokens: Sequence[Sequence[Any]], texts: Texts) -> None:
     empty = [place for place, found in zip(texts.places, tokens, strict=True) if not len(found)]
     if empty:
-        raise DataError(f"'{empty[0]}' contains no words. Write a text into it, or remove it.")
+        raise DataError(f"{empty[0]} contains no words. Write a text there, or remove it.")

@@ -77,17 +77,28 @@ class Augmentation(OwnStream, ImageLayer):
         self.built = True
 
     def call(self, images: Any, training: bool = False) -> Any:
-        shares = self._augmented(images) if training else self._shares_of(images)
+        return self._ranged(self._augmented(images) if training else self._shares_of(images))
+
+    @property
+    def draws(self) -> int:
+        """Numbers that one image needs."""
+        return sum(step.draws for step in self.steps)
+
+    def changed(self, images: Any, numbers: Any) -> Any:
+        """Return images changed by given numbers from 0 to 1, of shape (draws, batch)."""
+        return self._ranged(self._augmented(images, numbers))
+
+    def _ranged(self, shares: Any) -> Any:
         low, high = self.value_range
         return ops.cast(shares if (low, high) == (0.0, 1.0) else shares * (high - low) + low, self.compute_dtype)
 
-    def _augmented(self, images: Any) -> Any:
-        """The images changed, from 0 to 1."""
+    def _augmented(self, images: Any, given: Any = None) -> Any:
+        """The images changed, from 0 to 1. given: numbers in place of drawn ones."""
         self._require_images(images)
         scale, real = BYTE if is_bytes(images) else 1.0, self._real_type
         *around, height, width, channels = ops.shape(images)
         channels, batch = images.shape[-1], around[0]
-        drawn = list(self._drawn(batch, real))
+        drawn = list(self._drawn(batch, real, given))
         values = images
         moves = [(step, numbers) for step, numbers in drawn if isinstance(step, Geometry)]
         if moves:
@@ -103,10 +114,11 @@ class Augmentation(OwnStream, ImageLayer):
         rest = ((step, numbers) for step, numbers in drawn if isinstance(step, Pixels) and not isinstance(step, Blur))
         return ops.reshape(_through(clips, rest, 1.0), ops.shape(images))
 
-    def _drawn(self, batch: Any, real: str) -> Iterator[tuple[Step, Any]]:
+    def _drawn(self, batch: Any, real: str, given: Any) -> Iterator[tuple[Step, Any]]:
         """Each step with its numbers from 0 to 1, (draws, batch)."""
-        count = sum(step.draws for step in self.steps)
-        numbers = ops.cast(uniform((count, batch), next_key(self.seed_generator), 0.0, 1.0), real)
+        if given is None:
+            given = uniform((self.draws, batch), next_key(self.seed_generator), 0.0, 1.0, rows=1)
+        numbers = ops.cast(given, real)
         first = 0
         for step in self.steps:
             yield step, numbers[first : first + step.draws]

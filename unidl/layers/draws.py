@@ -8,13 +8,17 @@ would not do, since compilers may round it once or twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+
+from unidl.backend import Share
 
 ops: Any = keras.ops  # whose annotations allow for results that are not tensors
 
@@ -25,6 +29,9 @@ SHIFTS = (16, 15, 16)
 
 QUANTILE_BITS = 12
 """Two tables' sum has 2**24 places, and reaches 5.2 standard deviations."""
+
+
+_share: ContextVar[Share | None] = ContextVar("_share", default=None)
 
 
 class Key(NamedTuple):
@@ -40,20 +47,31 @@ def next_key(generator: keras.random.SeedGenerator) -> Key:
     return Key(state[0], state[1])
 
 
-def keep_mask(shape: Sequence[Any], key: Key, keep: float) -> Any:
-    """Return booleans of `shape`, each true with the probability `keep`."""
+@contextmanager
+def drawing_for(share: Share) -> Generator[None]:
+    """Inside it, draws for the rows of a batch are those of the rows of this share of it."""
+    token = _share.set(share)
+    try:
+        yield
+    finally:
+        _share.reset(token)
+
+
+def keep_mask(shape: Sequence[Any], key: Key, keep: float, *, rows: int | None = 0) -> Any:
+    """Return booleans of `shape`, each true with the probability `keep`. rows: the axis of the rows of the batch, None
+    if the mask holds for all of them."""
     limit = min(round(keep * 2**31), 2**31 - 1)
-    return _bits(shape, key) < limit
+    return _bits(shape, key, rows) < limit
 
 
-def uniform(shape: Sequence[Any], key: Key, low: float, high: float) -> Any:
+def uniform(shape: Sequence[Any], key: Key, low: float, high: float, *, rows: int | None = 0) -> Any:
     """Return float32 numbers of `shape` from `low` to `high`: whole multiples of (high - low) / 2**24, or of a larger
-    part where the two lie close together and far from zero."""
+    part where the two lie close together and far from zero. rows: as for `keep_mask`."""
     bits = _bits_apart(low, high)
     step = (high - low) / 2**bits
     if bits == 0 or step < np.finfo(np.float32).tiny:
         return ops.full(shape, low, dtype="float32")  # the two are one number, or a machine may flush it to zero
-    whole = ops.right_shift(_bits(shape, key), 31 - bits) + round(low / step)
+    whole = ops.right_shift(_bits(shape, key, rows), 31 - bits) + round(low / step)
     return ops.cast(whole, "float32") * np.float32(step)
 
 
@@ -70,7 +88,7 @@ def normal(shape: Sequence[Any], key: Key, deviation: float = 1.0) -> Any:
     Each is the sum of two quantiles, looked up by different bits of the hash: logarithms and cosines, which the usual
     formulas need, differ between backends in their last bit.
     """
-    bits, table = _bits(shape, key), ops.convert_to_tensor(_quantiles(deviation))
+    bits, table = _bits(shape, key, 0), ops.convert_to_tensor(_quantiles(deviation))
     last = 2**QUANTILE_BITS - 1
     one = ops.bitwise_and(bits, last)
     other = ops.bitwise_and(ops.right_shift(bits, QUANTILE_BITS), last)
@@ -85,15 +103,24 @@ def _quantiles(deviation: float) -> np.ndarray:
     return (middles * (deviation / math.sqrt(2 * np.mean(middles**2)))).astype(np.float32)
 
 
-def _bits(shape: Sequence[Any], key: Key) -> Any:
+def _bits(shape: Sequence[Any], key: Key, rows: int | None) -> Any:
     """Return int32 numbers of `shape`, from 0 to 2**31 - 1, by two rounds of a hash of (place, seed, number)."""
     first = _hashed(ops.bitwise_xor(key.seed, _signed(0x9E3779B9)))  # so that seed 0 is not a fixed point
     second = _hashed(key.number + first)
     # A size is a tensor in TensorFlow's graphs, and a symbol where JAX looks for the shape of a layer's output.
     count = ops.prod(ops.stack(shape)) if any(ops.is_tensor(size) for size in shape) else math.prod(shape)
     places = ops.arange(count, dtype="int32")
+    share = _share.get()
+    if share is not None and rows is not None and len(shape) > rows and shape[rows] == share.rows:
+        places = _places_in_batch(places, math.prod(shape[rows + 1 :]), share)
     bits = ops.bitwise_and(_hashed(_hashed(ops.bitwise_xor(places, first)) + second), 0x7FFFFFFF)
     return ops.reshape(bits, shape)
+
+
+def _places_in_batch(places: Any, size: int, share: Share) -> Any:
+    """Return the places that values of a share have among those of the whole batch. size: values of a row."""
+    block, place = ops.floor_divide(places, share.rows * size), ops.mod(places, share.rows * size)
+    return block * (share.total * size) + share.first * size + place
 
 
 def _hashed(values: Any) -> Any:

@@ -19,7 +19,7 @@ def _next_mask(layer: Any, inputs: Any, noise_shape: Any) -> Any:
     own = [None] * len(inputs.shape) if noise_shape is None else list(noise_shape)
     own = [1] * (len(inputs.shape) - len(own)) + own
     shape = [size if mine is None else mine for mine, size in zip(own, ops.shape(inputs), strict=True)]
-    return keep_mask(shape, next_key(layer.seed_generator), 1.0 - layer.rate)
+    return keep_mask(shape, next_key(layer.seed_generator), 1.0 - layer.rate, rows=0 if own[0] is None else None)
 
 
 def _dropped(layer: Any, inputs: Any, noise_shape: Any, training: bool) -> Any:

@@ -216,7 +216,7 @@ class Mixing(OwnStream, keras.layers.Layer):
         return ops.cast(mixed if "float" in given else ops.round(mixed), given)
 
     def _drawn(self, size: Size | None, real: str) -> Shares:
-        drawn = ops.cast(uniform((DRAWS,), next_key(self.seed_generator), 0.0, 1.0), real)
+        drawn = ops.cast(uniform((DRAWS,), next_key(self.seed_generator), 0.0, 1.0, rows=None), real)
         which = ops.floor(drawn[0] * len(self.mixes))
         pixels = label = ops.ones((), real)
         for place, mix in enumerate(self.mixes):

@@ -1,1 +1,1 @@
-"""Hardware and software of this machine: processor, memory, NVIDIA GPUs, and installed versions."""
+"""Hardware and software of this machine: processor, memory, NVIDIA GPUs, versions; and data sheets of GPUs."""

@@ -220,7 +220,7 @@ class Builder:
         """
         if option in ("image_size", "mixup", "cutmix"):
             return self.task == "image classifier"
-        if option in ("base", "trust", "weights", "precompute_frozen"):
+        if option in ("base", "trust", "weights", "precompute_frozen", "feature_variants"):
             return self.base is not None
         return option in self.arguments
 

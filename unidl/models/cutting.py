@@ -23,11 +23,14 @@ from unidl.keras_internals import (
 if TYPE_CHECKING:
     import keras
 
+    from unidl.layers import Augmentation
 
-def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+
+def cut(model: keras.Model, *, varied: bool = False) -> tuple[keras.Model, keras.Model]:
     """Split a functional or sequential model after the last layer whose output is the same in every epoch.
 
-    Raises `ModelError` if it is another kind of model, or its first layers are trainable or random.
+    varied: whether the front holds an `Augmentation`, which `with_numbers` then makes the same in every epoch. Raises
+    `ModelError` if it is another kind of model, or its first layers are trainable or random.
     """
     import keras
 
@@ -42,7 +45,9 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     behind: list[Any] = []
     why: str | None = None
     for node in nodes_of(functional):
-        reason = _why_changing(node.operation) if all(id(given) in known for given in node.input_tensors) else ""
+        reason = ""
+        if all(id(given) in known for given in node.input_tensors):
+            reason = None if varied and _is_augmentation(node.operation) else _why_changing(node.operation)
         if reason is None:
             known.update(id(output) for output in node.outputs)
         else:
@@ -54,11 +59,52 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     if any(symbolic_mask(tensor) is not None for tensor in edge.values()):
         raise _cannot(model, "the outputs of its frozen layers carry a mask")
     front = keras.Model(inputs_of(functional), _alone(list(edge.values())), name=f"{model.name}_front")
-    _require_same_when_training(model, front)
+    if varied and not front.weights:
+        raise _cannot(model, why or "it has no frozen layers")
+    _require_same_when_training(model, with_numbers(front)[0] if varied else front)
     rest = _replayed(model.name, functional, list(edge.values()), behind)
     if list(map(id, rest.trainable_variables)) != list(map(id, model.trainable_variables)):
         raise _cannot(model, "the order of its trainable layers differs from the order of its graph")
     return front, rest
+
+
+def with_numbers(front: keras.Model) -> tuple[keras.Model, Augmentation]:
+    """Return a front whose `Augmentation` gets its numbers as the last input, of shape (batch, draws), and that layer.
+
+    Raises `ModelError` unless it has exactly one.
+    """
+    import keras
+
+    from unidl.layers.variation import Variation
+
+    functional = functional_of(front)
+    nodes = [node for node in nodes_of(functional) if _is_augmentation(node.operation)]
+    if len(nodes) != 1:
+        raise ModelError(
+            f"Cannot compute variants of images for '{front.name}': its frozen layers must begin with one "
+            f"unidl.layers.Augmentation, and there are {len(nodes)}. Leave feature_variants= out, or build the model "
+            "with augment=."
+        )
+    augmentation = nodes[0].operation
+    nest = inputs_of(functional)
+    new = keras.tree.map_structure(lambda given: keras.Input(given.shape[1:], dtype=given.dtype), nest)
+    numbers = keras.Input((augmentation.draws,), name="numbers_of_variant")
+    given = zip(keras.tree.flatten(nest), keras.tree.flatten(new), strict=True)
+    tensors: dict[int, Any] = {id(old): tensor for old, tensor in given}
+    variation = Variation(augmentation, name="variation")
+
+    def changed(old: Any, tensor: Any) -> Any:
+        if old is not nodes[0].outputs[0]:
+            return tensor
+        return variation(tensors[id(nodes[0].input_tensors[0])], numbers)
+
+    return keras.Model([new, numbers], replayed(functional, tensors, changed), name=front.name), augmentation
+
+
+def _is_augmentation(operation: Any) -> bool:
+    from unidl.layers import Augmentation
+
+    return isinstance(operation, Augmentation)
 
 
 def _read_by(nodes: list[Any], functional: Any) -> Iterator[Any]:
@@ -86,10 +132,10 @@ def _why_changing(operation: Any) -> str | None:
 
 
 def _require_same_when_training(model: keras.Model, front: keras.Model) -> None:
-    """Run custom layers and compare their outputs; for Keras's own layers, `_why_changing` is sufficient."""
+    """Run custom layers and compare their outputs; for Keras's own layers and ours, `_why_changing` is sufficient."""
     import keras
 
-    if all(type(layer).__module__.startswith("keras.") for layer in all_layers(front)):
+    if all(type(layer).__module__.startswith(("keras.", "unidl.layers.")) for layer in all_layers(front)):
         return
     row = keras.tree.map_structure(
         lambda given: np.ones([size or 1 for size in given.shape], given.dtype), inputs_of(front)
@@ -137,5 +183,6 @@ def _alone(tensors: list[Any]) -> Any:
 def _cannot(model: keras.Model, why: str) -> ModelError:
     return ModelError(
         f"Cannot precompute the frozen front of '{model.name}': {why}.\nTrain without precompute_frozen=True, or "
-        "freeze the first layers (trainable = False) and place dropout and augmentation after them."
+        "freeze the first layers (trainable = False) and place dropout and augmentation after them; with "
+        "feature_variants=4, an Augmentation may come before them."
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidl.errors import ModelError
+from unidl.keras_internals import has_value
 from unidl.layer_paths import named_weights, walk
 from unidl.random import stream
 from unidl.standing_in import standing_in
@@ -53,7 +54,7 @@ def initialise(model: keras.Model, seed: int, *, skip: Collection[keras.layers.L
     skipped = {id(weight) for layer in skip for weight in layer.weights}
     owners = {id(weight): layer for _, layer in walk(model) for weight in layer.weights}
     for path, weight in named_weights(model).items():
-        if id(weight) in skipped:
+        if id(weight) in skipped or not has_value(weight):  # without a value in models of which only shapes are read
             continue
         layer = owners[id(weight)]
         initializer = _initializer(layer, weight)

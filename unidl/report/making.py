@@ -80,6 +80,7 @@ def require_classes(split: Split) -> None:
         is_number
         or not one_array
         or y.ndim > 2
+        or (y.ndim == 2 and y.shape[1] > 1 and not np.allclose(y.sum(axis=1), 1))
         or (y.dtype.kind == "f" and y.size == len(y) and not np.array_equal(y, np.rint(y)))
     ):
         raise DataError(

@@ -33,9 +33,10 @@ class RunConfiguration:
     batches. base, weights, precompute_frozen: of a model on a base;
     None for others. model_sha256, model_arguments: of the file that "model.py:build" names, and what the function was
     called with. data_origin: what the data says of itself. precision: as in `Trainer`; None until it is settled.
-    workers, on_error, frames, target, missing: as in `load_data`; categories: likewise, with commas between the names.
-    stages: what `unidl.training.fit_stages` does, as in "head:3,all:5@1e-5*0.9"; the epochs are then those of the
-    stages. report: whether the run gets a report on the test rows. lora_rank: as in `build_transfer`.
+    workers, processes, on_error, frames, target, missing, text: as in `load_data`; categories: likewise, with commas
+    between the names. stages: what `unidl.training.fit_stages` does, as in "head:3,all:5@1e-5*0.9"; the epochs are then
+    those of the stages. report: whether the run gets a report on the test rows. lora_rank: as in `build_transfer`.
+    feature_variants: as in `Trainer.fit`.
 
     Raises `UsageError` for an invalid value.
     """
@@ -62,17 +63,20 @@ class RunConfiguration:
     data_origin: dict[str, Any] | None = None
     precision: str | None = None
     workers: int | None = None
+    processes: bool | None = None
     on_error: str | None = None
     frames: int | None = None
     target: str | None = None
     categories: str | None = None
     missing: str | None = None
+    text: str | None = None
     augment: str | None = None
     stages: str | None = None
     report: bool | None = None
     mixup: float | None = None
     cutmix: float | None = None
     lora_rank: int | None = None
+    feature_variants: int | None = None
 
     def __post_init__(self) -> None:
         needed = {field.name for field in fields(self) if field.default is not None}
@@ -191,7 +195,7 @@ class RunConfiguration:
         return builders.find(self.model)
 
 
-FOR_DATA = ("workers", "on_error", "frames", "target", "categories", "missing")
+FOR_DATA = ("workers", "processes", "on_error", "frames", "target", "categories", "missing", "text")
 """The settings that are passed on to `load_data`."""
 
 
@@ -205,11 +209,11 @@ def data_options(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 FOR_SOME = (
     *("base", "trust", "weights", "precompute_frozen", "image_size", "dropout", "augment", "mixup", "cutmix"),
-    "lora_rank",
+    *("lora_rank", "feature_variants"),
 )
 """The settings that mean something for some models only."""
 
-FOR_OWN = ("precompute_frozen", "image_size", "mixup", "cutmix")
+FOR_OWN = ("precompute_frozen", "feature_variants", "image_size", "mixup", "cutmix")
 """Those of them that apply to a user's own model."""
 
 

@@ -135,9 +135,17 @@ def _on_a_base(
 def _head(data: Dataset, builder: Builder) -> dict[str, int]:
     """Return what is predicted: the number of classes, or of values where y does not hold labels."""
     y = data.train.y
+    if has_several_labels(data):
+        return {"labels": y.shape[1]}
     if "targets" in builder.arguments and not data.class_names and y.dtype.kind == "f":
         return {"targets": 1 if y.ndim == 1 else y.shape[-1]}
     return {"classes": class_count(data)}
+
+
+def has_several_labels(data: Dataset) -> bool:
+    """Return whether a row may have any number of labels: y of shape (n, labels) is 0 and 1."""
+    y = data.train.y
+    return bool(data.class_names) and getattr(y, "ndim", 1) == 2 and y.dtype.kind == "f"
 
 
 def _texts(configuration: RunConfiguration, tokenizer: Tokenizer | None, name: str) -> Dataset:
@@ -150,7 +158,10 @@ def _texts(configuration: RunConfiguration, tokenizer: Tokenizer | None, name: s
         raise UsageError(f"Cannot use --image-size: the base {name} reads texts. Leave it out.")
     data = load_data(configuration.data, tokenizer=tokenizer, **configuration.data_options())
     if data.train.tokenizer is None or not data.class_names:
-        raise DataError(f"The base {name} reads texts, but '{data.name}' is {data.kind}. Pass texts in class folders.")
+        raise DataError(
+            f"The base {name} reads texts, but '{data.name}' is {data.kind}. Pass texts in class folders, or a table "
+            "and the name of its column of texts, --text COLUMN."
+        )
     return data
 
 
@@ -167,6 +178,11 @@ def _square(side: int | None) -> tuple[int, int] | None:
 
 def require_suitable(data: Dataset, builder: Builder) -> None:
     """Raise `DataError` if the data does not suit a model with this task."""
+    if has_several_labels(data) and "labels" not in builder.arguments:
+        raise DataError(
+            f"`unidl train {builder.name}` learns one class for each row, and those of '{data.name}' have several "
+            "labels. Use `unidl train transfer`."
+        )
     kind = "labelled text" if data.kind == "text" and data.class_names else data.kind
     needed = {"image classifier": "images", "text classifier": "labelled text", "language model": "text"}
     needed["table"] = "a table of numbers and categories"
@@ -174,4 +190,7 @@ def require_suitable(data: Dataset, builder: Builder) -> None:
     wanted = needed.get(builder.task, kind)
     images = data.kind == "images" or (data.kind == "arrays" and data.train.x.ndim == 4)
     if kind != wanted and not (wanted == "images" and images):
-        raise DataError(f"`unidl train {builder.name}` needs {wanted}, but '{data.name}' is {kind}.")
+        advice = (
+            " Name its column of texts: --text COLUMN." if data.kind == "table" and wanted == "labelled text" else ""
+        )
+        raise DataError(f"`unidl train {builder.name}` needs {wanted}, but '{data.name}' is {kind}.{advice}")

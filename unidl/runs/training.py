@@ -73,6 +73,7 @@ class ReadyRun:
             "configuration": asked.to_json(),
             "progress": progress,
             "mix": asked.mixes(),
+            "feature_variants": asked.feature_variants,
         }
         stages, trainer = asked.read_stages(), self.trainer
         if stages:

@@ -12,6 +12,8 @@ from unidl.data.dataset import tell_of_sources
 from unidl.errors import BackendError
 from unidl.keras_internals import metrics_in_order
 from unidl.notices import notice
+from unidl.ranks.joining import ranks
+from unidl.scale.together import require_same_call
 from unidl.training.arguments import callbacks_in, optional_whole, style_of, whole
 from unidl.training.busy import using
 from unidl.training.changed_images import averaged, evaluated_on_copies
@@ -66,7 +68,7 @@ class Evaluator:
         with self._context():
             ensure_compiled(model, optimizer, loss, metrics, rates)
         computed_by = f"{self.backend.name} on {self.device.id} in {self.precision.name}"
-        self._loops = Loops(self.backend, model, self.device, computed_by)
+        self._loops = Loops(self.backend, model, self.placement, computed_by)
 
     @property
     def device(self) -> Device:
@@ -139,6 +141,7 @@ class Evaluator:
             build_for(self.model, split, size)
             told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=steps_of(split, size, steps))
             told.tell("on_test_begin")
+            require_same_call("evaluate", len(split), size)
             with bytes_scaled(self.model, split):
                 loop = self._ready_loop()
                 if copies is None:
@@ -205,6 +208,7 @@ class Evaluator:
             split = checked(self.model, split, "input", step="predict_step", batch_size=size)
             told = Callbacks(callbacks_in(callbacks), self.model, epochs=1, steps=steps_of(split, size, steps))
             told.tell("on_predict_begin")
+            require_same_call("predict", len(split), size)
             with bytes_scaled(self.model, split):
                 outputs = predicted(self._ready_loop(), split, size, told, steps=steps)
             require_finite_outputs(outputs, split, "input")
@@ -213,7 +217,9 @@ class Evaluator:
             return outputs
 
     def _context(self) -> ExitStack:
-        stack = ExitStack()
+        stack, own = ExitStack(), ranks()
+        if own is not None:
+            stack.enter_context(own.telling())
         stack.enter_context(self.backend.on(self.device))
         stack.enter_context(self.backend.precision(self.precision))
         return stack

@@ -36,6 +36,7 @@ Key = dict[str, str]
 """What the features depend on, and a hash or a word for each."""
 
 PARTS = {
+    "variants": "the number of variants of each image is another",
     "weights": "the weights of the frozen layers are others",
     "layers": "the frozen layers, or the preprocessing among them, are others",
     "data": "the data is other data",
@@ -87,9 +88,11 @@ class FeatureStore:
                 shutil.rmtree(dropped.folder, ignore_errors=True)
 
 
-def key_of(front: keras.Model, weights: str, data: Split, batch_size: int, computed_by: str) -> Key | None:
+def key_of(
+    front: keras.Model, weights: str, data: Split, batch_size: int, computed_by: str, variants: int | None = None
+) -> Key | None:
     """Return what the features of some rows depend on; None if a layer does not say what it computes. weights: their
-    hash."""
+    hash. variants: of each image; None for the images themselves."""
     import keras
 
     try:
@@ -98,6 +101,7 @@ def key_of(front: keras.Model, weights: str, data: Split, batch_size: int, compu
     except Exception:  # noqa: BLE001 - the get_config of a user's layer may raise anything; then nothing is kept
         return None
     return {
+        "variants": str(variants),
         "weights": weights,
         "layers": hashlib.sha256(layers.encode()).hexdigest(),
         "data": _hash_of(data.x),

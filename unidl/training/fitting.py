@@ -20,14 +20,15 @@ from unidl.errors import DataError, TrainingError
 from unidl.keras_internals import first_epoch_of, forget_first_epoch
 from unidl.notices import notice
 from unidl.out_of_memory import is_out_of_memory
-from unidl.training.checkpoint import Saving, Tracked
+from unidl.scale.together import Together, called_here
+from unidl.training.checkpoint import Position, Saving, Tracked
 from unidl.training.evaluating import evaluated, loss_first
 from unidl.training.fit_sentences import of_short_epochs, of_their_order, out_of_memory
 from unidl.training.forgotten import Forgotten
 from unidl.training.given import TrainingData
 from unidl.training.interrupt import Interrupt, UninterruptedLoop
 from unidl.training.non_finite import found_streaming
-from unidl.training.order import Rows, chunks, epochs_of
+from unidl.training.order import Epochs, Rows, chunks, epochs_of
 from unidl.training.pace import Pace
 from unidl.training.progress import Metrics, Progress
 from unidl.training.run_saving import RunSaving
@@ -59,9 +60,11 @@ class Fit:
         a row with NaN or infinity that is trained on. look: called in each epoch, when the callbacks have been told."""
         self._model = model
         self.trained = trained or model
+        self._together = Together(model, callbacks)
         self._interrupt = Interrupt(terminates=saving is not None)
         self._loop = UninterruptedLoop(loop, self._interrupt)
         self._train = data.training
+        self._variants = data.variants
         self._validation = data.validation
         self._settings = settings
         self._progress = progress
@@ -73,7 +76,7 @@ class Fit:
             steps=settings.steps_per_epoch,
         )
         self._callbacks = Callbacks(
-            callbacks,
+            called_here(callbacks),
             model,
             epochs=settings.epochs,
             steps=settings.steps_per_epoch or self._rows.batches,
@@ -113,6 +116,8 @@ class Fit:
         Raises `TrainingError` when the loss becomes NaN or infinite. Ctrl-C ends the run after the step under way, or
         the validation, and sets `interrupted`; the History holds whole epochs.
         """
+        data = (self._train, self._validation)
+        self._together.begin(self._must_be_same, data, saves=self._saver is not None)
         longest, rows = self._rows.longest, None
         if longest is not None:
             rows = longest * self._settings.batch_size
@@ -147,7 +152,7 @@ class Fit:
         # Keras's BackupAndRestore says here where to go on.
         first, stopped = first_epoch_of(model) or self._settings.initial_epoch, False
         if self._saver is not None:
-            position = self._saver.go_on(self._progress)
+            position = self._together.in_turn(self._resumed, lambda found: found and [found.epoch, found.step])
             if position is not None:
                 first, stopped = position.epoch, position.stopped
                 self._tell(of_their_order(self._train))
@@ -169,9 +174,13 @@ class Fit:
         self._callbacks.tell("on_train_end", self._metrics)
         return why
 
+    def _resumed(self) -> Position | None:
+        return None if self._saver is None else self._saver.go_on(self._progress)
+
     def _epoch(self, epoch: int) -> str | None:
         """Train one epoch; return why the run is over, if it is."""
         self._callbacks.tell("on_epoch_begin", epoch)
+        self._together.follow()
         if self._look is not None:
             self._look()
         self._progress.epoch_started(epoch)
@@ -191,11 +200,13 @@ class Fit:
             metrics |= self._validated(self._validation)
         self._metrics = metrics
         self._callbacks.tell("on_epoch_end", epoch, metrics)
+        self._together.follow()
         self._progress.epoch_ended(metrics, seconds, self._waiting.seconds)
         tell_of_sources(self._progress.message, self._train, self._validation)
         if _is_finite(metrics):  # else a callback such as TerminateOnNaN has stopped the run
             self._save(epoch + 1, 0)
-        if self.interrupted:
+        self._together.decide(self._interrupt)
+        if self._together.signal is not None:
             return f"stopped by {self._stopped_by()} after epoch {epoch + 1}"
         if self._model.stop_training and epoch + 1 < self._settings.epochs:
             return f"stopped early after epoch {epoch + 1}"
@@ -237,12 +248,13 @@ class Fit:
             due = self._saver is not None and self._saver.is_due(len(chunk.rows)) and step < steps
             if due and _is_finite(self._checked(logs, epoch, step)):
                 self._save(epoch, step)
-            if self._model.stop_training or (self.interrupted and step < steps):
+            self._together.decide(self._interrupt)
+            if self._model.stop_training or (self._together.signal is not None and step < steps):
                 break
         metrics = self._checked(previous, epoch, step)
         if isinstance(self._train, Stream):
             self._train.stream.pass_over()
-        if self.interrupted and step < steps:
+        if self._together.signal is not None and step < steps:
             self._save(epoch, step)
             return None
         return metrics
@@ -252,7 +264,10 @@ class Fit:
         self._pace.rest()
         if self._saver is not None:
             self._saver.count_from(self._rows.steps_before(epoch) + step)
-        return chunks(self._train, order, batch_size=size, steps=self._next_steps, waiting=self._waiting, first=step)
+        train = self._train
+        if self._variants and isinstance(self._rows, Epochs):
+            train = self._variants[self._rows.pass_of(epoch) % len(self._variants)]
+        return chunks(train, order, batch_size=size, steps=self._next_steps, waiting=self._waiting, first=step)
 
     def _settle(self) -> None:
         """Wait for the steps that are under way."""
@@ -261,7 +276,8 @@ class Fit:
 
     def _next_steps(self) -> int:
         """How many steps come next: at most those until the next checkpoint."""
-        return self._pace() if self._saver is None else min(self._pace(), self._saver.most_steps)
+        pace = self._together.steps(self._pace())
+        return pace if self._saver is None else min(pace, self._saver.most_steps)
 
     def _save(self, epoch: int, step: int) -> None:
         """Write a checkpoint, if the run has any. epoch, step: how many are complete."""
@@ -270,7 +286,9 @@ class Fit:
 
     def _write(self, saver: RunSaving, epoch: int, step: int) -> None:
         self._loop.commit()
-        saver.write(epoch, step)
+        if self._together.is_first:
+            saver.write(epoch, step)
+        self._together.wait()
         for sentence in self._forgotten.newly_found():
             notice(sentence)
             self._progress.message(sentence)

@@ -22,12 +22,13 @@ from unidl.errors import DataError, UsageError
 @dataclass(frozen=True, eq=False)
 class TrainingData:
     """What one `Trainer.fit` learns from, and what it is validated on; and of each, once it is checked, the first row
-    that holds NaN or infinity."""
+    that holds NaN or infinity. variants: the training rows of each pass, in turn, where passes differ."""
 
     training: Split
     validation: Split | None = None
     not_finite: NonFinite | None = None
     validation_not_finite: NonFinite | None = None
+    variants: tuple[Split, ...] = ()
 
 
 def training_data(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unidl import roles
-from unidl.backend import Device, TrainLoop, Trains
+from unidl.backend import Distributes, TrainLoop, Trains
+from unidl.devices import Placement
 from unidl.errors import BackendError
 from unidl.models.records import note, record_of
 from unidl.training.compiled_in import CompiledIn
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class Loops:
-    """The loops of one model on one device."""
+    """The loops of one model on the devices of a placement."""
 
-    def __init__(self, backend: Trains, model: keras.Model, device: Device, computed_by: str) -> None:
+    def __init__(self, backend: Trains, model: keras.Model, placement: Placement, computed_by: str) -> None:
         """computed_by: backend, device and precision in words."""
-        self._backend, self._model, self._device = backend, model, device
+        self._backend, self._model, self._placement, self._device = backend, model, placement, placement.device
         self._loop: TrainLoop | None = None
         self._front: FrozenFront | None = None
         self._mixed: tuple[Any, keras.Model, TrainLoop] | None = None
@@ -44,11 +45,12 @@ class Loops:
             self._signature = current
         return self._loop
 
-    def of_front(self) -> FrozenFront:
-        """Return the frozen front of the model as currently compiled, and the loop of the layers after it."""
+    def of_front(self, *, varied: bool = False) -> FrozenFront:
+        """Return the frozen front of the model as currently compiled, and the loop of the layers after it. varied:
+        whether the front holds an augmentation."""
         self.of_model()
-        if self._front is None:
-            self._front = FrozenFront(self._model, self._compiled)
+        if self._front is None or self._front.varied != varied:
+            self._front = FrozenFront(self._model, self._compiled, varied=varied)
         return self._front
 
     def of_mixed(self, mixes: Sequence[Mix], seed: int) -> tuple[keras.Model, TrainLoop]:
@@ -71,8 +73,21 @@ class Loops:
         self._compiled_in.look()
 
     def _compiled(self, model: keras.Model) -> TrainLoop:
-        loop = self._backend.compile_loop(model, device=self._device)
+        loop = self._loop_of(model)
         why_not = roles.why_not_as(loop, TrainLoop)
         if why_not is not None:
             raise BackendError(f"Cannot train with the loop returned by the adapter's compile_loop: {why_not}.")
         return loop
+
+    def _loop_of(self, model: keras.Model) -> TrainLoop:
+        if not self._placement.is_shared:
+            return self._backend.compile_loop(model, device=self._device)
+        if not isinstance(self._backend, Distributes):
+            raise BackendError("Cannot train on several devices: the adapter has no compile_shared_loop.")
+        from unidl.scale.exact import ExactLoop
+        from unidl.scale.whole_batch import WholeBatch
+
+        devices = self._placement.devices
+        loop = self._backend.compile_shared_loop(model, devices=devices, within=WholeBatch(model))
+        count = self._placement.size * len(devices)
+        return ExactLoop(model, loop, divides_by=count if self._backend.divides_evenly else None)

@@ -67,6 +67,10 @@ class Epochs:
         number, place = divmod(epoch, self._epochs_a_pass)
         return number * self.batches + place * self.longest
 
+    def pass_of(self, epoch: int) -> int:
+        """Return the number of the pass over all rows that an epoch is of."""
+        return epoch // self._epochs_a_pass
+
     @property
     def _epochs_a_pass(self) -> int:
         return math.ceil(self.batches / self.longest)

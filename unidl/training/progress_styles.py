@@ -6,6 +6,7 @@ import sys
 from typing import IO, Literal, get_args
 
 from unidl.errors import UsageError
+from unidl.ranks.joining import is_first
 from unidl.training.progress import JsonProgress, LineProgress, Progress, QuietProgress
 
 Style = Literal["auto", "bar", "lines", "json", "quiet"]
@@ -17,6 +18,8 @@ def make_progress(style: Style, stream: IO[str] | None = None) -> Progress:
         allowed = ", ".join(map(repr, get_args(Style)))
         raise UsageError(f"Cannot use progress={style!r}. Allowed: {allowed}.")
     out = stream or sys.stdout
+    if not is_first():
+        return QuietProgress()
     if style == "auto":
         style = "bar" if out.isatty() else "lines"
     if style == "bar":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from unidl.errors import SavedModelError, UsageError
+from unidl.ranks.joining import is_first
 from unidl.saving.directories import location, read_directory, write_directory
 from unidl.saving.saved import model_files
 from unidl.saving.strict_json import LONGEST, read_json
@@ -54,8 +55,10 @@ def save_run(
 
     configuration: what the caller was asked for, such as the command line's arguments. plot: draw the curves as well,
     if there are any, which needs matplotlib. extra: further files, by their names. Raises `SavedModelError` if it
-    cannot be written.
+    cannot be written. Of several ranks, only rank 0 writes.
     """
+    if not is_first():
+        return path
     described = trainer.describe()
     own = {"unidl": __version__, "python": platform.python_version(), "numpy": np.__version__}
     run = {

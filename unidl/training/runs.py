@@ -59,11 +59,13 @@ def new_run(
         _require_mixable(data, settings)
     unsure, trained = _tried(model, data, settings, loops), model
     if settings.precompute_frozen:
-        frozen = loops.of_front()
+        frozen = loops.of_front(varied=settings.feature_variants is not None)
         data, trained = _features(frozen, data, settings, progress, loops, model.name), frozen.rest
         resumes = saving is not None and saving.resume
         callbacks = callbacks + ([frozen.guard()] if callbacks or resumes else [])
-    loop = loops.of_front().loop if settings.precompute_frozen else loops.of_model()
+        loop = frozen.loop
+    else:
+        loop = loops.of_model()
     if settings.mix is not None:
         trained, loop = _mixed(settings, loops)
     build_for(trained, data.training, settings.batch_size)
@@ -108,7 +110,7 @@ def _features(
             "arrays, or a data set whose samples have numbers."
         )
 
-    def of(split: Split, role: str) -> Split:
+    def of(split: Split, role: str, variants: int | None = None) -> tuple[Split, ...]:
         return frozen.features(
             split,
             settings.batch_size,
@@ -116,9 +118,11 @@ def _features(
             role=role,
             computed_by=loops.computed_by,
             tell=lambda said: progress.message(f"{name}: {said}"),
+            variants=variants,
         )
 
-    return TrainingData(of(data.training, "training"), data.validation and of(data.validation, "validation"))
+    training = of(data.training, "training", settings.feature_variants)
+    return TrainingData(training[0], data.validation and of(data.validation, "validation")[0], variants=training)
 
 
 def _tried(model: keras.Model, data: TrainingData, settings: FitSettings, loops: Loops) -> NonFinite | None:

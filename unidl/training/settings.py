@@ -37,6 +37,7 @@ class FitSettings:
     rate_factors: dict[str, float] | None = None
     layer_decay: float | None = None
     mix: list[dict[str, Any]] | None = None
+    feature_variants: int | None = None
 
     def validates(self, epoch: int) -> bool:
         """Return whether the model is validated after this epoch, counted from 0."""
@@ -96,19 +97,22 @@ def fit_arguments(
     validation_batch_size: Any = None,
     validation_freq: Any = 1,
     mix: Any = None,
+    feature_variants: Any = None,
 ) -> FitArguments:
     """Validate the arguments. Raises `UsageError` for the first invalid one."""
+    variants = optional_whole("feature_variants", feature_variants)
     settings = FitSettings(
         epochs=whole("epochs", epochs),
         batch_size=optional_whole("batch_size", batch_size) or 0,
         seed=seed,
         shuffle=shuffle_of(shuffle),
         initial_epoch=first_epoch(initial_epoch, epochs),
-        precompute_frozen=bool(precompute_frozen),
+        precompute_frozen=bool(precompute_frozen) or variants is not None,
         steps_per_epoch=optional_whole("steps_per_epoch", steps_per_epoch),
         validation_steps=optional_whole("validation_steps", validation_steps),
         validation_batch_size=optional_whole("validation_batch_size", validation_batch_size),
         validation_freq=validation_frequency(validation_freq),
         mix=mix_configs(mix),
+        feature_variants=variants,
     )
     return FitArguments(settings)

@@ -47,6 +47,7 @@ def fit_stages(
     callbacks: Sequence[keras.callbacks.Callback] | None = (),
     restore_best: bool = False,
     precompute_frozen: bool | None = None,
+    feature_variants: int | None = None,
     mix: Mix | Sequence[Mix] | None = None,
     checkpoint: str | Path | None = None,
     save_every_steps: int | None = None,
@@ -81,6 +82,8 @@ def fit_stages(
         precompute_frozen: Whether to compute what the frozen front of the model gives once a stage, as in
             `Trainer.fit`: the same weights to some last digits. None for each stage of several epochs in which that is
             possible: with a front that draws nothing at random.
+        feature_variants: As in `Trainer.fit`, for each stage of more epochs than that in which it is possible; another
+            stage augments its images in each epoch.
         mix: As in `Trainer.fit`; the frozen front is then computed in every epoch.
         checkpoint: A folder for checkpoints, in which each stage has a folder of its own.
         save_every_steps: As in `Trainer.fit`.
@@ -138,7 +141,11 @@ def fit_stages(
         "mix": mix,
     }
     where = {"device": device, "precision": precision, "seed": seed}
-    run = _Run(model, split, asked, trainer, where, size, best, saving)
+    variants = optional_whole("feature_variants", feature_variants)
+    if variants is not None and (precompute_frozen is False or mix is not None):
+        other = "mix=" if mix is not None else "precompute_frozen=False"
+        raise UsageError(f"Cannot use feature_variants={variants} with {other}. Pass one of them.")
+    run = _Run(model, split, asked, trainer, where, size, best, saving, variants)
     return run.all(options, False if precompute_frozen is None and mix is not None else precompute_frozen)
 
 
@@ -155,6 +162,7 @@ class _Run:
     batch_size: int
     best: BestWeights | None
     saving: Saving | None
+    variants: int | None = None
 
     def all(self, options: dict[str, Any], precompute_frozen: bool | None) -> Trainer:
         """Train; go on where an earlier call has stopped, if that is asked for."""
@@ -173,7 +181,9 @@ class _Run:
             steps = math.ceil(len(self.data) / size)
             trainer = self._trainer(stage_optimizer(template, stage, steps), stage)
             reporter.message(self._told(number, stage, done))
-            once = self._has_features(stage, reporter) if precompute_frozen is None else precompute_frozen
+            once = precompute_frozen
+            if once is None or self.variants is not None:
+                once = self._has_features(stage, reporter)
             found = trainer.fit(
                 self.data,
                 batch_size=size,
@@ -181,6 +191,7 @@ class _Run:
                 epochs=done + stage.epochs,
                 early_stopping=stage.early_stopping,
                 precompute_frozen=once,
+                feature_variants=self.variants if once else None,
                 checkpoint=self._saving(folders, number, done, history),
                 **options,
             )
@@ -230,10 +241,10 @@ class _Run:
 
     def _has_features(self, stage: Stage, reporter: Any) -> bool:
         """Whether a stage gains by computing the frozen front once; why not is told, if layers are frozen."""
-        if stage.epochs == 1 or not self.model.non_trainable_weights:
+        if stage.epochs <= (self.variants or 1) or not self.model.non_trainable_weights:
             return False
         try:
-            cut(self.model)
+            cut(self.model, varied=self.variants is not None)
         except ModelError as error:
             reporter.message(f"each epoch computes all layers. {str(error).splitlines()[0]}")
             return False

@@ -141,6 +141,7 @@ class Trainer(Tuner):
         validation: Any = None,
         early_stopping: int | None = None,
         precompute_frozen: bool = False,
+        feature_variants: int | None = None,
         mix: Mix | Sequence[Mix] | None = None,
         checkpoint: str | Path | Saving | None = None,
         save_every_steps: int | None = None,
@@ -193,6 +194,10 @@ class Trainer(Tuner):
                 before the first epoch, and to train the rest on them: the same result for a fraction of the work. The
                 features stay in memory, or if they take half of it in files of the cache (UNIDL_CACHE_DIR), for the
                 next `fit`, until the weights, the layers, the data or the precision under them change.
+            feature_variants: For a model with a `unidl.layers.Augmentation` before its frozen layers: how many
+                augmented variants of each image are computed once, as with `precompute_frozen`. Epoch e trains on
+                variant e modulo this number, so that fewer variants than epochs save work. A row's variants follow from
+                the seed of the Augmentation, the same on every backend. If None, the front must not be random.
             mix: How to mix the images of a batch, and their labels, with one another: `unidl.layers.Mixup(0.2)`,
                 `unidl.layers.CutMix(1.0)`, or a list of both, of which each batch gets one at random. They are mixed
                 after the augmentation that the model begins with. The label with the larger share of an image counts
@@ -212,8 +217,9 @@ class Trainer(Tuner):
         Raises:
             DataError: Before the first step, if the data does not fit the model, or differs from the data with which
                 the run to continue was started (of arrays above 16 MiB a sample of rows is compared).
-            ModelError: If `precompute_frozen` is requested for a model whose front learns or draws random numbers, or
-                `mix` for one with several inputs or outputs, or with a step of its own.
+            ModelError: If `precompute_frozen` is requested for a model whose front learns or draws random numbers,
+                `feature_variants` for one without an Augmentation there, or `mix` for one with several inputs or
+                outputs, or with a step of its own.
             UsageError: If an argument cannot be used, or another thread uses the model.
             SavedModelError: If a checkpoint cannot be written, or all those to continue from are damaged.
             TrainingError: If the loss becomes NaN or infinite, or a callback compiles the model.
@@ -243,6 +249,7 @@ class Trainer(Tuner):
             shuffle=shuffle,
             initial_epoch=initial_epoch,
             precompute_frozen=precompute_frozen,
+            feature_variants=feature_variants,
             mix=mix,
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,

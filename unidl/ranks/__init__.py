@@ -1,0 +1,1 @@
+"""The processes of a run that train together: which one this is, and how they agree."""

@@ -1,0 +1,134 @@
+"""The place of this process among those of a run, as launchers write it into the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unidl.errors import UsageError
+
+RESTARTED = "UNIDL_RESTARTED"
+"""How many times `unidl launch` has started the run again: where there are checkpoints, it then goes on from them."""
+
+SLURM_PORTS = 20000
+"""The first port that is derived from the number of a SLURM job, which sets none."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One process of a run: which one, of how many, and where rank 0 listens.
+
+    Args:
+        rank: The number of the process, from 0.
+        size: The number of processes.
+        local_rank: The number of the process on its machine, from 0, which chooses its GPU.
+        host: The address at which rank 0 listens.
+        port: The port at which rank 0 listens.
+        source: Which variables say so.
+
+    Examples:
+        >>> from unidl.ranks.environment import member
+        >>> found = member({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
+        >>> found.rank, found.size, found.port
+        (1, 2, 29500)
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    host: str
+    port: int
+    source: str
+
+
+def member(environ: Mapping[str, str] | None = None) -> Member | None:
+    """Return the place of this process in a run of several; None if it runs alone.
+
+    `unidl launch` and torchrun set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; srun sets SLURM_PROCID and others;
+    TF_CONFIG lists the workers of a TensorFlow cluster.
+
+    Raises `UsageError` if variables are missing or contradict each other.
+    """
+    environ = os.environ if environ is None else environ
+    found = _of_variables(environ)
+    config = _of_tf_config(environ)
+    if found is not None and config is not None and (found.rank, found.size) != (config.rank, config.size):
+        raise UsageError(
+            f"Cannot tell which process this is: {found.source} say rank {found.rank} of {found.size}, and TF_CONFIG "
+            f"says rank {config.rank} of {config.size}. Remove one of them."
+        )
+    found = found or config or _of_slurm(environ)
+    return found if found is not None and found.size > 1 else None
+
+
+def _of_variables(environ: Mapping[str, str]) -> Member | None:
+    if "RANK" not in environ or "WORLD_SIZE" not in environ:
+        return None
+    rank, size = _whole("RANK", environ), _whole("WORLD_SIZE", environ)
+    if size > 1 and ("MASTER_ADDR" not in environ or "MASTER_PORT" not in environ):
+        raise UsageError(
+            f"RANK={rank} and WORLD_SIZE={size} are set, but not MASTER_ADDR and MASTER_PORT, where rank 0 listens. "
+            "Set them, start with `unidl launch`, or remove RANK and WORLD_SIZE."
+        )
+    port = _whole("MASTER_PORT", environ) if "MASTER_PORT" in environ else 0
+    # torchrun itself listens at MASTER_PORT.
+    port += 1 if "TORCHELASTIC_RUN_ID" in environ else 0
+    local = _whole("LOCAL_RANK", environ) if "LOCAL_RANK" in environ else rank
+    host = environ.get("MASTER_ADDR", "127.0.0.1")
+    return _checked(Member(rank, size, local, host, port, "RANK and WORLD_SIZE"))
+
+
+def _of_tf_config(environ: Mapping[str, str]) -> Member | None:
+    if not environ.get("TF_CONFIG"):
+        return None
+    try:
+        config: Any = json.loads(environ["TF_CONFIG"])
+        cluster, task = config.get("cluster", {}), config.get("task", {"type": "worker", "index": 0})
+        workers = [*cluster.get("chief", ()), *cluster.get("worker", ())]
+        rank = int(task["index"]) + (len(cluster.get("chief", ())) if task["type"] == "worker" else 0)
+        kind = task["type"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"Cannot read TF_CONFIG: {error}. It is JSON with 'cluster' and 'task'.") from error
+    if not workers:
+        return None
+    if kind not in ("worker", "chief"):
+        raise UsageError(f"Cannot use the task {kind!r} of TF_CONFIG. Allowed: 'worker' and 'chief'.")
+    host, _, port = workers[0].rpartition(":")
+    hosts = [one.rpartition(":")[0] for one in workers]
+    local = hosts[:rank].count(hosts[rank]) if rank < len(hosts) else 0
+    return _checked(Member(rank, len(workers), local, host, int(port), "TF_CONFIG"))
+
+
+def _of_slurm(environ: Mapping[str, str]) -> Member | None:
+    # Set by srun alone: in the script of a batch job one process sees SLURM_PROCID=0 and SLURM_NTASKS.
+    if "SLURM_STEP_NUM_TASKS" not in environ or "SLURM_PROCID" not in environ:
+        return None
+    rank, size = _whole("SLURM_PROCID", environ), _whole("SLURM_STEP_NUM_TASKS", environ)
+    host = environ.get("MASTER_ADDR") or _first_host(environ.get("SLURM_STEP_NODELIST", ""))
+    job = _whole("SLURM_JOB_ID", environ) if "SLURM_JOB_ID" in environ else 0
+    port = _whole("MASTER_PORT", environ) if "MASTER_PORT" in environ else SLURM_PORTS + job % SLURM_PORTS
+    local = _whole("SLURM_LOCALID", environ) if "SLURM_LOCALID" in environ else 0
+    return _checked(Member(rank, size, local, host or "127.0.0.1", port, "SLURM_PROCID and SLURM_STEP_NUM_TASKS"))
+
+
+def _first_host(nodes: str) -> str:
+    """Return the first host of SLURM's notation, such as "node01" for "node[01-04,07],other"."""
+    match = re.match(r"([^,\[]+)(?:\[(\w+))?", nodes)
+    return "" if match is None else match[1] + (match[2] or "")
+
+
+def _whole(name: str, environ: Mapping[str, str]) -> int:
+    try:
+        return int(environ[name])
+    except ValueError:
+        raise UsageError(f"Cannot use {name}={environ[name]!r}: it is not a whole number.") from None
+
+
+def _checked(found: Member) -> Member:
+    if not 0 <= found.rank < found.size:
+        raise UsageError(f"Cannot use rank {found.rank} of {found.size} ({found.source}): ranks count from 0.")
+    return found

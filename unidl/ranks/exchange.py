@@ -1,0 +1,244 @@
+"""The processes of a run, which agree on what they do: rank 0 collects what each says, and tells all."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from unidl.errors import RankError, UnidlError
+from unidl.notices import notice
+from unidl.ranks.channel import Channel
+from unidl.ranks.environment import Member
+
+JOIN_SECONDS = 300.0
+"""How long the processes wait for one another at the start: frameworks take long to import on a busy machine."""
+GRACE_SECONDS = 8.0
+"""After the failure of a rank, how long the others may take to end by themselves: one may be held in an exchange of the
+framework that never ends."""
+HEARD_SECONDS = 3.0
+"""How long a rank whose framework has failed waits for the word of the rank that made it fail."""
+NOTICE_SECONDS = 60.0
+
+
+class Ranks:
+    """This process among those of a run. Every method that exchanges must be called by all ranks in the same order."""
+
+    def __init__(self, member: Member) -> None:
+        self.rank, self.size, self.local_rank = member.rank, member.size, member.local_rank
+        self._member = member
+        self._channels: dict[int, Channel] = {}
+        self._words: dict[int, queue.Queue[Any]] = {rank: queue.Queue() for rank in range(member.size)}
+        self._failure: str | None = None
+        self._failed = threading.Event()
+        self._ended: set[int] = set()
+        self._closed = self._raised = False
+        self._lock = threading.Lock()
+        self.ending: threading.Timer | None = None
+        """After a failure: ends this process in a while."""
+
+    def start(self) -> None:
+        """Connect all ranks. Raises `RankError` if they do not all come in time."""
+        if self.rank == 0:
+            self._accept()
+        else:
+            self._connect()
+        atexit.register(self.close)
+        previous = sys.excepthook
+
+        def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+            self.fail(error)
+            previous(kind, error, trace)
+
+        sys.excepthook = hook
+
+    @property
+    def own_host(self) -> str:
+        """The address at which the others reach this process."""
+        return self._member.host if self.rank == 0 else self._channels[0].own_host
+
+    def exchange(self, at: str, word: Any) -> list[Any]:
+        """Return what each rank says, in their order. at: what is decided. word: a JSON value.
+
+        Raises `RankError` if a rank has failed, or decides something else: it is at another place of the program.
+        """
+        if self.rank:
+            self._channels[0].send({"word": [at, word]})
+            return self._next(0)
+        words = [word]
+        for rank in range(1, self.size):
+            other, said = self._next(rank)
+            if other != at:
+                self._record(
+                    f"rank {rank} is at {other!r} while rank 0 is at {at!r}: all ranks must make the same calls of "
+                    "fit, evaluate and predict"
+                )
+                raise self._error()
+            words.append(said)
+        for channel in self._channels.values():
+            channel.send({"words": words})
+        return words
+
+    def agreed(self, at: str, word: Any) -> Any:
+        """Return what rank 0 says."""
+        return self.exchange(at, word if self.rank == 0 else None)[0]
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the others that this rank cannot go on, and end this process in a while if it does not end itself."""
+        if self._failed.is_set() or self._closed:
+            return
+        text = str(error).strip() or type(error).__name__
+        said = text if isinstance(error, UnidlError) else f"{type(error).__name__}: {text}"
+        self._raised = True
+        self._record(f"rank {self.rank} failed: {said}", exit_code=getattr(error, "exit_code", 1))
+
+    @contextmanager
+    def telling(self) -> Generator[None]:
+        """Inside it, an error of this rank ends all ranks, and the error of another rank is raised here."""
+        try:
+            yield
+        except RankError:
+            raise
+        except BaseException as error:
+            if not isinstance(error, UnidlError | KeyboardInterrupt | SystemExit):
+                self._failed.wait(HEARD_SECONDS)  # the framework may fail before the word of the other rank comes
+                if self._failed.is_set() and not self._raised:
+                    raise self._error() from error
+            self.fail(error)
+            raise
+
+    def close(self) -> None:
+        """Say goodbye: the others need not take the end of this process for a failure."""
+        if not self._closed:
+            self._closed = True
+            for channel in self._channels.values():
+                channel.send({"bye": self.rank})
+
+    def _next(self, rank: int) -> Any:
+        """Wait for the next word of a rank."""
+        started = time.monotonic()
+        told = False
+        while True:
+            try:
+                return self._words[rank].get(timeout=0.2 if self._failed.is_set() or rank in self._ended else 1.0)
+            except queue.Empty:
+                pass
+            if self._failed.is_set():
+                raise self._error()
+            if rank in self._ended:
+                self._record(f"rank {rank} has ended while rank {self.rank} goes on")
+                raise self._error()
+            if not told and time.monotonic() - started > NOTICE_SECONDS:
+                told = True
+                notice(f"rank {self.rank} has waited {NOTICE_SECONDS:.0f} s for rank {rank}")
+
+    def _heard(self, rank: int, message: Any) -> None:
+        """Handle a message of a connected rank; None is the end of the connection."""
+        if message is None:
+            if rank not in self._ended and not self._closed:
+                self._record(f"rank {rank} ended without a word: it was killed, or ran out of memory")
+        elif "word" in message:
+            self._words[rank].put(message["word"])
+        elif "words" in message:
+            self._words[rank].put(message["words"])
+        elif "failed" in message:
+            self._record(message["failed"])
+        elif "bye" in message:
+            self._ended.add(rank)
+
+    def _record(self, sentence: str, exit_code: int = RankError.exit_code) -> None:
+        with self._lock:
+            if self._failed.is_set():
+                return
+            self._failure = sentence
+            self._failed.set()
+        for channel in list(self._channels.values()):
+            channel.send({"failed": sentence})
+        self.ending = threading.Timer(GRACE_SECONDS, self._end, (exit_code,))
+        self.ending.daemon = True
+        self.ending.start()
+
+    def _end(self, exit_code: int) -> None:
+        """End this process, which an exchange of the framework may hold for ever."""
+        if not self._raised:
+            sys.stderr.write(f"unidl: {self._error()}\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+    def _error(self) -> RankError:
+        self._raised = True
+        return RankError(
+            f"{self._failure}\nRank {self.rank} ends too. Start all ranks again; with resume=True and a folder for "
+            "checkpoints they go on from the newest one."
+        )
+
+    def _accept(self) -> None:
+        member, deadline = self._member, time.monotonic() + JOIN_SECONDS
+        with socket.socket(_family(member.host)) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                server.bind((member.host, member.port))
+            except OSError as error:
+                raise RankError(f"Rank 0 cannot listen at {member.host}:{member.port}: {error}.") from error
+            server.listen(member.size)
+            while len(self._channels) < member.size - 1:
+                server.settimeout(max(0.01, deadline - time.monotonic()))
+                try:
+                    connection, _ = server.accept()
+                except TimeoutError:
+                    raise RankError(self._missing()) from None
+                connection.settimeout(10)
+                channel = Channel(connection)
+                hello = channel.receive()
+                rank = hello.get("rank") if isinstance(hello, dict) else None
+                if hello != {"rank": rank, "size": member.size} or rank in self._channels or rank not in self._words:
+                    channel.send({"refused": f"rank 0 expects ranks 1 to {member.size - 1} of {member.size}, once"})
+                    channel.close()
+                    continue
+                self._channels[rank] = channel
+        for rank, channel in self._channels.items():
+            channel.send({"welcome": True})
+            channel.start(lambda message, rank=rank: self._heard(rank, message))
+
+    def _connect(self) -> None:
+        member, deadline = self._member, time.monotonic() + JOIN_SECONDS
+        while True:
+            try:
+                connection = socket.create_connection((member.host, member.port), timeout=5)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise RankError(f"Rank 0 cannot be reached at {member.host}:{member.port}: {error}.") from error
+                time.sleep(0.05)
+        channel = Channel(connection)
+        channel.send({"rank": member.rank, "size": member.size})
+        answer = channel.receive()
+        if answer != {"welcome": True}:
+            channel.close()
+            why = answer.get("refused", answer) if isinstance(answer, dict) else "rank 0 has ended"
+            raise RankError(f"Rank {member.rank} of {member.size} cannot join: {why}.")
+        self._channels[0] = channel
+        channel.start(lambda message: self._heard(0, message))
+
+    def _missing(self) -> str:
+        missing: Sequence[int] = [rank for rank in range(1, self.size) if rank not in self._channels]
+        return f"Rank 0 has waited {JOIN_SECONDS:.0f} s for other ranks: {', '.join(map(str, missing))} did not come."
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def free_port(host: str) -> int:
+    """Return a port of this machine that is free now."""
+    with socket.socket(_family(host)) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
