@@ -8,13 +8,14 @@ from command_line import arrays_file, image_folder, text_file, unidl
 from PIL import Image
 
 from unidl import load_model
+from unidl.data import image_sets
 from unidl.models import record_of
 from unidl.training.run_directory import read_run
 
 pytestmark = pytest.mark.usefixtures("backend")
 
 
-def test_a_sheet_has_a_row_for_each_image_and_a_column_for_each_change(tmp_path):
+def test_a_sheet_has_a_row_for_each_image_and_a_column_for_each_change(tmp_path, monkeypatch):
     out = tmp_path / "sheets" / "sheet.png"
     words = ("--augment", "flip,rotation=0.2,brightness=0.2", "--rows", 3, "--columns", 4, "--out", out)
     answer = unidl("preview", "--data", image_folder(), *words)
@@ -36,6 +37,9 @@ def test_a_sheet_has_a_row_for_each_image_and_a_column_for_each_change(tmp_path)
     again = tmp_path / "again.png"
     assert unidl("preview", "--data", image_folder(), *words[:-1], again).code == 0
     assert again.read_bytes() == out.read_bytes(), "the seed decides"
+    monkeypatch.setattr(image_sets, "MOST_BYTES", 0)
+    assert unidl("preview", "--data", image_folder(), *words[:-1], again).code == 0
+    assert again.read_bytes() == out.read_bytes(), "a large folder, which is not read whole, looks the same"
 
 
 def test_the_changes_are_those_of_the_first_steps_of_training():

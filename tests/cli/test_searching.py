@@ -41,6 +41,15 @@ def test_the_sizes_that_were_tried_are_told(monkeypatch):
     assert (found["largest"], [one["batch_size"] for one in found["tried"]]) == (8, [8])
 
 
+def test_a_rate_is_searched_on_a_table_as_it_is_trained_on(backend, tmp_path):
+    lines = [f"{row % 7},{row % 5},{row}" for row in range(40)]
+    (tmp_path / "houses.csv").write_text("\n".join(["rooms,zip,price", *lines]))
+    words = ("--data", tmp_path / "houses.csv", "--target", "price", "--categories", "zip", "--steps", 10, "--json")
+    answer = unidl("find-learning-rate", "tabular", *words)
+    assert answer.code == 0, answer.err
+    assert len(json.loads(answer.out)["rates"]) == 10
+
+
 @pytest.mark.parametrize("command", ["find-learning-rate", "find-batch-size"])
 def test_an_option_that_means_nothing_is_refused(command):
     answer = unidl(command, "cnn", "--base", "VGG16")

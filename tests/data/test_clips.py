@@ -3,16 +3,19 @@ motion learns noise."""
 
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
 import pytest
 from clip_files import COUNT, SIDE, write_clip
+from command_line import unidl
 
 from unidl import Trainer, load_data
 from unidl.data.clips import read_clip
 from unidl.errors import DataError, UsageError
 from unidl.models import record_of
+from unidl.training.run_directory import save_run
 
 av = pytest.importorskip("av", reason="an extra: unidl[video]")
 
@@ -83,6 +86,12 @@ def test_a_model_learns_the_direction_and_resumes_to_the_bit(folder, tmp_path, b
     resumed.fit(data.train, epochs=12, resume=True, **kept)
     for one, other in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+    save_run(whole, tmp_path / "saved", configuration={"data": str(folder), "frames": 6})
+    answer = unidl("evaluate", tmp_path / "saved", "--trust", "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["rows"] == 4
+    answer = unidl("evaluate", tmp_path / "saved", "--trust", "--data", "digits")
+    assert "the model expects clips of 6 x 16 x 16 x 1 (frames x height x width x channels)" in answer.err
 
 
 def test_damaged_files_are_named_or_skipped(tmp_path):

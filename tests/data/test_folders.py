@@ -119,3 +119,12 @@ def test_sizes_and_damage_are_named(tmp_path):
     (tmp_path / "light" / "05.png").write_bytes((tmp_path / "light" / "00.png").read_bytes()[:-30])
     with pytest.raises(DataError, match=r"Cannot read the image '.*light/05\.png'"):
         load_data(tmp_path)
+
+
+def test_hidden_folders_beside_texts_are_passed_over(tmp_path):
+    """A folder of texts that git keeps has a .git, whose files are neither texts nor images."""
+    for folder in (".git", "good", "bad"):
+        (tmp_path / folder).mkdir()
+        for number in range(2):
+            (tmp_path / folder / f"{number}.{'txt' if folder != '.git' else 'idx'}").write_text(f"{folder} {number}")
+    assert load_data(tmp_path).class_names == ("bad", "good")

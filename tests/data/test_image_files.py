@@ -210,3 +210,10 @@ def test_what_cannot_be_asked_for(folder, options, message):
         load_data(folder, **options)
     with pytest.raises(UsageError, match="does not apply to 'digits'"):
         load_data("digits", **options)
+
+
+def test_a_folder_is_the_same_by_any_path_to_it(folder, monkeypatch):
+    """A run is resumed from another directory, or on another machine."""
+    monkeypatch.chdir(folder.parent)
+    one, other = (fingerprint(training=load_data(path, stream=True).train) for path in (folder.name, folder))
+    assert one == other

@@ -129,3 +129,18 @@ def test_parquet_is_read_where_pyarrow_is_there(tmp_path, rows, monkeypatch):
     pyarrow.parquet.write_table(pyarrow.table({"file": files, "label": kinds}), tmp_path / "a.parquet")
     data = load_data(tmp_path / "a.parquet")
     assert [data.class_names[label] for label in data.train.y] == seen(data.train)
+
+
+@pytest.mark.parametrize("label", ["0", "1", "dark"])
+def test_images_of_one_class_are_refused(tmp_path, rows, label):
+    """A model of one class is always right."""
+    with pytest.raises(DataError, match=f"All rows of .* have the class '{label}'"):
+        load_data(written(tmp_path, ("file", "label"), [(file, label) for file, _ in rows]))
+
+
+def test_paths_may_be_absolute_and_relative(tmp_path, rows, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mixed = [(str(tmp_path / file) if place % 2 else file, kind) for place, (file, kind) in enumerate(rows)]
+    written(tmp_path, ("file", "label"), mixed)
+    data = load_data("table.csv", stream=True)
+    assert [data.class_names[label] for label in data.test.y] == seen(data.test)

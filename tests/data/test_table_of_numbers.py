@@ -152,3 +152,49 @@ def test_a_saved_form_that_was_changed_is_refused(change):
     form = TableForm.learned({"age": [20, 40], "y": [1.5, 2.5]}, [0, 1], target="y")
     with pytest.raises(ValueError, match="its table cannot be read"):
         TableForm.from_json(json.loads(json.dumps(form.to_json())) | change)
+
+
+def test_the_index_that_pandas_writes_is_not_a_column(tmp_path):
+    """Sorted rows give their classes away by their numbers: all test rows are right, and no new one."""
+    path = written(tmp_path, [(row, *values) for row, values in enumerate(rows())], ("", *HEADER))
+    assert load_data(path, target="price").table.names == ("age", "zip", "city")
+
+
+def test_whole_numbers_are_one_category_however_they_are_written(tmp_path):
+    """With a missing one among them pandas writes 3 as 3.0, and new rows without one as 3."""
+    path = written(tmp_path, [(row, f"{row % 3}.0", row % 2) for row in range(20)], ("size", "code", "label"))
+    form = load_data(path, categories=["code"]).table
+    for code in (2, 2.0, "2", "2.0"):
+        assert form.encoded({"size": [1], "code": [code]})["categories"].tolist() == [[3]]
+
+
+def test_a_number_can_be_told_to_be_a_class(tmp_path):
+    path = written(tmp_path, [(row, row % 25) for row in range(100)], ("size", "grade"))
+    assert load_data(path, target="grade").class_names == ()
+    data = load_data(path, target="grade", categories=["grade"])
+    assert len(data.class_names) == 25
+    assert [data.class_names[label] for label in data.test.y] == [str(int(size) % 25) for size in data.test.x[:, 0]]
+
+
+@pytest.mark.parametrize("column", ["size", "price"])
+def test_numbers_with_a_comma_are_not_words(tmp_path, column):
+    path = tmp_path / "german.csv"
+    path.write_text("size;price\n" + "".join(f"{row % 5},5;{row % 3},25\n" for row in range(20)))
+    with pytest.raises(DataError, match=f"'{column}' of .* numbers with a comma, such as '0,[25]+'.*categories="):
+        load_data(path, target="price", categories=["price"] if column == "size" else None)
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [({"age": [1, 2], "size": [1]}, "age has 2, size has 1"), ({"age": 1, "size": [1]}, "age is not a list")],
+)
+def test_raw_columns_have_a_value_for_each_row(tmp_path, columns, found):
+    form = load_data(written(tmp_path, [(row, row**2, row % 2) for row in range(20)], ("age", "size", "label"))).table
+    with pytest.raises(DataError, match=f"Each column of the table must be a list .* {found}"):
+        form.encoded(columns)
+
+
+def test_a_label_that_no_number_is_has_no_class(tmp_path):
+    form = load_data(written(tmp_path, [(row, row % 2) for row in range(20)], ("size", "label"))).table
+    with pytest.raises(DataError, match=r"Row 0 of .* has '²' for 'label'"):
+        load_data(written(tmp_path, [(1, "²"), (2, "1")], ("size", "label"), "other.csv"), table=form)

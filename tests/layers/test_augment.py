@@ -17,6 +17,7 @@ from unidl.errors import DataError, ModelError, UsageError
 layers = import_module("unidl.layers")  # which settles the backend before Keras is imported
 keras = import_module("keras")
 draws = import_module("unidl.layers.draws")
+tones = import_module("unidl.layers.tones")
 
 WORDS = "flip,rotation=0.1,zoom=0.2,brightness=0.2,contrast=0.2"
 ALL = (
@@ -402,3 +403,25 @@ def test_prediction_is_averaged_over_augmented_copies():
     without = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(inputs)))
     with pytest.raises(ModelError, match=r"its first layer is not a unidl\.layers\.Augmentation"):
         Trainer(without, optimizer="sgd", loss="mse").evaluate(x, y, augmentations=2)
+
+
+def test_copies_are_made_of_bytes_as_of_floats_and_never_of_other_values():
+    """Bytes taken for floats from 0 to 1 are white, all of them, and so is every copy."""
+    inputs = keras.Input((24, 20, 3))
+    values = keras.layers.Flatten()(layers.Augmentation("flip", seed=5)(inputs))
+    model, x = keras.Model(inputs, keras.layers.Dense(1)(values)), photographs()
+    trainer = Trainer(model, optimizer="sgd", loss="mse")
+    floats = x / np.float32(255)
+    found = trainer.predict(x, augmentations=2)
+    np.testing.assert_allclose(found, trainer.predict(floats, augmentations=2), rtol=1e-5, atol=1e-5)
+    y = np.arange(len(x), dtype=np.float32)[:, None]
+    assert trainer.evaluate(x, y, augmentations=2)["loss"] == pytest.approx(np.mean((found - y) ** 2), rel=1e-4)
+    with pytest.raises(DataError, match=r"values from 0 to 255, and the model .* from 0 to 1"):
+        trainer.predict(x.astype(np.float32), augmentations=2)
+    with pytest.raises(DataError, match="The data has no rows"):
+        trainer.predict(floats[:0], augmentations=2)
+
+
+def test_an_image_without_an_inside_is_not_sharpened():
+    clips = keras.ops.ones((1, 1, 1, 5, 3))
+    assert tones.sharpened(clips, 2.0).shape == clips.shape

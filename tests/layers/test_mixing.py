@@ -119,7 +119,7 @@ def test_bytes_stay_bytes():
         (lambda: layers.Mixup(0.0), r"Cannot use Mixup\(alpha=0.0\): it must be a number from 0.01 to 100"),
         (lambda: layers.CutMix(True), "it must be a number from 0.01"),
         (lambda: layers.CutMix(probability=1.5), r"probability=1.5\): it must be a number from 0 to 1"),
-        (lambda: mixing.mixes_of("mixup"), r"Cannot mix with 'm': give unidl.layers.Mixup\(0.2\)"),
+        (lambda: mixing.mixes_of("mixup"), r"Cannot mix with 'mixup': give unidl.layers.Mixup\(0.2\)"),
         (lambda: mixing.mixes_of([]), r"give Mixup, CutMix, or both, each once"),
         (lambda: mixing.mixes_of([layers.CutMix(), layers.CutMix(0.5)]), "each once"),
         (lambda: mixing.mixes_of({"mix": "blend"}), "what `to_config` of a mix gives"),

@@ -165,3 +165,8 @@ def test_factors_need_a_base_of_unidls_own_and_one_that_has_kernels(cnn):
         build_transfer(foreign, classes=2, lora_rank=1)
     with pytest.raises(ModelError, match=r"build_transfer\(lora_rank=...\) did not build it"):
         merge_lora(build_transfer(cnn, classes=2))
+
+
+def test_heads_whose_layers_would_have_one_name_are_refused(cnn):
+    with pytest.raises(ModelError, match="a layer of the name 'size_logits'; choose another"):
+        build_transfer(cnn, heads={"size": 3, "size_logits": 1})

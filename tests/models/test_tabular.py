@@ -12,7 +12,7 @@ from sklearn.datasets import load_diabetes, load_wine
 
 import unidl as package
 from unidl import Trainer, build_tabular, load_data, load_model
-from unidl.errors import DataError, ModelError, SavedModelError
+from unidl.errors import DataError, ModelError, SavedModelError, UsageError
 from unidl.models import record_of
 from unidl.report.making import require_classes
 from unidl.saving.saved_architecture import read_description
@@ -72,6 +72,7 @@ def test_what_cannot_be_predicted_from_is_refused(wine, tmp_path):
         (("a.png",), "predicts from a table"),
         ((), "predicts from a table"),
         (("--data", path.with_name("run") / "none.csv"), "Cannot read"),
+        (("--data", path, "--augmentations", 2), "Cannot use --augmentations"),
     ):
         answer = unidl("predict", run, *words)
         assert (answer.code != 0, answer.out) == (True, "")
@@ -158,3 +159,17 @@ def test_a_model_of_your_own_keeps_the_table(tmp_path, backend):
     assert record_of(again).table == data.table
     raw = {column.name: data.test.x[:, place].astype(str) for place, column in enumerate(data.table.numbers)}
     np.testing.assert_allclose(Trainer(again, **compiled).predict(raw), trainer.predict(data.test.x), rtol=1e-5)
+
+
+def test_a_saved_run_reads_another_table_as_its_own(wine, tmp_path):
+    """Words and classes counted anew would get the numbers of others, with whose vectors the model goes on."""
+    path, run = wine
+    header, *lines = path.read_text().splitlines()
+    kept = [line.replace(",Lima,", ",Zama,") for line in lines if not line.endswith("class_0")]
+    (tmp_path / "other.csv").write_text("\n".join([header, *kept]) + "\n")
+    words = ("--data", tmp_path / "other.csv", "--label", "kind", "--epochs", 1, "--out", tmp_path / "further")
+    answer = unidl("train", run, *words)
+    assert answer.code == 0, answer.err
+    assert record_of(load_model(tmp_path / "further")).table == record_of(load_model(run)).table
+    with pytest.raises(UsageError, match=r"missing does not apply .* the trained model knows its columns"):
+        load_data(path, table=record_of(load_model(run)).table, missing="mean")

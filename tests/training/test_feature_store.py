@@ -11,6 +11,8 @@ from unidl import Stage, Trainer, fit_stages
 from unidl.data import Split
 from unidl.errors import DataError
 from unidl.machine.memory import Memory
+from unidl.models import note
+from unidl.models.cutting import cut
 from unidl.training import feature_store, frozen_front
 from unidl.training.frozen_front import FrozenFront
 
@@ -146,3 +148,13 @@ def test_a_stage_with_a_frozen_front_computes_it_once_unless_told_not_to(backend
     assert_same_weights(weights_of(trainer.model), weights_of(plain.model), tolerance=1e-5)
     said = capsys.readouterr().out
     assert said.count("once") == (1 if wanted is None else 0)
+
+
+def test_images_of_bytes_on_another_scale_have_other_features(backend):
+    """The step makes of bytes what the model takes, which may be 0 to 1 at one time and -1 to 1 at another."""
+    model, found = prescaled(), []
+    front, _ = cut(model)
+    for value_range in ((0.0, 1.0), (-1.0, 1.0)):
+        note(front, value_range=value_range)
+        found.append(feature_store.key_of(front, "", points(4), 4, "")["layers"])
+    assert found[0] != found[1]

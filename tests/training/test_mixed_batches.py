@@ -8,6 +8,7 @@ import pytest
 from training import assert_same_weights, dense, pictures, points, sentences, small_cnn, small_lstm, weights_of
 
 from unidl import Trainer, load_model
+from unidl.backend import Batches
 from unidl.data import Split
 from unidl.errors import ModelError, UsageError
 from unidl.random import derived_seed
@@ -123,3 +124,40 @@ def test_what_cannot_be_mixed_is_refused(backend):
     for model, data, options, error, said in cases:
         with pytest.raises(error, match=said):
             Trainer(model).fit(Split(data.x, data.y), batch_size=4, progress="quiet", **options)
+
+
+def test_bytes_are_scaled_as_the_model_takes_them_now(backend):
+    """The model that mixes is kept for the next fit, before which the model may have learned another range."""
+    from unidl.layers import Mixup
+
+    class Bytes:
+        """Images that are read as they are needed."""
+
+        form = Batches(np.empty((0, 4, 4, 1), np.uint8), np.empty((0,), np.int32))
+        fingerprint = str
+
+        def __len__(self):
+            return 8
+
+        def read(self, rows):
+            return Batches(
+                np.resize(rows * 30, (4, 4, 1, len(rows))).T.reshape(-1, 4, 4, 1).astype(np.uint8),
+                (rows % 4).astype(np.int32),
+            )
+
+    signed = np.random.default_rng(0).uniform(-1, 1, (8, 4, 4, 1)).astype(np.float32), np.arange(8) % 4
+    found = []
+    for mix in (None, Mixup(probability=0.0)):
+        import keras
+
+        layers = [
+            keras.Input((4, 4, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, "softmax", kernel_initializer="zeros"),
+        ]
+        trainer = Trainer(keras.Sequential(layers), optimizer="sgd", loss="sparse_categorical_crossentropy")
+        for data in (signed, Bytes()):
+            trainer.fit(data, batch_size=8, mix=mix, progress="quiet")
+        found.append(weights_of(trainer.model))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

@@ -211,6 +211,22 @@ def test_a_model_without_a_base_is_set_free_by_the_names_of_its_layers(backend):
         fit_stages(model, points(12), stages="frist:1", progress="quiet")
 
 
+@pytest.mark.parametrize("part", ["conf_2", "head"])
+def test_a_part_that_is_not_there_is_told_before_the_first_stage(backend, part):
+    """And not when hours of the stages before it are over."""
+    model = transfer() if part != "head" else dense()
+    before = weights_of(model)
+    with pytest.raises(ModelError, match=r"Available: |0 of its layers are models"):
+        fit_stages(model, pictures(8) if part != "head" else points(8), stages=f"all:1,{part}:1", progress="quiet")
+    assert_same_weights(weights_of(model), before)
+
+
+@pytest.mark.parametrize("size", [0, "32", 2.5])
+def test_batches_have_a_whole_number_of_rows(size):
+    with pytest.raises(UsageError, match="batch_size="):
+        staged(batch_size=size)
+
+
 def test_the_learning_rate_rises_and_falls():
     import keras
 

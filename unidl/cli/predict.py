@@ -87,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _require_kind(model: Predictor, arguments: argparse.Namespace) -> None:
     """Raise `UsageError` unless there is what the model predicts from: a table, or images or texts."""
     reads_table = model.record.table is not None
+    if reads_table and arguments.augmentations is not None:
+        raise UsageError(f"Cannot use --augmentations: {arguments.run_directory} predicts from a table. Leave it out.")
     if reads_table and (arguments.data is None or arguments.inputs):
         raise UsageError(f"{arguments.run_directory} predicts from a table. Pass --data FILE, and no INPUT.")
     if not reads_table and (arguments.data is not None or not arguments.inputs):

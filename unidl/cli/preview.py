@@ -151,14 +151,18 @@ def _changed(
 
 def _images(split: Split, places: np.ndarray, name: str) -> np.ndarray:
     """The images of these rows, as floats from 0 to 1."""
+    from unidl.data.source import Column
     from unidl.data.value_range import UNIT, are_images, in_range, range_of
 
-    if not are_images(split.x):
+    streamed = isinstance(split.x, Column)  # of a large folder no other images are read
+    images = split.x[places] if streamed else split.x
+    if not are_images(images):
         raise DataError(
             f"Cannot preview '{name}': it holds no images with 1 or 3 channels. Take digits, or a folder of class "
             "folders."
         )
-    return in_range(split.x[places], range_of(split.x), UNIT, "an augmentation").astype("float32")
+    chosen = images if streamed else images[places]
+    return in_range(chosen, range_of(images), UNIT, "an augmentation").astype("float32")
 
 
 def _names(split: Split, places: np.ndarray) -> list[str]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from unidl.cli import options
 from unidl.cli.numbers import fraction, positive_whole
+from unidl.cli.reading import add_reading
 from unidl.models import builders
-from unidl.runs.configuration import RunConfiguration, require_meaning
+from unidl.runs.configuration import FOR_DATA, RunConfiguration, require_meaning
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SETTINGS = ("model", "data", "base", "weights", "image_size", "dropout", "seed")
+SETTINGS = ("model", "data", "base", "weights", "image_size", "dropout", "augment", "lora_rank", "seed", *FOR_DATA)
 """The settings of a run that say what is trained."""
 
 
@@ -28,6 +29,9 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", type=options.name_or_path, metavar="NAME", help="transfer: as in `unidl train`")
     options.add_trust(parser)
     parser.add_argument("--weights", type=options.name_or_path, metavar="NAME", help="transfer: as in `unidl train`")
+    add_reading(parser)
+    parser.add_argument("--augment", metavar="STEPS", help="as in `unidl train`")
+    parser.add_argument("--lora-rank", type=positive_whole, metavar="N", help="transfer: as in `unidl train`")
     parser.add_argument("--image-size", type=positive_whole, metavar="N", help="height and width that images get")
     parser.add_argument("--dropout", type=fraction, metavar="X", help="share of units dropped (default: 0)")
     options.add_backend(parser)

@@ -120,10 +120,12 @@ class ImageFiles:
 
     def fingerprint(self) -> str:
         """A hash of the names and sizes of all files, of their labels, of the form, and of what some of them hold."""
-        found = hashlib.sha256(f"{self.shape} {self.on_error}".encode())
+        # Not by how the paths are written, or where the folder lies: a run goes on from any directory.
+        found = hashlib.sha256(f"{replace(self.shape, like='')} {self.on_error}".encode())
         found.update(np.ascontiguousarray(self.labels, "<i8").tobytes())
-        root = os.path.commonpath(self.paths) if len(self.paths) > 1 else os.path.dirname(self.paths[0])
-        for path in self.paths:
+        paths = [os.path.abspath(path) for path in self.paths]
+        root = os.path.commonpath(paths) if len(paths) > 1 else os.path.dirname(paths[0])
+        for path in paths:
             found.update(f"{os.path.relpath(path, root)} {_size(path)}\n".encode("utf-8", "surrogateescape"))
         for row in np.unique(np.linspace(0, len(self) - 1, HASHED_FILES).astype(int)):
             found.update(self.content(self.paths[int(row)]))

@@ -91,7 +91,11 @@ def table_of_numbers(
     fixed: which rows are for the test; None if they are drawn. table, options: as in `load_table`.
     """
     where = f"'{source}'"
-    y, class_names = target_values(where, target, columns[target], None if table is None else table.class_names)
+    given = [name for name in ("categories", "missing") if name in options and table is not None]
+    if given:
+        raise UsageError(f"{given[0]} does not apply to {where}: the trained model knows its columns. Leave it out.")
+    known, words = None if table is None else table.class_names, target in options.get("categories", ())
+    y, class_names = target_values(where, target, columns[target], known, words=words)
     train_rows, test_rows, drawn = divided(y, class_names, fixed, test_fraction, seed)
     if table is None:
         table = TableForm.learned(columns, train_rows, target=target, class_names=class_names, where=where, **options)

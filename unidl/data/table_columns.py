@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,9 @@ NO_VALUE = ("", "nan", "na", "n/a", "null", "none")
 """How a missing number is written, in any case."""
 UNKNOWN_CATEGORY = 0
 """The number, within its column, of every word that the training rows do not have."""
+
+_WHOLE = re.compile(r"-?[0-9]+\.0")
+_WITH_COMMA = re.compile(r"-?[0-9]+,[0-9]+")
 
 LARGEST = float(np.finfo(np.float32).max)
 """Numbers are computed with in float32."""
@@ -61,7 +65,7 @@ class CategoryColumn:
 
     def encoded(self, values: Sequence[Any], where: str) -> np.ndarray[Any, Any]:
         """Return the place of each word as (n,) int32, from 1; 0 is unknown."""
-        places = {word: place for place, word in enumerate(self.words, start=UNKNOWN_CATEGORY + 1)}
+        places = {word_in(word): place for place, word in enumerate(self.words, start=UNKNOWN_CATEGORY + 1)}
         return np.array([places.get(word_in(value), UNKNOWN_CATEGORY) for value in values], np.int32)
 
 
@@ -77,17 +81,22 @@ def number_in(value: Any) -> float | None:
 
 
 def word_in(value: Any) -> str:
-    """Return the word that a value is: a whole number is the same word as an int and as a float."""
+    """Return the word that a value is: a whole number is the same word as an int and as a float, and as the text of
+    either, since pandas writes a column of whole numbers as "3.0" where one is missing."""
     if value is None or (isinstance(value, (float, np.floating)) and math.isnan(value)):
         return ""
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
-    return str(value).strip()
+    word = str(value).strip()
+    return word.removesuffix(".0") if _WHOLE.fullmatch(word) else word
 
 
 def is_numeric(name: str, values: Sequence[Any], where: str) -> bool:
-    """Whether a column holds numbers. Raises `DataError` if most of its values are numbers and some are words."""
+    """Whether a column holds numbers. Raises `DataError` if most of its values are numbers and some are words, or all
+    are numbers with a comma, which would count as words."""
     given = [row for row, value in enumerate(values) if not is_missing(value)]
+    if given and any("," in str(values[row]) for row in given):
+        require_points(name, [values[row] for row in given], where)
     other = [row for row in given if number_in(values[row]) is None]
     if not given or 2 * len(other) >= len(given):
         return False
@@ -97,6 +106,16 @@ def is_numeric(name: str, values: Sequence[Any], where: str) -> bool:
             f"it; or pass categories=['{name}'] if all its values are words."
         )
     return True
+
+
+def require_points(name: str, values: Sequence[Any], where: str) -> None:
+    """Raise `DataError` if all values are numbers, and some of them have a comma in place of the point."""
+    other = [value for value in values if number_in(value) is None]
+    if other and all(isinstance(value, str) and _WITH_COMMA.fullmatch(value.strip()) for value in other):
+        raise DataError(
+            f"The column '{name}' of {where} has numbers with a comma, such as {shown(other[0])}. Write them with a "
+            f"point, as in 2.5 and 1234; or pass categories=['{name}'] if they are words."
+        )
 
 
 def is_missing(value: Any) -> bool:

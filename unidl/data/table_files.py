@@ -6,9 +6,13 @@ import csv
 from pathlib import Path
 
 from unidl.errors import DataError
+from unidl.notices import notice
 from unidl.shortening import listed, shortened
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+
+INDEXES = ("", "__index_level_0__")
+"""What pandas calls the column into which it writes the numbers of the rows, in CSV and in Parquet."""
 
 Table = dict[str, list[str]]
 
@@ -16,6 +20,9 @@ Table = dict[str, list[str]]
 def read_table(path: Path) -> Table:
     """Return the columns of a table by name. Raises `DataError` if it cannot be read, or has no rows."""
     table = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    for name in INDEXES:
+        if table.pop(name, None) is not None:
+            notice(f"a column of '{path}' without a name is left out: pandas writes the numbers of the rows there")
     if not table or not next(iter(table.values())):
         raise DataError(f"'{path}' has no rows. A table begins with the names of its columns, and has a row a sample.")
     return table
@@ -62,4 +69,8 @@ def _parquet(path: Path) -> Table:
     except Exception as error:
         # pyarrow raises its own errors, OSError and ValueError for damaged files.
         raise DataError(f"Cannot read '{path}': {shortened(error)}. Write it anew.") from error
-    return {name: ["" if value is None else str(value) for value in values] for name, values in columns.items()}
+    # NaN, which differs from itself, is as missing as None.
+    return {
+        name: ["" if value is None or value != value else str(value) for value in values]
+        for name, values in columns.items()
+    }

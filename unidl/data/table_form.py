@@ -138,6 +138,12 @@ class TableForm:
             raise DataError(
                 f"The model predicts from the columns {listed(self.names)}, and {where} lacks {listed(absent)}."
             )
+        lengths = {name: len(table[name]) if np.ndim(table[name]) == 1 else None for name in self.names}
+        if None in lengths.values() or len(set(lengths.values())) > 1:
+            found = listed(
+                f"{name} {'is not a list' if size is None else f'has {size}'}" for name, size in lengths.items()
+            )
+            raise DataError(f"Each column of {where} must be a list with one value for each row, and {found}.")
         parts: dict[str, Any] = {}
         if self.numbers:
             parts["numbers"] = np.stack([one.encoded(list(table[one.name]), where) for one in self.numbers], axis=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unidl.data.table_columns import is_missing, number_in
+from unidl.data.table_columns import is_missing, number_in, require_points
 from unidl.errors import DataError
 from unidl.notices import notice
 from unidl.shortening import listed, shown
@@ -34,6 +34,8 @@ def labels_of_images(
     is_class = (numbers >= 0) & (numbers == np.floor(numbers)) & (numbers < len(chosen))
     if is_class.all():
         labels = numbers.astype(np.int32)
+        if labels.min() == labels.max():
+            raise _one_class(f"'{path}'", chosen[0])
         return labels, tuple(str(label) for label in range(int(labels.max()) + 1))
     return numbers.astype(np.float32)[:, np.newaxis], ()
 
@@ -64,21 +66,23 @@ def several_labels(
 
 
 def target_values(
-    where: str, target: str, values: Sequence[str], known: tuple[str, ...] | None
+    where: str, target: str, values: Sequence[str], known: tuple[str, ...] | None, *, words: bool = False
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """What a row of numbers and categories predicts, and the names of the classes, if it is classes.
 
     Words are classes. So are whole numbers that are written without a point, each at least twice, up to `MOST_CLASSES`
     different ones; other numbers are predicted, as y of shape (n, 1). known: the classes of a trained model, () if it
-    predicts a number, None if there is no model.
+    predicts a number, None if there is no model. words: whether all values are classes, whatever they look like.
     """
     missing = [row for row, value in enumerate(values) if is_missing(value) and value not in (known or ())]
     if missing:
         raise DataError(f"Row {missing[0]} of {where} has no value for '{target}'. Fill it in or remove the row.")
     if known:
         return _of_known(where, target, values, known)
-    numbers = _numbers(values)
+    numbers = None if words and known is None else _numbers(values)
     if numbers is None:
+        if not words:
+            require_points(target, values, where)
         if known is not None:
             raise DataError(f"The model predicts '{target}' as a number, and {where} has words in that column.")
         return _of_words(where, values)
@@ -89,23 +93,27 @@ def target_values(
         names, labels = np.unique(numbers.astype(np.int64), return_inverse=True)
         return labels.reshape(-1).astype(np.int32), tuple(str(name) for name in names)
     if known is None:
-        notice(f"'{target}' of {where} is predicted as a number")
+        notice(f"'{target}' of {where} is predicted as a number; categories=['{target}'] makes its values classes")
     return numbers.astype(np.float32)[:, np.newaxis], ()
 
 
 def _of_words(where: str, values: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     names = tuple(sorted(set(values)))
     if len(names) < 2:
-        raise DataError(f"All rows of {where} have the class {shown(values[0])}. At least 2 classes are needed.")
+        raise _one_class(where, values[0])
     place = {name: label for label, name in enumerate(names)}
     return np.array([place[value] for value in values], np.int32), names
+
+
+def _one_class(where: str, name: str) -> DataError:
+    return DataError(f"All rows of {where} have the class {shown(name)}. At least 2 classes are needed.")
 
 
 def _of_known(
     where: str, target: str, values: Sequence[str], known: tuple[str, ...]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     place = {name: label for label, name in enumerate(known)}
-    values = [str(int(value)) if value not in place and value.isdigit() else value for value in values]
+    values = [str(int(value)) if value not in place and value.isdecimal() else value for value in values]
     for row, value in enumerate(values):
         if value not in place:
             raise DataError(

@@ -44,6 +44,8 @@ class Texts:
 def holds_texts(path: Path) -> bool:
     """Return whether the first class folder with files has texts among them, and no images."""
     for folder in sorted(entry for entry in path.rglob("*") if entry.is_dir()):
+        if any(is_ignored(Path(part)) for part in folder.relative_to(path).parts):  # such as .git
+            continue
         files = [entry for entry in folder.iterdir() if entry.is_file() and not is_ignored(entry)]
         endings = {entry.suffix.lower() for entry in files}
         if files:

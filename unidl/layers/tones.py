@@ -62,6 +62,8 @@ def sharpened(clips: Any, gain: Any) -> Any:
     """Return `gain` (batch, 1, 1, 1, 1) times the difference from the image smoothed by [[1, 1, 1], [1, 5, 1],
     [1, 1, 1]] / 13, added to that: 0 is smooth, 1 as it is, more is sharper. The outermost pixels stay."""
     height, width = ops.shape(clips)[2:4]
+    if any(isinstance(side, int) and side < 3 for side in (height, width)):
+        return clips
     rows: Any = sum((clips[:, :, by : height - 2 + by] for by in range(3)), start=0.0)
     inside = clips[:, :, 1 : height - 1, 1 : width - 1]
     square = sum((rows[:, :, :, by : width - 2 + by] for by in range(3)), start=0.0)

@@ -43,13 +43,7 @@ def unfreeze(model: keras.Model, from_layer: str | None = None) -> int:
 
     base = base_of(model)
     layers = layers_in_order(base)
-    names = [layer.name for layer in layers]
-    first = 0 if from_layer is None else _place(names, from_layer)
-    if first is None:
-        raise ModelError(
-            f"Cannot unfreeze from_layer={from_layer!r}: the base '{base.name}' of the model '{model.name}' "
-            f"has no layer of that name. {close_names(str(from_layer), names)}."
-        )
+    first = 0 if from_layer is None else _first_of_base(model, base, from_layer)
     base.trainable = False  # on TensorFlow, assigning an unchanged value does not reach the inner layers
     base.trainable = True
     for layer in layers[:first]:
@@ -100,16 +94,46 @@ def set_free(model: keras.Model, part: str) -> None:
     if any(isinstance(layer, keras.Model) for layer in model.layers):
         unfreeze(model, None if part == ALL else part)
         return
-    names = [layer.name for layer in model.layers]
-    first = 0 if part == ALL else _place(names, part)
-    if first is None:
-        raise ModelError(
-            f"Cannot unfreeze {part!r}: the model '{model.name}' has no layer of that name. {close_names(part, names)}."
-        )
+    first = 0 if part == ALL else _first_of_model(model, part)
     for layer in model.layers:
         layer.trainable = True
     for layer in model.layers[:first]:
         layer.trainable = False
+
+
+def require_part(model: keras.Model, part: str) -> None:
+    """Raise `ModelError` if `set_free` would, and change nothing."""
+    import keras
+
+    on_a_base = any(isinstance(layer, keras.Model) for layer in model.layers)
+    base = base_of(model) if on_a_base or part == HEAD else None
+    if part in (HEAD, ALL):
+        return
+    if base is None:
+        _first_of_model(model, part)
+    else:
+        _first_of_base(model, base, part)
+
+
+def _first_of_base(model: keras.Model, base: keras.Model, part: str) -> int:
+    names = [layer.name for layer in layers_in_order(base)]
+    first = _place(names, part)
+    if first is None:
+        raise ModelError(
+            f"Cannot unfreeze from_layer={part!r}: the base '{base.name}' of the model '{model.name}' "
+            f"has no layer of that name. {close_names(str(part), names)}."
+        )
+    return first
+
+
+def _first_of_model(model: keras.Model, part: str) -> int:
+    names = [layer.name for layer in model.layers]
+    first = _place(names, part)
+    if first is None:
+        raise ModelError(
+            f"Cannot unfreeze {part!r}: the model '{model.name}' has no layer of that name. {close_names(part, names)}."
+        )
+    return first
 
 
 def frozen_normalization(model: keras.Model) -> list[str]:

@@ -48,15 +48,16 @@ def _heads(asked: Arguments, heads: Any) -> dict[str, int]:
 
 
 def refuse_taken(head: Mapping[str, Any], inputs: Any, features: Tensor, asked: Arguments) -> None:
-    """Raise `ModelError` if a head has the name of a layer between the inputs and the features."""
+    """Raise `ModelError` if a head has the name of another layer of the model."""
     import keras
 
     if "heads" not in head:
         return
     heads = head["heads"]
-    taken = {layer.name for layer in keras.Model(inputs, features).layers}
+    inner = {layer.name for layer in keras.Model(inputs, features).layers}
+    logits = {f"{name}_logits" for name, outputs in heads.items() if outputs > 1}
     for name in heads:
-        if taken & {name, f"{name}_logits"}:
+        if name in inner | logits or f"{name}_logits" in logits & inner:
             raise asked.refused("heads", heads, f"the model has a layer of the name {name!r}; choose another")
 
 

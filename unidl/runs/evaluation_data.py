@@ -12,6 +12,7 @@ from unidl.data.table_files import TABLE_SUFFIXES
 from unidl.data.value_range import dataset_in_range
 from unidl.errors import DataError, UsageError
 from unidl.models.records import Record, record_of
+from unidl.runs.own_model import form_of
 
 if TYPE_CHECKING:
     import keras
@@ -36,12 +37,12 @@ def data_in_form(record: Record, shape: Shape, run_directory: Path, name: str | 
     source = name or _trained_on(run_directory)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of its downloads
-            form = _form(record, shape) if takes_options(source) else {}
+            form = form_of(record, shape) if takes_options(source) else {}
             data = load_data(source, **_read_as(run_directory, record, name) | form)
     except UsageError as error:
         if record.table is not None:
             raise
-        what = "text" if record.vocabulary or record.tokenizer else _size(shape)
+        what = "text" if record.vocabulary or record.tokenizer else _expected(shape)
         raise DataError(f"Cannot evaluate {run_directory} on '{source}': the model expects {what}.") from error
     known = record.class_names
     if known and data.class_names and data.class_names != known[: len(data.class_names)]:
@@ -67,27 +68,13 @@ def _read_as(run_directory: Path, record: Record, name: str | None) -> dict[str,
     return {column: read[column] for column in ("text", "target") if read.get(column) is not None}
 
 
-def _form(record: Record, shape: Shape) -> dict[str, Any]:
-    """Return the arguments of `load_data` that convert data to the form of the model."""
-    if record.table is not None:
-        return {"table": record.table}
-    if record.tokenizer is not None:
-        return {"tokenizer": record.tokenizer, "sequence_length": record.tokenizer.sequence_length}
-    if record.vocabulary:
-        # A vocabulary built from another text would number the words differently.
-        return {"vocabulary": record.vocabulary, "sequence_length": None if shape is None else shape[1]}
-    if shape is not None and len(shape) == 4 and None not in shape[1:]:
-        return {"image_size": shape[1:3], "channels": shape[3]}
-    if shape is not None and len(shape) == 5 and None not in shape[1:]:
-        return {"frames": shape[1], "image_size": shape[2:4], "channels": shape[4]}
-    return {}
-
-
-def _size(shape: Shape) -> str:
-    if shape is None or len(shape) != 4:
-        return f"rows of shape {None if shape is None else shape[1:]}"
-    _, height, width, channels = shape
-    return f"images of {height} x {width} x {channels} (height x width x channels)"
+def _expected(shape: Shape) -> str:
+    """What rows of a shape are, in words."""
+    kinds = {4: ("images", "height x width x channels"), 5: ("clips", "frames x height x width x channels")}
+    if shape is None or len(shape) not in kinds:
+        return f"rows of shape {shape}"
+    what, axes = kinds[len(shape)]
+    return f"{what} of {' x '.join(map(str, shape[1:]))} ({axes})"
 
 
 def _list(names: tuple[str, ...], most: int = 5) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
     from unidl.data import Dataset
+    from unidl.models.records import Record
     from unidl.runs.configuration import RunConfiguration
 
 Given: TypeAlias = dict[str, Any]
@@ -107,16 +108,37 @@ def tell_if_changed(function: ModelFunction, configuration: Mapping[str, Any], r
 
 
 def _in_form_of(model: keras.Model, configuration: RunConfiguration, size: tuple[int, int] | None) -> Dataset:
-    """The data; images in the size and with the channels that a model takes, if it says so."""
+    """The data in the form that a model takes, if it says so."""
     from unidl import load_data
+    from unidl.models.records import record_of
 
-    name, options = configuration.data, configuration.data_options()
-    shape = getattr(model, "input_shape", None)
-    if size is None and isinstance(shape, tuple) and len(shape) in (4, 5) and None not in shape[1:]:
-        form = {"image_size": shape[-3:-1], "channels": shape[-1]} | ({"frames": shape[1]} if len(shape) == 5 else {})
-        with contextlib.suppress(UsageError):  # no images: what they are the model has to take
-            return load_data(name, **form, **{key: value for key, value in options.items() if key not in form})
+    name, options, form = (
+        configuration.data,
+        configuration.data_options(),
+        form_of(record_of(model), getattr(model, "input_shape", None)),
+    )
+    if "table" in form:  # another table would give other numbers to the same words
+        return load_data(name, **options | form)
+    if size is None and form:
+        with contextlib.suppress(UsageError):  # another kind of data: what it is the model has to take
+            return load_data(name, **options | form)
     return load_data(name, image_size=size, **options)
+
+
+def form_of(record: Record, shape: Any) -> dict[str, Any]:
+    """Return the arguments of `load_data` that convert data to the form that a model takes. shape: of its inputs, with
+    the batch axis; anything but a tuple for several inputs."""
+    if record.table is not None:
+        return {"table": record.table}
+    if record.tokenizer is not None:
+        return {"tokenizer": record.tokenizer, "sequence_length": record.tokenizer.sequence_length}
+    if record.vocabulary:
+        # A vocabulary built from another text would number the words differently.
+        return {"vocabulary": record.vocabulary, "sequence_length": shape[1] if isinstance(shape, tuple) else None}
+    if isinstance(shape, tuple) and len(shape) in (4, 5) and None not in shape[1:]:
+        form = {"image_size": shape[-3:-1], "channels": shape[-1]}
+        return form | ({"frames": shape[1]} if len(shape) == 5 else {})
+    return {}
 
 
 def _require_known(function: ModelFunction, wanted: Mapping[str, bool]) -> None:

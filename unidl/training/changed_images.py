@@ -11,6 +11,7 @@ import numpy as np
 from unidl.backend import TrainLoop, Tree
 from unidl.data.dataset import Split, take
 from unidl.data.trees import map_leaves
+from unidl.data.value_range import BYTES
 from unidl.errors import DataError, ModelError
 from unidl.keras_internals import compute_loss, track_loss
 from unidl.logs import plain_logs
@@ -47,7 +48,9 @@ def averaged(predict: Callable[[np.ndarray], Tree], model: keras.Model, x: Any, 
         raise DataError(f"Cannot augment {shown(x)}: pass the images as one NumPy array.")
     given: Any = front.input
     as_bytes = given.dtype == "uint8"
-    images = x if as_bytes else x.astype(np.float32)
+    # Elsewhere the step makes of bytes what the model takes; here they are augmented before it.
+    white = np.float32(BYTES[1] if x.dtype == np.uint8 else 1)
+    images = x if as_bytes else x.astype(np.float32) / white
     outputs: list[Tree] = []
     for number in range(count):
         config = front.get_config() | {"value_range": (0.0, 1.0), "dtype": "float32"}

@@ -197,7 +197,8 @@ class Evaluator:
         if augmentations is not None:
             count = whole("augmentations", augmentations, minimum=1)
             with self._context():
-                return averaged(lambda rows: self.predict(rows, batch_size, verbose, steps), self.model, x, count)
+                given = checked(self.model, inputs(x), "input", step="predict_step", batch_size=EVALUATED_BATCH_SIZE).x
+                return averaged(lambda rows: self.predict(rows, batch_size, verbose, steps), self.model, given, count)
         style_of("auto", verbose)
         steps = optional_whole("steps", steps)
         size = optional_whole("batch_size", batch_size)

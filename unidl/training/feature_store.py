@@ -20,6 +20,7 @@ from unidl.data.numbers import computed
 from unidl.data.source import Column
 from unidl.data.trees import leaves, map_leaves, named_leaves
 from unidl.errors import DataError
+from unidl.models.records import record_of
 
 if TYPE_CHECKING:
     import keras
@@ -95,7 +96,8 @@ def key_of(
     import keras
 
     try:
-        layers = json.dumps(keras.saving.serialize_keras_object(front), sort_keys=True, default=repr)
+        told = keras.saving.serialize_keras_object(front), record_of(front).value_range  # of images of bytes
+        layers = json.dumps(told, sort_keys=True, default=repr)
     except Exception:  # noqa: BLE001 - the get_config of a user's layer may raise anything; then nothing is kept
         return None
     return {

@@ -79,6 +79,7 @@ class FrozenFront:
         that is free goes to mapped files. Raises `DataError` if those find no room. role: what the rows are for.
         computed_by: backend, device and precision. variants: how many, None for none.
         """
+        note(self._front, value_range=record_of(self._model).value_range)
         key = key_of(self._front, self.fingerprint(), data, batch_size, computed_by, variants)
         count = variants or 1
         x, dropped = store.take(role, key)

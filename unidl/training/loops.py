@@ -8,6 +8,7 @@ from unidl import roles
 from unidl.backend import Distributes, TrainLoop, Trains
 from unidl.devices import Placement
 from unidl.errors import BackendError
+from unidl.models.records import note, record_of
 from unidl.training.compiled_in import CompiledIn
 from unidl.training.compiling import same, signature
 from unidl.training.feature_store import FeatureStore
@@ -60,6 +61,7 @@ class Loops:
         if self._mixed is None or self._mixed[0] != (mixes, seed):
             mixed = mixed_model(self._model, mixes, seed)
             self._mixed = (mixes, seed), mixed, self._compiled(mixed)
+        note(self._mixed[1], value_range=record_of(self._model).value_range)  # which new data may have changed
         return self._mixed[1:]
 
     def of_single_steps(self) -> TrainLoop:

@@ -19,7 +19,6 @@ from unidl.keras_internals import functional_of, nodes_of
 from unidl.layers import Augmentation
 from unidl.layers.mixing import Mix, Mixing
 from unidl.models.cutting import replayed
-from unidl.models.records import note, record_of
 from unidl.training.compiling import compile_like
 
 NAME = "unidl_mixing"
@@ -64,7 +63,6 @@ def mixed_model(model: keras.Model, mixes: Sequence[Mix], seed: int) -> MixedMod
         mixed = MixedModel(inputs, outputs, name=model.name)
     if list(map(id, mixed.trainable_variables)) != list(map(id, model.trainable_variables)):
         raise _cannot(model, "the order of its trainable layers differs from the order of its graph")
-    note(mixed, value_range=record_of(model).value_range)
     compile_like(mixed, model)
     return mixed
 

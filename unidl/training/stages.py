@@ -13,7 +13,7 @@ from unidl.data.dataset import Split
 from unidl.data.recognising import as_split
 from unidl.errors import ModelError, UsageError
 from unidl.models.cutting import cut
-from unidl.models.freezing import frozen_normalization, set_free
+from unidl.models.freezing import frozen_normalization, require_part, set_free
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in
 from unidl.training.best_weights import BestWeights, require_no_averages
 from unidl.training.checkpoint import KEEP, Checkpoint, Saving
@@ -116,6 +116,10 @@ def fit_stages(
     """
     saving = saving_in(checkpoint, save_every_steps, keep, resume, configuration)
     asked = require_stages(stages)
+    size = optional_whole("batch_size", batch_size) or BATCH_SIZE
+    for stage in asked:
+        if stage.unfreeze is not None:
+            require_part(model, stage.unfreeze)  # now, and not when the stages before it are over
     split, told = as_split(data), callbacks_in(callbacks)
     if isinstance(split, Stream):
         raise UsageError(
@@ -141,7 +145,7 @@ def fit_stages(
     if variants is not None and (precompute_frozen is False or mix is not None):
         other = "mix=" if mix is not None else "precompute_frozen=False"
         raise UsageError(f"Cannot use feature_variants={variants} with {other}. Pass one of them.")
-    run = _Run(model, split, asked, trainer, where, batch_size or BATCH_SIZE, best, saving, variants)
+    run = _Run(model, split, asked, trainer, where, size, best, saving, variants)
     return run.all(options, False if precompute_frozen is None and mix is not None else precompute_frozen)
 
 
