@@ -81,6 +81,7 @@ def exported(tmp_path_factory):
     """A directory as `unidl export` writes it, with a file that no runtime could read."""
     folder = tmp_path_factory.mktemp("exported") / "cnn"
     description = Description("onnx", "float32", IMAGES, {"tensorflow": "2"}, {"weights.safetensors": "0" * 64})
+    assert cnn_run().code == 0, cnn_run().err
     architecture = read_directory(cnn_run().run_directory, only=(ARCHITECTURE,))
     write_directory(folder, {"model.onnx": b"graph", DESCRIPTION: description.to_json(), **architecture})
     return folder
