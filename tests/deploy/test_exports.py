@@ -8,6 +8,9 @@ import sys
 import keras
 import numpy as np
 import pytest
+
+pytest.importorskip("onnx", reason="needs unidl[export], as in tox -m export")
+
 from changed_graphs import FAULTS, OF_TEXT, changed
 from command_line import cnn_run, pictures, unidl
 from PIL import Image

@@ -161,7 +161,7 @@ def mixes_of(given: Mix | Mapping[str, Any] | Iterable[Any]) -> tuple[Mix, ...]:
     Raises `UsageError` for anything else, and for none at all.
     """
     several = [given] if isinstance(given, (Mix, Mapping, str)) or not isinstance(given, Iterable) else list(given)
-    found = tuple(_from_config(one) if isinstance(one, Mapping) else one for one in several)
+    found: tuple[Any, ...] = tuple(_from_config(one) if isinstance(one, Mapping) else one for one in several)
     for one in found:
         if type(one) not in MIXES.values():
             raise UsageError(
