@@ -43,6 +43,17 @@ def test_the_lstm_predicts_text_better_than_a_bigram_model(capsys, tmp_path):
     assert perplexity < bigram_perplexity(load_data("python-docs"))
 
 
+def test_the_transformer_predicts_text_better_than_a_bigram_model(capsys, tmp_path):
+    """The same words, the same data: attention that reads them worse than a bigram model would be broken."""
+    perplexity = trained(capsys, "transformer", "--out", str(tmp_path / "transformer"))["perplexity"]
+    assert perplexity <= 13
+
+
+def test_texts_are_classified(capsys, tmp_path):
+    """At least 75% of texts of ten kinds, where guessing gives 10%."""
+    assert trained(capsys, "text-classifier", "--out", str(tmp_path / "texts"))["accuracy"] >= 0.75
+
+
 def test_augmentation_helps_to_read_digits(capsys, tmp_path):
     """At least 99.0%, mean of 3 seeds: a quarter fewer errors than without."""
     words = "--augment", "rotation=0.03,zoom=0.1,translation=0.1", "--epochs", "30", "--out", str(tmp_path / "cnn")
