@@ -77,7 +77,6 @@ class RankError(UnidlError):
 
 
 class ExportError(UnidlError):
-    """An exported file does not compute what its model computes, or its names, axes or facts differ; it is not
-    written."""
+    """An exported file differs from its model in what it computes, its names, its axes or its facts."""
 
     exit_code = 11

@@ -168,6 +168,10 @@ def loss_means(model: Any) -> list[Any]:
     return [mean for mean in means if mean is not None]
 
 
+MOMENTS = "_moments"
+"""The method of a BatchNormalization for its statistics. Needed to train over several devices, each with some rows."""
+
+
 def normalized_axes(layer: Any) -> tuple[int, ...]:
     """Return the axes over which a BatchNormalization takes its statistics. Needed to train over several devices."""
     return tuple(layer._reduction_axes)

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
-from unidl.keras_internals import set_tensor_attribute, tensor_attribute
+from unidl.keras_internals import MOMENTS, set_tensor_attribute, tensor_attribute
 
 LOOKUP = "_unidl_lookup"
 """Attribute of tensors that are the result of an embedding lookup."""
@@ -51,9 +51,6 @@ def normalizes_plainly(layer: Any, inputs: Any, training: Any, mask: Any) -> boo
 NAMES_A_ROW = 2
 """Average number of times a batch must use each row of a table for a product with the table to pay off. The rows of the
 product are wider than those of the table, and looking them up and summing their gradients also takes time."""
-
-MOMENTS = "_moments"
-"""Where a layer that normalizes a batch of several devices has a function of its own for its statistics."""
 
 _noticing = ContextVar("_noticing", default=True)
 

@@ -104,5 +104,5 @@ def test_what_cannot_be_launched_is_one_line(
 ) -> None:
     from unidl.cli.main import main
 
-    assert main(["launch", "-n", "2", *words]) in (2, 10)
+    assert main(["launch", "-n", "2", *words]) in (2, 12)
     assert said in capsys.readouterr().err

@@ -85,7 +85,23 @@ class Augmentation(OwnStream, ImageLayer):
         return sum(step.draws for step in self.steps)
 
     def changed(self, images: Any, numbers: Any) -> Any:
-        """Return images changed by given numbers from 0 to 1, of shape (draws, batch)."""
+        """Return images changed by given numbers in place of drawn ones.
+
+        Args:
+            images: Images (batch, height, width, channels), or clips.
+            numbers: Numbers from 0 to 1, of shape (draws, batch).
+
+        Returns:
+            The images, in `value_range`.
+
+        Examples:
+            >>> import numpy as np
+            >>> import unidl
+            >>> turn = unidl.layers.Augmentation("rotation=0.1")
+            >>> images = np.zeros((2, 4, 4, 1), "float32")
+            >>> turn.changed(images, np.full((turn.draws, 2), 0.5)).shape == images.shape
+            True
+        """
         return self._ranged(self._augmented(images, numbers))
 
     def _ranged(self, shares: Any) -> Any:

@@ -16,8 +16,7 @@ import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
 from unidl.backend import Share
 from unidl.errors import ModelError
-from unidl.keras_internals import all_layers, loss_means, normalized_axes, tensor_attribute
-from unidl.kernels import MOMENTS
+from unidl.keras_internals import MOMENTS, all_layers, loss_means, normalized_axes, tensor_attribute
 from unidl.layers.draws import drawing_for
 
 ops: Any = keras.ops  # whose annotations allow for results that are no tensors
