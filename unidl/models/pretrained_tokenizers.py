@@ -46,7 +46,8 @@ def _word_pieces(folder: Path, inputs: list[str], longest: int) -> Tokenizer:
         by_id = {number: piece for piece, number in fast["model"]["vocab"].items()}
         pieces = [by_id[number] for number in range(len(by_id))]
     else:
-        pieces = (folder / "vocab.txt").read_text("utf-8").splitlines()
+        # Not splitlines: a piece may be a sign that Unicode takes for the end of a line.
+        pieces = (folder / "vocab.txt").read_text("utf-8").removesuffix("\n").split("\n")
     lower = settings.get("do_lower_case", normalizer.get("lowercase", True))
     strip = settings.get("strip_accents", normalizer.get("strip_accents"))
     number = {piece: place for place, piece in enumerate(pieces)}
