@@ -1,4 +1,4 @@
-"""The number of a piece of a word is its line in vocab.txt: one line too many, and every word after it is another one."""
+"""The number of a piece of a word is its line in vocab.txt: one line too many, and all words after it are others."""
 
 from __future__ import annotations
 
