@@ -14,6 +14,8 @@ from unidl_tensorflow.replacing import compiled_by_xla
 
 ops: Any = keras.ops  # Keras's annotations allow results that are not tensors
 
+SMALLEST = tf.float32.min / 2
+"""Below it lies nothing that a network computes, apart from the largest of no numbers."""
 PRODUCTS = "_unidl_products"
 """Attribute of the outputs of a convolution: its products before bias and ReLU, and the bias."""
 
@@ -49,7 +51,15 @@ def max_pool(
     if known is None or not is_channels_last(data_format):
         return _max_pool(inputs, pool_size, strides, padding, data_format)
     products, bias = known
-    return tf.nn.relu(tf.nn.bias_add(_max_pool(products, pool_size, strides, padding, data_format), bias))
+    return _relu(tf.nn.bias_add(_max_pool(products, pool_size, strides, padding, data_format), bias))
+
+
+@tf.custom_gradient
+def _relu(values: Any) -> Any:
+    """ReLU of pooled values. The largest of NaN is the smallest float on TensorFlow; it stays, as when ReLU comes
+    first: a 0 in its place would hide a training that has diverged."""
+    outputs = tf.where(values > SMALLEST, tf.nn.relu(values), values)
+    return outputs, lambda gradient: tf.raw_ops.ReluGrad(gradients=gradient, features=outputs)
 
 
 def normalization_call(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

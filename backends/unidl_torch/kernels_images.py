@@ -1,4 +1,4 @@
-"""Image layers with PyTorch's fused kernels: convolution with bias and ReLU, and batch normalization."""
+"""Image layers with PyTorch's fused kernels: convolution with bias, and batch normalization."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def both_sides(amounts: Sequence[int]) -> list[int]:
 
 
 def convolution_call(self: Any, inputs: torch.Tensor) -> Any:
-    """Conv2D.call with bias and ReLU fused into oneDNN's convolution. inputs: (batch, height, width, channels)."""
+    """Conv2D.call with the bias in oneDNN's convolution; ReLU in place. inputs: (batch, height, width, channels)."""
     suits = (
         self.rank == 2
         and self.use_bias
@@ -108,8 +108,10 @@ class _Convolution(torch.autograd.Function):
         ctx: Any, images: Any, kernel: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, relu: bool
     ) -> Any:
         outputs = torch.ops.mkldnn._convolution_pointwise(
-            images, kernel, bias, padding, stride, dilation, groups, "relu" if relu else "none", [], ""
+            images, kernel, bias, padding, stride, dilation, groups, "none", [], ""
         )
+        if relu:
+            torch.relu_(outputs)  # oneDNN's own would make 0 of NaN, and hide a training that has diverged
         ctx.save_for_backward(images, kernel, outputs if relu else None)
         ctx.geometry = (stride, padding, dilation, groups)
         return outputs

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from training import FLOAT32, assert_same_weights, draws, weights_of
 
-from unidl import Trainer, registry
+from unidl import Trainer, build_cnn, registry
+from unidl.errors import DataError, TrainingError
 from unidl.models import initialise
 from unidl.models.initial_weights import drawn_later
 
@@ -97,3 +98,29 @@ def test_convolutions_before_poolings_train_as_in_keras(read, options):
     models[1].fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
     tolerance = BFLOAT16 if options.get("dtype") == "mixed_bfloat16" else FLOAT32
     assert_same_weights(weights_of(models[0]), weights_of(models[1]), tolerance)
+
+
+def test_what_is_no_number_is_not_hidden(backend):
+    """A ReLU that makes 0 of NaN turns a broken image, or a network that has diverged, into an unsure answer."""
+    import keras
+
+    images = np.random.default_rng(0).random((4, 18, 18, 1), dtype=np.float32)
+    images[2] = np.nan
+    labels = np.arange(4) % CLASSES
+    model = build_cnn((18, 18, 1), CLASSES, filters=(4, 4), dense_units=4)
+    trainer = Trainer(model)
+    if np.isfinite(model.predict(images, verbose=0)).all():  # of JAX's own making, and the same in our loop
+        assert np.isfinite(trainer.predict(images)).all()
+    else:
+        with pytest.raises(DataError, match="nan in row 2"):
+            trainer.predict(images)
+        with pytest.raises(DataError, match="nan in row 2"):
+            trainer.evaluate(images, labels)
+    with pytest.raises(DataError, match="nan in row 2"):
+        trainer.fit(images, labels, progress="quiet")
+    model.layers[1].kernel.assign(model.layers[1].kernel * np.nan)
+    images = np.nan_to_num(images)
+    # A first step may only make the weights NaN, as where JAX makes 0 of NaN on the way forward.
+    with pytest.raises(TrainingError, match="became nan"):
+        trainer.fit(images, labels, epochs=2, batch_size=2, progress="quiet")
+    assert not np.isfinite(keras.ops.convert_to_numpy(model.layers[1].kernel)).all()

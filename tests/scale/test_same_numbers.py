@@ -35,6 +35,7 @@ def test_two_processes_train_to_the_weights_and_metrics_of_one(tmp_path: Path) -
     require_same(trained("lstm", 2) | trained("cnn", 2), together)
 
 
+@pytest.mark.scale
 def test_several_devices_of_one_process_train_to_the_same_numbers(tmp_path: Path, backend: Any) -> None:
     if not getattr(backend, "shares_in_process", False):
         pytest.skip("this backend computes on one device in each process")

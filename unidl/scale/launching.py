@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,6 +130,8 @@ class _Run:
         return 0 if failed is None else self._told(failed)
 
     def _start(self, command: Sequence[str], number: int, environ: Mapping[str, str]) -> Rank:
+        if shutil.which(command[0]) is None:  # before a fork, which is unsafe beside the threads of a framework
+            raise RankError(f"Cannot start {command[0]!r}: there is no such program.")
         try:
             process = subprocess.Popen(
                 list(command),
