@@ -59,7 +59,7 @@ def attention(in_use: InUse) -> str | None:
 
         return jax.jit(jax.value_and_grad(loss, has_aux=True))([jnp.asarray(part, dtype) for part in wide])
 
-    with jax.default_device(jax.devices("cpu")[0]):
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
         expected = results(jnp.float32)
         try:
             with in_use():
@@ -111,7 +111,7 @@ def _looked_up(embedding: Any, table: Any) -> Any:
 def _disagreement(in_use: InUse, compute: Callable[..., list[Any]], shapes: Sequence[tuple[int, ...]]) -> str | None:
     """Return how results or gradients of `compute` for inputs of these shapes differ with the kernel; None if they
     agree."""
-    with jax.default_device(jax.devices("cpu")[0]):
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
         values = [jnp.asarray(np.sin(np.arange(math.prod(shape)) + 1).reshape(shape), jnp.float32) for shape in shapes]
 
         def results() -> Any:
