@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from unidl.errors import DataError, RankError, UsageError
+from unidl.ranks import connecting
 from unidl.ranks import exchange as module
+from unidl.ranks.connecting import free_port
 from unidl.ranks.environment import Member
-from unidl.ranks.exchange import Ranks, free_port
+from unidl.ranks.exchange import Ranks
 from unidl.scale.alike import require_alike
 
 SIZE = 3
@@ -104,7 +106,7 @@ def test_a_rank_that_ends_early_does_not_leave_the_others_waiting(group: list[Ra
 
 
 def test_a_process_of_another_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "JOIN_SECONDS", 2.0)
+    monkeypatch.setattr(connecting, "JOIN_SECONDS", 2.0)
     port = free_port("127.0.0.1")
     zero = Ranks(Member(0, 2, 0, "127.0.0.1", port, "a test"))
     other = Ranks(Member(1, 5, 1, "127.0.0.1", port, "a test"))
