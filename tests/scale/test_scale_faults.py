@@ -39,7 +39,8 @@ def test_a_rank_that_fails_ends_all_with_its_error(how: str, victim: str, said: 
     assert done.returncode not in (0, None), done.stderr
     # By the other rank, too.
     assert re.search(rf"\[{1 - int(victim)}\] .*{said}", done.stderr), done.stderr
-    assert f"rank {victim} ended first" in done.stderr
+    if how != "leave":  # with exit code 0, which is no failure by itself
+        assert f"rank {victim} ended first" in done.stderr, done.stderr
     assert took < NOTICED_SECONDS
 
 

@@ -52,6 +52,7 @@ class Training:
         import unidl
 
         self.kind = kind
+        self.callbacks: list[Any] = []
         self.model, self.x, self.y = made(kind)
         import keras
 
@@ -70,7 +71,7 @@ class Training:
 
         saving: dict[str, Any] = {} if folder is None else {"checkpoint": folder, "resume": True}
         held_out = (keras.tree.map_structure(lambda array: array[:20], self.x), self.y[:20])
-        options = {"validation_data": held_out, "progress": "quiet"}
+        options = {"validation_data": held_out, "callbacks": self.callbacks, "progress": "quiet"}
         history = self.trainer.fit(self.x, self.y, BATCH, epochs, **options, **saving).history
         found = {
             f"{self.kind} weight {number}": np.array(keras.ops.convert_to_numpy(weight))
