@@ -58,7 +58,8 @@ def _configuration(one: Any) -> Any:
     # What a model is made of is among its layers.
     if not kind.__module__.startswith(OWN_CONFIGURATION) or hasattr(one, "train_step"):
         return name
-    return {"class": name} | {key: _value(value) for key, value in one.get_config().items()}
+    # Keras numbers names by what was made before, such as "sgd_1"; they change no number.
+    return {"class": name} | {key: _value(value) for key, value in one.get_config().items() if key != "name"}
 
 
 def _value(value: Any) -> Any:
