@@ -164,10 +164,13 @@ def test_recurrent_layers_skip_what_keras_skips(kind, with_states):
     from unidl_torch.kernels import REPLACEMENTS
 
     drawn = draws()
-    mask = torch.tensor(drawn.random((6, 9)) > 0.4)
+    mask = drawn.random((6, 9)) > 0.4
     mask[0], mask[1] = False, True
-    steps = torch.tensor(drawn.normal(size=(6, 9, 3)), dtype=torch.float32, requires_grad=True)
-    states = [torch.tensor(drawn.normal(size=(6, 5)), dtype=torch.float32) for _ in range(2 if kind == "LSTM" else 1)]
+    mask, steps, *states = (
+        keras.ops.convert_to_tensor(given)
+        for given in (mask, *(drawn.normal(size=shape).astype(np.float32) for shape in ((6, 9, 3), (6, 5), (6, 5))))
+    )
+    steps, states = steps.requires_grad_(), states[: 2 if kind == "LSTM" else 1]
     for backwards, zeros, sequences in itertools.product([False, True], repeat=3):
         layer = getattr(keras.layers, kind)(
             5,
@@ -186,11 +189,15 @@ def test_recurrent_layers_skip_what_keras_skips(kind, with_states):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+def waves(output):
+    return torch.sin(torch.arange(output.numel(), device=output.device)).reshape(output.shape)
+
+
 def outputs_and_gradients(layer, steps, mask, states):
     import keras
 
     outputs = keras.tree.flatten(layer(steps, mask=mask, initial_state=states))
-    loss = sum(torch.sum(output * torch.sin(torch.arange(output.numel())).reshape(output.shape)) for output in outputs)
+    loss = sum(torch.sum(output * waves(output)) for output in outputs)
     gradients = torch.autograd.grad(loss, [steps, *(weight.value for weight in layer.trainable_weights)])
     return [*(output.detach() for output in outputs), *gradients]
 
@@ -328,7 +335,7 @@ def test_vectors_from_which_gradients_were_cut_off_are_not_looked_up_again():
     layer = keras.layers.Embedding(4, 3)
     layer.build()
     embed = noticed(keras.layers.Embedding.call)
-    tokens = torch.zeros(8, 6, dtype=torch.int32)
+    tokens = keras.ops.zeros((8, 6), "int32")
     assert looked_up(embed(layer, tokens)) is not None
     assert looked_up(embed(layer, tokens).detach_()) is None
     with torch.no_grad():

@@ -75,7 +75,7 @@ def test_a_step_that_swaps_the_memory_of_a_tensor_is_not_traced():
         lambda seed: keras.random.truncated_normal((3, 2), 1.0, 0.5, seed=seed),
         lambda seed: keras.random.randint((3, 2), -4, 9, seed=seed),
         lambda seed: keras.random.categorical(np.arange(6.0, dtype=np.float32).reshape(2, 3), 4, seed=seed),
-        lambda seed: keras.random.dropout(torch.ones(3, 4), 0.4, seed=seed),
+        lambda seed: keras.random.dropout(keras.ops.ones((3, 4)), 0.4, seed=seed),
     ],
     ids=["uniform", "one", "normal", "truncated", "randint", "categorical", "dropout"],
 )
