@@ -63,7 +63,7 @@ def trained(tmp_path_factory):
     def said(change: str, asked: str = ANSWER):
         (folder / "code").write_text(f"{BEGIN}\n{change}\n{asked}")
         nursery.begin()
-        assert nursery.wait() == 0
+        assert nursery.wait() == 0, nursery.said()
         return json.loads((folder / "answer").read_text())
 
     code = f"folder = {str(folder)!r}\nexec(open(folder + '/code').read())\n"

@@ -125,16 +125,17 @@ def test_weights_are_computed_in_aligned_memory_and_tied_ones_stay_tied():
         first = 4 + (-memory.data_ptr() % ALIGNMENT) // 4
         return memory[first : first + count]
 
-    alone, one, other = (keras.Variable(np.ones(6, np.float32)) for _ in range(3))
-    shared = astray(6)
-    alone.value.data, one.value.data, other.value.data = astray(6).copy_(torch.arange(6)), shared, shared
-    parameter = alone.value
-    move([alone, one, other, alone], torch.device("cpu"))
-    assert alone.value is parameter
-    assert alone.value.data_ptr() % ALIGNMENT == 0
-    assert alone.value.tolist() == [0, 1, 2, 3, 4, 5]
-    one.assign(np.full(6, 3.0, np.float32))
-    assert other.value.tolist() == [3.0] * 6
+    with keras.device("cpu"):
+        alone, one, other = (keras.Variable(np.ones(6, np.float32)) for _ in range(3))
+        shared = astray(6)
+        alone.value.data, one.value.data, other.value.data = astray(6).copy_(torch.arange(6)), shared, shared
+        parameter = alone.value
+        move([alone, one, other, alone], torch.device("cpu"))
+        assert alone.value is parameter
+        assert alone.value.data_ptr() % ALIGNMENT == 0
+        assert alone.value.tolist() == [0, 1, 2, 3, 4, 5]
+        one.assign(np.full(6, 3.0, np.float32))
+        assert other.value.tolist() == [3.0] * 6
 
 
 def test_everything_of_a_model_is_brought_to_the_device(monkeypatch):
