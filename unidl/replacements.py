@@ -26,7 +26,7 @@ import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
 from unidl.backend import KernelOff
 from unidl.cache import cache_folder, keep, read_kept
-from unidl.keras_internals import uncounted_names
+from unidl.keras_internals import policy_module, uncounted_names
 from unidl.keras_places import Place
 from unidl.kernels import noticing
 from unidl.machine.processor import processor
@@ -254,8 +254,7 @@ def _tell(off: Sequence[KernelOff]) -> None:
 
 def _mode() -> str:
     """Return which dtypes Keras uses for float32: in a verification it computes in float64."""
-    layer: Any = keras.layers.Layer(dtype="float32", name="any")
-    return f"{keras.config.floatx()}, float32 as {layer.compute_dtype}"
+    return f"{keras.config.floatx()}, float32 as {policy_module().get('float32').compute_dtype}"
 
 
 def _is_right(one: Replacement) -> bool:

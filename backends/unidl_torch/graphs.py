@@ -102,6 +102,8 @@ class Constants:
         self._module = module
         self._names = [f"beforehand_{number}" for number in range(len(edge))]
         self._seen: list[tuple[int, int]] | None = None
+        self.computed = 0
+        """How many times it has been computed."""
         for name, node in zip(self._names, edge, strict=True):
             setattr(module, name, torch.empty(0))
             with graph.inserting_before(node):
@@ -119,6 +121,7 @@ class Constants:
             for name, result in zip(self._names, self._before.forward(*constants), strict=True):
                 setattr(self._module, name, result)
         self._seen = seen
+        self.computed += 1
 
 
 def _written(graph: torch.fx.Graph) -> set[torch.fx.Node]:

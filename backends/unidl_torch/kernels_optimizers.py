@@ -36,7 +36,7 @@ def adam(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], lea
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.layout is torch.strided
+    return tensor.device.type in ("cpu", "cuda") and tensor.dtype == torch.float32 and tensor.layout is torch.strided
 
 
 library = torch.library.Library("unidl", "FRAGMENT")
@@ -83,7 +83,7 @@ def _adam(
         fused._fused_adam_(
             *columns[:4],
             columns[4] if hats else [],
-            [_long_gone()] * len(together),
+            [_long_gone(rate.device)] * len(together),
             lr=rate,
             beta1=beta_1,
             beta2=beta_2,
@@ -100,9 +100,9 @@ library.impl("adam_", _adam, "CompositeExplicitAutograd")
 
 
 @functools.cache
-def _long_gone() -> torch.Tensor:
+def _long_gone(device: torch.device) -> torch.Tensor:
     """Return a number of steps after which the powers of Adam's betas are 0 in float32."""
-    return torch.tensor(1e12)
+    return torch.tensor(1e12, device=device)
 
 
 def sgd(self: Any, grads: Sequence[torch.Tensor], variables: Sequence[Any], learning_rate: Any) -> None:

@@ -26,6 +26,7 @@ from unidl_torch.keras_internals import (
 from unidl_torch.keras_internals import (
     random as keras_random,
 )
+from unidl_torch.seeds import generator_of
 
 _dropout, _uniform, _normal, _randint, _categorical = (
     place.original for place in (DROPOUT, UNIFORM, NORMAL, RANDINT, CATEGORICAL)
@@ -82,19 +83,19 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
 @torch.library.custom_op("unidl::keep_mask", mutates_args=())
 def keep_mask(seed: torch.Tensor, shape: Sequence[int], keep: float, device: str) -> torch.Tensor:
     """Draw Keras's mask of the values that dropout keeps."""
-    return torch.bernoulli(torch.full(list(shape), keep, device=device), generator=_generator(seed, device)).bool()
+    return torch.bernoulli(torch.full(list(shape), keep, device=device), generator=generator_of(seed, device)).bool()
 
 
 @torch.library.custom_op("unidl::uniform", mutates_args=())
 def _uniform_of(seed: torch.Tensor, shape: Sequence[int], dtype: torch.dtype, device: str) -> torch.Tensor:
-    return torch.rand(list(shape), generator=_generator(seed, device), dtype=dtype, device=device)
+    return torch.rand(list(shape), generator=generator_of(seed, device), dtype=dtype, device=device)
 
 
 @torch.library.custom_op("unidl::normal", mutates_args=())
 def _normal_of(
     seed: torch.Tensor, shape: Sequence[int], mean: float, stddev: float, dtype: torch.dtype, device: str
 ) -> torch.Tensor:
-    generator = _generator(seed, device)
+    generator = generator_of(seed, device)
     return torch.normal(mean, stddev, size=list(shape), generator=generator, dtype=dtype, device=device)
 
 
@@ -102,19 +103,12 @@ def _normal_of(
 def _randint_of(
     seed: torch.Tensor, shape: Sequence[int], low: int, high: int, dtype: torch.dtype, device: str
 ) -> torch.Tensor:
-    return torch.randint(low, high, list(shape), generator=_generator(seed, device), dtype=dtype, device=device)
+    return torch.randint(low, high, list(shape), generator=generator_of(seed, device), dtype=dtype, device=device)
 
 
 @torch.library.custom_op("unidl::categorical", mutates_args=())
 def _categorical_of(seed: torch.Tensor, shares: torch.Tensor, count: int) -> torch.Tensor:
-    return torch.multinomial(shares, count, replacement=True, generator=_generator(seed, str(shares.device)))
-
-
-def _generator(seed: torch.Tensor, device: str) -> torch.Generator:
-    """Return PyTorch's generator for a Keras seed, as in its torch_seed_generator: the second half counts the draws."""
-    generator = torch.Generator(device=device)
-    generator.manual_seed(int(seed.sum()) & 0xFFFFFFFF)
-    return generator
+    return torch.multinomial(shares, count, replacement=True, generator=generator_of(seed, str(shares.device)))
 
 
 def _type(name: Any) -> torch.dtype:

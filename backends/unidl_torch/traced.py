@@ -16,6 +16,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, m
 from unidl.backend import Tree
 from unidl.keras_internals import compute_loss, takes_training, track_loss
 from unidl_torch.graphs import Constants, drop_detached, pool_before_relu
+from unidl_torch.recording import Recording
 
 Leaves = list[torch.Tensor]
 """The tensors of a nest, in order."""
@@ -67,6 +68,9 @@ class Traced:
         self._constants = Constants(self._graph, len(self.variables))
         self._constants.update(self._copies())
         self.operations = len(self._graph.graph.nodes)
+        self._recording: Recording | None = None
+        if any(leaf.is_cuda for leaf in leaves_of(batch)):
+            self._recording = Recording(self._graph, len(self.variables), lambda: self._constants.computed)
 
     def _trace(self, compute: Callable[[Tree], Tree], batch: Tree) -> list[keras.Variable]:
         """Trace with the listed variables; return others that the step uses, with which it must be traced again."""
@@ -96,6 +100,8 @@ class Traced:
         """Look up the current memory of the variables; it stays valid until they are moved."""
         self._values = [variable.value.detach() for variable in self.variables]
         self._constants.update(self._values)
+        if self._recording is not None:
+            self._recording.bind(self._values)
 
     def tell_of_writes(self) -> None:
         """Increment the versions of the tensors that were written to, which PyTorch's fused Adam does not do."""
@@ -103,17 +109,17 @@ class Traced:
 
     def __call__(self, leaves: Leaves) -> Tree:
         """Run the trace and update the variables."""
-        return self._run(self._values, leaves)
+        run = self._graph.forward if self._recording is None else self._recording
+        return self._packed(run(self._values, leaves))
 
     def tried(self, batch: Tree) -> tuple[list[torch.Tensor], Tree]:
         """Run the trace on copies of the variables and return them; nothing else changes."""
         values = self._copies()
         self._constants.update(values)
         with torch.random.fork_rng(), torch.set_grad_enabled(self._gradients):
-            return values, self._run(values, leaves_of(batch))
+            return values, self._packed(self._graph.forward(values, leaves_of(batch)))
 
-    def _run(self, values: list[torch.Tensor], leaves: Leaves) -> Tree:
-        results = self._graph.forward(values, leaves)
+    def _packed(self, results: Leaves) -> Tree:
         return keras.tree.pack_sequence_as(self._form, results) if results else None
 
     def _copies(self) -> list[torch.Tensor]:

@@ -66,6 +66,77 @@ def test_a_step_that_swaps_the_memory_of_a_tensor_is_not_traced():
     assert "it replaces the memory of a tensor" in str(trainer.why_not_compiled)
 
 
+def drawing():
+    """A model that draws several times in a step, with generators of its own and a shared one."""
+    keras.utils.set_random_seed(3)
+    shared = keras.random.SeedGenerator(300)
+
+    class Twice(keras.layers.Layer):
+        def call(self, inputs, training=False):
+            return inputs * keras.random.uniform((3,), seed=shared) + keras.random.normal((3,), seed=shared)
+
+    layers = [keras.layers.Dropout(0.5, seed=100), Twice(), keras.layers.GaussianNoise(0.5, seed=200)]
+    model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    return model
+
+
+def test_seeds_are_computed_without_the_rest_of_the_step():
+    """On a GPU they are needed before a recorded step runs; else it would draw other numbers than Keras."""
+    from unidl_torch.seeds import Seeds, given_generators, number_of
+
+    trainer = Trainer(drawing())
+    trainer.fit(points(16), batch_size=8, epochs=3, progress="quiet")
+    [traced] = traces(trainer).values()
+    module, device = traced._graph, traced.variables[0].value.device
+    seeds = Seeds(module, len(traced.variables))
+    assert (seeds.count, seeds.why_not) == (4, None)
+    leaves = [torch.ones(8, 3, device=device), torch.ones(8, 1, device=device)]
+    one, other = traced._copies(), traced._copies()
+    seeds.read(one)
+    drawn = []
+    for _ in range(3):
+        numbers = seeds.next()
+        generators = [torch.Generator(device).manual_seed(number) for number in numbers]
+        with given_generators(generators):
+            module.forward(one, leaves)
+        module.forward(other, leaves)
+        drawn += numbers
+        for first, second in zip(one, other, strict=True):
+            assert torch.equal(first, second)
+    assert len(set(drawn)) == 12
+    assert number_of(torch.tensor([2**32 - 1, 2])) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU repeats recorded steps")
+@pytest.mark.parametrize("build", [drawing, dense])
+def test_recorded_steps_are_those_that_were_recorded(build):
+    """The same losses, epoch by epoch, as from Keras's own loop, also after a weight was assigned or moved."""
+    data = points(64)
+
+    def trained(fit):
+        model = build()
+        losses = [fit(model)]
+        model.layers[-1].kernel.assign(model.layers[-1].kernel * 0.5)
+        losses.append(fit(model))
+        return np.concatenate(losses)
+
+    trainers = {}
+
+    def ours(model):
+        trainers[id(model)] = trainer = trainers.get(id(model)) or Trainer(model)
+        trainer.fit(data, batch_size=8, epochs=3, shuffle=False, progress="quiet")
+        [traced] = traces(trainer).values()
+        assert traced._recording.why_not is None
+        assert traced._recording._graph is not None
+        return trainer.history["loss"]
+
+    def keras_own(model):
+        return model.fit(data.x, data.y, batch_size=8, epochs=3, shuffle=False, verbose=0).history["loss"]
+
+    np.testing.assert_allclose(trained(ours), trained(keras_own), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "draw",
     [

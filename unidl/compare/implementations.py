@@ -206,16 +206,20 @@ class ByHand:
 
     def first_steps(self, batches: Sequence[slice]) -> list[float]:
         rows = np.arange(self._conditions.rows, dtype=np.int64)
-        return [float(self._reference.train(rows[batch][np.newaxis])) for batch in batches]
+        with self._conditions.context():
+            return [float(self._reference.train(rows[batch][np.newaxis])) for batch in batches]
 
     def train(self, epochs: int) -> None:
-        for _ in range(epochs):
-            order = epoch_order(self._conditions.rows, seed=0, epoch=self._epoch, shuffle=True)
-            self._reference.train(order.reshape(-1, self._conditions.batch_size))
-            self._epoch += 1
+        # On a GPU the frameworks' own default for float32 is TF32, or is not, depending on the framework.
+        with self._conditions.context():
+            for _ in range(epochs):
+                order = epoch_order(self._conditions.rows, seed=0, epoch=self._epoch, shuffle=True)
+                self._reference.train(order.reshape(-1, self._conditions.batch_size))
+                self._epoch += 1
 
     def predict(self, x: Any, batch_size: int) -> np.ndarray[Any, Any]:
-        parts = [self._reference.predict(x[first : first + batch_size]) for first in range(0, len(x), batch_size)]
+        with self._conditions.context():
+            parts = [self._reference.predict(x[first : first + batch_size]) for first in range(0, len(x), batch_size)]
         return np.concatenate(parts)
 
 

@@ -24,6 +24,9 @@ LATENCY_WARM_UP_CALLS = 20
 PEAK_SIZE = {"cpu": 2048, "gpu": 8192}
 """Rows and columns of the matrices: 17 GFLOP and 1.1 TFLOP per product, enough to reach the full rate of any
 machine."""
+EPOCH = {"cpu": 1, "gpu": 16}
+"""How many times the rows of a workload are in an epoch. With a step of a third of a millisecond, an epoch of the 32
+steps that a CPU gets would measure what happens between epochs."""
 CHAIN = {"cpu": 1, "gpu": 10}
 """Products that are dispatched before waiting for the device."""
 
@@ -43,7 +46,7 @@ def prepare(command: Mapping[str, Any]) -> tuple[Measurements, dict[str, Any]]:
     with backend.on(device):
         if command.get("data") is None:
             model = work.build(chosen.name)
-            data: Batches = work.data(work.epoch_rows(batch_size, command["rows"]))
+            data: Batches = work.data(work.epoch_rows(batch_size, command["rows"] or work.rows * EPOCH[device.kind]))
         else:
             model, data = model_on_disk(command, work, chosen.name)
     conditions = Conditions(backend, work.name, model, data, device, chosen, batch_size)
