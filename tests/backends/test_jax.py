@@ -133,6 +133,7 @@ def test_an_lstm_computes_on_the_cpu_of_a_machine_with_a_gpu(monkeypatch):
     np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
     with pytest.raises(NotImplementedError, match="cudnn"):
         jax.jit(lambda x: model(x))(x)
+    assert registry.current().export(model, "stablehlo")  # which computes on a CPU as well
 
 
 def test_noise_is_the_same_bits_where_it_is_compiled():
