@@ -70,7 +70,8 @@ def attention(in_use: InUse) -> str | None:
                 found = results(jnp.float16)
         except ValueError as error:
             return f"JAX refuses it: {error}"
-    return None if _agree(expected, found, HALF_TOLERANCE) else "its values differ from Keras's in float32"
+    apart = _difference(expected, found, HALF_TOLERANCE)
+    return None if apart is None else f"its values differ from Keras's in float32 {apart}"
 
 
 def lstm_beside_a_gpu(in_use: InUse) -> str | None:
@@ -148,7 +149,8 @@ def _disagreement(
         expected = results(by_keras or compute)
         with in_use():
             found = results(compute)
-    return None if _agree(expected, found, TOLERANCE) else "its values differ from Keras's"
+    apart = _difference(expected, found, TOLERANCE)
+    return None if apart is None else f"its values differ from Keras's {apart}"
 
 
 @contextmanager
@@ -172,8 +174,11 @@ def _beside_a_gpu() -> Generator[None]:
         setattr(GPU_THERE.owner, GPU_THERE.attribute, before)
 
 
-def _agree(expected: Any, found: Any, tolerance: float) -> bool:
-    """Compare two trees of arrays, in NumPy: JAX compiles a program for each shape that it subtracts."""
+def _difference(expected: Any, found: Any, tolerance: float) -> str | None:
+    """Say by how much two trees of arrays differ, relative to the largest value of each array; None if they agree. In
+    NumPy: JAX compiles a program for each shape that it subtracts."""
     pairs = zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True)
     arrays = [(np.asarray(one, np.float64), np.asarray(other, np.float64)) for one, other in pairs]
-    return all(np.abs(one - other).max() <= tolerance * np.abs(one).max() for one, other in arrays)
+    apart = [np.abs(one - other).max() / max(np.abs(one).max(), np.finfo(np.float64).tiny) for one, other in arrays]
+    largest = float(np.max(apart))  # NaN if one is
+    return None if largest <= tolerance else f"by {largest:.1e} of the largest"
