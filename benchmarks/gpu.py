@@ -41,8 +41,8 @@ def sections(backends: Sequence[str], out: Path) -> Iterator[Section]:
     yield Section("doctor", (*UNIDL, "doctor", "--json"), "doctor.json", 60, standard_output=True)
     for backend in backends:
         for name, options in {
-            "speed": ("--models", "cnn,lstm", "--against", "native"),
-            "keras": ("--models", "cnn,lstm", "--against", "keras", "--rows", "16384", "--seconds", "0.5"),
+            "speed": ("--models", "cnn,lstm", "--against", "native", "--seconds", "2", "--training-only"),
+            "keras": ("--models", "cnn,lstm", "--against", "keras", "--rows", "16384", "--training-only"),
             "bfloat16": ("--models", "cnn", "--batch-size", "1024", "--precision", "mixed_bfloat16"),
             "transformer": (
                 "--models",
