@@ -3,9 +3,9 @@
     python benchmarks/gpu.py --backends jax,torch --out results/gpu
     python benchmarks/gpu.py --out results/gpu --sections speed-jax,large-jax
 
-Each section is a process with a time limit of its own and leaves its files in a folder; one whose files are there is not
-run again, so an interrupted run is continued by the same command. `--limit` is the time for everything: what does not
-fit into the rest of it is left for the next call.
+Each section is a process with a time limit of its own and leaves its files in a folder; one whose files are there is
+not run again, so an interrupted run is continued by the same command. `--limit` is the time for everything: what does
+not fit into the rest of it is left for the next call.
 """
 
 from __future__ import annotations
