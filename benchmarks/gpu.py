@@ -3,9 +3,9 @@
     python benchmarks/gpu.py --backends jax,torch --out results/gpu
     python benchmarks/gpu.py --out results/gpu --sections speed-jax,large-jax
 
-Each section is a process with a time limit of its own and leaves its files in a folder; one whose files are there is not
-run again, so an interrupted run is continued by the same command. `--limit` is the time for everything: what does not
-fit into the rest of it is left for the next call.
+Each section is a process with a time limit of its own and leaves its files in a folder; one whose files are there is
+not run again, so an interrupted run is continued by the same command. `--limit` is the time for everything: what does
+not fit into the rest of it is left for the next call.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def sections(backends: Sequence[str], out: Path) -> Iterator[Section]:
     yield Section("doctor", (*UNIDL, "doctor", "--json"), "doctor.json", 60, standard_output=True)
     for backend in backends:
         for name, options in {
-            "speed": ("--models", "cnn,lstm", "--against", "native"),
-            "keras": ("--models", "cnn,lstm", "--against", "keras", "--rows", "16384", "--seconds", "0.5"),
+            "speed": ("--models", "cnn,lstm", "--against", "native", "--seconds", "2", "--training-only"),
+            "keras": ("--models", "cnn,lstm", "--against", "keras", "--rows", "16384", "--training-only"),
             "bfloat16": ("--models", "cnn", "--batch-size", "1024", "--precision", "mixed_bfloat16"),
             "transformer": (
                 "--models",

@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--rows", type=int)
+    parser.add_argument("--training-only", action="store_true", help="leave out inference and the peak rate")
     parser.add_argument("--device", default="gpu")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -65,7 +66,7 @@ def main() -> None:
         batch_sizes=[int(size) for size in options.batch_size.split(",")],
         against=options.against.split(","),
     )
-    plan = Plan(options.rounds, options.seconds, options.rows)
+    plan = Plan(options.rounds, options.seconds, options.rows, extras=not options.training_only)
     launch: Any = Here
     run = measure(groups, plan, Lines(sys.stdout), launch, keep=lambda run: write_results(options.out, [run]))
     for path in write_all(options.out, [run]):
