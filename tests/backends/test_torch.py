@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from training import FLOAT32, dense, draws, points
 
-from unidl import Trainer
+from unidl import Trainer, layers
 
 GPU = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
 CPU = (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn)
@@ -377,3 +377,43 @@ def test_torch_compile_is_not_promised():
 def dense_outputs(model, x):
     kernel_1, bias_1, kernel_2, bias_2 = model.get_weights()
     return np.tanh(x @ kernel_1 + bias_1) @ kernel_2 + bias_2
+
+
+LAYERS = {
+    "AlphaDropout": (0.3,),
+    "CenterCrop": (4, 4),
+    "ColourSpace": ("hsv",),
+    "Dropout": (0.3,),
+    "GaussianDropout": (0.3,),
+    "GaussianNoise": (0.3,),
+    "Normalize": (0.5, 0.5),
+    "RandomBrightness": (0.3,),
+    "RandomContrast": (0.3,),
+    "RandomFlip": (),
+    "RandomRotation": (0.3,),
+    "RandomTranslation": (0.3, 0.3),
+    "RandomZoom": (0.3,),
+    "Resize": (4, 4),
+    "SpatialDropout2D": (0.3,),
+}
+STEPS = "Blur Brightness Contrast Crop Erasing Flip Grayscale Hue Rotation Saturation Shear Translation Zoom"
+"""Without RandAugment: to equalize it counts grey levels by `keras.ops.segment_sum`, which reads how many there are."""
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *STEPS.split()])
+def test_the_shape_of_what_a_layer_returns_is_found_without_computing(name):
+    """Keras calls it with tensors that have no values. Where it reads one, Keras calls it again with others, which on a
+    GPU come beside what is left of the first ones."""
+    import keras
+
+    made = getattr(layers, name)
+    layer = made(*LAYERS[name]) if name in LAYERS else layers.Augmentation([made()])
+    devices = []
+
+    class Outer(keras.layers.Layer):
+        def call(self, x):
+            devices.append(x.device.type)
+            return layer(x, training=True)
+
+    Outer()(keras.Input((8, 8, 3)))
+    assert set(devices) == {"meta"}
