@@ -20,6 +20,7 @@ def verify(*words, **environment):
     return unidl("verify", *map(str, words), "--backends", BACKEND, "--steps", "2", **environment)
 
 
+@pytest.mark.once
 def test_a_sound_model_is_certified(tmp_path):
     done = verify(f"{SOUND}:sequential", "--out", tmp_path / "certificate")
     assert done.returncode == 0, done.stderr
