@@ -20,7 +20,8 @@ def main(folder: Path) -> None:
 
     from trained import Training
 
-    import keras  # isort: skip - after unidl, which chooses its backend
+    training = Training("lstm")
+    import keras  # after unidl, which chooses its backend
 
     class Slow(keras.callbacks.Callback):
         """Counts as one of unidl's, so that it runs on every rank."""
@@ -30,7 +31,6 @@ def main(folder: Path) -> None:
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             time.sleep(0.2)
 
-    training = Training("lstm")
     training.callbacks = [Slow()]
     import numpy as np
 

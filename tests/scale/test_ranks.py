@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from unidl import registry
-from unidl.errors import DataError, RankError, UsageError
+from unidl.errors import DataError, RankError, TrainingError, UsageError
 from unidl.ranks import connecting
 from unidl.ranks import exchange as module
 from unidl.ranks.channel import Channel
@@ -119,6 +119,19 @@ def test_the_error_of_one_rank_is_raised_on_all(group: list[Ranks]) -> None:
     assert isinstance(second, DataError)
     for error in (first, third):
         assert isinstance(error, RankError)
+        assert "rank 1 failed: row 3 is empty" in str(error)
+
+
+def test_an_exchange_of_the_framework_that_fails_gives_way_to_the_reason(group: list[Ranks]) -> None:
+    def work(one: Ranks) -> None:
+        with one.telling():
+            if one.rank == 1:
+                raise DataError("row 3 is empty")
+            raise TrainingError("a step failed") from OSError("connection reset by peer")
+
+    first, _, third = on_all(group, work)
+    for error in (first, third):
+        assert isinstance(error, RankError), error
         assert "rank 1 failed: row 3 is empty" in str(error)
 
 

@@ -18,7 +18,7 @@ from unidl.ranks.channel import Channel
 from unidl.ranks.connecting import accept, connect
 from unidl.ranks.environment import Member
 
-GRACE_SECONDS = 8.0
+GRACE_SECONDS = 6.0
 """After the failure of a rank, how long the others may take to end by themselves: one may be held in an exchange of the
 framework that never ends."""
 HEARD_SECONDS = 3.0
@@ -37,7 +37,7 @@ class Ranks:
         self._failure: str | None = None
         self._failed = threading.Event()
         self._ended: set[int] = set()
-        self._closed = self._raised = False
+        self._closed = self._raised = self._is_own = False
         self._lock = threading.Lock()
         self.device_kind: str | None = None
         """What this process computes on, "cpu" or "gpu", once a device has been chosen."""
@@ -100,7 +100,7 @@ class Ranks:
             return
         text = str(error).strip() or type(error).__name__
         said = text if isinstance(error, UnidlError) else f"{type(error).__name__}: {text}"
-        self._raised = True
+        self._raised = self._is_own = True
         first = said.splitlines()[0]
         self._record(f"rank {self.rank} failed: {first}", exit_code=getattr(error, "exit_code", 1))
 
@@ -112,9 +112,11 @@ class Ranks:
         except RankError:
             raise
         except BaseException as error:
-            if not isinstance(error, UnidlError | KeyboardInterrupt | SystemExit):
+            # By an error of the framework, also one that an error of ours tells of, as when an exchange has failed.
+            wrapped = isinstance(error, UnidlError) and error.__cause__ is not None
+            if wrapped or not isinstance(error, UnidlError | KeyboardInterrupt | SystemExit):
                 self._failed.wait(HEARD_SECONDS)  # the framework may fail before the word of the other rank comes
-                if self._failed.is_set() and not self._raised:
+                if self._failed.is_set() and not self._is_own:
                     raise self._error() from error
             self.fail(error)
             raise

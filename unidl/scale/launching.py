@@ -21,9 +21,9 @@ from unidl.ranks.connecting import free_port
 from unidl.ranks.environment import RESTARTED
 from unidl.ranks.exchange import GRACE_SECONDS
 
-ENDING_SECONDS = GRACE_SECONDS + 3.0
+ENDING_SECONDS = GRACE_SECONDS + 2.0
 """After the first failure, how long the other ranks may take: they hear of it, and end by themselves."""
-KILLING_SECONDS = 5.0
+KILLING_SECONDS = 3.0
 """After SIGTERM, until SIGKILL."""
 POLL_SECONDS = 0.05
 ERROR = re.compile(r"^(\[rank\d+\]: )?([\w.]*(Error|Exception|Interrupt|Exit)\b|unidl: )")
