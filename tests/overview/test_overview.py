@@ -62,7 +62,7 @@ def certificate() -> Certificate:
         Trial("torch", "cpu", "float32", "unidl", (good, bad)),
         Trial("tensorflow", "cpu", "float32", "unidl", failure="it cannot"),
     )
-    about = ("mine", "2026-01-01", "0.1.0", environment(), "mine", 6, "mse", 4, 5, 0, "jax")
+    about = ("mine", "2026-01-01", "0.1.0", json.loads(json.dumps(environment({}))), "mine", 6, "mse", 4, 5, 0, "jax")
     return Certificate(*about, layers, ("dropout",), (Check("torch", (good,)),), trials)
 
 
