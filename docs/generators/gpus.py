@@ -21,7 +21,7 @@ def pages() -> dict[str, str]:
         cells = (
             gpu["name"],
             gpu["architecture"],
-            gpu["released"],
+            gpu["released"][:4],
             _figure(gpu["memory_gb"]),
             _figure(gpu["bandwidth_gb_s"]),
             *map(_figure, rates),
