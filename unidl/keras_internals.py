@@ -158,7 +158,9 @@ def _as_computed(leaf: Any) -> Any:
     and from 0.11 on warns where Keras asks for them."""
     import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
 
-    given = None if leaf is None else keras.backend.standardize_dtype(leaf.dtype)
+    if leaf is None:
+        return None
+    given = keras.backend.standardize_dtype(leaf.dtype)
     if given not in ("int64", "uint64", "float64"):
         return leaf
     tensor: Any = keras.ops.convert_to_tensor(np.zeros(1, given))
