@@ -19,6 +19,7 @@ os.environ["UNIDL_DEVICE"] = "cpu"
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # otherwise each kernel warns of Python's frozen modules
 os.environ["COLUMNS"] = "110"
+os.environ["TTY_COMPATIBLE"] = "0"  # Jupyter asks for colours, as signs that a page would show
 
 import generators  # noqa: E402
 from generators.fingerprint import fingerprint  # noqa: E402
