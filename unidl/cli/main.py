@@ -19,7 +19,7 @@ from unidl.errors import UnidlError
 
 COMMANDS = (
     *("train", "preview", "find-learning-rate", "find-batch-size", "generate", "evaluate", "predict", "export"),
-    *("compare", "runs", "verify", "plan", "doctor", "launch"),
+    *("compare", "runs", "report", "verify", "plan", "doctor", "launch"),
 )
 """The commands, in the order in which --help lists them; each is a module of `unidl.cli`."""
 
@@ -120,14 +120,25 @@ def _run(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     except UnidlError as error:
         _report(in_options(str(error), arguments.command_parser), arguments)
+        _tell_ranks(error)
         return error.exit_code
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC):
             raise  # not a bug in unidl: `main` reports it
         said = str(error).strip().partition("\n")[0]
         _report(f"unexpected {type(error).__name__}{': ' if said else ''}{said}", arguments)
+        _tell_ranks(error)
         sys.stderr.write("This is a bug: run again with --debug for the traceback, and please report it.\n")
         return UNEXPECTED
+
+
+def _tell_ranks(error: Exception) -> None:
+    """Tell the other processes of a run of several, which would wait for this one."""
+    from unidl.ranks.joining import ranks
+
+    own = ranks()
+    if own is not None:
+        own.fail(error)
 
 
 def _report(message: str, arguments: argparse.Namespace) -> None:
