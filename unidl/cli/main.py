@@ -18,7 +18,7 @@ from unidl.errors import UnidlError
 
 COMMANDS = (
     *("train", "preview", "find-learning-rate", "find-batch-size", "generate", "evaluate", "predict", "export"),
-    *("compare", "runs", "verify", "plan", "doctor", "launch"),
+    *("compare", "runs", "verify", "plan", "profile", "doctor", "launch"),
 )
 """The commands, in the order in which --help lists them; each is a module of `unidl.cli`."""
 
