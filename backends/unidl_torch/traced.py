@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import torch
@@ -22,6 +22,8 @@ Leaves = list[torch.Tensor]
 """The tensors of a nest, in order."""
 
 Tensor: Any = torch.Tensor
+
+Ran = TypeVar("Ran", bound=torch.fx.Interpreter)
 
 READS = {
     getattr(Tensor, name): name.strip("_")
@@ -118,6 +120,15 @@ class Traced:
         self._constants.update(values)
         with self._random_state_kept(), torch.set_grad_enabled(self._gradients):
             return values, self._packed(self._graph.forward(values, leaves_of(batch)))
+
+    def run_with(self, interpreter: Callable[[torch.fx.GraphModule], Ran], batch: Tree) -> Ran:
+        """Run the trace with one of PyTorch's interpreters on copies of the variables, and return the interpreter."""
+        values = self._copies()
+        self._constants.update(values)
+        run = interpreter(self._graph)
+        with torch.random.fork_rng(), torch.set_grad_enabled(self._gradients):
+            run.run(values, leaves_of(batch))
+        return run
 
     def _packed(self, results: Leaves) -> Tree:
         return keras.tree.pack_sequence_as(self._form, results) if results else None
