@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 
-import keras
 import numpy as np
 import pytest
 
@@ -26,6 +26,7 @@ from unidl.errors import UnidlError
 from unidl.models import note
 from unidl.training import Trainer
 
+keras = import_module("keras")  # only now, since the backend decides on which framework it runs
 pytestmark = pytest.mark.export
 
 
