@@ -132,7 +132,7 @@ def certifiers(images, texts, folder):
         np.savez(rows, x)
         certifier = Certifier(subject_of(run, trust=False), lambda text: None).__enter__()
         opened.append(certifier)
-        reference = certifier.reference("tensorflow", "float32", rows)
+        reference = certifier.reference("tensorflow", rows)
         found[name] = certifier, read, reference, facts_of(read.record, "float32")
     yield found
     for certifier in opened:
