@@ -130,13 +130,12 @@ class JaxLoop:
         """Return the weights on the device, where those that have not changed since the last time still are."""
         trainable, others = self._model.trainable_variables, self._model.non_trainable_variables
         values = [variable.value for variable in (*trainable, *others)]
-        before, placed = self._placed_before
-        if len(before) != len(values):
-            before = placed = [None] * len(values)
-        placed = [
-            there if value is old else self._placed(value)
-            for value, old, there in zip(values, before, placed, strict=True)
-        ]
+        before = self._placed_before
+        if len(before[0]) == len(values):
+            pairs = zip(values, *before, strict=True)
+            placed = [there if value is old else self._placed(value) for value, old, there in pairs]
+        else:
+            placed = [self._placed(value) for value in values]
         self._placed_before = values, placed
         return placed[: len(trainable)], placed[len(trainable) :]
 
