@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import torch
@@ -23,6 +23,8 @@ Leaves = list[torch.Tensor]
 
 Tensor: Any = torch.Tensor
 
+Ran = TypeVar("Ran", bound=torch.fx.Interpreter)
+
 READS = {
     getattr(Tensor, name): name.strip("_")
     for name in (
@@ -31,6 +33,11 @@ READS = {
     )
 }
 """Methods that convert a tensor to a Python or NumPy value."""
+
+ALIGNMENT = 64
+"""Alignment of PyTorch's CPU memory in bytes. Initial weights come from NumPy, which aligns to 16 bytes:
+their position differs between processes. Results are bit-identical from run to run only if memory is aligned equally
+(Intel, "Developer Guide for oneMKL", "Obtaining Numerically Reproducible Results")."""
 
 LONG = 3000
 """Number of PyTorch calls in a step above which the time for tracing is announced: about 2 ms each."""
@@ -103,6 +110,15 @@ class Traced:
         if self._recording is not None:
             self._recording.bind(self._values)
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it runs as a graph of the GPU."""
+        return self._recording is not None
+
+    def is_on(self, device: torch.device) -> bool:
+        """Return whether all variables are on a device, in aligned memory, as `bind` found them."""
+        return all(value.device == device and not value.data_ptr() % ALIGNMENT for value in self._values)
+
     def tell_of_writes(self) -> None:
         """Increment the versions of the tensors that were written to, which PyTorch's fused Adam does not do."""
         torch.autograd.graph.increment_version([self._values[place] for place in self._constants.written])
@@ -118,6 +134,15 @@ class Traced:
         self._constants.update(values)
         with self._random_state_kept(), torch.set_grad_enabled(self._gradients):
             return values, self._packed(self._graph.forward(values, leaves_of(batch)))
+
+    def run_with(self, interpreter: Callable[[torch.fx.GraphModule], Ran], batch: Tree) -> Ran:
+        """Run the trace with one of PyTorch's interpreters on copies of the variables, and return the interpreter."""
+        values = self._copies()
+        self._constants.update(values)
+        run = interpreter(self._graph)
+        with torch.random.fork_rng(), torch.set_grad_enabled(self._gradients):
+            run.run(values, leaves_of(batch))
+        return run
 
     def _packed(self, results: Leaves) -> Tree:
         return keras.tree.pack_sequence_as(self._form, results) if results else None

@@ -32,7 +32,7 @@ def register(subparsers: options.Subparsers) -> None:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="measure instead: operations and bytes a second reached here, beside the data sheet; 20 s",
+        help="measure instead: operations and bytes a second reached here, beside the data sheet; up to 30 s",
     )
     parser.add_argument(
         "--cluster",

@@ -19,7 +19,7 @@ from unidl.errors import UnidlError
 
 COMMANDS = (
     *("train", "preview", "find-learning-rate", "find-batch-size", "generate", "evaluate", "predict", "export"),
-    *("compare", "runs", "report", "verify", "plan", "doctor", "launch"),
+    *("compare", "runs", "report", "verify", "plan", "profile", "doctor", "launch"),
 )
 """The commands, in the order in which --help lists them; each is a module of `unidl.cli`."""
 
