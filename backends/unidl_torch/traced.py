@@ -89,7 +89,7 @@ class Traced:
             return leaves_of(results)
 
         try:
-            with torch.no_grad(), torch.random.fork_rng(), _one_fake_mode():
+            with torch.no_grad(), self._random_state_kept(), _one_fake_mode():
                 self._graph = make_fx(traced, tracing_mode="real")(self._copies(), leaves_of(batch))
         except Exception:
             # Reads are reported first: the code that read a value may have caught the error and failed later.
@@ -118,7 +118,7 @@ class Traced:
         """Run the trace on copies of the variables and return them; nothing else changes."""
         values = self._copies()
         self._constants.update(values)
-        with torch.random.fork_rng(), torch.set_grad_enabled(self._gradients):
+        with self._random_state_kept(), torch.set_grad_enabled(self._gradients):
             return values, self._packed(self._graph.forward(values, leaves_of(batch)))
 
     def run_with(self, interpreter: Callable[[torch.fx.GraphModule], Ran], batch: Tree) -> Ran:
@@ -132,6 +132,11 @@ class Traced:
 
     def _packed(self, results: Leaves) -> Tree:
         return keras.tree.pack_sequence_as(self._form, results) if results else None
+
+    def _random_state_kept(self) -> AbstractContextManager[Any]:
+        """Restore PyTorch's random states afterwards, on the GPUs that the variables are on: of all it would warn."""
+        devices = {variable.value.device.index for variable in self.variables if variable.value.is_cuda}
+        return torch.random.fork_rng(sorted(devices))
 
     def _copies(self) -> list[torch.Tensor]:
         return [_copy(variable.value.detach()) for variable in self.variables]
