@@ -30,3 +30,16 @@ def backend():
     from unidl import registry
 
     return registry.current()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def float32_is_float32():
+    """Have Keras's own `fit` and plain layers compute on a GPU as unidl does, for tests that compare them: left alone,
+    the frameworks compute convolutions, recurrent layers or matrix products of float32 in TF32 there."""
+    if not os.environ["UNIDL_DEVICE"].startswith("gpu"):
+        yield
+        return
+    from unidl import precision, registry
+
+    with registry.current().precision(precision.FLOAT32):
+        yield

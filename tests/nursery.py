@@ -6,9 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Self
+
+UNTOUCHED = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""Keras asks PyTorch for a GPU when it is imported, and PyTorch asks CUDA, which no child may use after that; with this
+it asks the driver."""
 
 IMPORTED = {"tensorflow": "tensorflow"}
 """What the parent imports, and does nothing with; else Keras on the framework. A child of a process that has set up a
@@ -44,12 +49,14 @@ class Nursery:
     def __init__(self, framework: str, code: str) -> None:
         imported = IMPORTED.get(framework, "keras")
         parent = PARENT.format(imported=imported, tests=[str(HERE), str(HERE / "training")], code=code)
+        self._errors = tempfile.NamedTemporaryFile(prefix="unidl-nursery-")  # noqa: SIM115 - closed on leaving
         self._parent = subprocess.Popen(
             [sys.executable, "-c", parent],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
-            env=os.environ | {"KERAS_BACKEND": framework},
+            env=os.environ | UNTOUCHED | {"KERAS_BACKEND": framework},
         )
         self._child = 0
         self._code: int | None = None
@@ -61,6 +68,7 @@ class Nursery:
         if self._child and self.exit_code() is None:
             self.kill()
         self._parent.communicate(timeout=60)
+        self._errors.close()
 
     def begin(self) -> None:
         """Start a child. The one before must have ended, and its exit code must have been seen."""
@@ -84,6 +92,10 @@ class Nursery:
         while (code := self.exit_code()) is None:
             time.sleep(0.002)
         return code
+
+    def said(self) -> str:
+        """Return the end of what all of them have written to the standard error."""
+        return Path(self._errors.name).read_text(errors="replace")[-4000:]
 
     def _asked(self) -> str:
         pipes = self._parent.stdin, self._parent.stdout

@@ -38,6 +38,7 @@ FLOORS: tuple[Mapping[str, tuple[str, ...]], ...] = (
     {"doctor": ("doctor",)},
     {"agreement": ("agreement",), "compare": ("compare",)},
     {"deploy": ("deploy",), "planning": ("planning",)},
+    {"overview": ("overview",)},
     {"cli": ("cli",)},
     {"program": ("__main__",)},
 )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import io
 import re
 import shlex
 import shutil
@@ -12,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from pages import blocks_of, commands_in, output_of, shortened_command, shortened_python, with_short_text
 
-from unidl import registry
 from unidl.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -24,21 +21,12 @@ SECOND = "pip install tox && tox"
 
 def blocks(language: str) -> list[str]:
     """The fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    return [block.body for block in blocks_of(README) if block.language == language]
 
 
 def commands() -> list[str]:
     """Every line of every sh block."""
-    return [line for block in blocks("sh") for line in block.splitlines() if line and not line.startswith("#")]
-
-
-def shortened(source: str) -> str:
-    """The same Python on less data: what is tested is that it runs as it stands."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "epochs":
-            node.value = ast.Constant(1)
-    return ast.unparse(tree).replace("text.train", "take(text.train, slice(0, 256))")
+    return [line for block in blocks("sh") for line in commands_in(block)]
 
 
 def test_the_first_commands_are_these():
@@ -61,25 +49,14 @@ def test_every_other_command_runs_in_order(tmp_path, monkeypatch):
     and in one short round where all of them would be verified or measured, as other tests do."""
     (tmp_path / "examples").mkdir()
     shutil.copy(ROOT / "examples/seven.png", tmp_path / "examples")
-    (tmp_path / "short.txt").write_text("the value of the object is the value of the name . " * 60)
+    with_short_text(tmp_path)
     monkeypatch.chdir(tmp_path)
     ran = commands()[2:]
     assert len(ran) >= 7
     for command in ran:
         words = shlex.split(command)
         assert words[0] == "unidl", command
-        if words[1:3] == ["train", "lstm"]:
-            words += ["--data", "short.txt"]
-        elif words[1] == "train" and "--resume" not in words:
-            words += ["--epochs", "1"]
-        if words[1] in ("compare", "verify"):
-            words += ["--backends", registry.current().name]
-        if words[1] == "compare":
-            words += ["--rounds", "1", "--rows", "256"]
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output):
-            assert main(words[1:]) == 0, command
-        assert output.getvalue().strip(), command
+        assert output_of(shortened_command(words[1:])).strip(), command
 
 
 @pytest.mark.agree
@@ -88,7 +65,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(blocks("python")) == 4
     for block in blocks("python"):
-        exec(compile("from unidl.data.dataset import take\n" + shortened(block), "README.md", "exec"), {})
+        exec(compile("from unidl.data.dataset import take\n" + shortened_python(block), "README.md", "exec"), {})
     assert (tmp_path / "runs/cnn/weights.safetensors").exists()
 
 

@@ -279,6 +279,7 @@ def third_party(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": path, "THIRD_PARTY_RUNS_ON": UNDER_TEST, "UNIDL_BACKEND": "third_party"}
 
 
+@pytest.mark.once
 def test_a_third_party_adapter_passes_the_suite_with_no_change_in_the_core(third_party, tmp_path):
     test = tmp_path / "test_third_party.py"
     test.write_text(

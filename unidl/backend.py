@@ -19,6 +19,8 @@ from unidl.backend_values import Devices as Devices
 from unidl.backend_values import Group as Group
 from unidl.backend_values import KernelOff as KernelOff
 from unidl.backend_values import MemoryUse as MemoryUse
+from unidl.backend_values import Operation as Operation
+from unidl.backend_values import StepProfile as StepProfile
 from unidl.backend_values import Task as Task
 from unidl.backend_values import Tree as Tree
 from unidl.precision_row import Precision as Precision
@@ -289,6 +291,45 @@ class Kernels(Protocol):
 
         Returns:
             The kernels, each with the reason.
+        """
+        ...
+
+
+@runtime_checkable
+class Profiles(Protocol):
+    """The role of an adapter that says what a training step takes (`unidl plan --calibrate`, `unidl profile`)."""
+
+    def step_bytes(self, model: keras.Model, chunk: Chunk, *, device: Device) -> int | None:
+        """Return the memory of a training step at its peak, beside variables and data: activations, gradients and
+        temporary values.
+
+        The model is left as it is.
+
+        Args:
+            model: The model, compiled and built.
+            chunk: One batch, (1, batch).
+            device: One of `devices()`.
+
+        Returns:
+            The bytes; None if this framework does not count them.
+        """
+        ...
+
+    def profile_step(self, model: keras.Model, chunk: Chunk, *, device: Device) -> StepProfile:
+        """Take training steps as the loop does, and record their operations.
+
+        The model is changed.
+
+        Args:
+            model: The model, compiled and built.
+            chunk: The batches, (steps, batch); some of them only warm up.
+            device: One of `devices()`.
+
+        Returns:
+            The operations, and the time of a step without recording.
+
+        Raises:
+            BackendError: If the steps of this model are not compiled, or this framework records no operations.
         """
         ...
 

@@ -103,6 +103,52 @@ class MemoryUse:
     peak_bytes: int | None
 
 
+@dataclass(frozen=True)
+class Operation:
+    """One operation that a profiler has seen; several may run at the same time.
+
+    Args:
+        name: What ran, such as "dot" or "conv2d".
+        scope: The names from which its layer is known, outermost first, such as "cnn/conv_1"; "" if there are none.
+        start_seconds: When it started, from any time on.
+        end_seconds: When it ended.
+        lane: The thread or the stream that ran it; there, one that runs inside another is part of it.
+
+    Examples:
+        >>> from unidl.backend import Operation
+        >>> Operation("dot", "cnn/predictions", 0.0, 0.5, "thread 1").end_seconds
+        0.5
+    """
+
+    name: str
+    scope: str
+    start_seconds: float
+    end_seconds: float
+    lane: str
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """Training steps as a profiler has seen them.
+
+    Args:
+        operations: Those of all steps.
+        steps: The number of steps.
+        step_seconds: The time of one of them without recording, the middle one of several.
+        source: The program that recorded them, such as "jax.profiler".
+
+    Examples:
+        >>> from unidl.backend import StepProfile
+        >>> StepProfile((), 2, 0.1, "a clock").steps
+        2
+    """
+
+    operations: tuple[Operation, ...]
+    steps: int
+    step_seconds: float
+    source: str
+
+
 @dataclass(frozen=True, eq=False)
 class Batches:
     """Rows from which batches are formed, in host memory.

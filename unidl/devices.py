@@ -114,7 +114,7 @@ def _of_rank(
     own: Ranks, named: tuple[str, int] | None, request: str, backend: Backend, devices: Devices, *, whole: bool
 ) -> Placement:
     """Return the device of this process among several: on a machine with several GPUs that of its number there."""
-    kind = named[0] if named is not None else automatic(backend, devices).device.kind
+    own.device_kind = kind = named[0] if named is not None else automatic(backend, devices).device.kind
     if named is not None and named[1]:
         raise DeviceError(f"Cannot use {request} in {own.size} processes, which would all use it. Use {kind!r}.")
     found = [device for device in devices.found if device.kind == kind]

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from unidl.keras_places import module
 
 # Tensors.
@@ -146,7 +148,23 @@ def compile_arguments(model: Any) -> dict[str, Any]:
 def create_variables(model: Any, batch: Any) -> None:
     """Create the weights, metrics and optimizer slots that a first batch creates in `fit`. Needed: no public method
     does this without taking a step."""
-    model._symbolic_build(data_batch=batch)
+    import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
+
+    model._symbolic_build(data_batch=keras.tree.map_structure(_as_computed, batch))
+
+
+def _as_computed(leaf: Any) -> Any:
+    """Return the shape of an array and the type in which the framework computes it: JAX has no 64 bits unless told to,
+    and from 0.11 on warns where Keras asks for them."""
+    import keras  # pyright: ignore[reportMissingTypeStubs] - Keras ships none
+
+    if leaf is None:
+        return None
+    given = keras.backend.standardize_dtype(leaf.dtype)
+    if given not in ("int64", "uint64", "float64"):
+        return leaf
+    tensor: Any = keras.ops.convert_to_tensor(np.zeros(1, given))
+    return keras.KerasTensor(leaf.shape, keras.backend.standardize_dtype(tensor.dtype))
 
 
 def compute_loss(model: Any, **arguments: Any) -> Any:

@@ -53,6 +53,8 @@ class PythonValues:
     def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._held, self._sizes = self._read()
+        self.snapshots = 1
+        """How many snapshots were needed: attributes are new, or have other values, since the one before."""
 
     def changed(self) -> list[str]:
         """Return the attributes that have changed since the last call, such as "beta of the layer 'scale'"."""
@@ -61,6 +63,7 @@ class PythonValues:
             return []
         before = {(held.part, held.attribute): held for held in self._held}
         self._held, self._sizes = self._read()
+        self.snapshots += 1
         after = {(held.part, held.attribute): held for held in self._held}
         names = [name for name, held in before.items() if name not in after or not held.is_same()]
         known = {part for part, _ in before}  # Keras builds metrics at the first batch

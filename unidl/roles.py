@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from unidl.backend import Backend, Distributes, Exports, Kernels, Native, Trains
+from unidl.backend import Backend, Distributes, Exports, Kernels, Native, Profiles, Trains
 
-OPTIONAL = (Trains, Distributes, Kernels, Native, Exports)
+OPTIONAL = (Trains, Distributes, Kernels, Native, Exports, Profiles)
 """The optional roles of an adapter; each is implemented completely or not at all."""
 
 

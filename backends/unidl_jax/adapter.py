@@ -12,13 +12,26 @@ import jax
 import jaxlib.version
 import keras
 
-from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Share, Task, TrainLoop, Tree
+from unidl.backend import (
+    Chunk,
+    Device,
+    Devices,
+    KernelOff,
+    MemoryUse,
+    Precision,
+    Reference,
+    Share,
+    StepProfile,
+    Task,
+    TrainLoop,
+    Tree,
+)
 from unidl_jax.loop import JaxLoop
 from unidl_jax.replacing import kernels, kernels_off
 
 
 class JaxBackend:
-    """Implements `Backend`, `Trains`, `Distributes`, `Kernels`, `Native` and `Exports`."""
+    """Implements `Backend`, `Trains`, `Distributes`, `Kernels`, `Native`, `Exports` and `Profiles`."""
 
     name = "jax"
     shares_in_process = True
@@ -87,6 +100,16 @@ class JaxBackend:
         from unidl_jax.exporting import export
 
         return export(model, kind)
+
+    def step_bytes(self, model: keras.Model, chunk: Chunk, *, device: Device) -> int | None:
+        from unidl_jax.profiling import ProfiledJaxLoop
+
+        return ProfiledJaxLoop(model, self.native(device), 1).step_bytes(chunk)
+
+    def profile_step(self, model: keras.Model, chunk: Chunk, *, device: Device) -> StepProfile:
+        from unidl_jax.profiling import ProfiledJaxLoop
+
+        return ProfiledJaxLoop(model, self.native(device), 1).profile(chunk)
 
     @staticmethod
     def native(device: Device) -> Any:

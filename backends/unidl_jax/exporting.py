@@ -9,6 +9,7 @@ import keras
 from jax import export as jax_export
 
 from unidl.keras_internals import all_layers
+from unidl_jax.replacing import corrections
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 AXES = ("batch", "length")
@@ -32,7 +33,8 @@ def export(model: keras.Model, kind: str) -> bytes:
         found: Any = model.stateless_call(trainable, others, rows, training=False)
         return keras.tree.flatten(found[0])
 
-    return bytes(jax_export.export(jax.jit(infer), platforms=PLATFORMS)(*inputs).serialize())
+    with corrections(jax.local_devices(backend="cpu")[0]):  # the CPU is one of the platforms
+        return bytes(jax_export.export(jax.jit(infer), platforms=PLATFORMS)(*inputs).serialize())
 
 
 def _written(shape: tuple[int | None, ...]) -> str:

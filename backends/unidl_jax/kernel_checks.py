@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 
 from unidl import sampling as read_at
 from unidl.replacements import InUse
+from unidl_jax.keras_internals import GPU_THERE, chooses_cudnn
 
 TOLERANCE = 1e-4
 """Largest difference relative to the largest value: for float32 sums of about a hundred products, in a different
@@ -42,9 +44,11 @@ def max_pooling(in_use: InUse) -> str | None:
 
 def sampling(in_use: InUse) -> str | None:
     """Compare images that are read at other places, and their gradients, with each way of filling them up."""
-    matrices = ops.convert_to_tensor(np.array([[[0.9, -0.5, 2.3], [0.4, 1.1, -3.2]]] * IMAGES[0]), dtype="float32")
+    matrices = np.array([[[0.9, -0.5, 2.3], [0.4, 1.1, -3.2]]] * IMAGES[0], np.float32)
     return _disagreement(
-        in_use, lambda images: [read_at.bilinear(images, matrices, fill, 0.5) for fill in read_at.FILLS], [IMAGES]
+        in_use,
+        lambda images: [read_at.bilinear(images, jnp.asarray(matrices), fill, 0.5) for fill in read_at.FILLS],
+        [IMAGES],
     )
 
 
@@ -59,14 +63,22 @@ def attention(in_use: InUse) -> str | None:
 
         return jax.jit(jax.value_and_grad(loss, has_aux=True))([jnp.asarray(part, dtype) for part in wide])
 
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with _on_the_cpu():
         expected = results(jnp.float32)
         try:
             with in_use():
                 found = results(jnp.float16)
         except ValueError as error:
             return f"JAX refuses it: {error}"
-    return None if _agree(expected, found, HALF_TOLERANCE) else "its values differ from Keras's in float32"
+    apart = _difference(expected, found, HALF_TOLERANCE)
+    return None if apart is None else f"its values differ from Keras's in float32 {apart}"
+
+
+def lstm_beside_a_gpu(in_use: InUse) -> str | None:
+    """Ask Keras on the CPU of a machine with a GPU whether it calls cuDNN, also if this machine has none."""
+    with _on_the_cpu(), _beside_a_gpu(), in_use():
+        chosen = chooses_cudnn(keras.activations.tanh, keras.activations.sigmoid)
+    return "Keras calls cuDNN, which computes on GPUs only" if chosen else None
 
 
 def embedding(in_use: InUse) -> str | None:
@@ -85,17 +97,24 @@ def gru(in_use: InUse) -> str | None:
 
 
 def _recurrent(in_use: InUse, make: Callable[..., Any]) -> str | None:
-    # Layers with constant initial weights.
-    layer = make(kernel_initializer="zeros", recurrent_initializer="zeros", seed=0, dtype="float32", name="check")
-    layer.build((2, 5, 3))
+    # Layers with constant initial weights. Keras's own computes without cuDNN, which it would call beside a GPU.
+    constant: Any = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros", "seed": 0}
+    ours, plain = (make(**constant, use_cudnn=cudnn, dtype="float32", name="check") for cudnn in ("auto", False))
     embedding = _embedding()
-    seeds = [variable.value for variable in layer.non_trainable_variables]
+    for layer in (ours, plain):
+        layer.build((2, 5, 3))
 
-    def compute(steps: Any, table: Any, *weights: Any) -> list[Any]:
-        vectors = _looked_up(embedding, table)
-        return [layer.stateless_call(list(weights), seeds, given)[0] for given in (steps, vectors)]
+    def computed_by(layer: Any) -> Callable[..., list[Any]]:
+        seeds = [variable.value for variable in layer.non_trainable_variables]
 
-    return _disagreement(in_use, compute, [(2, 5, 3), (5, 3), *(one.shape for one in layer.trainable_variables)])
+        def compute(steps: Any, table: Any, *weights: Any) -> list[Any]:
+            vectors = _looked_up(embedding, table)
+            return [layer.stateless_call(list(weights), seeds, given)[0] for given in (steps, vectors)]
+
+        return compute
+
+    shapes = [(2, 5, 3), (5, 3), *(one.shape for one in ours.trainable_variables)]
+    return _disagreement(in_use, computed_by(ours), shapes, computed_by(plain))
 
 
 def _embedding() -> Any:
@@ -108,13 +127,18 @@ def _looked_up(embedding: Any, table: Any) -> Any:
     return embedding.stateless_call([table], [], jnp.arange(10).reshape(2, 5) % 5)[0]
 
 
-def _disagreement(in_use: InUse, compute: Callable[..., list[Any]], shapes: Sequence[tuple[int, ...]]) -> str | None:
-    """Return how results or gradients of `compute` for inputs of these shapes differ with the kernel; None if they
-    agree."""
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+def _disagreement(
+    in_use: InUse,
+    compute: Callable[..., list[Any]],
+    shapes: Sequence[tuple[int, ...]],
+    by_keras: Callable[..., list[Any]] | None = None,
+) -> str | None:
+    """Return how results or gradients of `compute` for inputs of these shapes differ with the kernel from those of
+    `by_keras`, or of `compute` without it; None if they agree."""
+    with _on_the_cpu():
         values = [jnp.asarray(np.sin(np.arange(math.prod(shape)) + 1).reshape(shape), jnp.float32) for shape in shapes]
 
-        def results() -> Any:
+        def results(compute: Callable[..., list[Any]]) -> Any:
             # A new function each time, since JAX would reuse the trace of the first one.
             def loss(values: Any) -> Any:
                 parts = compute(*values)
@@ -122,14 +146,39 @@ def _disagreement(in_use: InUse, compute: Callable[..., list[Any]], shapes: Sequ
 
             return jax.jit(jax.value_and_grad(loss, has_aux=True))(values)
 
-        expected = results()
+        expected = results(by_keras or compute)
         with in_use():
-            found = results()
-    return None if _agree(expected, found, TOLERANCE) else "its values differ from Keras's"
+            found = results(compute)
+    apart = _difference(expected, found, TOLERANCE)
+    return None if apart is None else f"its values differ from Keras's {apart}"
 
 
-def _agree(expected: Any, found: Any, tolerance: float) -> bool:
-    """Compare two trees of arrays, in NumPy: JAX compiles a program for each shape that it subtracts."""
+@contextmanager
+def _on_the_cpu() -> Generator[None]:
+    """Compute on the CPU in full float32, whatever else the machine has: where the kernels compute."""
+    with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.default_matmul_precision("highest"):
+        yield
+
+
+@contextmanager
+def _beside_a_gpu() -> Generator[None]:
+    """Let Keras find a GPU, as on a machine that has one."""
+    if GPU_THERE.owner is None:
+        yield
+        return
+    before = getattr(GPU_THERE.owner, GPU_THERE.attribute)
+    setattr(GPU_THERE.owner, GPU_THERE.attribute, lambda: True)
+    try:
+        yield
+    finally:
+        setattr(GPU_THERE.owner, GPU_THERE.attribute, before)
+
+
+def _difference(expected: Any, found: Any, tolerance: float) -> str | None:
+    """Say by how much two trees of arrays differ, relative to the largest value of each array; None if they agree. In
+    NumPy: JAX compiles a program for each shape that it subtracts."""
     pairs = zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True)
     arrays = [(np.asarray(one, np.float64), np.asarray(other, np.float64)) for one, other in pairs]
-    return all(np.abs(one - other).max() <= tolerance * np.abs(one).max() for one, other in arrays)
+    apart = [np.abs(one - other).max() / max(np.abs(one).max(), np.finfo(np.float64).tiny) for one, other in arrays]
+    largest = float(np.max(apart))  # NaN if one is
+    return None if largest <= tolerance else f"by {largest:.1e} of the largest"

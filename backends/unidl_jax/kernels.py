@@ -19,6 +19,7 @@ from unidl_jax.keras_internals import (
     ATTENTION,
     CONVOLUTION,
     EMBEDDING,
+    GPU_THERE,
     GRU,
     LSTM,
     MAX_POOLING,
@@ -127,6 +128,11 @@ def attention(query: Any, key: Any, value: Any, bias: Any = None, **options: Any
     return ops.cast(_attention(*wide, **options), "float16")
 
 
+def gpu_there() -> bool:
+    """Whether there is a GPU to compute on: not in a training on the CPU, whatever the machine has."""
+    return False
+
+
 _conv, _max_pool, _bilinear, _lstm, _gru, _attention = (
     place.original for place in (CONVOLUTION, MAX_POOLING, SAMPLING, LSTM, GRU, ATTENTION)
 )
@@ -142,6 +148,13 @@ REPLACEMENTS = Replacements(
             attention,
             kernel_checks.attention,
             corrects="dot-product attention in float16 is an error of JAX on the CPU",
+        ),
+        Replacement(
+            "LSTM beside a GPU",
+            GPU_THERE,
+            gpu_there,
+            kernel_checks.lstm_beside_a_gpu,
+            corrects="an LSTM on the CPU of a machine with a GPU is an error of JAX: Keras asks for cuDNN",
         ),
         Replacement("Embedding", EMBEDDING, noticed(EMBEDDING.original), kernel_checks.embedding),
         Replacement("LSTM", LSTM, lstm, kernel_checks.lstm),

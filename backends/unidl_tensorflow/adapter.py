@@ -9,13 +9,26 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Share, Task, TrainLoop, Tree
+from unidl.backend import (
+    Chunk,
+    Device,
+    Devices,
+    KernelOff,
+    MemoryUse,
+    Precision,
+    Reference,
+    Share,
+    StepProfile,
+    Task,
+    TrainLoop,
+    Tree,
+)
 from unidl_tensorflow.loop import TensorFlowLoop
 from unidl_tensorflow.replacing import kernels, kernels_off
 
 
 class TensorFlowBackend:
-    """Implements `Backend`, `Trains`, `Distributes`, `Kernels`, `Native` and `Exports`."""
+    """Implements `Backend`, `Trains`, `Distributes`, `Kernels`, `Native`, `Exports` and `Profiles`."""
 
     name = "tensorflow"
     shares_in_process = False
@@ -87,6 +100,14 @@ class TensorFlowBackend:
         from unidl_tensorflow.exporting import export
 
         return export(model, kind)
+
+    def step_bytes(self, model: keras.Model, chunk: Chunk, *, device: Device) -> int | None:
+        return None  # on a CPU TensorFlow counts nothing
+
+    def profile_step(self, model: keras.Model, chunk: Chunk, *, device: Device) -> StepProfile:
+        from unidl_tensorflow.profiling import ProfiledTensorFlowLoop
+
+        return ProfiledTensorFlowLoop(model, device, 1).profile(chunk)
 
 
 def _numbers(kind: str) -> range:

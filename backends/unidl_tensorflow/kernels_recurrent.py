@@ -97,7 +97,7 @@ def lstm(given: Given, hidden: Any, cell: Any, recurrent: Any, *, sequences: boo
             to_recurrent = _over_steps(given.joined(_before(chains, starts)), to_all)
             return given.gradient(to_all), _in_one(to_hidden), _in_one(to_cells), to_recurrent
 
-        return (_outputs(chains, sequences), _in_one([last for _, (last,), _ in chains])), gradient
+        return (_outputs(chains, sequences), _in_one([last for _, (last,), _ in chains])), named(gradient)
 
     return run(given.values, hidden, cell, recurrent)
 
@@ -156,7 +156,7 @@ def gru(given: Given, hidden: Any, recurrent: Any, bias: Any, *, sequences: bool
             to_bias = tf.raw_ops.BiasAddGrad(out_backprop=to_all)
             return given.gradient(given.joined(to_given)), _in_one(to_hidden), to_recurrent, to_bias
 
-        return _outputs(chains, sequences), gradient
+        return _outputs(chains, sequences), named(gradient)
 
     return run(given.values, hidden, recurrent, bias)
 
@@ -224,3 +224,15 @@ def _over_steps(values: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     """Return the gradient of a kernel (features, gates) that multiplies `values` in each step."""
     rows = tf.reshape(values, (-1, values.shape[-1]))
     return tf.matmul(rows, tf.reshape(gradients, (-1, gradients.shape[-1])), transpose_a=True)
+
+
+def named(gradient: Any) -> Any:
+    """Return a gradient whose operations have the names of the layers that run now, as those of TensorFlow's own
+    gradients have; profiles show them."""
+    scope = tf.get_current_name_scope()
+
+    def inside(*given: Any) -> Any:
+        with tf.name_scope(f"gradient_tape/{scope}/" if scope else "gradient_tape/"):
+            return gradient(*given)
+
+    return inside

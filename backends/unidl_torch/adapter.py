@@ -9,13 +9,26 @@ from typing import Any
 import keras
 import torch
 
-from unidl.backend import Device, Devices, KernelOff, MemoryUse, Precision, Reference, Share, Task, TrainLoop, Tree
+from unidl.backend import (
+    Chunk,
+    Device,
+    Devices,
+    KernelOff,
+    MemoryUse,
+    Precision,
+    Reference,
+    Share,
+    StepProfile,
+    Task,
+    TrainLoop,
+    Tree,
+)
 from unidl_torch.loop import TorchLoop
 from unidl_torch.replacing import kernels, kernels_off
 
 
 class TorchBackend:
-    """Implements `Backend`, `Trains`, `Distributes`, `Kernels`, `Native` and `Exports`."""
+    """Implements `Backend`, `Trains`, `Distributes`, `Kernels`, `Native`, `Exports` and `Profiles`."""
 
     name = "torch"
     shares_in_process = False
@@ -99,6 +112,16 @@ class TorchBackend:
         from unidl_torch.exporting import export
 
         return export(model, kind)
+
+    def step_bytes(self, model: keras.Model, chunk: Chunk, *, device: Device) -> int | None:
+        from unidl_torch.profiling import ProfiledTorchLoop
+
+        return ProfiledTorchLoop(model, self.native(device), 1).step_bytes(chunk)
+
+    def profile_step(self, model: keras.Model, chunk: Chunk, *, device: Device) -> StepProfile:
+        from unidl_torch.profiling import ProfiledTorchLoop
+
+        return ProfiledTorchLoop(model, self.native(device), 1).profile(chunk)
 
     @staticmethod
     def native(device: Device) -> torch.device:

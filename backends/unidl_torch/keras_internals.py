@@ -126,3 +126,9 @@ def slots_of(optimizer: Any) -> list[list[Any]]:
     """Return Adam's momenta and velocities, and with amsgrad the largest velocities so far."""
     hats = [optimizer._velocity_hats] if optimizer.amsgrad else []
     return [optimizer._momentums, optimizer._velocities, *hats]
+
+
+def scope() -> str:
+    """Return the names of the layers that run now, as in "cnn/conv_1". Without Keras's function, operations of a
+    profile belong to no layer."""
+    return module("keras.src.backend.common.name_scope").current_path()

@@ -72,7 +72,7 @@ class TorchLoop:
         form, batches = self._batches(chunk)
         if self._plain:
             return TorchLogs([self._model.train_step(nested(form, leaves)) for leaves in batches][-1])
-        with noticing(not _is_own(self._model, "compute_loss")), kernels(), self._sharing():
+        with noticing(not is_own(self._model, "compute_loss")), kernels(), self._sharing():
             self._train.take(form, batches, self._python_values())
         self.why_not_compiled = self._train.why_not_traced
         return self._metrics()
@@ -80,7 +80,7 @@ class TorchLoop:
     def test(self, chunk: Chunk) -> TorchLogs:
         self._prepare(chunk, training=False)
         form, batches = self._batches(chunk)
-        if self._plain or _is_own(self._model, "test_step"):
+        if self._plain or is_own(self._model, "test_step"):
             with torch.no_grad():
                 return TorchLogs([self._model.test_step(nested(form, leaves)) for leaves in batches][-1])
         with kernels(), self._sharing():
@@ -101,7 +101,7 @@ class TorchLoop:
             with torch.no_grad():
                 outputs = [self._model.predict_step(nested(form, leaves)) for leaves in batches]
         else:
-            with noticing(not _is_own(self._model, "predict_step")), kernels():
+            with noticing(not is_own(self._model, "predict_step")), kernels():
                 outputs = self._predict.take(form, batches, self._python_values())
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
 
@@ -238,12 +238,12 @@ def _why_plain(model: Any) -> str | None:
     if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
         return "the learning rate is a function, which must be called in each step"
     for name in ("train_step", "compute_metrics", "get_metrics_result"):
-        if _is_own(model, name):
+        if is_own(model, name):
             return f"the model overrides {name}"
     return None
 
 
-def _is_own(model: Any, method: str) -> bool:
+def is_own(model: Any, method: str) -> bool:
     return not getattr(type(model), method).__module__.startswith("keras.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import torch
@@ -22,6 +22,8 @@ Leaves = list[torch.Tensor]
 """The tensors of a nest, in order."""
 
 Tensor: Any = torch.Tensor
+
+Ran = TypeVar("Ran", bound=torch.fx.Interpreter)
 
 READS = {
     getattr(Tensor, name): name.strip("_")
@@ -92,7 +94,7 @@ class Traced:
             return leaves_of(results)
 
         try:
-            with torch.no_grad(), torch.random.fork_rng(), _one_fake_mode():
+            with torch.no_grad(), self._random_state_kept(), _one_fake_mode():
                 self._graph = make_fx(traced, tracing_mode="real")(self._copies(), leaves_of(batch))
         except Exception:
             # Reads are reported first: the code that read a value may have caught the error and failed later.
@@ -130,11 +132,25 @@ class Traced:
         """Run the trace on copies of the variables and return them; nothing else changes."""
         values = self._copies()
         self._constants.update(values)
-        with torch.random.fork_rng(), torch.set_grad_enabled(self._gradients):
+        with self._random_state_kept(), torch.set_grad_enabled(self._gradients):
             return values, self._packed(self._graph.forward(values, leaves_of(batch)))
+
+    def run_with(self, interpreter: Callable[[torch.fx.GraphModule], Ran], batch: Tree) -> Ran:
+        """Run the trace with one of PyTorch's interpreters on copies of the variables, and return the interpreter."""
+        values = self._copies()
+        self._constants.update(values)
+        run = interpreter(self._graph)
+        with torch.random.fork_rng(), torch.set_grad_enabled(self._gradients):
+            run.run(values, leaves_of(batch))
+        return run
 
     def _packed(self, results: Leaves) -> Tree:
         return keras.tree.pack_sequence_as(self._form, results) if results else None
+
+    def _random_state_kept(self) -> AbstractContextManager[Any]:
+        """Restore PyTorch's random states afterwards, on the GPUs that the variables are on: of all it would warn."""
+        devices = {variable.value.device.index for variable in self.variables if variable.value.is_cuda}
+        return torch.random.fork_rng(sorted(devices))
 
     def _copies(self) -> list[torch.Tensor]:
         return [_copy(variable.value.detach()) for variable in self.variables]

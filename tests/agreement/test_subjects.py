@@ -64,6 +64,7 @@ def test_each_call_of_a_shared_layer_counts(verifier):
     assert {"shared", "shared call 2"} <= set(places)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -80,6 +81,7 @@ def test_what_cannot_be_verified_says_why(verifier, name: str, reason: str):
     assert f"\n  {BACKEND}: ModelError" in str(caught.value)
 
 
+@pytest.mark.once
 def test_a_precision_that_is_not_that_of_the_layers_is_no_agreement(verifier):
     """bfloat16 would be held to the bound of float32, or float32 be certified as bfloat16."""
     [trial] = certificate(verifier, "half_precision").trials
@@ -94,6 +96,7 @@ def test_weights_in_bfloat16_are_held_to_its_rounding(verifier):
     assert found.trials[0].verdict() == "agrees within the dtype"
 
 
+@pytest.mark.once
 def test_a_worker_goes_on_after_a_model_that_it_refuses(verifier, monkeypatch):
     """Else each refused subject costs the start of every framework anew."""
     with pytest.raises(WorkerError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from unidl import registry
@@ -11,6 +13,7 @@ if registry.choice()[0].name != "jax":
     pytest.skip("another backend is under test", allow_module_level=True)
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 from training import assert_fits_or_not_trains_the_same
@@ -23,9 +26,8 @@ def told(policy):
     def compute(a, b):
         return a @ a, jax.lax.conv(b, b, (1, 1), "SAME")
 
-    if policy is None:
-        return str(jax.make_jaxpr(compute)(matrix, images))
-    with registry.current().precision(named(policy)):
+    inside = nullcontext() if policy is None else registry.current().precision(named(policy))
+    with jax.default_matmul_precision(None), inside:  # as a program has it that set nothing
         return str(jax.make_jaxpr(compute)(matrix, images))
 
 
@@ -94,6 +96,44 @@ def test_a_convolution_is_left_to_xla_where_its_parts_would_be_too_large(monkeyp
         with kernels.REPLACEMENTS.in_use():
             keras.ops.conv(images, kernel, data_format="channels_last")
         assert bool(taken) is not ours
+
+
+def test_an_lstm_computes_on_the_cpu_of_a_machine_with_a_gpu(monkeypatch):
+    """Keras calls cuDNN wherever there is a GPU, also in a training on the CPU, where JAX has no such operation."""
+    import keras
+    from unidl_jax.keras_internals import GPU_THERE
+
+    from unidl import Trainer
+
+    def shapes(steps, hidden, cell):
+        return steps.update(shape=(*steps.shape[:2], hidden.shape[0] * hidden.shape[2])), hidden, cell
+
+    cudnn = jax.extend.core.Primitive(
+        "cudnn"
+    )  # as that of JAX: its shapes are known everywhere, its numbers nowhere here
+    cudnn.multiple_results = True
+    cudnn.def_abstract_eval(shapes)
+    inputs = keras.Input((6,), dtype="int32")
+    steps = keras.layers.Embedding(9, 4)(inputs)
+    both_ways = keras.layers.Bidirectional(keras.layers.LSTM(4, return_sequences=True))(steps)
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.LSTM(3)(both_ways)))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    start = model.get_weights()
+    draws = np.random.default_rng(0)
+    x, y = draws.integers(9, size=(8, 6), dtype=np.int32), draws.standard_normal((8, 1), np.float32)
+    found = []
+    for gpu in (False, True):
+        if gpu:
+            monkeypatch.setattr(GPU_THERE.owner, GPU_THERE.attribute, lambda: True)
+            monkeypatch.setattr("jax.experimental.rnn.lstm", lambda *given, **_: cudnn.bind(*given[:3]))
+        model.set_weights(start)
+        trainer = Trainer(model, device="cpu")
+        history = trainer.fit((x, y), batch_size=4, epochs=2, shuffle=False, progress="quiet").history
+        found.append([*history["loss"], trainer.evaluate((x, y))["loss"], *trainer.predict(x)[:, 0]])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+    with pytest.raises(NotImplementedError, match="cudnn"):
+        jax.jit(lambda x: model(x))(x)
+    assert registry.current().export(model, "stablehlo")  # which computes on a CPU as well
 
 
 def test_noise_is_the_same_bits_where_it_is_compiled():

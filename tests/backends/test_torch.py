@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from training import FLOAT32, dense, draws, points
 
-from unidl import Trainer
+from unidl import Trainer, layers
 
 GPU = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
 CPU = (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn)
@@ -125,16 +125,17 @@ def test_weights_are_computed_in_aligned_memory_and_tied_ones_stay_tied():
         first = 4 + (-memory.data_ptr() % ALIGNMENT) // 4
         return memory[first : first + count]
 
-    alone, one, other = (keras.Variable(np.ones(6, np.float32)) for _ in range(3))
-    shared = astray(6)
-    alone.value.data, one.value.data, other.value.data = astray(6).copy_(torch.arange(6)), shared, shared
-    parameter = alone.value
-    move([alone, one, other, alone], torch.device("cpu"))
-    assert alone.value is parameter
-    assert alone.value.data_ptr() % ALIGNMENT == 0
-    assert alone.value.tolist() == [0, 1, 2, 3, 4, 5]
-    one.assign(np.full(6, 3.0, np.float32))
-    assert other.value.tolist() == [3.0] * 6
+    with keras.device("cpu"):
+        alone, one, other = (keras.Variable(np.ones(6, np.float32)) for _ in range(3))
+        shared = astray(6)
+        alone.value.data, one.value.data, other.value.data = astray(6).copy_(torch.arange(6)), shared, shared
+        parameter = alone.value
+        move([alone, one, other, alone], torch.device("cpu"))
+        assert alone.value is parameter
+        assert alone.value.data_ptr() % ALIGNMENT == 0
+        assert alone.value.tolist() == [0, 1, 2, 3, 4, 5]
+        one.assign(np.full(6, 3.0, np.float32))
+        assert other.value.tolist() == [3.0] * 6
 
 
 def test_everything_of_a_model_is_brought_to_the_device(monkeypatch):
@@ -164,10 +165,13 @@ def test_recurrent_layers_skip_what_keras_skips(kind, with_states):
     from unidl_torch.kernels import REPLACEMENTS
 
     drawn = draws()
-    mask = torch.tensor(drawn.random((6, 9)) > 0.4)
+    mask = drawn.random((6, 9)) > 0.4
     mask[0], mask[1] = False, True
-    steps = torch.tensor(drawn.normal(size=(6, 9, 3)), dtype=torch.float32, requires_grad=True)
-    states = [torch.tensor(drawn.normal(size=(6, 5)), dtype=torch.float32) for _ in range(2 if kind == "LSTM" else 1)]
+    mask, steps, *states = (
+        keras.ops.convert_to_tensor(given)
+        for given in (mask, *(drawn.normal(size=shape).astype(np.float32) for shape in ((6, 9, 3), (6, 5), (6, 5))))
+    )
+    steps, states = steps.requires_grad_(), states[: 2 if kind == "LSTM" else 1]
     for backwards, zeros, sequences in itertools.product([False, True], repeat=3):
         layer = getattr(keras.layers, kind)(
             5,
@@ -186,11 +190,15 @@ def test_recurrent_layers_skip_what_keras_skips(kind, with_states):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+def waves(output):
+    return torch.sin(torch.arange(output.numel(), device=output.device)).reshape(output.shape)
+
+
 def outputs_and_gradients(layer, steps, mask, states):
     import keras
 
     outputs = keras.tree.flatten(layer(steps, mask=mask, initial_state=states))
-    loss = sum(torch.sum(output * torch.sin(torch.arange(output.numel())).reshape(output.shape)) for output in outputs)
+    loss = sum(torch.sum(output * waves(output)) for output in outputs)
     gradients = torch.autograd.grad(loss, [steps, *(weight.value for weight in layer.trainable_weights)])
     return [*(output.detach() for output in outputs), *gradients]
 
@@ -328,7 +336,7 @@ def test_vectors_from_which_gradients_were_cut_off_are_not_looked_up_again():
     layer = keras.layers.Embedding(4, 3)
     layer.build()
     embed = noticed(keras.layers.Embedding.call)
-    tokens = torch.zeros(8, 6, dtype=torch.int32)
+    tokens = keras.ops.zeros((8, 6), "int32")
     assert looked_up(embed(layer, tokens)) is not None
     assert looked_up(embed(layer, tokens).detach_()) is None
     with torch.no_grad():
@@ -369,3 +377,43 @@ def test_torch_compile_is_not_promised():
 def dense_outputs(model, x):
     kernel_1, bias_1, kernel_2, bias_2 = model.get_weights()
     return np.tanh(x @ kernel_1 + bias_1) @ kernel_2 + bias_2
+
+
+LAYERS = {
+    "AlphaDropout": (0.3,),
+    "CenterCrop": (4, 4),
+    "ColourSpace": ("hsv",),
+    "Dropout": (0.3,),
+    "GaussianDropout": (0.3,),
+    "GaussianNoise": (0.3,),
+    "Normalize": (0.5, 0.5),
+    "RandomBrightness": (0.3,),
+    "RandomContrast": (0.3,),
+    "RandomFlip": (),
+    "RandomRotation": (0.3,),
+    "RandomTranslation": (0.3, 0.3),
+    "RandomZoom": (0.3,),
+    "Resize": (4, 4),
+    "SpatialDropout2D": (0.3,),
+}
+STEPS = "Blur Brightness Contrast Crop Erasing Flip Grayscale Hue Rotation Saturation Shear Translation Zoom"
+"""Without RandAugment: to equalize it counts grey levels by `keras.ops.segment_sum`, which reads how many there are."""
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *STEPS.split()])
+def test_the_shape_of_what_a_layer_returns_is_found_without_computing(name):
+    """Keras calls it with tensors that have no values. Where it reads one, Keras calls it again with others, which on a
+    GPU come beside what is left of the first ones."""
+    import keras
+
+    made = getattr(layers, name)
+    layer = made(*LAYERS[name]) if name in LAYERS else layers.Augmentation([made()])
+    devices = []
+
+    class Outer(keras.layers.Layer):
+        def call(self, x):
+            devices.append(x.device.type)
+            return layer(x, training=True)
+
+    Outer()(keras.Input((8, 8, 3)))
+    assert set(devices) == {"meta"}

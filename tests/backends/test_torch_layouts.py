@@ -5,6 +5,7 @@ Keras's orthogonal initial weights are such tensors. A kernel that reads memory 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -42,6 +43,15 @@ def places(draw):
     return tuple(order), tuple(steps), draw(some.integers(0, 3))
 
 
+def tensor_of(numbers):
+    """A tensor of these numbers where Keras computes; never in the memory of an array."""
+    return keras.ops.convert_to_tensor(np.array(numbers, np.float32)).clone()
+
+
+def numbers_of(variable):
+    return keras.ops.convert_to_numpy(variable.value)
+
+
 def lying(array, place, shared=None):
     """The numbers of an array, in memory as `place` says; in that of `shared`, if given, beside what is there."""
     order, steps, offset = place
@@ -50,7 +60,7 @@ def lying(array, place, shared=None):
     for axis in reversed(order):
         strides[axis] = size * steps[axis]
         size *= sides[axis]
-    memory = torch.zeros(offset + size) if shared is None else shared
+    memory = tensor_of(np.zeros(offset + size, np.float32)) if shared is None else shared
     tensor = memory.as_strided(array.shape, strides, offset)
     return tensor.copy_(torch.from_numpy(array))
 
@@ -63,7 +73,7 @@ def steps_of(make, layout, arrays, gradients, shared):
     if layout is not None:
         slots = [one for one in optimizer.variables if len(one.shape) == 3]
         for variable, place in zip((*variables, *slots), layout * 4, strict=False):
-            variable.value.data = lying(variable.value.detach().numpy(), place)
+            variable.value.data = lying(numbers_of(variable), place)
         if shared:
             both = torch.stack([variable.value.detach() for variable in variables[:2]], dim=-1)
             for number, variable in enumerate(variables[:2]):
@@ -71,11 +81,11 @@ def steps_of(make, layout, arrays, gradients, shared):
     with torch.no_grad():
         for given_now in gradients:
             if layout is None:
-                given_now = [torch.from_numpy(gradient) for gradient in given_now]
+                given_now = [tensor_of(gradient) for gradient in given_now]
             else:
                 given_now = [lying(*pair) for pair in zip(given_now, reversed(layout[: len(arrays)]), strict=True)]
             optimizer.apply(given_now, variables)
-    return [variable.value.detach().numpy() for variable in variables]
+    return [numbers_of(variable) for variable in variables]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -95,12 +105,12 @@ def test_a_variable_that_is_two_variables_learns_from_both_gradients():
     """As tied weights are, and as Keras trains them."""
     found = []
     for place in (None, 0):
-        tensor = torch.arange(6.0).reshape(2, 3)
-        variables = [keras.Variable(torch.zeros(2, 3)), keras.Variable(torch.zeros(3, 2))]
+        tensor = tensor_of(np.arange(6.0)).reshape(2, 3)
+        variables = [keras.Variable(np.zeros(shape, np.float32)) for shape in ((2, 3), (3, 2))]
         variables[0].value.data, variables[1].value.data = tensor, tensor.t()
         optimizer = keras.optimizers.Adam(0.1)
         optimizer.build(variables)
-        gradients = [torch.ones(2, 3), torch.arange(6.0).reshape(3, 2) - 2]
+        gradients = [tensor_of(np.ones((2, 3))), tensor_of(np.arange(6.0).reshape(3, 2) - 2)]
         with torch.no_grad():
             if place is None:
                 optimizer.apply(gradients, variables)
@@ -114,10 +124,10 @@ def test_a_variable_that_is_two_variables_learns_from_both_gradients():
 def test_a_gradient_in_the_memory_of_a_variable_is_read_before_that_changes():
     found = []
     for ours in (False, True):
-        variables = [keras.Variable(torch.ones(3)), keras.Variable(torch.full((3,), 2.0))]
+        variables = [keras.Variable(np.full(3, value, np.float32)) for value in (1.0, 2.0)]
         optimizer = keras.optimizers.Adam(0.5)
         optimizer.build(variables)
-        gradients = [torch.tensor([1.0, -1.0, 2.0]), variables[0].value.detach()]
+        gradients = [tensor_of([1.0, -1.0, 2.0]), variables[0].value.detach()]
         with torch.no_grad():
             if ours:
                 with REPLACEMENTS.in_use():
@@ -152,12 +162,12 @@ def test_layers_do_not_care_how_their_batch_and_weights_lie(place, sizes, expand
         flat[:] = flat[:1]
     steps = kind in ("LSTM", "GRU")
     shape = flat.shape if steps else (rows, height, width, channels)
-    layer(torch.from_numpy(flat).reshape(shape))
+    layer(tensor_of(flat).reshape(shape))
     for number, variable in enumerate(layer.trainable_variables):
         variable.assign(np.random.default_rng(number).normal(size=variable.shape))
     results = []
     for ours in (False, True):
-        batch = torch.from_numpy(flat.copy())
+        batch = tensor_of(flat)
         if ours:
             batch = batch[:1].expand(rows, -1, -1) if expanded else lying(flat, place)
             for variable in layer.trainable_variables:
@@ -166,7 +176,7 @@ def test_layers_do_not_care_how_their_batch_and_weights_lie(place, sizes, expand
         batch = batch.reshape(shape) if steps else batch.unflatten(1, (height, width))
         batch = batch.detach().requires_grad_()
         weights = [variable.value for variable in layer.trainable_variables]
-        with REPLACEMENTS.in_use() if ours else keras.device("cpu"):
+        with REPLACEMENTS.in_use() if ours else nullcontext():
             outputs = layer(batch, training=True) if layer._call_has_training_arg else layer(batch)
             gradients = torch.autograd.grad(outputs.sin().sum(), [batch, *weights])
         results.append([outputs.detach(), *gradients])
@@ -187,7 +197,7 @@ def test_training_with_weights_that_are_parts_of_another_tensor():
         model.compile(keras.optimizers.Adam(0.02), "mse")
         if ours:
             for number, variable in enumerate(model.trainable_variables):
-                wide = torch.full((*variable.shape, 2), 7.0)
+                wide = tensor_of(np.full((*variable.shape, 2), 7.0))
                 wide[..., number % 2] = variable.value.detach()
                 variable.value.data = wide[..., number % 2]
             unidl.Trainer(model).fit((x, x[:, 0, 0, :1]), batch_size=4, epochs=3, shuffle=False, progress="quiet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 
 import pytest
 
@@ -108,6 +109,53 @@ def test_seeds_are_computed_without_the_rest_of_the_step():
     assert number_of(torch.tensor([2**32 - 1, 2])) == 1
 
 
+def test_a_recorded_step_gets_its_batch_and_its_draws_and_is_recorded_again_where_a_variable_has_moved(monkeypatch):
+    """With a graph that computes when it is replayed: what a GPU would repeat, with the memory it was recorded with."""
+    from unidl_torch.recording import WARM_UP, Recording
+    from unidl_torch.seeds import given_generators
+
+    trainer = Trainer(drawing())
+    trainer.fit(points(16), batch_size=8, epochs=3, progress="quiet")
+    [traced] = traces(trainer).values()
+    device = traced.variables[0].value.device
+    recorded = []
+
+    class Graph:
+        def register_generator_state(self, generator):
+            recorded.append(generator)
+
+        def replay(self):
+            with given_generators(kept._generators):
+                kept._module.forward(self.values, kept._inputs)
+
+    @contextmanager
+    def recording(graph, **options):
+        graph.values = list(one)
+        one[:] = [value.clone() for value in one]  # what is recorded is not computed
+        yield
+        one[:] = graph.values
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    kept = Recording(traced._graph, len(traced.variables), lambda: 0)
+    one, other = traced._copies(), traced._copies()
+    kept.bind(one)
+    for step in range(2 * WARM_UP):
+        leaves = [torch.full((8, 3), 1.0 + step, device=device), torch.ones(8, 1, device=device)]
+        kept(one, leaves)
+        traced._graph.forward(other, leaves)
+    assert len(recorded) == 4
+    for first, second in zip(one, other, strict=True):
+        assert torch.equal(first, second)
+    kept.bind(one)
+    kept(one, leaves)
+    assert len(recorded) == 4
+    one[0] = one[0].clone()
+    kept.bind(one)
+    kept(one, leaves)
+    assert len(recorded) == 8
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU repeats recorded steps")
 @pytest.mark.parametrize("build", [drawing, dense])
 def test_recorded_steps_are_those_that_were_recorded(build):
@@ -146,7 +194,7 @@ def test_recorded_steps_are_those_that_were_recorded(build):
         lambda seed: keras.random.truncated_normal((3, 2), 1.0, 0.5, seed=seed),
         lambda seed: keras.random.randint((3, 2), -4, 9, seed=seed),
         lambda seed: keras.random.categorical(np.arange(6.0, dtype=np.float32).reshape(2, 3), 4, seed=seed),
-        lambda seed: keras.random.dropout(torch.ones(3, 4), 0.4, seed=seed),
+        lambda seed: keras.random.dropout(keras.ops.ones((3, 4)), 0.4, seed=seed),
     ],
     ids=["uniform", "one", "normal", "truncated", "randint", "categorical", "dropout"],
 )

@@ -20,6 +20,7 @@ def verify(*words, **environment):
     return unidl("verify", *map(str, words), "--backends", BACKEND, "--steps", "2", **environment)
 
 
+@pytest.mark.once
 def test_a_sound_model_is_certified(tmp_path):
     done = verify(f"{SOUND}:sequential", "--out", tmp_path / "certificate")
     assert done.returncode == 0, done.stderr
@@ -27,7 +28,7 @@ def test_a_sound_model_is_certified(tmp_path):
     assert "wrote" in done.stderr
     [found] = json.loads((tmp_path / "certificate" / "certificate.json").read_text())
     assert found["agrees"]
-    assert [trial["verdict"] for trial in found["trials"]] == ["agrees"]
+    assert {trial["verdict"] for trial in found["trials"]} == {"agrees"}  # also on a GPU, where there is one
     report = (tmp_path / "certificate" / "certificate.md").read_text()
     assert re.search(r"^\| dense\S* \| Dense \|", report, flags=re.MULTILINE)
 

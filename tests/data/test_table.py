@@ -65,7 +65,7 @@ def test_numbers_are_classes_or_what_is_predicted(tmp_path, rows):
     assert data.class_names == ()
     assert data.train.y.shape == (10, 1)
     assert sorted([*data.train.y[:, 0], *data.test.y[:, 0]]) == [n / 4 - 1 for n in range(12)]
-    with pytest.raises(UsageError, match="where numbers are predicted"):
+    with pytest.raises(UsageError, match="where numbers or several things are predicted"):
         load_data(tmp_path / "table.csv", on_error="skip")
 
 
@@ -92,11 +92,16 @@ def test_images_may_have_several_labels(tmp_path, rows):
         np.testing.assert_array_equal(first.y, second.y)
         np.testing.assert_array_equal(first.x, second.x)
     assert len({tuple(row) for row in one.train.y.tolist()}) == 3
-    with pytest.raises(DataError, match=r"Row 0 of .* 'labels', which is one of several labels: each must be 0 or 1"):
+    with pytest.raises(DataError, match=r"Row 0 of .* has 'night; grain' for 'labels', which is several labels"):
         load_data(path, target="labels,night")
+    mistaken = [(*row[:3], "x" if number == 1 else row[3]) for number, row in enumerate(table)]
+    path = written(tmp_path, ("file", "labels", "night", "grain"), mistaken)
+    with pytest.raises(DataError, match=r"Row 1 of .* 'x' for 'grain', which is one of several labels: each must be 0"):
+        load_data(path, target="grain,night")
+    path = written(tmp_path, ("file", "labels", "night", "grain"), table)
     with pytest.raises(UsageError, match="there is no column 'day'"):
         load_data(path, target="night,day")
-    with pytest.raises(UsageError, match="where numbers are predicted, or several labels"):
+    with pytest.raises(UsageError, match="where numbers or several things are predicted"):
         load_data(path, on_error="skip")
 
 

@@ -114,7 +114,12 @@ def resumed(case: Case, folder: Path) -> Outcome:
 
 
 def started(case: Case, build: Callable[[], keras.Model]) -> keras.Model:
-    """The model with its first weights, which are the same in each call."""
+    """The model with its first weights, which are the same in each call, where it is trained."""
+    with _computing():
+        return _started(case, build)
+
+
+def _started(case: Case, build: Callable[[], keras.Model]) -> keras.Model:
     keras.utils.clear_session(free_memory=False)  # names are counted from the beginning, as in a process of its own
     keras.utils.set_random_seed(SEED)
     model = build()

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from trained import BATCH, made
@@ -20,8 +21,8 @@ def trainer() -> tuple[Any, Any, Any]:
     return unidl.Trainer(model, device="cpu"), x, y
 
 
-def fail(how: str) -> None:
-    """Fail in a moment, as the second rank."""
+def fail(how: str, victim: str, folder: Path) -> None:
+    """Let one rank fail in the fourth epoch."""
     import keras
 
     ours, x, y = trainer()
@@ -32,19 +33,27 @@ def fail(how: str) -> None:
         __module__ = "unidl.tests"
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            if epoch != 3 or os.environ["RANK"] != "1":
-                return
-            if how == "raise":
-                raise OSError("no space left on the disk of rank 1")
-            if how == "kill":
-                threading.Thread(target=lambda: (time.sleep(0.2), os.kill(os.getpid(), signal.SIGKILL))).start()
-            if how == "leave":
-                sys.exit(0)
+            if epoch == 3 and os.environ["RANK"] == victim:
+                (folder / "failed").write_text(str(time.time()))
+                happens(how)
 
-    rate = 1e30 if how == "nan" else 1e-3
-    ours.model.optimizer.learning_rate = rate
-    print("fails", flush=True)
-    ours.fit(x, y, BATCH, 100_000, callbacks=[Fails()], progress="quiet", checkpoint=sys.argv[2], resume=True)
+    if how == "nan":
+        ours.model.optimizer.learning_rate = 1e30
+    ours.fit(x, y, BATCH, 100_000, callbacks=[Fails()], progress="quiet", checkpoint=folder / "checkpoints")
+    print(f"ended with signal {ours.signal} after {len(ours.history['loss'])} epochs")
+
+
+def happens(how: str) -> None:
+    """Fail in one of several ways."""
+    if how == "raise":
+        raise OSError("no space left on the disk of this rank")
+    if how == "memory":
+        raise MemoryError("Unable to allocate 8.00 TiB")
+    if how == "leave":
+        sys.exit(0)
+    if how in ("kill", "terminate"):
+        number = signal.SIGKILL if how == "kill" else signal.SIGTERM
+        threading.Thread(target=lambda: (time.sleep(0.2), os.kill(os.getpid(), number))).start()
 
 
 def differ(what: str) -> None:
@@ -54,9 +63,12 @@ def differ(what: str) -> None:
     if second and what == "data":
         x = x[::-1].copy()
     if second and what == "model":
-        ours.model.set_weights([weight + 1 for weight in ours.model.get_weights()])
+        ours.model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     ours.fit(x, y, BATCH - (second and what == "settings"), 1, progress="quiet")
 
 
 if __name__ == "__main__":
-    (differ if sys.argv[1] in ("data", "model", "settings") else fail)(sys.argv[1])
+    if len(sys.argv) == 2:
+        differ(sys.argv[1])
+    else:
+        fail(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from processes import run
 
+from unidl.scale import launching
+
 LAUNCH = (sys.executable, "-m", "unidl", "launch", "-n", "2")
 
 
@@ -32,10 +34,17 @@ def ended(process: int) -> bool:
     return False
 
 
-def test_each_line_of_output_has_the_number_of_its_rank(tmp_path: Path) -> None:
-    done = run(*LAUNCH, written(tmp_path, "print('of', rank, 'of', os.environ['WORLD_SIZE'], sys.argv[1])"), "--word")
+def test_all_ranks_are_started_again_after_a_failure_and_each_line_has_the_number_of_its_rank(tmp_path: Path) -> None:
+    code = (
+        "start = os.environ['UNIDL_RESTARTED']\n"
+        "print('of', rank, 'of', os.environ['WORLD_SIZE'], sys.argv[1], 'start', start)\n"
+        "if rank == '0' and start == '0': os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = run(*LAUNCH, "--restarts", "1", written(tmp_path, code), "--word")
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines()) == ["[0] of 0 of 2 --word", "[1] of 1 of 2 --word"]
+    assert "rank 0 ended first, with signal SIGKILL" in done.stderr
+    again = [line for line in done.stdout.splitlines() if line.endswith("start 1")]
+    assert sorted(again) == ["[0] of 0 of 2 --word start 1", "[1] of 1 of 2 --word start 1"]
 
 
 def test_the_first_failure_is_shown_its_exit_code_kept_and_the_others_are_ended(tmp_path: Path) -> None:
@@ -79,15 +88,40 @@ def test_a_launcher_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> N
     assert all(ended(int((tmp_path / rank).read_text())) for rank in "01")
 
 
-def test_all_ranks_are_started_again_after_a_failure(tmp_path: Path) -> None:
-    code = (
-        "print('start', os.environ['UNIDL_RESTARTED'])\n"
-        "if rank == '0' and os.environ['UNIDL_RESTARTED'] == '0': os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    done = run(*LAUNCH, "--restarts", "1", written(tmp_path, code))
-    assert done.returncode == 0, done.stderr
-    assert "rank 0 ended first, with signal SIGKILL" in done.stderr
-    assert done.stdout.count("start 1") == 2
+def test_launchers_on_several_machines_keep_the_port_when_they_start_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports: list[int] = []
+
+    class Fails:
+        signalled = False
+
+        def __init__(self, command: object, layout: launching.Layout, *_: object) -> None:
+            ports.append(layout.port)
+
+        def wait(self) -> int:
+            return 1
+
+    monkeypatch.setattr(launching, "_Run", Fails)
+    # A name of another machine, where this one cannot look for a free port.
+    assert launching.launch(["true"], launching.Layout(4, 2, 2, "first.invalid", 29500), restarts=2) == 1
+    assert ports == [29500] * 3
+
+
+@pytest.mark.parametrize("restarted", ["0", "1"])
+def test_a_training_that_is_started_again_goes_on_from_its_checkpoint(
+    restarted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unidl.cli import train
+    from unidl.cli.main import main
+    from unidl.runs import resuming
+
+    resumed: list[object] = []
+    monkeypatch.setattr(train, "_train", lambda arguments, out, _: resumed.append((arguments.resume, out)) or 0)
+    monkeypatch.setattr(resuming, "has_begun", lambda _: True)
+    monkeypatch.setattr(resuming, "begun_configuration", lambda _: None)
+    monkeypatch.setenv("UNIDL_RESTARTED", restarted)
+    out = tmp_path / "run"
+    assert main(["train", "cnn", "--out", str(out), "--save-every-steps", "5"]) == 0
+    assert resumed == [(out if restarted == "1" else None, out)]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_every_run_ends_with_the_same_bits_however_busy_the_machine_is(backend, 
     folder, end = tmp_path / "c", tmp_path / "end.npz"
     with Nursery(backend.name, RUN.format(name=name, folder=str(folder), end=str(end))) as nursery:
         nursery.begin()
-        assert nursery.wait() == 0
+        assert nursery.wait() == 0, nursery.said()
         expected = ended(end)
         with busy():
             for number in range(RUNS[name]):
@@ -94,7 +94,7 @@ def test_every_run_ends_with_the_same_bits_however_busy_the_machine_is(backend, 
                     time.sleep(drawn.uniform(0, 2))
                     resumed += nursery.kill() == -signal.SIGKILL
                     nursery.begin()
-                assert nursery.wait() == 0
+                assert nursery.wait() == 0, nursery.said()
                 found.append(ended(end))
     assert resumed
     different = [number for number, one in enumerate(found) if one != expected]

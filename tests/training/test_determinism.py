@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import numpy as np
@@ -11,6 +12,13 @@ from training import assert_same_weights, dense, differ, pictures, points, sente
 from unidl import Trainer, build_transfer
 from unidl.data import Split
 from unidl.training import fitting
+
+ON_GPU = os.environ["UNIDL_DEVICE"].startswith("gpu")
+ROUNDING = 1e-6 if ON_GPU else 0.0
+"""A GPU's libraries add up in any order where threads write to one place."""
+APART = 2e-2 if ON_GPU else 0.0
+"""Two programs of one step may there compute by other algorithms, which are chosen by their speed; Adam divides by the
+size of gradients, and makes of a rounding error a share of a step."""
 
 BUILDERS = {
     "cnn": lambda seed: small_cnn(dropout=0.3, seed=seed),
@@ -44,7 +52,7 @@ def test_the_same_seed_gives_the_same_weights(backend, name):
 
     once = trained(0)
     assert differ(once, start)
-    assert_same_weights(trained(0), once)
+    assert_same_weights(trained(0), once, ROUNDING)
     assert differ(trained(1), once)
 
 
@@ -56,7 +64,7 @@ def test_a_second_model_of_the_seed_ends_the_same(backend):
         Trainer(model).fit(points(8), batch_size=4, progress="quiet")
         return weights_of(model)
 
-    assert_same_weights(trained(), trained())
+    assert_same_weights(trained(), trained(), ROUNDING)
 
 
 DRAWN = random.Random(0)
@@ -98,8 +106,8 @@ def test_how_long_a_step_takes_changes_nothing(backend, monkeypatch, as_the_cloc
 
     monkeypatch.setattr(fitting, "Pace", Pace)
     weights, history = paced()
-    assert_same_weights(weights, as_the_clock_says[0])
-    assert history == as_the_clock_says[1]
+    assert_same_weights(weights, as_the_clock_says[0], APART)
+    assert history == (pytest.approx(as_the_clock_says[1], rel=APART) if ON_GPU else as_the_clock_says[1])
 
 
 @pytest.mark.parametrize("offset", [4, 20, 32])
@@ -111,5 +119,5 @@ def test_where_in_memory_the_rows_lie_changes_nothing(backend, as_the_clock_says
     x = memory[first : first + data.x.nbytes].view(data.x.dtype).reshape(data.x.shape)
     x[...] = data.x
     weights, history = paced(Split(x, data.y))
-    assert_same_weights(weights, as_the_clock_says[0])
-    assert history == as_the_clock_says[1]
+    assert_same_weights(weights, as_the_clock_says[0], APART)
+    assert history == (pytest.approx(as_the_clock_says[1], rel=APART) if ON_GPU else as_the_clock_says[1])

@@ -89,7 +89,7 @@ class PercentileLayer(keras.layers.Layer):
     """Computes with NumPy."""
 
     def call(self, inputs):
-        return inputs / (1.0 + float(np.percentile(inputs.detach().numpy(), 75)))
+        return inputs / (1.0 + float(np.percentile(inputs.detach().cpu().numpy(), 75)))
 
 
 class DataLayer(keras.layers.Layer):
@@ -277,7 +277,7 @@ if ON_TORCH:
         import torch
 
         def spread(y_true, y_pred):
-            return torch.tensor(float(np.ptp(y_true.numpy())))
+            return torch.tensor(float(np.ptp(y_true.cpu().numpy())))
 
         trainer, _ = both(lambda: model_with(metrics=[spread]))
         assert "in Python" in str(trainer.why_not_compiled)

@@ -31,7 +31,7 @@ numpy.savez({end!r}, *weights, *optimizer, history=json.dumps(history))
 """
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.faults)])
 def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(backend, tmp_path, kills):
     """At random moments of the whole run: in steps, in validation, in the middle of a save, while it starts."""
     drawn, folder, end = random.Random(kills), tmp_path / "c", tmp_path / "end.npz"
@@ -47,7 +47,7 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(backend, tmp
             assert nursery.kill() == -signal.SIGKILL
             in_saves += cut_off(folder)
         nursery.begin()
-        assert nursery.wait() == 0
+        assert nursery.wait() == 0, nursery.said()
     assert in_saves or kills < 100, "no save was cut off"
     with np.load(end) as found:
         arrays = [found[name] for name in found.files if name != "history"]
@@ -97,7 +97,7 @@ def test_a_run_on_augmented_files_that_is_killed_within_an_epoch_comes_to_the_sa
                 assert nursery.kill() == -signal.SIGKILL
                 within += steps_in(folder, 10) % 10 != 0
                 nursery.begin()
-            assert nursery.wait() == 0
+            assert nursery.wait() == 0, nursery.said()
             with np.load(end) as arrays:
                 found.append({name: arrays[name].tobytes() for name in arrays.files})
             end.unlink()

@@ -108,6 +108,8 @@ def test_a_model_moves_to_the_device_that_is_asked_for(backend):
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n{code}",
         XLA_FLAGS="--xla_force_host_platform_device_count=2",
         UNIDL_DEVICE=None,
+        JAX_PLATFORMS="cpu",  # also on a machine with a GPU, as the next one
+        CUDA_VISIBLE_DEVICES="-1",
     )
     assert said == "moved"
 

@@ -25,13 +25,19 @@ def register(subparsers: options.Subparsers) -> None:
         subparsers,
         "doctor",
         summary="Report what this machine and each framework support, with reasons for what is missing.",
-        example="unidl doctor\nunidl doctor --json > machine.json\nunidl doctor --measure --backend jax",
+        example="unidl doctor\nunidl doctor --json > machine.json\nunidl doctor --measure --backend jax\n"
+        "unidl launch -n 2 doctor --cluster",
         run=run,
     )
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="measure instead: operations and bytes a second reached here, beside the data sheet; 20 s",
+        help="measure instead: operations and bytes a second reached here, beside the data sheet; up to 30 s",
+    )
+    parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="under `unidl launch`: the host, device, versions and clock of each rank, and how fast they sum tensors",
     )
     options.add_backend(parser)
     options.add_device(parser)
@@ -41,6 +47,10 @@ def register(subparsers: options.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the survey. Return 0 if at least one backend can be used, else the exit code of `BackendError`."""
+    if arguments.cluster:
+        from unidl.cli.cluster import surveyed
+
+        return surveyed(arguments)
     if arguments.measure:
         from unidl.cli.measuring import measured
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 from collections.abc import Sequence
 
@@ -49,7 +48,7 @@ def register(subparsers: options.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Start, wait."""
-    from unidl.ranks.exchange import free_port
+    from unidl.ranks.connecting import free_port
     from unidl.scale.launching import Layout, launch
 
     if not arguments.words:
@@ -66,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         port = int(number)
     here = arguments.processes
     layout = Layout(here * arguments.nodes, here * arguments.node, here, host, port or free_port(host))
-    return launch(command_of(arguments.words), layout, restarts=arguments.restarts, restarted=resumed)
+    return launch(command_of(arguments.words), layout, restarts=arguments.restarts)
 
 
 def command_of(words: Sequence[str]) -> list[str]:
@@ -76,19 +75,3 @@ def command_of(words: Sequence[str]) -> list[str]:
     if words[0] in COMMANDS:
         return [sys.executable, "-m", "unidl", *words]
     return [sys.executable, *words] if words[0].endswith(".py") else list(words)
-
-
-def resumed(command: Sequence[str]) -> list[str]:
-    """Return the command that goes on with a run of `unidl train --out`; any other as it is: there `fit` resumes."""
-    words = list(command)
-    if words[1:4] != ["-m", "unidl", "train"]:
-        return words
-    from pathlib import Path
-
-    from unidl.runs.resuming import checkpoint_folder
-    from unidl.training.checkpoint import Checkpoints
-
-    runs = [Path(after) for word, after in itertools.pairwise(words) if word == "--out"]
-    if not runs or Checkpoints(checkpoint_folder(runs[-1])).newest() is None:
-        return words
-    return [*words[:4], "--resume", str(runs[-1])]

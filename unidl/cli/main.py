@@ -14,11 +14,12 @@ from contextlib import contextmanager
 
 from unidl import __version__
 from unidl.cli import options
+from unidl.cli.option_words import in_options
 from unidl.errors import UnidlError
 
 COMMANDS = (
     *("train", "preview", "find-learning-rate", "find-batch-size", "generate", "evaluate", "predict", "export"),
-    *("compare", "runs", "verify", "plan", "doctor", "launch"),
+    *("compare", "runs", "report", "verify", "plan", "profile", "doctor", "launch"),
 )
 """The commands, in the order in which --help lists them; each is a module of `unidl.cli`."""
 
@@ -84,7 +85,7 @@ def _parse_and_run(words: list[str]) -> int:
     try:
         getattr(arguments, "prepare", lambda _: None)(arguments)
     except UnidlError as error:
-        _report(str(error), arguments)
+        _report(in_options(str(error), arguments.command_parser), arguments)
         return error.exit_code
     with _messages_on_stderr(arguments):
         return _run(arguments)
@@ -118,15 +119,26 @@ def _run(arguments: argparse.Namespace) -> int:
         _report("interrupted", arguments)
         return INTERRUPTED
     except UnidlError as error:
-        _report(str(error), arguments)
+        _report(in_options(str(error), arguments.command_parser), arguments)
+        _tell_ranks(error)
         return error.exit_code
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC):
             raise  # not a bug in unidl: `main` reports it
         said = str(error).strip().partition("\n")[0]
         _report(f"unexpected {type(error).__name__}{': ' if said else ''}{said}", arguments)
+        _tell_ranks(error)
         sys.stderr.write("This is a bug: run again with --debug for the traceback, and please report it.\n")
         return UNEXPECTED
+
+
+def _tell_ranks(error: Exception) -> None:
+    """Tell the other processes of a run of several, which would wait for this one."""
+    from unidl.ranks.joining import ranks
+
+    own = ranks()
+    if own is not None:
+        own.fail(error)
 
 
 def _report(message: str, arguments: argparse.Namespace) -> None:
@@ -135,11 +147,23 @@ def _report(message: str, arguments: argparse.Namespace) -> None:
     sys.stderr.write(f"unidl: {message}\n")
 
 
+class _InOptions(logging.Formatter):
+    """Writes messages of the library in the words of a command."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        super().__init__("unidl: %(message)s")
+        self._parser = parser
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a message."""
+        return in_options(super().format(record), self._parser)
+
+
 @contextmanager
 def _messages_on_stderr(arguments: argparse.Namespace) -> Iterator[None]:
     """Send the library's log to stderr while a command runs; stdout is for results."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("unidl: %(message)s"))
+    handler.setFormatter(_InOptions(arguments.command_parser))
     before = log.level, log.propagate
     if arguments.debug:
         log.setLevel(logging.DEBUG)

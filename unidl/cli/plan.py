@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unidl.machine.data_sheets import DataSheet
+    from unidl.planning.calibration import Calibration
     from unidl.planning.plan import Plan
+    from unidl.planning.subject import Subject
 
 WIDTH = 132
 """Width of the table when stdout is not a terminal."""
@@ -30,6 +32,7 @@ def register(subparsers: options.Subparsers) -> None:
         summary="Predict memory, time, energy and cost of a model on GPUs that need not be there; nothing is trained.",
         example="""unidl plan cnn
             unidl plan VGG16 --batch-size 64 --gpus "RTX 4090,H100 SXM,T4" --explain
+            unidl plan transformer --backend jax --calibrate
             unidl plan transfer --base ResNet50 --data folder --epochs 5 --price 2.5
             unidl plan model.py:build --data my.npz --price "T4=0.35,L4=0.7" --json""",
         run=run,
@@ -68,6 +71,11 @@ def register(subparsers: options.Subparsers) -> None:
         metavar="PRICES",
         help='price of an hour: one number for all, or "T4=0.35,H100 SXM=2.5"; none is built in',
     )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="count the memory of two small batches with the backend on this machine's CPU; takes a minute",
+    )
     parser.add_argument("--inference", action="store_true", help="plan the forward pass in place of training")
     parser.add_argument("--layers", action="store_true", help="also print the layers that take most of the time")
     parser.add_argument("--explain", action="store_true", help="say what the figures mean for this model")
@@ -93,13 +101,15 @@ def run(arguments: argparse.Namespace) -> int:
     # Shapes are the same everywhere, and the CPU is.
     with environment(UNIDL_DEVICE="cpu", UNIDL_PRECISION="float32"):
         found = subject(arguments.model, image_size=arguments.image_size, trust=arguments.trust, **settings)
+    batch_size = arguments.batch_size or found.batch_size
     job = Job(
         found.cost,
-        arguments.batch_size or found.batch_size,
+        batch_size,
         arguments.rows or found.rows,
         (arguments.epochs or found.epochs) if not arguments.inference else 1,
         not arguments.inference,
         arguments.arithmetic,
+        _calibration(arguments, found, batch_size),
     )
     made = plan(job, sheets, prices=prices)
     if arguments.json:
@@ -109,6 +119,26 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _draw(made, arguments)
     return 0
+
+
+def _calibration(arguments: argparse.Namespace, found: Subject, batch_size: int) -> Calibration | None:
+    if not arguments.calibrate:
+        return None
+    if arguments.inference or found.configuration is None:
+        what = "--inference" if arguments.inference else f"{arguments.model}, a network of keras.applications"
+        raise UsageError(
+            f"Cannot use --calibrate with {what}: it counts the memory of training steps of what `unidl train` trains. "
+            "Leave it out."
+        )
+    from unidl import registry
+    from unidl.machine.memory import memory
+    from unidl.planning.calibration import batches_for, calibrate
+    from unidl.planning.memory import memory_need
+    from unidl.precision import FLOAT32
+
+    needs = [memory_need(found.cost, FLOAT32, rows).total for rows in (1, 2)]
+    sizes = batches_for(batch_size, needs[1] - needs[0], memory().available_bytes)
+    return calibrate(found.configuration, registry.current().name, sizes, trust=arguments.trust)
 
 
 def _sheets(arguments: argparse.Namespace) -> tuple[DataSheet, ...]:
@@ -159,7 +189,7 @@ def _draw(made: Plan, arguments: argparse.Namespace) -> None:
     console.print(on_terminal(wording.gpu_table(made)))
     console.print(f"\n{wording.BEST} {made.reason}" if made.best is not None else f"\n{made.reason}")
     console.print()
-    console.print(on_terminal(wording.memory_table(made.job.cost, made.job.batch_size)))
+    console.print(on_terminal(wording.memory_table(made.job.cost, made.job.batch_size, made.job.calibration)))
     if arguments.layers and made.best is not None:
         console.print(f"\nThe layers that take the most time on {made.rows[made.best].sheet.name}:")
         console.print(on_terminal(wording.layer_table(made.rows[made.best])))

@@ -28,7 +28,9 @@ def predictions(record: Record, outputs: Tree, top: int) -> list[Prediction]:
     """Return what a model predicts for each row. record: of the model. top: how many classes are said."""
     arguments = {} if record.architecture is None else record.architecture.arguments
     if isinstance(outputs, Mapping):
-        return _of_heads({name: _of_head(found, top) for name, found in outputs.items()})
+        return _of_heads(
+            {name: _of_head(found, record.head_names.get(name, ()), top) for name, found in outputs.items()}
+        )
     if arguments.get("targets") is not None:
         return [_numbers(row) for row in outputs]
     if arguments.get("labels") is not None:
@@ -45,10 +47,10 @@ def print_rows(arguments: argparse.Namespace, rows: list[dict[str, Any]], lines:
     return 0
 
 
-def _of_head(outputs: Any, top: int) -> list[Prediction]:
+def _of_head(outputs: Any, names: Sequence[str], top: int) -> list[Prediction]:
     if outputs.shape[-1] == 1:
         return [Prediction({"value": float(row[0])}, f"{row[0]:.6g}") for row in outputs]
-    return [_classes(row, (), top) for row in outputs]
+    return [_classes(row, names, top) for row in outputs]
 
 
 def _of_heads(heads: Mapping[str, Sequence[Prediction]]) -> list[Prediction]:

@@ -17,6 +17,7 @@ from unidl.cli.reading import add_reading
 from unidl.errors import UsageError
 from unidl.model_function import model_function
 from unidl.models import builders
+from unidl.ranks.environment import is_restarted
 from unidl.runs.configuration import RunConfiguration, require_meaning
 from unidl.runs.kinds import RUN
 
@@ -220,7 +221,14 @@ def run(arguments: argparse.Namespace) -> int:
         )
     asked = {name: getattr(arguments, name) for name in RUN}
     require_meaning(asked | {"trust": arguments.trust})
-    return _train(arguments, arguments.out or _place(arguments.model), RunConfiguration.of(**asked))
+    out = arguments.out or _place(arguments.model)
+    if asked["save_every_steps"] is not None and is_restarted():
+        from unidl.runs.resuming import begun_configuration, has_begun
+
+        if has_begun(out):  # a launcher has started the same command again
+            arguments.resume = out
+            return _train(arguments, out, begun_configuration(out))
+    return _train(arguments, out, RunConfiguration.of(**asked))
 
 
 def from_file(arguments: argparse.Namespace) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import os
 from typing import Any
 
 from unidl.backend import Device
+from unidl.machine.nvml import handle_of
 
 
 class EnergyMeter:
@@ -31,15 +31,8 @@ def energy_meter(device: Device) -> EnergyMeter | None:
         return None
     try:
         nvml.nvmlInit()
-        meter = EnergyMeter(nvml, _handle(nvml, device.index))
+        meter = EnergyMeter(nvml, handle_of(nvml, device.index))
         meter.joules()  # available from Volta on
     except nvml.NVMLError:
         return None
     return meter
-
-
-def _handle(nvml: Any, index: int) -> Any:
-    """Return the GPU with CUDA index `index`: CUDA_VISIBLE_DEVICES renumbers by number or by UUID."""
-    visible = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
-    word = visible[index] if index < len(visible) else str(index)
-    return nvml.nvmlDeviceGetHandleByIndex(int(word)) if word.isdecimal() else nvml.nvmlDeviceGetHandleByUUID(word)

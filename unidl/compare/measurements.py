@@ -17,6 +17,7 @@ from unidl.compare.implementations import Conditions, Implementation, make
 from unidl.compare.on_disk import model_on_disk
 from unidl.compare.workloads import workload
 from unidl.errors import TrainingError
+from unidl.machine.rate_history import best
 
 FIRST_STEPS = 5
 LATENCY_CALLS = 200
@@ -138,7 +139,8 @@ class Measurements:
         }
 
     def peak(self, seconds: float) -> dict[str, Any]:
-        """Measure for about `seconds` the best rate of a large matrix product in this precision, in FLOP/s."""
+        """Measure for about `seconds` the best rate of a large matrix product in this precision, in FLOP/s; or return
+        the best one that `unidl doctor --measure` has ever found for this device, if that is higher."""
         import keras
 
         conditions = self._conditions
@@ -159,7 +161,8 @@ class Measurements:
             ends = time.perf_counter() + seconds
             while len(times) < 3 or time.perf_counter() < ends:
                 times.append(_timed(multiply))
-        return {"peak_flops_per_second": 2 * size**3 * chain / min(times)}
+        known = best(conditions.device.id, conditions.device.name or None, "matrix product", conditions.precision.name)
+        return {"peak_flops_per_second": max(2 * size**3 * chain / min(times), known or 0.0)}
 
 
 def _timed(call: Callable[[], Any]) -> float:

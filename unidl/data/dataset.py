@@ -48,6 +48,8 @@ class Split(Batches):
         table: What was learned of the columns, for a table of numbers and categories.
         watch: What checks the rows of a source as they are read; `Trainer` sets it.
         tokenizer: What made the rows from texts, for a pretrained model; it is kept with the model.
+        head_names: Where y is a dict with an array for each head of a model, the names of the classes of each head;
+            empty ones for a number.
 
     Raises:
         DataError: If lengths differ, there is no row, or NumPy cannot read a part as one array.
@@ -65,6 +67,7 @@ class Split(Batches):
     table: TableForm | None = field(default=None, repr=False)
     watch: Watch | None = field(default=None, repr=False)
     tokenizer: Tokenizer | None = field(default=None, repr=False)
+    head_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"], repr=False)
 
     def __post_init__(self) -> None:
         for part in ("x", "y", "sample_weight"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,24 +66,26 @@ class ImageOptions:
 
 
 def image_split(
-    files: Sequence[Path], y: np.ndarray, class_names: tuple[str, ...], options: ImageOptions
+    files: Sequence[Path], y: Any, class_names: tuple[str, ...], options: ImageOptions
 ) -> tuple[Split, str]:
     """Return the images of some files with their labels, and a hash of what is in the files.
 
-    y: the number of a class for each file, or numbers to predict; of such none can stand in for a damaged one.
+    y: the number of a class for each file, or numbers to predict, or an array for each of several heads; but for the
+    first, no other file can stand in for a damaged one.
     """
     if options.stream is False:
         return _in_memory(files, y, class_names, options)
     paths = [str(file) for file in files]
     looked_at = [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).astype(int))]
     skips = options.on_error == "skip"
-    if skips and y.dtype.kind != "i":
+    are_classes = not isinstance(y, dict) and y.dtype.kind == "i"
+    if skips and not are_classes:
         raise UsageError(
-            "Cannot use on_error='skip' where numbers are predicted, or several labels: no other file has the same. "
+            "Cannot use on_error='skip' where numbers or several things are predicted: no other file has the same. "
             "Leave it out."
         )
     form = form_of(looked_at, options.image_size, options.channels, skip=skips)
-    labels = y if y.dtype.kind == "i" else np.zeros(len(y), np.int32)
+    labels: Any = y if are_classes else np.zeros(len(paths), np.int32)
     how = {"workers": options.threads, "on_error": options.on_error, "processes": options.processes}
     source = ImageFiles(paths, labels, form, whole=len(paths), **how)
     images = columns(source).x
@@ -91,8 +94,6 @@ def image_split(
     return Split(images, y, class_names=class_names), source.fingerprint()
 
 
-def _in_memory(
-    files: Sequence[Path], y: np.ndarray, class_names: tuple[str, ...], options: ImageOptions
-) -> tuple[Split, str]:
+def _in_memory(files: Sequence[Path], y: Any, class_names: tuple[str, ...], options: ImageOptions) -> tuple[Split, str]:
     x, digest = decode_files(files, options.image_size, options.channels)
     return Split(x, y, class_names=class_names), digest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from unidl.data.images import IMAGE_SUFFIXES
 from unidl.data.splitting import divide, divide_by_class
 from unidl.data.table_files import TABLE_SUFFIXES, Table, read_table
 from unidl.data.table_form import TableForm
-from unidl.data.table_targets import labels_of_images, several_labels, target_values
+from unidl.data.table_heads import targets_of_images
+from unidl.data.table_targets import target_values
 from unidl.errors import DataError, UsageError
 from unidl.shortening import listed, shown
 
@@ -43,8 +44,8 @@ def load_table(
     """Return the images whose paths are in a column of a table, relative to the folder of the table; or, where no
     column has paths of images, the numbers and categories of the table.
 
-    target: the column to predict, or for images several columns of 0 and 1, with commas between their names; None for
-    the one called as one of `TARGETS`. A column called as one of `PARTS` with the values train and test fixes the
+    target: the column to predict, or for images several columns, with commas between their names; None for the one
+    called as one of `TARGETS`. A column called as one of `PARTS` with the values train and test fixes the
     split; rows of other parts are left out. table: what a trained model knows of the columns. options: the fields of
     `ImageOptions`; or `categories` and `missing`, as in `TableForm.learned`.
     """
@@ -66,9 +67,10 @@ def load_table(
         split = {"fixed": fixed, "test_fraction": test_fraction, "seed": seed}
         return table_of_numbers(path.name, chosen, target, table=table, source=str(path), **split, **options)
     files = [path.parent / columns[paths[0]][row] for row in rows]
-    found = several_labels(f"'{path}'", {name: columns[name] for name in targets}, rows)
-    y, class_names = found or labels_of_images(path, targets[0], columns[targets[0]], rows)
+    shown_in = targets_of_images(path, {name: columns[name] for name in targets}, rows)
+    y, class_names = shown_in.y, shown_in.class_names
     whole, digest = image_split(files, y, class_names, ImageOptions(**options))
+    whole = replace(whole, head_names=shown_in.head_names)
     train_rows, test_rows, drawn = divided(y, class_names, fixed, test_fraction, seed)
     origin = {"source": str(path), "sha256": digest, "images": len(files), "target": ",".join(targets), **drawn}
     return Dataset(path.name, "images", take(whole, train_rows), take(whole, test_rows), origin)
@@ -116,8 +118,8 @@ def target_columns(path: Path, columns: Table, target: str | None, table: TableF
 def _only(path: Path, targets: list[str]) -> str:
     if len(targets) > 1:
         raise UsageError(
-            f"Cannot predict {listed(targets)} of '{path}' together: only images may have several labels. Pass one "
-            "column as target=."
+            f"Cannot predict {listed(targets)} of '{path}' together: only of images can several columns be "
+            "predicted. Pass one column as target=."
         )
     return targets[0]
 
@@ -177,19 +179,21 @@ def parts_of(
 
 
 def divided(
-    y: np.ndarray[Any, Any],
+    y: Any,
     class_names: tuple[str, ...],
     fixed: np.ndarray[Any, Any] | None,
     test_fraction: float | None,
     seed: int,
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], dict[str, Any]]:
-    """Return the training rows, the test rows, and how they were drawn, if they were."""
+    """Return the training rows, the test rows, and how they were drawn, if they were. y: an array, or one a head."""
     if fixed is not None:
         return np.flatnonzero(~fixed), np.flatnonzero(fixed), {}
     test_fraction = 0.2 if test_fraction is None else test_fraction
     by_class = bool(class_names) and y.ndim == 1
+    heads: Any = y
+    count = len(next(iter(heads.values())) if isinstance(heads, dict) else y)
     train, test = (
-        divide_by_class(y, test_fraction, seed, class_names) if by_class else divide(len(y), test_fraction, seed)
+        divide_by_class(y, test_fraction, seed, class_names) if by_class else divide(count, test_fraction, seed)
     )
     return train, test, {"split_seed": seed, "test_fraction": test_fraction}
 

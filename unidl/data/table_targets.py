@@ -15,7 +15,8 @@ from unidl.shortening import listed, shown
 MOST_CLASSES = 20
 """Different whole numbers that are taken for classes; with more of them the column is a quantity, such as a price."""
 
-_TRUTHS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1}
+TRUTHS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1}
+"""How a table says that a row has a label or has it not."""
 
 
 def labels_of_images(
@@ -55,13 +56,13 @@ def several_labels(
         names = tuple(sorted({name for row in chosen for name in row}))
         return np.array([[name in row for name in names] for row in chosen], np.float32), names
     for name, values in columns.items():
-        wrong = next((row for row in rows if values[row].lower() not in _TRUTHS), None)
+        wrong = next((row for row in rows if values[row].lower() not in TRUTHS), None)
         if wrong is not None:
             raise DataError(
                 f"Row {wrong} of {where} has {shown(values[wrong])} for '{name}', which is one of several labels: each "
                 "must be 0 or 1, or true or false."
             )
-    found = [[_TRUTHS[values[row].lower()] for values in columns.values()] for row in rows]
+    found = [[TRUTHS[values[row].lower()] for values in columns.values()] for row in rows]
     return np.array(found, np.float32), tuple(columns)
 
 

@@ -74,6 +74,7 @@ def record_in(architecture: bytes, path: Path) -> Record:
         value_range=found.value_range,
         table=found.table,
         tokenizer=found.tokenizer,
+        head_names=found.head_names,
     )
 
 
@@ -85,6 +86,7 @@ def facts_of(record: Record, precision: str) -> dict[str, str]:
         "value_range": record.value_range,
         "table": None if record.table is None else record.table.to_json(),
         "tokenizer": None if record.tokenizer is None else record.tokenizer.to_json(),
+        "head_names": dict(record.head_names),
     }
     kept = {name: json.dumps(value, ensure_ascii=False) for name, value in known.items() if value}
     return {"precision": precision} | kept

@@ -70,7 +70,9 @@ def uniform(shape: Sequence[Any], key: Key, low: float, high: float, *, rows: in
     bits = _bits_apart(low, high)
     step = (high - low) / 2**bits
     if bits == 0 or step < np.finfo(np.float32).tiny:
-        return ops.full(shape, low, dtype="float32")  # the two are one number, or a machine may flush it to zero
+        return ops.zeros(shape, dtype="float32") + np.float32(
+            low
+        )  # the two are one number, or a machine may flush it to zero
     whole = ops.right_shift(_bits(shape, key, rows), 31 - bits) + round(low / step)
     return ops.cast(whole, "float32") * np.float32(step)
 

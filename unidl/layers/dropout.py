@@ -186,4 +186,4 @@ class AlphaDropout(OwnStream, keras.layers.AlphaDropout):
         # this does to mean and variance. At rate 1 all values are dropped and no variance is left to keep.
         a = (keep * (1.0 + self.rate * SELU_NEGATIVE**2)) ** -0.5 if keep else 0.0
         b = -a * SELU_NEGATIVE * self.rate
-        return ops.where(mask, a * inputs + b, ops.full((), a * SELU_NEGATIVE + b, dtype=inputs.dtype))
+        return ops.where(mask, a * inputs + b, ops.convert_to_tensor(a * SELU_NEGATIVE + b, dtype=inputs.dtype))

@@ -68,7 +68,7 @@ class Blur(Pixels):
     def applied(self, clips: Any, drawn: Any, scale: float) -> Any:
         first, last = self._deviations()
         deviation = ops.maximum(between(drawn[0], first, last), SMALLEST)
-        deviation = ops.where(drawn[1] < self.probability, deviation, ops.full_like(deviation, SMALLEST))
+        deviation = ops.where(drawn[1] < self.probability, deviation, SMALLEST)
         reach = max(1, math.ceil(REACH * last))
         shares = [ops.exp(-0.5 * ops.square(step / deviation)) for step in range(reach + 1)]
         total = shares[0] + 2.0 * sum(shares[1:], start=0.0)

@@ -97,7 +97,7 @@ def merge_lora(model: keras.Model) -> keras.Model:
         adapted = getattr(layer, "lora_enabled", False) and weight.name in ("kernel", "embeddings")
         value: Any = getattr(layer, weight.name) if adapted else weights[path].value
         weight.assign(keras.ops.copy(value))
-    known = ("class_names", "vocabulary", "value_range", "value_range_fixed", "tokenizer")
+    known = ("class_names", "vocabulary", "value_range", "value_range_fixed", "tokenizer", "head_names")
     note(merged, **{name: getattr(record, name) for name in known})
     base_of(merged).trainable = False
     return merged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -45,6 +45,8 @@ class Record:
             another one.
         table: What it knows of the columns of a table; None if it does not predict from one.
         tokenizer: What turns texts into its inputs, for a model on a pretrained base that reads texts.
+        head_names: The names of the classes of each head, for a model with several outputs that learned from such
+            data; empty ones for a number.
 
     Examples:
         >>> from unidl.models import Record
@@ -59,6 +61,7 @@ class Record:
     value_range_fixed: bool = False
     table: TableForm | None = None
     tokenizer: Tokenizer | None = None
+    head_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
 
 
 _records: WeakKeyDictionary[keras.Model, Record] = WeakKeyDictionary()

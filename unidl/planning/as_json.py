@@ -30,6 +30,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "best": None if plan.best is None else plan.rows[plan.best].sheet.name,
         "reason": plan.reason,
         "efficiency": asdict(plan.efficiency),
+        "calibration": None if job.calibration is None else asdict(job.calibration),
     }
 
 

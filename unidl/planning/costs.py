@@ -18,8 +18,9 @@ weights; only those of the inputs, for a frozen layer after one that learns; non
 GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
 VIEWS = ("Flatten", "Reshape", "InputLayer", "Identity")
 """Layers that only look at their input another way."""
-KEPT_BY_GATES = 2
-"""Values that a recurrent layer keeps for each unit and time step besides its gates: the cell, and what it gives."""
+KEPT_BY_GATES = 3
+"""Values that a recurrent layer keeps for each unit and time step besides its gates: the cell, its tanh, and what it
+gives."""
 ADAM_SLOTS = 2
 """The averages of the gradients and of their squares (Kingma and Ba 2014)."""
 
@@ -46,6 +47,9 @@ class LayerCost:
     """Whether it has weights of a kind that is unknown: its operations are not counted."""
     rows_read: bool = False
     """Whether it reads only the rows of its weights that are looked up."""
+    inner: int = 0
+    """Values of gradients that it needs at once besides those of its inputs and outputs, such as those of all gates in
+    all time steps."""
 
     @property
     def training_flops(self) -> float:
@@ -147,6 +151,7 @@ class _Counter:
             copies=kind not in VIEWS,
             uncounted=flops is None,
             rows_read=_looks_up(layer),
+            inner=_inner(call),
         )
 
     def _moves(self, call: Call, kind: str) -> tuple[int, int, int]:
@@ -174,6 +179,11 @@ class _Counter:
         if gates is not None:
             total += _steps(call) * call.layer.units * (GATES[gates] + KEPT_BY_GATES)
         return total
+
+
+def _inner(call: Call) -> int:
+    kind = _recurrent_kind(call.layer)
+    return 0 if kind is None else _steps(call) * call.layer.units * GATES[kind]
 
 
 def forward_flops(call: Call, weights: Sequence[Any]) -> float | None:

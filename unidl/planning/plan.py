@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from unidl.machine.data_sheets import DataSheet
 from unidl.planning import arithmetic
 from unidl.planning.assumed import PUBLISHED, Efficiency
+from unidl.planning.calibration import Calibration
 from unidl.planning.costs import ModelCost
 from unidl.planning.memory import MemoryNeed, largest_batch, memory_need, usable_bytes
 from unidl.planning.roofline import LayerTime, layer_times, shares
@@ -28,6 +30,7 @@ class Job:
     epochs: int | None = None
     training: bool = True
     precision: str = AUTO
+    calibration: Calibration | None = None
 
     @property
     def steps(self) -> int | None:
@@ -124,8 +127,9 @@ def plan(
 
 def _row(job: Job, sheet: DataSheet, price: float | None, efficiency: Efficiency) -> Row:
     precision = arithmetic.automatic(sheet) if job.precision == AUTO else named(job.precision)
-    memory = memory_need(job.cost, precision, job.batch_size, training=job.training)
-    most = largest_batch(job.cost, precision, sheet.memory_bytes, training=job.training)
+    how: dict[str, Any] = {"training": job.training, "calibration": job.calibration}
+    memory = memory_need(job.cost, precision, job.batch_size, **how)
+    most = largest_batch(job.cost, precision, sheet.memory_bytes, **how)
     why_not = arithmetic.why_not(precision, sheet)
     cannot = None if why_not is None else "units"
     if why_not is None and memory.total > usable_bytes(sheet.memory_bytes):

@@ -15,6 +15,8 @@ from unidl.planning.shapes import calls_of_model, shapes_only
 if TYPE_CHECKING:
     import keras
 
+    from unidl.runs.configuration import RunConfiguration
+
 APPLICATION_BATCH = 32
 """Rows of a batch for a network of keras.applications, unless they are given."""
 
@@ -27,6 +29,8 @@ class Subject:
     batch_size: int
     epochs: int | None
     rows: int | None
+    configuration: RunConfiguration | None = None
+    """What `unidl train` would run; None for a network of keras.applications."""
 
 
 def subject(model: str, *, image_size: int | None = None, trust: bool = False, **settings: Any) -> Subject:
@@ -55,7 +59,7 @@ def subject(model: str, *, image_size: int | None = None, trust: bool = False, *
         with shapes_only():
             built, data, _ = model_and_data(configuration, trust=trust)
     cost = costs(built, calls_of_model(built, data.train.x))
-    return Subject(cost, configuration.batch_size, configuration.epochs, len(data.train))
+    return Subject(cost, configuration.batch_size, configuration.epochs, len(data.train), configuration)
 
 
 def cost_of(model: keras.Model, rows: Any = None) -> ModelCost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unidl.planning.assumed import RESERVED_BYTES, SLACK
+from unidl.planning.calibration import Calibration
 from unidl.planning.costs import ModelCost
 from unidl.planning.memory import memory_need
 from unidl.planning.plan import Plan, Row
@@ -51,13 +52,13 @@ def _figures(row: Row) -> list[str]:
     ]
 
 
-def memory_table(cost: ModelCost, batch_size: int) -> Table:
+def memory_table(cost: ModelCost, batch_size: int, calibration: Calibration | None = None) -> Table:
     """Return the memory of training and of inference in each precision, by what it is for."""
     headings = ("memory", "precision", "weights", "gradients", "optimizer", "activations", "workspace", "all")
     rows: list[tuple[str, ...]] = []
     for training in (True, False):
         for name in PRECISIONS:
-            need = memory_need(cost, named(name), batch_size, training=training)
+            need = memory_need(cost, named(name), batch_size, training=training, calibration=calibration)
             parts = (need.weights, need.gradients, need.optimizer, need.activations, need.workspace, need.total)
             title = "training" if training else "inference"
             rows.append((title, name, *(gigabytes(part) for part in parts)))
@@ -86,10 +87,8 @@ def origins(plan: Plan) -> list[str]:
     lines = [
         "operations, bytes: derived from the shapes of the layers; those of matrix products, convolutions, recurrent "
         "layers and attention, as `unidl compare` counts them",
-        "memory: derived from the shapes: each value that a backward pass needs once, and the gradients of the widest "
-        "layer. Beside what XLA counts on the CPU: within 1% for the CNN, 42 to 47% too low for the LSTM and the "
-        "transformer (benchmarks/plan.md), so take half of the largest batch for those. Largest batch: "
-        f"leaves {RESERVED_BYTES / 1e9:g} GB for the driver and {SLACK:.0%} for gaps (assumed)",
+        f"memory: {_memory_origin(plan.job.calibration)}. Largest batch: leaves "
+        f"{RESERVED_BYTES / 1e9:g} GB for the driver and {SLACK:.0%} for gaps (assumed)",
         f"step: derived, the longer of computing and moving bytes in each layer; data sheets' rates times "
         f"{plan.efficiency.matrix_units:g} (matrix units), {plan.efficiency.float32:g} (float32) and "
         f"{plan.efficiency.bandwidth:g} (bandwidth), {plan.efficiency.launch_seconds * 1e6:g} µs for each pass over a "
@@ -106,6 +105,21 @@ def origins(plan: Plan) -> list[str]:
             "of an unknown kind"
         )
     return lines
+
+
+def _memory_origin(calibration: Calibration | None) -> str:
+    if calibration is None:
+        return (
+            "derived from the shapes: each value that a backward pass needs once, and the gradients of the widest "
+            "layer. PyTorch takes 3% less to 1% more; XLA, which JAX compiles with, takes up to 1.9 times that for "
+            "transformers, whose intermediate values it also keeps (benchmarks/plan.md): --calibrate counts it"
+        )
+    small, large = calibration.batches
+    return (
+        f"activations {calibration.how} with {calibration.backend} on this machine's CPU in float32, for batches of "
+        f"{small:,} and {large:,}, and continued from there; half of it in 16 bits (derived); weights, gradients and "
+        "optimizer derived from the shapes"
+    )
 
 
 def _derived(plan: Plan) -> list[str]:

@@ -13,14 +13,21 @@ from typing import Any
 LENGTH = struct.Struct(">I")
 LONGEST = 2**24
 """Maximum bytes of a message: what is exchanged are decisions and digests."""
+SILENT = {"TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 12_000}
+"""A connection ends when the other machine has not answered for 12 s: seconds, seconds, times, and milliseconds."""
 
 
 class Channel:
     """Sends and receives messages; `handle` gets each of them, and None when the connection ends."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, timeout: float) -> None:
+        """timeout: seconds that `receive` may wait before `start`."""
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(None)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in SILENT.items():
+            if hasattr(socket, name):  # not every system has all of them
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        connection.settimeout(timeout)
         self._connection = connection
         self._sending = threading.Lock()
         self._handle: Callable[[Any], None] = lambda _: None
@@ -33,6 +40,7 @@ class Channel:
     def start(self, handle: Callable[[Any], None]) -> None:
         """Read messages in a thread of its own."""
         self._handle = handle
+        self._connection.settimeout(None)
         threading.Thread(target=self._read, name="unidl ranks", daemon=True).start()
 
     def send(self, message: Any) -> bool:

@@ -14,6 +14,9 @@ from unidl.errors import UsageError
 RESTARTED = "UNIDL_RESTARTED"
 """How many times `unidl launch` has started the run again: where there are checkpoints, it then goes on from them."""
 
+RESTART_COUNTS = (RESTARTED, "TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+"""Variables of launchers that count how often they have started the same run again."""
+
 SLURM_PORTS = 20000
 """The first port that is derived from the number of a SLURM job, which sets none."""
 
@@ -49,25 +52,40 @@ def member(environ: Mapping[str, str] | None = None) -> Member | None:
     """Return the place of this process in a run of several; None if it runs alone.
 
     `unidl launch` and torchrun set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; srun sets SLURM_PROCID and others;
-    TF_CONFIG lists the workers of a TensorFlow cluster.
+    TF_CONFIG lists the workers of a TensorFlow cluster. Launchers that srun has started on each machine set RANK and
+    WORLD_SIZE themselves, which then count.
 
     Raises `UsageError` if variables are missing or contradict each other.
     """
     environ = os.environ if environ is None else environ
-    found = _of_variables(environ)
-    config = _of_tf_config(environ)
-    if found is not None and config is not None and (found.rank, found.size) != (config.rank, config.size):
-        raise UsageError(
-            f"Cannot tell which process this is: {found.source} say rank {found.rank} of {found.size}, and TF_CONFIG "
-            f"says rank {config.rank} of {config.size}. Remove one of them."
-        )
-    found = found or config or _of_slurm(environ)
-    return found if found is not None and found.size > 1 else None
+    found, config, step = _of_variables(environ), _of_tf_config(environ), _of_slurm(environ)
+    step = None if found is not None or step is None or step.size == 1 else step
+    said = [one for one in (found, config, step) if one is not None]
+    for other in said[1:]:
+        if (said[0].rank, said[0].size) != (other.rank, other.size):
+            raise UsageError(
+                f"Cannot tell which process this is: by {said[0].source} it is rank {said[0].rank} of {said[0].size}, "
+                f"by {other.source} rank {other.rank} of {other.size}. Unset the variables of one of them."
+            )
+    return said[0] if said and said[0].size > 1 else None
+
+
+def is_restarted(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether a launcher has started the same run before, which is to go on where there are checkpoints."""
+    environ = os.environ if environ is None else environ
+    return any(_whole(name, environ) > 0 for name in RESTART_COUNTS if environ.get(name))
 
 
 def _of_variables(environ: Mapping[str, str]) -> Member | None:
-    if "RANK" not in environ or "WORLD_SIZE" not in environ:
+    there = [name for name in ("RANK", "WORLD_SIZE") if name in environ]
+    if not there or (there == ["WORLD_SIZE"] and environ["WORLD_SIZE"] == "1"):
         return None
+    if len(there) == 1:
+        missing = "WORLD_SIZE" if there == ["RANK"] else "RANK"
+        raise UsageError(
+            f"{there[0]}={environ[there[0]]} is set, but not {missing}: cannot tell which process this is. Set both, "
+            f"start with `unidl launch`, or unset {there[0]}."
+        )
     rank, size = _whole("RANK", environ), _whole("WORLD_SIZE", environ)
     if size > 1 and ("MASTER_ADDR" not in environ or "MASTER_PORT" not in environ):
         raise UsageError(
@@ -90,17 +108,16 @@ def _of_tf_config(environ: Mapping[str, str]) -> Member | None:
         cluster, task = config.get("cluster", {}), config.get("task", {"type": "worker", "index": 0})
         workers = [*cluster.get("chief", ()), *cluster.get("worker", ())]
         rank = int(task["index"]) + (len(cluster.get("chief", ())) if task["type"] == "worker" else 0)
-        kind = task["type"]
+        kind, places = task["type"], [one.rpartition(":") for one in workers]
+        hosts, ports = [host for host, _, _ in places], [int(port) for _, _, port in places]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"Cannot read TF_CONFIG: {error}. It is JSON with 'cluster' and 'task'.") from error
     if not workers:
         return None
     if kind not in ("worker", "chief"):
         raise UsageError(f"Cannot use the task {kind!r} of TF_CONFIG. Allowed: 'worker' and 'chief'.")
-    host, _, port = workers[0].rpartition(":")
-    hosts = [one.rpartition(":")[0] for one in workers]
     local = hosts[:rank].count(hosts[rank]) if rank < len(hosts) else 0
-    return _checked(Member(rank, len(workers), local, host, int(port), "TF_CONFIG"))
+    return _checked(Member(rank, len(workers), local, hosts[0], ports[0], "TF_CONFIG"))
 
 
 def _of_slurm(environ: Mapping[str, str]) -> Member | None:

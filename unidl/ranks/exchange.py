@@ -5,22 +5,20 @@ from __future__ import annotations
 import atexit
 import os
 import queue
-import socket
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 from unidl.errors import RankError, UnidlError
 from unidl.notices import notice
 from unidl.ranks.channel import Channel
+from unidl.ranks.connecting import accept, connect
 from unidl.ranks.environment import Member
 
-JOIN_SECONDS = 300.0
-"""How long the processes wait for one another at the start: frameworks take long to import on a busy machine."""
-GRACE_SECONDS = 8.0
+GRACE_SECONDS = 6.0
 """After the failure of a rank, how long the others may take to end by themselves: one may be held in an exchange of the
 framework that never ends."""
 HEARD_SECONDS = 3.0
@@ -39,17 +37,23 @@ class Ranks:
         self._failure: str | None = None
         self._failed = threading.Event()
         self._ended: set[int] = set()
-        self._closed = self._raised = False
+        self._closed = self._raised = self._is_own = False
         self._lock = threading.Lock()
+        self.device_kind: str | None = None
+        """What this process computes on, "cpu" or "gpu", once a device has been chosen."""
         self.ending: threading.Timer | None = None
         """After a failure: ends this process in a while."""
 
     def start(self) -> None:
         """Connect all ranks. Raises `RankError` if they do not all come in time."""
         if self.rank == 0:
-            self._accept()
+            accept(self._member, self._joined, self._failed.is_set)
+            if self._failed.is_set():
+                raise self._error()
+            for channel in self._channels.values():
+                channel.send({"welcome": True})
         else:
-            self._connect()
+            self._joined(0, connect(self._member))
         atexit.register(self.close)
         previous = sys.excepthook
 
@@ -96,8 +100,9 @@ class Ranks:
             return
         text = str(error).strip() or type(error).__name__
         said = text if isinstance(error, UnidlError) else f"{type(error).__name__}: {text}"
-        self._raised = True
-        self._record(f"rank {self.rank} failed: {said}", exit_code=getattr(error, "exit_code", 1))
+        self._raised = self._is_own = True
+        first = said.splitlines()[0]
+        self._record(f"rank {self.rank} failed: {first}", exit_code=getattr(error, "exit_code", 1))
 
     @contextmanager
     def telling(self) -> Generator[None]:
@@ -107,9 +112,11 @@ class Ranks:
         except RankError:
             raise
         except BaseException as error:
-            if not isinstance(error, UnidlError | KeyboardInterrupt | SystemExit):
+            # By an error of the framework, also one that an error of ours tells of, as when an exchange has failed.
+            wrapped = isinstance(error, UnidlError) and error.__cause__ is not None
+            if wrapped or not isinstance(error, UnidlError | KeyboardInterrupt | SystemExit):
                 self._failed.wait(HEARD_SECONDS)  # the framework may fail before the word of the other rank comes
-                if self._failed.is_set() and not self._raised:
+                if self._failed.is_set() and not self._is_own:
                     raise self._error() from error
             self.fail(error)
             raise
@@ -139,26 +146,36 @@ class Ranks:
                 told = True
                 notice(f"rank {self.rank} has waited {NOTICE_SECONDS:.0f} s for rank {rank}")
 
+    def _joined(self, rank: int, channel: Channel) -> None:
+        self._channels[rank] = channel
+        channel.start(lambda message: self._heard(rank, message))
+
     def _heard(self, rank: int, message: Any) -> None:
         """Handle a message of a connected rank; None is the end of the connection."""
         if message is None:
             if rank not in self._ended and not self._closed:
-                self._record(f"rank {rank} ended without a word: it was killed, or ran out of memory")
+                why = "it was killed, perhaps because memory ran out, or its machine cannot be reached"
+                self._record(f"rank {rank} ended without a word: {why}", say=True)
         elif "word" in message:
             self._words[rank].put(message["word"])
         elif "words" in message:
             self._words[rank].put(message["words"])
         elif "failed" in message:
-            self._record(message["failed"])
+            self._record(message["failed"], say=True)
         elif "bye" in message:
             self._ended.add(rank)
 
-    def _record(self, sentence: str, exit_code: int = RankError.exit_code) -> None:
+    def _record(self, sentence: str, exit_code: int = RankError.exit_code, *, say: bool = False) -> None:
+        """Keep the first failure, and tell it to the others. say: write it at once, since the framework may end this
+        process before an error of Python is shown."""
         with self._lock:
             if self._failed.is_set():
                 return
             self._failure = sentence
             self._failed.set()
+        if say:
+            sys.stderr.write(f"unidl: {sentence}\n")
+            sys.stderr.flush()
         for channel in list(self._channels.values()):
             channel.send({"failed": sentence})
         self.ending = threading.Timer(GRACE_SECONDS, self._end, (exit_code,))
@@ -168,7 +185,7 @@ class Ranks:
     def _end(self, exit_code: int) -> None:
         """End this process, which an exchange of the framework may hold for ever."""
         if not self._raised:
-            sys.stderr.write(f"unidl: {self._error()}\n")
+            sys.stderr.write(f"unidl: {self._failure}; rank {self.rank} is held by its framework, and ends too\n")
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
@@ -179,66 +196,3 @@ class Ranks:
             f"{self._failure}\nRank {self.rank} ends too. Start all ranks again; with resume=True and a folder for "
             "checkpoints they go on from the newest one."
         )
-
-    def _accept(self) -> None:
-        member, deadline = self._member, time.monotonic() + JOIN_SECONDS
-        with socket.socket(_family(member.host)) as server:
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                server.bind((member.host, member.port))
-            except OSError as error:
-                raise RankError(f"Rank 0 cannot listen at {member.host}:{member.port}: {error}.") from error
-            server.listen(member.size)
-            while len(self._channels) < member.size - 1:
-                server.settimeout(max(0.01, deadline - time.monotonic()))
-                try:
-                    connection, _ = server.accept()
-                except TimeoutError:
-                    raise RankError(self._missing()) from None
-                connection.settimeout(10)
-                channel = Channel(connection)
-                hello = channel.receive()
-                rank = hello.get("rank") if isinstance(hello, dict) else None
-                if hello != {"rank": rank, "size": member.size} or rank in self._channels or rank not in self._words:
-                    channel.send({"refused": f"rank 0 expects ranks 1 to {member.size - 1} of {member.size}, once"})
-                    channel.close()
-                    continue
-                self._channels[rank] = channel
-        for rank, channel in self._channels.items():
-            channel.send({"welcome": True})
-            channel.start(lambda message, rank=rank: self._heard(rank, message))
-
-    def _connect(self) -> None:
-        member, deadline = self._member, time.monotonic() + JOIN_SECONDS
-        while True:
-            try:
-                connection = socket.create_connection((member.host, member.port), timeout=5)
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise RankError(f"Rank 0 cannot be reached at {member.host}:{member.port}: {error}.") from error
-                time.sleep(0.05)
-        channel = Channel(connection)
-        channel.send({"rank": member.rank, "size": member.size})
-        answer = channel.receive()
-        if answer != {"welcome": True}:
-            channel.close()
-            why = answer.get("refused", answer) if isinstance(answer, dict) else "rank 0 has ended"
-            raise RankError(f"Rank {member.rank} of {member.size} cannot join: {why}.")
-        self._channels[0] = channel
-        channel.start(lambda message: self._heard(0, message))
-
-    def _missing(self) -> str:
-        missing: Sequence[int] = [rank for rank in range(1, self.size) if rank not in self._channels]
-        return f"Rank 0 has waited {JOIN_SECONDS:.0f} s for other ranks: {', '.join(map(str, missing))} did not come."
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def free_port(host: str) -> int:
-    """Return a port of this machine that is free now."""
-    with socket.socket(_family(host)) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from unidl.backend import Adapter, Group
 from unidl.errors import BackendError
 from unidl.notices import notice
+from unidl.ranks.connecting import free_port
 from unidl.ranks.environment import Member, member
-from unidl.ranks.exchange import Ranks, free_port
+from unidl.ranks.exchange import Ranks
 
 _joined: list[Ranks] = []
 

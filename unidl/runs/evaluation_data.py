@@ -12,7 +12,7 @@ from unidl.data.table_files import TABLE_SUFFIXES
 from unidl.data.value_range import dataset_in_range
 from unidl.errors import DataError, UsageError
 from unidl.models.records import Record, record_of
-from unidl.runs.own_model import form_of
+from unidl.runs.own_model import for_heads, form_of
 
 if TYPE_CHECKING:
     import keras
@@ -27,7 +27,8 @@ def evaluation_data(model: keras.Model, run_directory: Path, name: str | None = 
     """Return data in the form, value range and class order that a saved model expects. name: as in `load_data`; None
     for the data of the run. Raises `UsageError` if the run has none, and `DataError` if the data does not fit."""
     shape = getattr(model, "input_shape", None)
-    return data_in_form(record_of(model), shape if isinstance(shape, tuple) else None, run_directory, name)
+    data = data_in_form(record_of(model), shape if isinstance(shape, tuple) else None, run_directory, name)
+    return for_heads(data, model)
 
 
 def data_in_form(record: Record, shape: Shape, run_directory: Path, name: str | None = None) -> Dataset:
@@ -44,17 +45,25 @@ def data_in_form(record: Record, shape: Shape, run_directory: Path, name: str | 
             raise
         what = "text" if record.vocabulary or record.tokenizer else _expected(shape)
         raise DataError(f"Cannot evaluate {run_directory} on '{source}': the model expects {what}.") from error
-    known = record.class_names
-    if known and data.class_names and data.class_names != known[: len(data.class_names)]:
-        raise DataError(
-            f"Cannot evaluate {run_directory} on '{source}': its classes are "
-            f"{_list(data.class_names)}, but the model's are {_list(known)}."
-        )
+    _require_same_classes(f"{run_directory} on '{source}'", record, data)
     return dataset_in_range(data, record.value_range, f"the model in {run_directory}") if name else data
 
 
+def _require_same_classes(what: str, record: Record, data: Dataset) -> None:
+    """Raise `DataError` if a number would stand for another class than the model has learned."""
+    heads = data.train.head_names
+    pairs = {"": (data.class_names, record.class_names)} | {
+        f" for {name!r}": (names, record.head_names.get(name, ())) for name, names in heads.items()
+    }
+    for where, (found, known) in pairs.items():
+        if known and found and found != known[: len(found)]:
+            raise DataError(
+                f"Cannot evaluate {what}: its classes{where} are {_list(found)}, but the model's are {_list(known)}."
+            )
+
+
 def _read_as(run_directory: Path, record: Record, name: str | None) -> dict[str, Any]:
-    """Return how the run has read its data; of other data, which columns of a table of texts it has read."""
+    """Return how the run has read its data; of another table, which columns it has read."""
     from unidl.runs.configuration import data_options
     from unidl.runs.own_model import configuration_of_run
 
@@ -62,7 +71,7 @@ def _read_as(run_directory: Path, record: Record, name: str | None) -> dict[str,
         return {}
     if name is None:
         return data_options(configuration_of_run(run_directory))
-    if not name.lower().endswith(TABLE_SUFFIXES) or not (record.vocabulary or record.tokenizer):
+    if not name.lower().endswith(TABLE_SUFFIXES):
         return {}
     read = configuration_of_run(run_directory)
     return {column: read[column] for column in ("text", "target") if read.get(column) is not None}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unidl.data.classes import class_count
 from unidl.errors import DataError, ModelError, UsageError
 from unidl.runs.own_model import own_model_and_data
+from unidl.shortening import listed
 
 if TYPE_CHECKING:
     import keras
@@ -132,9 +133,12 @@ def _on_a_base(
     return builder.build(base, shape, **_head(data, builder), weights=weights, **settings), data
 
 
-def _head(data: Dataset, builder: Builder) -> dict[str, int]:
-    """Return what is predicted: the number of classes, or of values where y does not hold labels."""
+def _head(data: Dataset, builder: Builder) -> dict[str, Any]:
+    """Return what is predicted: the number of classes, or of values where y does not hold labels, or heads with the
+    classes of each."""
     y = data.train.y
+    if isinstance(y, dict):
+        return {"heads": {name: len(names) or 1 for name, names in data.train.head_names.items()}}
     if has_several_labels(data):
         return {"labels": y.shape[1]}
     if "targets" in builder.arguments and not data.class_names and y.dtype.kind == "f":
@@ -178,6 +182,12 @@ def _square(side: int | None) -> tuple[int, int] | None:
 
 def require_suitable(data: Dataset, builder: Builder) -> None:
     """Raise `DataError` if the data does not suit a model with this task."""
+    if isinstance(data.train.y, dict) and "heads" not in builder.arguments:
+        raise DataError(
+            f"`unidl train {builder.name}` predicts one thing for each row, and those of '{data.name}' have several: "
+            f"{listed(data.train.y)}. Name one column, use `unidl train transfer`, or pass a model of your own with "
+            "outputs of these names."
+        )
     if has_several_labels(data) and "labels" not in builder.arguments:
         raise DataError(
             f"`unidl train {builder.name}` learns one class for each row, and those of '{data.name}' have several "

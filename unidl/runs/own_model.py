@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from unidl.errors import DataError, ModelError, SavedModelError, UsageError
 from unidl.model_function import ModelFunction, model_function
+from unidl.shortening import listed
 
 if TYPE_CHECKING:
     import keras
@@ -41,7 +43,7 @@ def own_model_and_data(
     function = model_function(configuration.model)
     if function is None:
         model = load_model(configuration.model, trust=trust)
-        return model, _in_form_of(model, configuration, size), None
+        return model, for_heads(_in_form_of(model, configuration, size), model), None
     wanted = function.parameters()
     _require_known(function, wanted)
     keras.utils.set_random_seed(configuration.seed % 2**32)
@@ -54,6 +56,7 @@ def own_model_and_data(
         given = _arguments(function, wanted, data, configuration.seed)
         model = function.build(given)
     _require_rebuildable(model, data)
+    data = for_heads(data, model)
     return model, data, {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
 
@@ -169,7 +172,8 @@ def _arguments(function: ModelFunction, wanted: Mapping[str, bool], data: Datase
 
 def _has_classes(data: Dataset) -> bool:
     y = data.train.y
-    return bool(data.class_names or data.vocabulary) or (y.ndim == 1 and y.dtype.kind in "iu")
+    is_array = not isinstance(y, dict)
+    return bool(data.class_names or data.vocabulary) or (is_array and y.ndim == 1 and y.dtype.kind in "iu")
 
 
 def _require_rebuildable(model: keras.Model, data: Dataset) -> None:
@@ -188,14 +192,34 @@ def _require_rebuildable(model: keras.Model, data: Dataset) -> None:
         raise SavedModelError(f"The run was not started because its model cannot be saved. {error}") from error
 
 
+def for_heads(data: Dataset, model: keras.Model) -> Dataset:
+    """Return data with several labels of a row as one array a label, if those are the outputs of the model."""
+    outputs = getattr(model, "output_names", None) or ()
+    output = getattr(model, "output", None)
+    names = list(output) if isinstance(output, dict) else list(outputs)
+    if len(names) < 2 or sorted(names) != sorted(data.class_names) or isinstance(data.train.y, dict):
+        return data
+    halves = (
+        replace(
+            half,
+            y={name: half.y[:, [place]].astype("int32") for place, name in enumerate(half.class_names)},
+            class_names=(),
+            head_names=dict.fromkeys(half.class_names, ("0", "1")),
+        )
+        for half in (data.train, data.test)
+    )
+    return replace(data, **dict(zip(("train", "test"), halves, strict=True)))
+
+
 def as_classifier(model: keras.Model, data: Dataset) -> dict[str, Any]:
     """Return loss and metrics for an uncompiled model: those of a classifier, if the data has classes."""
     import keras
 
     if not _has_classes(data):
+        because = f"has several things to predict, {listed(data.train.y)}" if isinstance(data.train.y, dict) else ""
         raise ModelError(
-            f"The model '{model.name}' is not compiled, and its loss cannot be chosen because '{data.name}' has no "
-            "classes: call model.compile in the function that returns it."
+            f"The model '{model.name}' is not compiled, and its loss cannot be chosen because '{data.name}' "
+            f"{because or 'has no classes'}: call model.compile in the function that returns it."
         )
     outputs = getattr(model, "output_shape", None)
     from unidl.data.classes import class_count

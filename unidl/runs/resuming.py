@@ -26,6 +26,15 @@ def checkpoint_folder(run: Path) -> Path:
     return run.with_name(f"{run.name}.checkpoints")
 
 
+def has_begun(run: Path) -> bool:
+    """Return whether there is a checkpoint of the run in a directory."""
+    from unidl.training.checkpoint import KEEP, Checkpoints
+    from unidl.training.stage_folders import StageFolders
+
+    folder = checkpoint_folder(run)
+    return Checkpoints(folder).newest() is not None or StageFolders(folder, keep=KEEP).newest() is not None
+
+
 def begun_configuration(run: Path, epochs: int | None = None) -> RunConfiguration:
     """Return the configuration of the run in a directory. epochs: new total number; None leaves it unchanged.
 

@@ -51,10 +51,9 @@ class ReadyRun:
         """Train, and keep the run in its directory. Of one that is interrupted, its checkpoints or else its model."""
         from unidl.report import classification_report
         from unidl.runs.resuming import checkpoint_folder
+        from unidl.scale.together import by_first
         from unidl.training import fit_stages
-        from unidl.training.checkpoint import KEEP, Checkpoints
         from unidl.training.run_directory import save_run
-        from unidl.training.stage_folders import StageFolders
 
         asked, out = self.configuration, self.out
         replaced = out.is_dir() and any(out.iterdir())
@@ -62,8 +61,7 @@ class ReadyRun:
             log.info("the run in %s will be replaced", out)
         every = asked.save_every_steps
         if every is not None and not self.resume:
-            Checkpoints(checkpoint_folder(out)).clear()
-            StageFolders(checkpoint_folder(out), keep=KEEP).clear()
+            by_first(lambda: _clear(checkpoint_folder(out)))
         options: dict[str, Any] = {
             "validation": self.validation,
             "batch_size": asked.batch_size,
@@ -158,6 +156,14 @@ def loaded(configuration: RunConfiguration, out: Path, *, trust: bool = False, r
         configuration, model_arguments=model_arguments, data_origin=origin, precision=trainer.precision.name
     )
     return ReadyRun(settled, trainer, data, rows, validation, out, resume)
+
+
+def _clear(folder: Path) -> None:
+    from unidl.training.checkpoint import KEEP, Checkpoints
+    from unidl.training.stage_folders import StageFolders
+
+    Checkpoints(folder).clear()
+    StageFolders(folder, keep=KEEP).clear()
 
 
 def _trainer(model: keras.Model, data: Dataset, rows: int, configuration: RunConfiguration) -> Trainer:

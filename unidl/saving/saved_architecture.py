@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class Description:
     value_range: tuple[float, float] | None = None
     table: TableForm | None = None
     tokenizer: Tokenizer | None = None
+    head_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
 
 
 def describe(model: keras.Model) -> bytes:
@@ -67,6 +68,8 @@ def describe(model: keras.Model) -> bytes:
         description["table"] = record.table.to_json()
     if record.tokenizer is not None:
         description["tokenizer"] = record.tokenizer.to_json()
+    if record.head_names:
+        description["head_names"] = dict(record.head_names)
     if record.architecture is not None:
         description["builder"] = record.architecture.builder
         description["arguments"] = dict(record.architecture.arguments)
@@ -84,13 +87,17 @@ def read_description(content: bytes, path: Path) -> Description:
     words = ("class_names", "vocabulary", "frozen")
     ours, strange = {*words, "builder", "arguments"}, {*words, "keras"}
     # Only image models have a value range, and models saved by earlier versions have none; only some read tables or
-    # texts for a pretrained base.
-    if not isinstance(found, dict) or set(found) - {"value_range", "table", "tokenizer"} not in (ours, strange):
+    # texts for a pretrained base, or have several heads.
+    some = {"value_range", "table", "tokenizer", "head_names"}
+    if not isinstance(found, dict) or set(found) - some not in (ours, strange):
         keys = sorted(found) if isinstance(found, dict) else type(found).__name__
         raise _damaged(path, f"its keys are {keys}, expected {sorted(ours)} or {sorted(strange)}")
     for name in words:
-        if not isinstance(found[name], list) or not all(isinstance(word, str) for word in found[name]):
+        if not _are_words(found[name]):
             raise _damaged(path, f"{name!r} is not a list of strings")
+    heads = found.get("head_names", {})
+    if not isinstance(heads, dict) or not all(map(_are_words, heads.values())):
+        raise _damaged(path, "'head_names' must be an object of lists of strings")
     value_range = found.get("value_range", ())
     if "value_range" in found and not _is_range(value_range):
         raise _damaged(path, "'value_range' must be two finite numbers, the smaller one first")
@@ -116,7 +123,12 @@ def read_description(content: bytes, path: Path) -> Description:
         value_range=tuple(value_range) or None,
         table=table,
         tokenizer=_tokenizer(found["tokenizer"], path) if "tokenizer" in found else None,
+        head_names={name: tuple(words) for name, words in heads.items()},
     )
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _tokenizer(values: Any, path: Path) -> Tokenizer:
@@ -185,6 +197,8 @@ def rebuild(description: Description, path: Path, custom_objects: Mapping[str, A
     note(model, class_names=description.class_names, vocabulary=description.vocabulary, table=description.table)
     if description.tokenizer is not None:
         note(model, tokenizer=description.tokenizer)
+    if description.head_names:
+        note(model, head_names=description.head_names)
     if description.value_range is not None:
         on_a_base = description.architecture is not None and _stands_on_a_base(description.architecture)
         note(model, value_range=description.value_range, value_range_fixed=on_a_base)

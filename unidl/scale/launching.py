@@ -12,21 +12,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from unidl.errors import RankError
+from unidl.ranks.connecting import free_port
 from unidl.ranks.environment import RESTARTED
-from unidl.ranks.exchange import GRACE_SECONDS, free_port
+from unidl.ranks.exchange import GRACE_SECONDS
 
-ENDING_SECONDS = GRACE_SECONDS + 5.0
+ENDING_SECONDS = GRACE_SECONDS + 2.0
 """After the first failure, how long the other ranks may take: they hear of it, and end by themselves."""
-KILLING_SECONDS = 5.0
+KILLING_SECONDS = 3.0
 """After SIGTERM, until SIGKILL."""
 POLL_SECONDS = 0.05
 ERROR = re.compile(r"^(\[rank\d+\]: )?([\w.]*(Error|Exception|Interrupt|Exit)\b|unidl: )")
 """How the last line of a traceback begins, and what the command line says."""
+CONSEQUENCE = re.compile(rf"^[\w.]*{RankError.__name__}: |^unidl: rank \d+ (ended|failed|has ended|is at) ")
+"""The error of a rank that ends because another one has failed."""
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
 )
@@ -82,18 +85,17 @@ def launch(
     layout: Layout,
     *,
     restarts: int = 0,
-    restarted: Callable[[Sequence[str]], Sequence[str]] = lambda command: command,
     environ: Mapping[str, str] | None = None,
 ) -> int:
     """Run a command in all ranks of this machine, and return the exit code: that of the rank that failed first.
 
-    command: words, the first a program. restarts: how often to start all ranks again after one has failed. restarted:
-    returns the command that goes on where the run has stopped. environ: that of this process, by default.
+    command: words, the first a program. restarts: how often to start all ranks again after one has failed: they go on
+    from their checkpoints by themselves. environ: that of this process, by default.
     """
     for attempt in range(restarts + 1):
-        if attempt:
-            layout = Layout(layout.size, layout.first, layout.count, layout.host, free_port(layout.host))
-        run = _Run(command if attempt == 0 else restarted(command), layout, attempt, environ or os.environ)
+        if attempt and layout.count == layout.size:  # launchers on other machines know only the first port
+            layout = replace(layout, port=free_port(layout.host))
+        run = _Run(command, layout, attempt, environ or os.environ)
         code = run.wait()
         if code == 0 or run.signalled or attempt == restarts:
             return code
@@ -175,8 +177,9 @@ class _Run:
                 break
             time.sleep(POLL_SECONDS)
         failed += [rank for rank in self._ranks if rank.process.poll() not in (None, 0) and rank not in failed]
-        # Ranks that end because another has failed say so by their exit code.
-        causes = [rank for rank in failed if rank.process.returncode != RankError.exit_code]
+        # Ranks that end because another has failed say so, by their exit code or their last error.
+        codes = (0, RankError.exit_code)
+        causes = [rank for rank in failed if rank.process.returncode not in codes and not CONSEQUENCE.search(rank.last)]
         return next(iter([*causes, *failed]), None)
 
     def _end_all(self) -> None:

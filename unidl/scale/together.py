@@ -46,18 +46,20 @@ class Together:
         """Raise `UsageError` if the ranks do not train the same model on the same data in the same way."""
         if self._ranks is None:
             return
-        from unidl import registry
         from unidl.data.fingerprint import fingerprint
+        from unidl.scale import identity
 
         names = [type(callback).__name__ for callback in self._callbacks]
         said = {
-            "versions": registry.current().versions(),
+            "versions": identity.versions(),
+            "program": identity.program(),
+            "device": self._ranks.device_kind,
             "settings": {**settings(), "callbacks": names, "checkpoint": saves},
             "data": fingerprint(training=data[0], validation=data[1]),
-            "model": [[weight.path, list(weight.shape)] for weight in self._model.weights],
+            "model": identity.described(self._model),
         }
         require_alike(self._ranks, said)
-        require_alike(self._ranks, {"model": f"weights with the digest {digest_of(self._model)}"})
+        require_alike(self._ranks, {"model": {"the digest of its weights": digest_of(self._model)}})
 
     def steps(self, wanted: int) -> int:
         """Return the number of steps of the next dispatch, by the clock of rank 0."""
@@ -105,6 +107,21 @@ class Together:
             rate.assign(first[0])
         if first[1]:
             require_same_weights(self._ranks, self._model, "after a callback")
+
+
+def by_first(action: Callable[[], object]) -> None:
+    """Call an action that changes files on rank 0 alone; the others wait until it is done."""
+    own = ranks()
+    if is_first():
+        action()
+    if own is not None:
+        own.exchange("a change of files", None)
+
+
+def of_first(at: str, value: Any) -> Any:
+    """Return what rank 0 has found, such as whether its memory is enough. at: what is decided. value: a JSON value."""
+    own = ranks()
+    return value if own is None else own.agreed(at, value)
 
 
 def runs_everywhere(callback: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from unidl.errors import UsageError
 from unidl.paths import as_path
-from unidl.ranks.environment import RESTARTED
+from unidl.ranks.environment import is_restarted
 from unidl.shortening import shown
 from unidl.training.checkpoint import Checkpoints, Saving
 from unidl.training.order import Shuffle
@@ -38,7 +37,7 @@ def saving_in(
         return None
     every_steps = None if every_steps is None else whole("save_every_steps", every_steps)
     checkpoints = Checkpoints(as_path(checkpoint), keep=whole("keep", keep))
-    resume = resume or os.environ.get(RESTARTED, "0") != "0"
+    resume = resume or is_restarted()
     if not resume:
         checkpoints.require_none()
     return Saving(checkpoints, every_steps, bool(resume), configuration or {})

@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,8 @@ class Checkpoints:
             try:
                 found = _read(path)
                 for other in broken:  # out of the way of the run, which will write one of this name again
-                    other.rename(other.with_name(f"{other.name}.damaged-{secrets.token_hex(4)}"))
+                    with suppress(FileNotFoundError):  # another process of the run was faster
+                        other.rename(other.with_name(f"{other.name}.damaged-{secrets.token_hex(4)}"))
                 return found, damaged
             except SavedModelError as error:
                 damaged.append(str(error))

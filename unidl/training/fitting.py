@@ -16,7 +16,7 @@ from unidl.data.batch_stream import Stream
 from unidl.data.checks import NonFinite
 from unidl.data.dataset import Split, tell_of_sources
 from unidl.data.streaming import Waiting
-from unidl.errors import DataError, TrainingError
+from unidl.errors import DataError, RankError, TrainingError
 from unidl.keras_internals import first_epoch_of, forget_first_epoch
 from unidl.notices import notice
 from unidl.out_of_memory import is_out_of_memory
@@ -132,7 +132,7 @@ class Fit:
                 finally:
                     self._loop.commit()
         except Exception as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) and not isinstance(error, RankError):  # which tells of another process
                 told = out_of_memory(self._settings.batch_size, self._saver)
                 why = str(told).splitlines()[0]
                 raise told from error

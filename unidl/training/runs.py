@@ -52,6 +52,8 @@ def new_run(
         note(model, class_names=data.training.class_names, vocabulary=data.training.vocabulary)
     if data.training.table is not None:
         note(model, class_names=data.training.class_names, table=data.training.table)
+    if data.training.head_names:
+        note(model, head_names=data.training.head_names)
     if data.training.tokenizer is not None:
         note(model, tokenizer=data.training.tokenizer)
     tell_of_foreign_draws(model)

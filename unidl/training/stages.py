@@ -14,6 +14,7 @@ from unidl.data.recognising import as_split
 from unidl.errors import ModelError, UsageError
 from unidl.models.cutting import cut
 from unidl.models.freezing import frozen_normalization, require_part, set_free
+from unidl.scale.together import by_first, of_first
 from unidl.training.arguments import callbacks_in, optional_whole, saving_in
 from unidl.training.best_weights import BestWeights, require_no_averages
 from unidl.training.checkpoint import KEEP, Checkpoint, Saving
@@ -183,7 +184,7 @@ class _Run:
             reporter.message(self._told(number, stage, done))
             once = precompute_frozen
             if once is None or self.variants is not None:
-                once = self._has_features(stage, reporter)
+                once = of_first("precomputed features", self._has_features(stage, reporter))
             found = trainer.fit(
                 self.data,
                 batch_size=size,
@@ -226,7 +227,7 @@ class _Run:
     def _saving(self, folders: StageFolders | None, number: int, done: int, history: dict[str, Any]) -> Saving | None:
         if folders is None or self.saving is None:
             return None
-        folders.forget_before(number)
+        by_first(lambda: folders.forget_before(number))
         stages = {
             "number": number,
             "of": [stage.to_json() for stage in self.stages],

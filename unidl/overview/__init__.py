@@ -1,0 +1,1 @@
+"""One page of HTML about what was trained, verified and measured."""
