@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from unidl.deploy.format import Files
-from unidl.deploy.onnx_file import FILE, PREFIX
 from unidl.deploy.precisions import FLOAT16, INT8
+
+FILE = "model.onnx"
+PREFIX = "unidl."
+"""Prefix of the names of our facts among a file's metadata."""
 
 RECURRENT = frozenset({"LSTM", "GRU", "RNN", "Loop", "Scan"})
 """Operations with weights that ONNX Runtime quantises only dynamically: the ranges of values are found in each run."""
