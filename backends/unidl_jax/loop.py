@@ -60,6 +60,7 @@ class JaxLoop:
         self.steps_per_dispatch = steps or STEPS
         self.why_not_compiled: str | None = None
         self._state: State | None = None
+        self._placed_before: tuple[list[jax.Array], list[jax.Array]] = [], []
         self._built = False
         self._rolled: dict[Any, bool] = {}
         self._data = DeviceData(device)
@@ -115,8 +116,7 @@ class JaxLoop:
         return JaxLogs(logs)
 
     def predict(self, chunk: Chunk) -> Tree:
-        state = self._state or self._read_weights()
-        trainable, others = state[:2]
+        trainable, others = self._weights() if self._state is None else self._state[:2]
         outputs: list[Tree] = []
         with self._corrections():
             for data, rows in self._data.pieces(chunk):
@@ -125,6 +125,19 @@ class JaxLoop:
                     outputs.append(output)
         self._keep(others)
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
+
+    def _weights(self) -> tuple[list[jax.Array], list[jax.Array]]:
+        """Return the weights on the device, where those that have not changed since the last time still are."""
+        trainable, others = self._model.trainable_variables, self._model.non_trainable_variables
+        values = [variable.value for variable in (*trainable, *others)]
+        before = self._placed_before
+        if len(before[0]) == len(values):
+            pairs = zip(values, *before, strict=True)
+            placed = [there if value is old else self._placed(value) for value, old, there in pairs]
+        else:
+            placed = [self._placed(value) for value in values]
+        self._placed_before = values, placed
+        return placed[: len(trainable)], placed[len(trainable) :]
 
     def _keep(self, values: list[jax.Array]) -> None:
         """Return the state that layers carry from batch to batch, such as that of a stateful LSTM."""
@@ -224,6 +237,7 @@ class JaxLoop:
         if self._state is None:
             # Copies, since the first step consumes the arrays: the variables must survive a failing step, and
             # two variables may share an array, which XLA cannot donate twice. This costs a second copy of the state.
+            self._placed_before = [], []
             self._state = State(*_copied(self._read_weights()))
 
     def _read_weights(self) -> State:

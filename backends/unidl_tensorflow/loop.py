@@ -89,9 +89,21 @@ class TensorFlowLoop:
 
     def predict(self, chunk: Chunk) -> Tree:
         self._settled = False
-        with self._placed(), self._kernels():
-            outputs = [self._predict_one(_batch(chunk, rows)) for rows in chunk.rows]
+        with self._placed():
+            outputs = [self._predicted(_batch(chunk, rows)) for rows in chunk.rows]
         return keras.tree.map_structure(lambda *parts: np.concatenate([_numpy(part) for part in parts]), *outputs)
+
+    def _predicted(self, batch: Tree) -> Tree:
+        """Compute the outputs by the function that was traced for the form of the batch, or by Keras's step."""
+        is_one = isinstance(batch, tf.Tensor) and not self._model.run_eagerly
+        form = (batch.shape, batch.dtype) if is_one else None
+        if form in self._for_forms:
+            return self._for_forms[form](batch)
+        with self._kernels():
+            outputs = self._predict_one(batch)
+            if form is not None:
+                self._for_forms[form] = self._predict_one.get_concrete_function(batch)
+        return outputs
 
     def reset_metrics(self) -> None:
         self._model.reset_metrics()
@@ -122,6 +134,7 @@ class TensorFlowLoop:
             return tf.function(function, autograph=False, reduce_retracing=False, jit_compile=jit_compile)
 
         xla = self._uses_xla()
+        self._for_forms: dict[Any, Any] = {}
         self._train_one = compiled(lambda batch, form=(): model.train_step(batch), xla)
         self._test_one = compiled(lambda batch, form=(): model.test_step(batch), xla)
         self._predict_one = compiled(lambda batch: model.predict_step(batch), xla)

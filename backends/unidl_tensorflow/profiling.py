@@ -64,7 +64,8 @@ def _operations(folder: Path) -> Iterator[Operation]:
     "cnn/conv_1/Conv2D:Conv2D"."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    space: Any = xplane_pb2.XSpace()
+    made: Any = xplane_pb2  # by a generator of code that is not read for types
+    space = made.XSpace()
     for file in folder.rglob("*.xplane.pb"):
         space.ParseFromString(file.read_bytes())
         for plane in space.planes:

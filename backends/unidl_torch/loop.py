@@ -22,7 +22,7 @@ from unidl.kernels import noticing
 from unidl.logs import plain_logs
 from unidl.model_state import PythonValues, build
 from unidl_torch.replacing import kernels
-from unidl_torch.traced import Leaves, nested, test_step, train_step
+from unidl_torch.traced import ALIGNMENT, Leaves, nested, test_step, train_step
 from unidl_torch.tracing import Step
 
 STEPS = 1024
@@ -33,11 +33,6 @@ TRACED_AFTER = 8
 
 INDEXED = ("float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "bool")
 """Dtypes whose rows are gathered by PyTorch; NumPy gathers the others."""
-
-ALIGNMENT = 64
-"""Alignment of PyTorch's CPU memory in bytes. Initial weights come from NumPy, which aligns to 16 bytes:
-their position differs between processes. Results are bit-identical from run to run only if memory is aligned equally
-(Intel, "Developer Guide for oneMKL", "Obtaining Numerically Reproducible Results")."""
 
 RESIDENT_SHARE = 0.5
 """Data of up to this fraction of the free GPU memory is kept on the GPU."""
@@ -94,8 +89,14 @@ class TorchLoop:
 
     def predict(self, chunk: Chunk) -> Tree:
         self._set_mode(training=False)
-        move(self._model.variables, self._device)
         form, batches = self._batches(chunk)
+        if len(chunk.rows) == 1 and not self._plain and self._values is not None:
+            [leaves] = batches
+            found = self._predict.again(leaves, self._python_values(), self._device)
+            if found is not None:
+                return keras.tree.map_structure(lambda part: np.array(_numpy(part)), found)
+            batches = iter([leaves])
+        move(self._model.variables, self._device)
         if self._plain:
             with torch.no_grad():
                 outputs = [self._model.predict_step(nested(form, leaves)) for leaves in batches]

@@ -122,7 +122,7 @@ def _operations(profiler: Any, nodes: list[torch.fx.Node], *, on_gpu: bool) -> I
     """Yield the marked operations; on a GPU each with the time of its kernels, one after the other."""
     end = 0.0
     for event in profiler.events():
-        if not event.name.startswith(MARK) or event.device_type != torch.autograd.DeviceType.CPU:
+        if not event.name.startswith(MARK) or event.device_type.name != "CPU":
             continue
         node = nodes[int(event.name.removeprefix(MARK))]
         start, seconds = event.time_range.start * 1e-6, event.time_range.elapsed_us() * 1e-6

@@ -34,6 +34,11 @@ READS = {
 }
 """Methods that convert a tensor to a Python or NumPy value."""
 
+ALIGNMENT = 64
+"""Alignment of PyTorch's CPU memory in bytes. Initial weights come from NumPy, which aligns to 16 bytes:
+their position differs between processes. Results are bit-identical from run to run only if memory is aligned equally
+(Intel, "Developer Guide for oneMKL", "Obtaining Numerically Reproducible Results")."""
+
 LONG = 3000
 """Number of PyTorch calls in a step above which the time for tracing is announced: about 2 ms each."""
 
@@ -104,6 +109,15 @@ class Traced:
         self._constants.update(self._values)
         if self._recording is not None:
             self._recording.bind(self._values)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it runs as a graph of the GPU."""
+        return self._recording is not None
+
+    def is_on(self, device: torch.device) -> bool:
+        """Return whether all variables are on a device, in aligned memory, as `bind` found them."""
+        return all(value.device == device and not value.data_ptr() % ALIGNMENT for value in self._values)
 
     def tell_of_writes(self) -> None:
         """Increment the versions of the tensors that were written to, which PyTorch's fused Adam does not do."""

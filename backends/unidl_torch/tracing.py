@@ -67,6 +67,20 @@ class Step:
             for traced in self._traced.values():
                 traced.tell_of_writes()
 
+    def again(self, leaves: Leaves, values: PythonValues, device: torch.device) -> Tree | None:
+        """Take a step on a batch by its trace, without what only Keras's step needs; None if it has no trace, or the
+        variables are not where it needs them. values: as for `take`, so that they are read before."""
+        traced = self._traced.get(_key(leaves))
+        if traced is None or traced.is_recorded or self._gradients:
+            return None
+        traced.bind()
+        if not traced.is_on(device):
+            return None
+        with torch.no_grad():
+            results = traced(leaves)
+        traced.tell_of_writes()
+        return results
+
     def forget(self) -> None:
         """Discard the traces because their assumptions have changed."""
         self._seen.clear()
@@ -74,7 +88,7 @@ class Step:
         self._traced.clear()
 
     def _taken(self, form: Tree, leaves: Leaves, values: PythonValues) -> Tree:
-        key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        key = _key(leaves)
         traced = self._traced.get(key)
         if traced is not None:
             return traced(leaves)
@@ -114,6 +128,10 @@ class Step:
             self._traced[key] = traced
             traced.bind()
         return results
+
+
+def _key(leaves: Leaves) -> Any:
+    return tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
 def disagreement(

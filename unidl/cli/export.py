@@ -15,6 +15,7 @@ def register(subparsers: options.Subparsers) -> None:
         "export",
         summary="Export a run to a file that another program runs, if that computes the same.",
         example="""unidl export runs/cnn --to onnx
+            unidl export runs/cnn --to onnx --precision int8
             unidl export runs/lstm --to openvino --out exported/lstm
             unidl verify runs/cnn --against exported/cnn-onnx
             unidl predict exported/cnn-onnx a.png b.png""",
@@ -25,10 +26,21 @@ def register(subparsers: options.Subparsers) -> None:
     )
     # The names are those of `unidl.deploy.formats`, which is not imported to print the help.
     parser.add_argument(
-        "--to", required=True, metavar="FORMAT", help="onnx, openvino, litert, stablehlo (JAX) or pt2 (PyTorch)"
+        "--to",
+        required=True,
+        metavar="FORMAT",
+        help="onnx, openvino, litert, stablehlo (JAX), pt2 (PyTorch) or saved-model (TensorFlow, zipped)",
+    )
+    # Not named `precision`, which `options.applied` would make that of this process.
+    parser.add_argument(
+        "--precision",
+        dest="bits",
+        default="float32",
+        metavar="NAME",
+        help="float32; float16 or int8 for a smaller ONNX file, measured beside float32 (default: float32)",
     )
     parser.add_argument(
-        "--out", type=options.path, metavar="DIR", help="directory to write (default: exported/RUN-FORMAT)"
+        "--out", type=options.path, metavar="DIR", help="directory to write (default: exported/RUN-FORMAT[-PRECISION])"
     )
     parser.add_argument(
         "--data",
@@ -52,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     done = export(
         arguments.run_directory,
         arguments.to,
+        precision=arguments.bits,
         out=arguments.out,
         backend=arguments.exporter,
         data=arguments.data,

@@ -85,7 +85,7 @@ def image_split(
             "Leave it out."
         )
     form = form_of(looked_at, options.image_size, options.channels, skip=skips)
-    labels = y if are_classes else np.zeros(len(paths), np.int32)
+    labels: Any = y if are_classes else np.zeros(len(paths), np.int32)
     how = {"workers": options.threads, "on_error": options.on_error, "processes": options.processes}
     source = ImageFiles(paths, labels, form, whole=len(paths), **how)
     images = columns(source).x

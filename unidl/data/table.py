@@ -190,7 +190,8 @@ def divided(
         return np.flatnonzero(~fixed), np.flatnonzero(fixed), {}
     test_fraction = 0.2 if test_fraction is None else test_fraction
     by_class = bool(class_names) and y.ndim == 1
-    count = len(next(iter(y.values())) if isinstance(y, dict) else y)
+    heads: Any = y
+    count = len(next(iter(heads.values())) if isinstance(heads, dict) else y)
     train, test = (
         divide_by_class(y, test_fraction, seed, class_names) if by_class else divide(count, test_fraction, seed)
     )

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from unidl.deploy.judging import Comparison
+from unidl.deploy.measuring import Measured
+from unidl.deploy.precisions import FLOAT32
 from unidl.tables import Table
 
 CERTIFICATE = "certificate.json"
@@ -22,6 +24,7 @@ class ExportCertificate:
     oracle: the framework that computed in float64. rows: the data they come from. runtime: versions of what ran the
     file. frameworks: those that were loaded in the process that ran it. sizes: bytes of each file. fault: why it is
     wrong whatever it computes, such as other labels; None if nothing is. failure: why nothing was computed.
+    measured: of a file in fewer bits, beside float32.
     """
 
     subject: str
@@ -39,6 +42,7 @@ class ExportCertificate:
     comparisons: tuple[Comparison, ...]
     fault: str | None = None
     failure: str | None = None
+    measured: Measured | None = None
 
     @property
     def agrees(self) -> bool:
@@ -53,6 +57,9 @@ class ExportCertificate:
             return self.fault
         if not self.comparisons:
             return "nothing was compared"
+        lost = None if self.measured is None else self.measured.why_not()
+        if lost is not None:
+            return lost
         ranked = sorted(self.comparisons, key=lambda one: one.verdict == "undecided")
         return next((why for why in (one.why_not() for one in ranked) if why is not None), None)
 
@@ -98,7 +105,9 @@ class ExportCertificate:
         size = sum(self.sizes.values())
         by = ", ".join(f"{name} {version}" for name, version in self.runtime.items())
         verdict = "agrees with" if self.agrees else "does not agree with"
-        return f"{self.subject} as {self.form}, {size / 1000:,.0f} kB, run by {by}: {verdict} {self.oracle} in float64"
+        form = self.form if self.precision == FLOAT32 else f"{self.form} in {self.precision}"
+        said = f"{self.subject} as {form}, {size / 1000:,.0f} kB, run by {by}: {verdict} {self.oracle} in float64"
+        return said if self.measured is None else f"{said}; {self.measured.summary()}"
 
 
 def _finite(value: float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,9 @@ from unidl.deploy import formats
 from unidl.deploy.cases import Case, read_cases
 from unidl.deploy.certificate import ExportCertificate
 from unidl.deploy.description import Description, interface_in, why_not_these
-from unidl.deploy.judging import Comparison, compared, why_not_declared
+from unidl.deploy.judging import Comparison, compared, in_fewer_bits, why_not_declared
+from unidl.deploy.measuring import Measured, measured_in
+from unidl.deploy.precisions import FLOAT32
 from unidl.machine.environment import environment
 from unidl.version import __version__
 from unidl.workers.process import WorkerError, WorkerProcess, python_module
@@ -67,9 +69,7 @@ class Certifier:
         """Have a backend write the files into the folder; return its answer."""
         return self._once(backend, float64=False, command="export", folder=str(self.folder), **fields)
 
-    def reference(
-        self, exported_by: str | None, precision: str, rows: Path | None, data: str | None = None
-    ) -> Reference:
+    def reference(self, exported_by: str | None, rows: Path | None, data: str | None = None) -> Reference:
         """Compute in float64, on another framework than the one that exported, if there is one. rows: a file of the
         inputs; None for test rows of `data`, or else of the data of the run."""
         out, cases = self.folder / "reference.npz", self.folder / "cases.npz"
@@ -82,7 +82,7 @@ class Certifier:
             command="reference",
             out=str(out),
             cases=str(cases),
-            bounds_of=precision,
+            bounds_of=FLOAT32,
             rows=None if rows is None else str(rows),
             data=data,
         )
@@ -108,7 +108,7 @@ class Certifier:
         else:
             allowed = {adapter.module for name, adapter in registry.adapters().items() if name == form.runtime.backend}
             fault = _fault(answer, allowed, facts, reference.interface)
-            comparisons = _comparisons(out, reference)
+            comparisons = _comparisons(out, reference, fewer=description.precision != FLOAT32)
             failure = next(iter(answer["failures"].values()), None)
         return ExportCertificate(
             subject=self._subject.name,
@@ -128,11 +128,30 @@ class Certifier:
             failure=failure,
         )
 
+    def rows(self, backend: str, data: str | None) -> tuple[list[np.ndarray[Any, Any]], str]:
+        """Write test rows with their labels for `measured`; return inputs of training rows, and what they are."""
+        training = self.folder / "training.npz"
+        files = {"training": str(training), "test": str(self.folder / "test.npz")}
+        answer = self._once(backend, float64=False, command="rows", data=data, **files)
+        with np.load(training) as file:
+            return [file[name] for name in file.files], answer["rows"]
+
+    def measured(self, folder: Path, full: Path, description: Description, calibrated_on: str | None) -> Measured:
+        """Measure the files of a folder beside those in float32, on the rows that `rows` wrote."""
+        command = {"command": "measure", "form": description.form, "folder": str(folder), "full": str(full)}
+        command |= {"interface": asdict(description.interface), "test": str(self.folder / "test.npz")}
+        values = self._of_runtime(command)
+        return replace(measured_in(values["measured"]), calibrated_on=calibrated_on)
+
     def _run(self, folder: Path, description: Description, out: Path) -> dict[str, Any]:
-        if self._runtime is None:
-            self._runtime = WorkerProcess(python_module("unidl.deploy.runtime_worker"))
         command = {"form": description.form, "folder": str(folder), "cases": str(self.folder / "cases.npz")}
         command |= {"command": "run", "out": str(out), "interface": asdict(description.interface)}
+        return self._of_runtime(command)
+
+    def _of_runtime(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Ask the process without a framework, which is started on first use."""
+        if self._runtime is None:
+            self._runtime = WorkerProcess(python_module("unidl.deploy.runtime_worker"))
         try:
             return self._runtime.ask(command, LIMIT_SECONDS)
         except WorkerError as error:
@@ -165,7 +184,7 @@ def _fault(answer: Mapping[str, Any], allowed: set[str], facts: Mapping[str, str
     return why_not
 
 
-def _comparisons(out: Path, reference: Reference) -> tuple[Comparison, ...]:
+def _comparisons(out: Path, reference: Reference, *, fewer: bool) -> tuple[Comparison, ...]:
     found: list[Comparison] = []
     with np.load(out) as file:
         for number, case in enumerate(reference.cases):
@@ -175,7 +194,8 @@ def _comparisons(out: Path, reference: Reference) -> tuple[Comparison, ...]:
                     values = file[name] if name in file.files else None
                     expected = reference.outputs[number, place][:rows]
                     bound = reference.bounds[number][place]
-                    found.append(compared(tensor.name, batch, case.length, values, expected, bound))
+                    one = compared(tensor.name, batch, case.length, values, expected, bound)
+                    found.append(in_fewer_bits(one, values, expected) if fewer else one)
     return tuple(found)
 
 

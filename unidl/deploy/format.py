@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -88,7 +88,8 @@ class Format:
     turns what the exporter wrote into the files, given the interface and the facts to store. why_not: returns why it
     cannot hold a model exported by a backend, and what to do; None if it can. unrolls: whether recurrent layers of a
     fixed length are written step by step. runs_code: whether loading such a file can run code that it holds, so that
-    only trusted ones are loaded.
+    only trusted ones are loaded. in_fewer_bits: by precision, what makes such files of those in float32 and of
+    inputs on which the ranges of values are found.
     """
 
     name: str
@@ -100,3 +101,4 @@ class Format:
     why_not: Callable[[Model, str], str | None] = lambda model, backend: None
     unrolls: bool = False
     runs_code: bool = False
+    in_fewer_bits: Mapping[str, Callable[[Files, Arrays], Files]] = field(default_factory=dict)

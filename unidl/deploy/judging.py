@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from unidl.computes import BATCH, Interface
+from unidl.deploy.precisions import LARGEST_CHANGE, LEAST_SAME_CLASS
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Verdict: TypeAlias = Literal["agrees", "undecided", "disagrees"]
@@ -26,6 +27,7 @@ class Comparison:
     error: the largest difference to float64; bound: that rounding explains. spread: the largest difference of a value
     between two rows, in float64. same_class: the share of rows with the same largest value along the last axis, without
     those that are ties within the bound; None for a single value. length: of the second axis, where it is free.
+    in_fewer_bits: whether the file is in float16 or int8, see `in_fewer_bits`.
     """
 
     output: str
@@ -37,12 +39,16 @@ class Comparison:
     spread: float
     same_class: float | None
     ties: int
+    in_fewer_bits: bool = False
 
     @property
     def verdict(self) -> Verdict:
         """Whether rounding explains the error, and the rows differ enough to tell."""
         if not self.error <= self.bound:  # also NaN
             return "disagrees"
+        if self.in_fewer_bits:
+            kept = self.same_class is None or self.same_class >= LEAST_SAME_CLASS
+            return "agrees" if self.spread > 0 and kept else "disagrees"
         return "agrees" if self.bound <= SPREAD_SHARE * self.spread else "undecided"
 
     def why_not(self) -> str | None:
@@ -72,6 +78,15 @@ def compared(
         error = float(differences.max(initial=0.0)) if not np.isnan(differences).any() else math.inf
         same_class, ties = _same_class(found, expected, bound)
     return Comparison(name, batch, length, len(expected), error, bound, _spread(expected), same_class, ties)
+
+
+def in_fewer_bits(one: Comparison, found: Array | None, expected: Array) -> Comparison:
+    """Return the comparison of a file in fewer bits, whose errors are no rounding of float32: all rows count, and the
+    bound is a fraction of the spread."""
+    same_class = one.same_class
+    if found is not None and found.shape == expected.shape:
+        same_class, _ = _same_class(found, expected, 0.0)
+    return replace(one, bound=LARGEST_CHANGE * one.spread, same_class=same_class, ties=0, in_fewer_bits=True)
 
 
 def why_not_declared(found: Interface, expected: Interface) -> str | None:

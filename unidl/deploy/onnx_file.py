@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,6 +135,16 @@ def _without_erfc(graph: onnx.GraphProto) -> None:
         graph.node.append(onnx.helper.make_node("Sub", ["unidl_one", inner], node.output, name=f"unidl_erfc_{number}"))
 
 
+def _in_fewer_bits(precision: str) -> Callable[[Files, Arrays], Files]:
+    def made(files: Files, rows: Arrays) -> Files:
+        from unidl.deploy import onnx_in_fewer_bits
+
+        make = {"float16": onnx_in_fewer_bits.in_float16, "int8": onnx_in_fewer_bits.in_int8}[precision]
+        return make(files, rows)
+
+    return made
+
+
 ONNX = Format(
     name="onnx",
     title="ONNX",
@@ -146,4 +156,5 @@ ONNX = Format(
     runtime=Runtime("ONNX Runtime", "onnxruntime", INSTALL, open_onnx),
     finish=finish,
     why_not=why_not,
+    in_fewer_bits={precision: _in_fewer_bits(precision) for precision in ("float16", "int8")},
 )

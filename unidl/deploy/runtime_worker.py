@@ -18,6 +18,31 @@ def main() -> None:
 
 
 def answer(command: Command) -> Answer:
+    """Answer one command."""
+    return _measured(command) if command["command"] == "measure" else _computed(command)
+
+
+def _measured(command: Command) -> Answer:
+    """Measure the files of a folder beside those in float32."""
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from unidl.deploy import formats
+    from unidl.deploy.description import interface_in
+    from unidl.deploy.measuring import measured
+
+    form, interface = formats.form(command["form"]), interface_in(command["interface"])
+    both = [{name: (Path(command[key]) / name).read_bytes() for name in form.files} for key in ("folder", "full")]
+    fewer, full = (form.runtime.open(files, interface).outputs for files in both)
+    with np.load(command["test"]) as file:
+        labels = file["labels"] if "labels" in file.files else None
+        inputs = [file[name] for name in file.files if name != "labels"]
+    sizes = tuple(sum(map(len, files.values())) for files in both)
+    return {"measured": asdict(measured(fewer, full, inputs, labels, bytes=sizes, calibrated_on=None))}
+
+
+def _computed(command: Command) -> Answer:
     """Open the files of a folder, and compute the outputs of all cases in batches of each size."""
     import numpy as np
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from unidl.computes import Interface
 
 
+TRAINING_ROWS = 256
+"""On which the ranges of values are found."""
+TEST_ROWS = 10_000
+"""Of which accuracy and classes are compared."""
+
+
 def main() -> None:
     """Answer commands until "stop", or until the parent exits."""
     serve(DeployWorker().answer)
@@ -27,7 +33,8 @@ class DeployWorker(Worker):
 
     def commands(self) -> dict[str, Callable[[Command], Answer]]:
         """Return the commands by name."""
-        return super().commands() | {"export": self._export, "reference": self._reference}
+        own = {"export": self._export, "reference": self._reference, "rows": self._rows_of_data}
+        return super().commands() | own
 
     def _export(self, command: Command) -> Answer:
         """Write the files of a format and the model's architecture.json into a folder."""
@@ -76,6 +83,31 @@ class DeployWorker(Worker):
                 bounds.append(oracle.bounds(inputs, precisions.named(command["bounds_of"])))
         np.savez(Path(command["out"]), **found)
         return {"bounds": bounds, "rows": rows, "interface": asdict(interface)}
+
+    def _rows_of_data(self, command: Command) -> Answer:
+        """Write inputs of training rows, and test rows with their labels, as the model takes them."""
+        import keras
+        import numpy as np
+
+        _, model, _ = self.model(command, compile_it=False)
+        from unidl.agreement.outputs import interface_of
+        from unidl.data.dataset import Split, take
+        from unidl.runs.evaluation_data import evaluation_data
+
+        data = evaluation_data(model, Path(command["subject"]["name"]), command["data"])
+        dtypes = [tensor.dtype for tensor in interface_of(model).inputs]
+        parts = {"training": (data.train, TRAINING_ROWS), "test": (data.test, TEST_ROWS)}
+        counts: dict[str, int] = {}
+        for part, (split, most) in parts.items():
+            places = np.unique(np.linspace(0, len(split) - 1, most).astype(np.int64))
+            rows = take(Split(split.x, split.y), places)
+            leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(rows.x)]
+            arrays = {str(place): leaf.astype(dtypes[place]) for place, leaf in enumerate(leaves)}
+            if part == "test" and isinstance(rows.y, np.ndarray) and rows.y.dtype.kind in "iu":
+                arrays["labels"] = rows.y
+            np.savez(Path(command[part]), **arrays)
+            counts[part] = len(places)
+        return {"rows": f"{counts['training']} training rows of {Path(data.name).name}"}
 
 
 def _require_possible(model: keras.Model, interface: Interface, command: Command) -> None:

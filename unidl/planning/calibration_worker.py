@@ -41,13 +41,14 @@ def step_bytes(trainer: Trainer, rows: Any, sizes: Sequence[int], *, resident: b
     """Return the bytes of a training step for each size of batches, beside variables and data, and how they were
     found. resident: measure how this process grows, also where the framework counts."""
     backend, device = trainer.backend, trainer.device
+    training: Any = backend  # narrowed below to another of its roles
     with backend.on(device), backend.precision(trainer.precision):
         chunks = [one_batch(trainer, rows, size) for size in sizes]
         if isinstance(backend, Profiles) and not resident:
             counted = [backend.step_bytes(trainer.model, chunk, device=device) for chunk in chunks]
             if None not in counted:
                 return [float(size or 0) for size in counted], COUNTED
-        loop = backend.compile_loop(trainer.model, device=device, steps=1)
+        loop = training.compile_loop(trainer.model, device=device, steps=1)
         return _resident(loop, one_batch(trainer, rows, SMALLEST), chunks), RESIDENT
 
 

@@ -55,11 +55,16 @@ def require_finite_loss(metrics: Metrics, split: Split, name: str) -> None:
 
 def require_finite_outputs(outputs: Tree, split: Split, name: str) -> None:
     """Raise `DataError` if the outputs for a non-finite row are also not finite."""
-    if all(_is_finite(output) for output in leaves(outputs)):
+    if all_finite(outputs):
         return
     found = found_streaming(split) or first_non_finite(split, name, with_targets=False)
     if found is not None and not all(_is_finite(output[found.row : found.row + 1]) for output in leaves(outputs)):
         _blame(found)
+
+
+def all_finite(outputs: Tree) -> bool:
+    """Return whether no output is NaN or infinite."""
+    return all(_is_finite(output) for output in leaves(outputs))
 
 
 def found_streaming(split: Split) -> NonFinite | None:
