@@ -27,6 +27,7 @@ WITHOUT_EXAMPLE = {
     "unidl.backend.Kernels": "the same",
     "unidl.backend.Native": "the same",
     "unidl.backend.Exports": "the same",
+    "unidl.backend.Profiles": "the same",
     "unidl.backend.Reference": "the same",
     "unidl.backend_values.Task": "the comparison makes it for a reference",
     "unidl.backend_values.KernelOff": "an adapter's replacements make it",

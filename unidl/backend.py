@@ -300,10 +300,9 @@ class Profiles(Protocol):
     """The role of an adapter that says what a training step takes (`unidl plan --calibrate`, `unidl profile`)."""
 
     def step_bytes(self, model: keras.Model, chunk: Chunk, *, device: Device) -> int | None:
-        """Return the memory of a training step at its peak, beside variables and data: activations, gradients and
-        temporary values.
+        """Return the memory of a training step at its peak, beside variables and data.
 
-        The model is left as it is.
+        That is activations, gradients and temporary values. The model is left as it is.
 
         Args:
             model: The model, compiled and built.

@@ -1,5 +1,8 @@
 """The adapter for TensorFlow. Importing this package does not import TensorFlow; `ADAPTER.load()` does."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from unidl.backend import Adapter, Backend, Group
 
 
@@ -20,6 +23,12 @@ def _join(group: Group) -> None:
     join(group)
 
 
+def _open_saved_model(content: bytes) -> tuple[Callable[[Any], Any], Mapping[str, str]]:
+    from unidl_tensorflow.running import open_saved_model
+
+    return open_saved_model(content)
+
+
 ADAPTER = Adapter(
     name="tensorflow",
     framework="TensorFlow",
@@ -31,4 +40,5 @@ ADAPTER = Adapter(
     join=_join,
     environment={"TF_CPP_MIN_LOG_LEVEL": "1"},
     memory_on_demand={"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+    runtimes={"saved-model": _open_saved_model},
 )

@@ -1,9 +1,13 @@
-"""Export of a model's inference from TensorFlow: to ONNX by tf2onnx, and to LiteRT."""
+"""Export of a model's inference from TensorFlow: to ONNX by tf2onnx, to LiteRT, and as a SavedModel."""
 
 from __future__ import annotations
 
+import io
 import logging
+import tempfile
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -50,6 +54,21 @@ def _litert(model: keras.Model) -> bytes:
         ) from error
 
 
+def _saved_model(model: keras.Model) -> bytes:
+    """A zip of the folder, with the model's names in the signature "serving_default"."""
+    module: Any = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    module.infer, _ = _function(model)
+    named, _ = _function(model, named=True)
+    content = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=named.get_concrete_function())
+        with zipfile.ZipFile(content, "w") as archive:
+            for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+                archive.write(file, file.relative_to(folder).as_posix())
+    return content.getvalue()
+
+
 def _function(model: keras.Model, *, named: bool = False) -> tuple[Any, list[tf.TensorSpec]]:
     """Return the inference as a function of its flat inputs, any number of rows, and its signature. named: whether the
     outputs are returned by name instead of in order."""
@@ -64,4 +83,8 @@ def _function(model: keras.Model, *, named: bool = False) -> tuple[Any, list[tf.
     return tf.function(infer, input_signature=specs, autograph=False), specs
 
 
-KINDS: dict[str, Callable[[keras.Model], bytes]] = {"onnx": _onnx, "litert": _litert}
+KINDS: dict[str, Callable[[keras.Model], bytes]] = {
+    "onnx": _onnx,
+    "litert": _litert,
+    "saved-model": _saved_model,
+}

@@ -17,7 +17,7 @@ from PIL import Image
 from processes import run as run_process
 
 from unidl import build_cnn, build_lstm
-from unidl.deploy import export
+from unidl.deploy import export, verify
 from unidl.deploy.certifying import Certifier
 from unidl.deploy.description import facts_of
 from unidl.deploy.exported import read_exported
@@ -71,7 +71,7 @@ def texts(folder):
     return trained(folder, "texts", build_lstm(12, None, units=8, embedding_size=8, classes=3), x, y), x
 
 
-@pytest.mark.parametrize("to", ["onnx", "openvino", "litert", "stablehlo", "pt2"])
+@pytest.mark.parametrize("to", ["onnx", "openvino", "litert", "stablehlo", "pt2", "saved-model"])
 def test_a_cnn_is_certified_in_every_format(images, folder, to):
     run, x = images
     done = export(run, to, out=folder / f"cnn-{to}", rows=x)
@@ -79,9 +79,11 @@ def test_a_cnn_is_certified_in_every_format(images, folder, to):
     assert {one.batch for one in done.certificate.comparisons} == {1, 3, 256}
     assert "keras" not in done.certificate.frameworks
     assert json.loads((done.directory / "certificate.json").read_text())["agrees"]
+    again = verify(run, done.directory, rows=x, trust=to in ("pt2", "saved-model"))
+    assert again.agrees, again.why_not()
 
 
-@pytest.mark.parametrize("to", ["onnx", "openvino", "stablehlo"])
+@pytest.mark.parametrize("to", ["onnx", "openvino", "stablehlo", "saved-model"])
 def test_a_recurrent_model_keeps_its_free_length(texts, folder, to):
     run, x = texts
     done = export(run, to, out=folder / f"lstm-{to}", rows=x)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -34,7 +37,7 @@ def test_every_format_is_complete(name):
 def test_an_unknown_format_names_the_known_ones():
     answer = unidl("export", cnn_run().run_directory, "--to", "caffe")
     assert answer.code == 2
-    assert "Cannot export to 'caffe'. Known formats: onnx, openvino, litert, stablehlo, pt2." in answer.err
+    assert "Cannot export to 'caffe'. Known formats: onnx, openvino, litert, stablehlo, pt2, saved-model." in answer.err
 
 
 def test_a_backend_that_cannot_is_refused_with_those_that_can():
@@ -187,6 +190,33 @@ def test_a_format_that_runs_code_needs_trust(exported, tmp_path):
     with pytest.raises(SavedModelError, match="can run code"):
         read_exported(tmp_path / "cnn")
     assert read_exported(tmp_path / "cnn", trust=True).files == {"model.pt2": b"PK"}
+
+
+def zipped(**contents):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is damaged"),
+        (zipped(**{"saved_model.pb": b"graph"})[:-9], "is damaged"),
+        (zipped(**{"../saved_model.pb": b""}), "which unidl did not write"),
+        (zipped(**{"/etc/passwd": b""}), "which unidl did not write"),
+        (zipped(**{"variables/variables.data-/../../a": b""}), "which unidl did not write"),
+        (zipped(**{"assets/words.txt": b""}), "which unidl did not write"),
+    ],
+)
+def test_a_hostile_archive_is_refused_before_tensorflow_sees_it(content, said, monkeypatch):
+    from unidl_tensorflow.running import open_saved_model
+
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # importing it would fail
+    with pytest.raises(SavedModelError, match=said):
+        open_saved_model(content)
 
 
 class Doubling:

@@ -21,7 +21,8 @@ MIB = 2**20
 
 
 def small(name: str):
-    """A model of each kind, with rows of its data."""
+    """A model of each kind, with rows of its data. With 32 to 128 rows each kernel is the same: those of convolutions
+    on JAX take parts of larger batches, and those of an LSTM on PyTorch are others from 1024 rows of 32 units on."""
     draws = np.random.default_rng(0)
     if name == "cnn":
         model = package.build_cnn((20, 20, 1), classes=3, filters=(8, 8), dense_units=8)
@@ -37,14 +38,14 @@ def test_two_batches_say_what_a_third_one_takes(name, backend):
         pytest.skip("TensorFlow counts nothing on a CPU; the growth of a process is measured by benchmarks")
     model, x = small(name)
     trainer = package.Trainer(model, device="cpu")
-    found, how = step_bytes(trainer, as_split((x, np.arange(64) % 3)), [64, 128, 256])
+    found, how = step_bytes(trainer, as_split((x, np.arange(64) % 3)), [32, 64, 128])
     assert how == COUNTED
-    line = line_through(backend.name, dict(zip((64, 128), found[:2], strict=True)), how)
+    line = line_through(backend.name, dict(zip((32, 64), found[:2], strict=True)), how)
     cost = cost_of(model)
-    need = memory_need(cost, named("float32"), 256, calibration=line)
+    need = memory_need(cost, named("float32"), 128, calibration=line)
     fixed = need.weights + need.optimizer
     assert need.total == pytest.approx(fixed + found[2], rel=0.10)
-    assert found[2] > 256 * x[0].nbytes  # it is the memory of activations that is counted
+    assert found[2] > 128 * x[0].nbytes  # it is the memory of activations that is counted
 
 
 def test_a_line_through_two_batches_is_continued():

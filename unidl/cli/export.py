@@ -26,7 +26,10 @@ def register(subparsers: options.Subparsers) -> None:
     )
     # The names are those of `unidl.deploy.formats`, which is not imported to print the help.
     parser.add_argument(
-        "--to", required=True, metavar="FORMAT", help="onnx, openvino, litert, stablehlo (JAX) or pt2 (PyTorch)"
+        "--to",
+        required=True,
+        metavar="FORMAT",
+        help="onnx, openvino, litert, stablehlo (JAX), pt2 (PyTorch) or saved-model (TensorFlow, zipped)",
     )
     # Not named `precision`, which `options.applied` would make that of this process.
     parser.add_argument(

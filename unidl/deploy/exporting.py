@@ -52,7 +52,7 @@ def export(
 
     Args:
         run: A directory that `unidl train` or `Trainer.save` wrote, on any backend.
-        to: The format: "onnx", "openvino", "litert", "stablehlo" or "pt2".
+        to: The format: "onnx", "openvino", "litert", "stablehlo", "pt2" or "saved-model".
         precision: "float32"; or "float16" or "int8" for a smaller ONNX file, which is measured beside the one in
             float32 on the run's test rows. The ranges of int8 are found on training rows; recurrent layers find them
             in each run.

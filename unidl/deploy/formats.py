@@ -19,6 +19,7 @@ OURS = {
     "litert": "unidl.deploy.litert_file:LITERT",
     "stablehlo": "unidl.deploy.framework_files:STABLEHLO",
     "pt2": "unidl.deploy.framework_files:PT2",
+    "saved-model": "unidl.deploy.framework_files:SAVED_MODEL",
 }
 """Locations of the values, which are imported on first use."""
 

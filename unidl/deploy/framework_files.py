@@ -1,4 +1,5 @@
-"""Formats that only the framework that wrote them runs: StableHLO of JAX, .pt2 of PyTorch. Neither needs Keras."""
+"""Formats that only the framework that wrote them runs: StableHLO of JAX, .pt2 of PyTorch, SavedModel of
+TensorFlow. None needs Keras."""
 
 from __future__ import annotations
 
@@ -66,4 +67,20 @@ PT2 = Format(
     finish=_as_it_is("model.pt2"),
     why_not=why_not_pt2,
     runs_code=True,
+)
+
+SAVED_MODEL = Format(
+    name="saved-model",
+    title="TensorFlow's SavedModel",
+    files=("saved_model.zip",),
+    exporters=(Exporter("tensorflow", "saved-model", {}),),
+    runtime=Runtime(
+        "TensorFlow",
+        "tensorflow",
+        "pip install 'unidl[tensorflow]'",
+        _opened("tensorflow", "saved-model", "saved_model.zip"),
+        backend="tensorflow",
+    ),
+    finish=_as_it_is("saved_model.zip"),
+    runs_code=True,  # its operations can read and write files
 )

@@ -75,11 +75,12 @@ def measured(
     rows = len(inputs[0])
     found = [_all(one, inputs) for one in (fewer, full)]
     classes = [values.argmax(-1) for values in found] if found[0].ndim > 1 and found[0].shape[-1] > 1 else None
-    accuracy = same = None
+    accuracy: tuple[float, float] | None = None
+    same: float | None = None
     if classes is not None:
         same = float((classes[0] == classes[1]).mean())
         if labels is not None and labels.shape == classes[0].shape:
-            accuracy = tuple(float((one == labels).mean()) for one in classes)
+            accuracy = float((classes[0] == labels).mean()), float((classes[1] == labels).mean())
     single = _seconds(fewer, full, [leaf[:1] for leaf in inputs], SINGLE_CALLS)
     places = np.arange(BATCH) % rows
     batch = _seconds(fewer, full, [leaf[places] for leaf in inputs], BATCH_CALLS)
@@ -95,7 +96,8 @@ def measured(
 
 def measured_in(values: Mapping[str, Any]) -> Measured:
     """Return what JSON holds."""
-    return Measured(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    known: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return Measured(**known)
 
 
 def _all(outputs: Outputs, inputs: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unidl.computes import Interface, Tensor
 from unidl.deploy.format import Arrays, Exporter, Facts, Files, Format, Model, Opened, Runtime
+from unidl.deploy.onnx_in_fewer_bits import FILE, PREFIX, in_float16, in_int8
 from unidl.errors import ModelError
 
 if TYPE_CHECKING:
     import onnx  # pyright: ignore[reportMissingImports] - an extra
 
-FILE = "model.onnx"
 INSTALL = "pip install 'unidl[onnx]'"
-PREFIX = "unidl."
-"""Prefix of the names of our facts among a file's metadata."""
 TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -135,16 +133,6 @@ def _without_erfc(graph: onnx.GraphProto) -> None:
         graph.node.append(onnx.helper.make_node("Sub", ["unidl_one", inner], node.output, name=f"unidl_erfc_{number}"))
 
 
-def _in_fewer_bits(precision: str) -> Callable[[Files, Arrays], Files]:
-    def made(files: Files, rows: Arrays) -> Files:
-        from unidl.deploy import onnx_in_fewer_bits
-
-        make = {"float16": onnx_in_fewer_bits.in_float16, "int8": onnx_in_fewer_bits.in_int8}[precision]
-        return make(files, rows)
-
-    return made
-
-
 ONNX = Format(
     name="onnx",
     title="ONNX",
@@ -156,5 +144,5 @@ ONNX = Format(
     runtime=Runtime("ONNX Runtime", "onnxruntime", INSTALL, open_onnx),
     finish=finish,
     why_not=why_not,
-    in_fewer_bits={precision: _in_fewer_bits(precision) for precision in ("float16", "int8")},
+    in_fewer_bits={"float16": in_float16, "int8": in_int8},
 )

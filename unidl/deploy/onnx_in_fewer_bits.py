@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from unidl.deploy.format import Files
-from unidl.deploy.onnx_file import FILE, PREFIX
 from unidl.deploy.precisions import FLOAT16, INT8
+
+FILE = "model.onnx"
+PREFIX = "unidl."
+"""Prefix of the names of our facts among a file's metadata."""
 
 RECURRENT = frozenset({"LSTM", "GRU", "RNN", "Loop", "Scan"})
 """Operations with weights that ONNX Runtime quantises only dynamically: the ranges of values are found in each run."""
@@ -30,6 +33,7 @@ def in_float16(files: Files, rows: Sequence[np.ndarray[Any, Any]]) -> Files:
     )
 
     model = convert_float_to_float16(onnx.load_model_from_string(files[FILE]), keep_io_types=True)
+    _sort(model.graph)  # the conversion puts its casts at the end
     return _finished(model, FLOAT16)
 
 
@@ -61,6 +65,29 @@ def in_int8(files: Files, rows: Sequence[np.ndarray[Any, Any]]) -> Files:
                 extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
             )
         return _finished(onnx.load_model(out), INT8)
+
+
+def _sort(graph: Any) -> None:
+    """Put the nodes of a graph in an order in which each comes after those that it needs."""
+    made = {name for node in graph.node for name in node.output}
+    waiting, order, ready = list(graph.node), [], set[str]()
+    while waiting:
+        able = [node for node in waiting if all(name in ready or name not in made for name in _needed(node))]
+        if not able:
+            return  # a loop, which the checker reports
+        order += able
+        ready |= {name for node in able for name in node.output}
+        waiting = [node for node in waiting if not any(node is one for one in able)]
+    del graph.node[:]
+    graph.node.extend(order)
+
+
+def _needed(node: Any) -> Iterator[str]:
+    """Yield the values that a node, or a graph inside it, reads."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node if attribute.HasField("g") else ():
+            yield from _needed(inner)
 
 
 class _Rows:

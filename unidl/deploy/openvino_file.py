@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ TYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i32": "int32", "
 
 def finish(content: bytes, interface: Interface, facts: Facts) -> Files:
     """Convert an ONNX file, with weights in float32: OpenVINO's own `save_model` would round them to float16."""
-    import openvino  # pyright: ignore[reportMissingImports] - an extra
+    openvino = _openvino()
 
     [onnx] = onnx_file.finish(content, interface, {}).values()
     model = openvino.Core().read_model(onnx)
@@ -36,7 +38,7 @@ def finish(content: bytes, interface: Interface, facts: Facts) -> Files:
 
 def open_openvino(files: Files, interface: Interface) -> Opened:
     """Load a file in OpenVINO, on the CPU, to compute in float32."""
-    import openvino  # pyright: ignore[reportMissingImports] - an extra
+    openvino = _openvino()
 
     core = openvino.Core()
     weights = openvino.Tensor(np.frombuffer(files[WEIGHTS], np.uint8))
@@ -50,6 +52,13 @@ def open_openvino(files: Files, interface: Interface) -> Opened:
     inputs, outputs = (tuple(map(_tensor, ports)) for ports in (model.inputs, model.outputs))
     facts = {name: str(value) for name, value in _section(model).items()}
     return Opened(Interface(inputs, outputs), compute, facts, {"openvino": openvino.__version__.partition("-")[0]})
+
+
+def _openvino() -> Any:
+    """Import OpenVINO without its telemetry: at import it forks this process to send statistics, and the fork of a
+    process with threads, as a framework has, may wait for ever."""
+    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType] - as if not installed
+    return importlib.import_module("openvino")
 
 
 def _section(model: Any) -> dict[str, Any]:

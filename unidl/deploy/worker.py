@@ -102,7 +102,7 @@ class DeployWorker(Worker):
             places = np.unique(np.linspace(0, len(split) - 1, most).astype(np.int64))
             rows = take(Split(split.x, split.y), places)
             leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(rows.x)]
-            arrays = {str(place): leaf.astype(dtypes[place]) for place, leaf in enumerate(leaves)}
+            arrays: Any = {str(place): leaf.astype(dtypes[place]) for place, leaf in enumerate(leaves)}
             if part == "test" and isinstance(rows.y, np.ndarray) and rows.y.dtype.kind in "iu":
                 arrays["labels"] = rows.y
             np.savez(Path(command[part]), **arrays)

@@ -111,8 +111,9 @@ def _memory_origin(calibration: Calibration | None) -> str:
     if calibration is None:
         return (
             "derived from the shapes: each value that a backward pass needs once, and the gradients of the widest "
-            "layer. PyTorch takes 3% less to 1% more; XLA, which JAX compiles with, takes up to 1.9 times that for "
-            "transformers, whose intermediate values it also keeps (benchmarks/plan.md): --calibrate counts it"
+            "layer. Within 4% of what PyTorch takes for the LSTM and the transformer; XLA, which JAX compiles with, "
+            "takes 11 to 15% more for the LSTM and 1.9 times that for the transformer, whose intermediate values it "
+            "also keeps (benchmarks/plan.md): --calibrate counts it"
         )
     small, large = calibration.batches
     return (
