@@ -1,8 +1,10 @@
 """Tell textures apart by a few labelled patches, with a base that has learned from patches without labels.
 
 The patches are cut from photographs that come with scikit-image, so nothing is downloaded: `pip install scikit-image`.
-What the base learns needs no labels: by how many quarters of a turn a patch was rotated. The patches to test on
-come from other parts of the photographs than those to learn from.
+What the base learns needs no labels: from which of 128 places a patch was cut, of which it sees many that were moved
+and mirrored (Dosovitskiy et al. 2014). The patches to test on come from other parts of the photographs than those to
+learn from. Measured with 5 labelled patches of each photograph, on torch, mean of 3 seeds, where guessing gives 12.5%:
+from scratch 31.8%, on the frozen base 38.5%, in stages 41.5%.
 
     python examples/textures.py [SEEDS [EPOCHS [LABELS ...]]]    LABELS: labelled patches of each photograph
 """
@@ -14,9 +16,14 @@ from skimage import color, data
 
 from unidl import Trainer, build_cnn, build_transfer, fit_stages
 
+import keras  # isort: skip - after unidl, which selects the backend
+
 PHOTOGRAPHS = "brick", "grass", "gravel", "chelsea", "coffee", "coins", "immunohistochemistry", "moon"
 SIZE = 32
 """Height and width of a patch, in pixels."""
+PLACES, COPIES, REACH = 128, 48, 8
+"""How many places the base tells apart, by how many patches of each, and by how many pixels those are moved at most."""
+FILTERS = (16, 32, 32)
 METHODS = {
     "from scratch": "all:{epochs}",
     "frozen base": "head:{epochs}",
@@ -49,26 +56,37 @@ def labelled(parts: list[np.ndarray], count: int, generator: np.random.Generator
     return np.concatenate([patches(part, count, generator) for part in parts]), np.repeat(np.arange(len(parts)), count)
 
 
+def exemplars(parts: list[np.ndarray], generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return patches from around some places, half of them mirrored, and which place each is from."""
+    found = []
+    for _ in range(PLACES):
+        part = parts[generator.integers(len(parts))]
+        top, left = (generator.integers(side - SIZE - 2 * REACH) for side in part.shape)
+        found.append(patches(part[top : top + SIZE + 2 * REACH, left : left + SIZE + 2 * REACH], COPIES, generator))
+    x = np.concatenate(found)
+    mirrored = generator.random((len(x), 1, 1, 1)) < 0.5
+    return np.where(mirrored, x[:, :, ::-1], x), np.repeat(np.arange(PLACES), COPIES)
+
+
 def pretrained_base(parts: list[np.ndarray], epochs: int):
-    """Train a CNN to see by how many quarters of a turn a patch was rotated."""
-    unlabelled, _ = labelled(parts, 1000, np.random.default_rng(0))
-    turns = np.arange(len(unlabelled)) % 4
-    rotated = np.stack([np.rot90(patch, turn) for patch, turn in zip(unlabelled, turns, strict=True)])
-    base = build_cnn((SIZE, SIZE, 1), classes=4)
-    Trainer(base).fit(rotated, turns, epochs=epochs, batch_size=64, progress="quiet")
+    """Train a CNN to see which place a patch is from."""
+    base = build_cnn((SIZE, SIZE, 1), classes=PLACES, filters=FILTERS)
+    optimizer = keras.optimizers.Adam(3e-3)
+    x, y = exemplars(parts, np.random.default_rng(0))
+    Trainer(base, optimizer=optimizer).fit(x, y, epochs=epochs, batch_size=64, progress="quiet")
     return base
 
 
 def compare(seeds: int, labels: int, epochs: int = 40) -> dict[str, list[float]]:
     """Return the accuracies of each method, one a seed."""
     learned, tested = zip(*halves(), strict=True)
-    base = pretrained_base(learned, max(1, epochs // 4))
+    base = pretrained_base(learned, max(1, epochs // 3))
     found = {method: [] for method in METHODS}
     for seed in range(seeds):
         generator = np.random.default_rng(1 + seed)
         train, test = labelled(learned, labels, generator), labelled(tested, 100, generator)
         for method, stages in METHODS.items():
-            start = build_cnn((SIZE, SIZE, 1), seed=seed) if method == "from scratch" else base
+            start = build_cnn((SIZE, SIZE, 1), filters=FILTERS, seed=seed) if method == "from scratch" else base
             model = build_transfer(start, classes=len(PHOTOGRAPHS), pooling="average", dense_units=64, seed=seed)
             stages = stages.format(epochs=epochs)
             trainer = fit_stages(model, train, stages=stages, batch_size=10, seed=seed, progress="quiet")

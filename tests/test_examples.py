@@ -46,6 +46,12 @@ def test_the_lstm_example_trains_on_a_text_and_writes(tmp_path, capfd, monkeypat
     [
         pytest.param("fine_tuning", "1 1 2", ["from scratch", "frozen base", "in stages"], marks=pytest.mark.slow),
         pytest.param("textures", "1 1 2", ["from scratch", "frozen base", "in stages"], marks=pytest.mark.slow),
+        pytest.param(
+            "negatives",
+            "1 2 2",
+            ["new head", *(f"all, at {rate}" for rate in ("1e-3", "3e-3", "1e-2")), "in stages"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param("sensors", "1 400", ["stays as it is", "linear regression", "LSTM"] * 2, marks=pytest.mark.slow),
         ("motion", "1 64", ["frames in their order", "frames in random order"]),
         ("sentences", "1 100", ["logistic regression", "text classifier", "causal transformer"]),
