@@ -51,7 +51,7 @@ STABLEHLO = Format(
     name="stablehlo",
     title="StableHLO",
     files=("model.stablehlo",),
-    exporters=(Exporter("jax", "stablehlo", {}),),
+    exporters=(Exporter("jax", "stablehlo", {"flatbuffers": "pip install flatbuffers"}),),  # which jax.export asks for
     runtime=Runtime(
         "JAX", "jax", "pip install 'unidl[jax]'", _opened("jax", "stablehlo", "model.stablehlo"), backend="jax"
     ),
