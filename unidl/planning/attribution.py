@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -27,8 +28,9 @@ class Places:
             self._chains[path] = [names["/".join(parts[: count + 1])] for count in range(len(parts))] if path else []
         optimizer = getattr(model, "optimizer", None)
         inner = getattr(optimizer, "inner_optimizer", None)
-        self._optimizers = {one.name for one in (optimizer, inner) if one is not None}
-        self._losses = {"compile_loss", *_loss_names(model)}
+        # Also without the number that Keras gives to the second one of a process, which an adapter may cut off.
+        self._optimizers = _unnumbered({one.name for one in (optimizer, inner) if one is not None})
+        self._losses = _unnumbered({"compile_loss", *_loss_names(model)})
         self._found: dict[str, str] = {}
 
     def of(self, scope: str) -> str:
@@ -48,6 +50,10 @@ class Places:
         if self._optimizers.intersection(words):
             return OPTIMIZER
         return LOSS if self._losses.intersection(words) else OTHER
+
+
+def _unnumbered(names: set[str]) -> set[str]:
+    return names | {re.sub(r"_\d+$", "", name) for name in names}
 
 
 def _loss_names(model: keras.Model) -> set[str]:
