@@ -16,7 +16,7 @@ from unidl.kernels import noticing
 from unidl_torch.loop import TorchLoop, is_own
 from unidl_torch.replacing import kernels
 from unidl_torch.scopes import SCOPE, Scopes
-from unidl_torch.traced import Traced, nested, train_step
+from unidl_torch.traced import Traced, leaves_of, nested, train_step
 
 WARM_STEPS, TIMED_STEPS = 2, 5
 """Steps before any counts, and those whose middle one is the time of a step; the others of a chunk are recorded."""
@@ -60,7 +60,7 @@ class ProfiledTorchLoop(TorchLoop):
         with torch.set_grad_enabled(True):
             for batch in batches[: WARM_STEPS + TIMED_STEPS]:
                 started = time.perf_counter()
-                traced(list(_leaves(batch)))
+                traced(leaves_of(batch))
                 self._wait()
                 seconds.append(time.perf_counter() - started)
         traced.tell_of_writes()
@@ -133,12 +133,6 @@ def _operations(profiler: Any, nodes: list[torch.fx.Node], *, on_gpu: bool) -> I
         yield Operation(
             getattr(name, "__name__", str(name)), node.meta.get(SCOPE, ""), start, start + seconds, "operations"
         )
-
-
-def _leaves(batch: Tree) -> Iterator[torch.Tensor]:
-    import keras
-
-    yield from (leaf for leaf in keras.tree.flatten(batch) if leaf is not None)
 
 
 def _storages(value: Any) -> dict[int, int]:
